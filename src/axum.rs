@@ -1,0 +1,67 @@
+//! [`AccessToken`] as an axum extractor (feature `axum`).
+//!
+//! `AccessToken` is for routes that need a token, `Option<AccessToken>` for routes behind an
+//! [optional](crate::IntrospectionLayerBuilder::optional) layer. On a route without any layer both answer 500 and log the
+//! fault, so that a forgotten layer is found by the first request and lets nobody in.
+//!
+//! ```
+//! use axum::{Router, routing::get};
+//! use tower_introspection::{AccessToken, IntrospectionLayer};
+//! # let introspector = tower_introspection::introspect_fn(|_| async {
+//! #     Ok(tower_introspection::Verdict::Inactive(tower_introspection::InactiveReason::Unknown)) });
+//!
+//! async fn whoami(token: AccessToken) -> String {
+//!     token.client_id().unwrap_or("unknown").to_owned()
+//! }
+//!
+//! let app: Router = Router::new()
+//!     .route("/whoami", get(whoami))
+//!     .route_layer(IntrospectionLayer::new(introspector));
+//! ```
+
+use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
+use axum_core::response::{IntoResponse, Response};
+use http::request::Parts;
+
+use crate::guard::Anonymous;
+use crate::rejection::{EmptyBody, Rejection, respond};
+use crate::require_scope::missing_layer;
+use crate::token::AccessToken;
+
+/// Why [`AccessToken`] could not be extracted: an answer that is ready to send.
+#[derive(Debug)]
+pub struct AccessTokenRejection(Response);
+
+impl IntoResponse for AccessTokenRejection {
+    fn into_response(self) -> Response {
+        self.0
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for AccessToken {
+    type Rejection = AccessTokenRejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        let token = <Self as OptionalFromRequestParts<S>>::from_request_parts(parts, state).await?;
+        token.ok_or_else(|| match parts.extensions.get::<Anonymous>() {
+            Some(Anonymous(context)) => {
+                AccessTokenRejection(respond(&EmptyBody, &Rejection::missing_token(context).to(parts)))
+            }
+            None => AccessTokenRejection(missing_layer(EXTRACTOR)),
+        })
+    }
+}
+
+impl<S: Send + Sync> OptionalFromRequestParts<S> for AccessToken {
+    type Rejection = AccessTokenRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Self::Rejection> {
+        let token = parts.extensions.get::<Self>().cloned();
+        if token.is_none() && parts.extensions.get::<Anonymous>().is_none() {
+            return Err(AccessTokenRejection(missing_layer(EXTRACTOR)));
+        }
+        Ok(token)
+    }
+}
+
+const EXTRACTOR: &str = "the AccessToken extractor";

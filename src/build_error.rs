@@ -1,0 +1,34 @@
+//! The one error of every builder.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// A builder was given a setting that cannot work.
+///
+/// The message names the setting and says what to do about it; [`setting`](Self::setting) is the name of the builder
+/// method alone.
+#[derive(Debug)]
+pub struct BuildError {
+    setting: &'static str,
+    problem: Cow<'static, str>,
+}
+
+impl BuildError {
+    pub(crate) fn new(setting: &'static str, problem: impl Into<Cow<'static, str>>) -> Self {
+        Self { setting, problem: problem.into() }
+    }
+
+    /// The builder method whose value was refused.
+    #[must_use]
+    pub fn setting(&self) -> &'static str {
+        self.setting
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "`{}`: {}", self.setting, self.problem)
+    }
+}
+
+impl std::error::Error for BuildError {}

@@ -1,0 +1,102 @@
+//! The only thing the cache knows of a token.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
+
+use siphasher::sip128::{Hasher128, SipHasher24};
+
+use crate::token::BearerToken;
+
+/// A keyed 128-bit fingerprint of a token (SipHash-2-4-128).
+///
+/// Without the key nobody can make two tokens collide, nor test a guess against a memory dump.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct TokenKey(u128);
+
+impl Hash for TokenKey {
+    #[allow(clippy::cast_possible_truncation)] // either half of a pseudo-random value is as good as the other
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0 as u64);
+    }
+}
+
+/// Makes the keys of one cache. Each cache has a secret of its own, so no two caches, and no two authorities behind them,
+/// share a key space.
+pub(super) struct TokenKeys {
+    fingerprint: SipHasher24,
+}
+
+impl TokenKeys {
+    /// Draws the secret from the standard library's `RandomState`, which the operating system's generator seeds: what two
+    /// keyed hashes make of two constants is as unpredictable as their keys.
+    pub(super) fn random() -> Self {
+        let half = |constant: u64| RandomState::new().hash_one(constant);
+        Self { fingerprint: SipHasher24::new_with_keys(half(0), half(1)) }
+    }
+
+    pub(super) fn of(&self, token: &BearerToken) -> TokenKey {
+        let mut fingerprint = self.fingerprint;
+        fingerprint.write(token.expose().as_bytes());
+        TokenKey(fingerprint.finish128().as_u128())
+    }
+}
+
+/// Takes the hash from the key as it is: a fingerprint is already uniform, and unpredictable to whoever chooses tokens.
+#[derive(Default)]
+pub(super) struct UniformHasher(u64);
+
+impl Hasher for UniformHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, half: u64) {
+        self.0 = half;
+    }
+
+    /// Not reached by [`TokenKey`]; right for anything else, only slower.
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+}
+
+pub(super) type UniformState = BuildHasherDefault<UniformHasher>;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn token(text: &str) -> BearerToken<'_> {
+        BearerToken::parse(text).unwrap()
+    }
+
+    #[test]
+    fn one_token_has_one_key_in_a_cache_and_another_in_every_other_cache() {
+        let (one, other) = (TokenKeys::random(), TokenKeys::random());
+        assert_eq!(one.of(&token("abc")), one.of(&token("abc")));
+        assert_ne!(one.of(&token("abc")), other.of(&token("abc")));
+    }
+
+    #[test]
+    fn tokens_that_differ_in_one_character_or_in_length_have_different_keys() {
+        let keys = TokenKeys::random();
+        let tokens = (0..10_000).map(|n| format!("token-{n}")).chain((1..500).map(|n| "a".repeat(n)));
+        let distinct: HashSet<TokenKey, UniformState> = tokens.map(|text| keys.of(&token(&text))).collect();
+        assert_eq!(distinct.len(), 10_499);
+    }
+
+    #[test]
+    fn the_fingerprint_is_siphash_2_4_with_128_bits() {
+        // Reference vector of the SipHash authors: key 00..0f, input 00..0e.
+        let mut hasher = SipHasher24::new_with_keys(0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908);
+        hasher.write(&(0..15).collect::<Vec<u8>>());
+        let expected = u128::from_le_bytes([
+            0x54, 0x93, 0xe9, 0x99, 0x33, 0xb0, 0xa8, 0x11, 0x7e, 0x08, 0xec, 0x0f, 0x97, 0xcf, 0xc3, 0xd9,
+        ]);
+        assert_eq!(hasher.finish128().as_u128(), expected);
+    }
+}

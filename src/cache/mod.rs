@@ -1,0 +1,255 @@
+//! What is remembered.
+//!
+//! [`Cached`] is itself an [`Introspect`]: it answers from memory as long as the rules of `freshness` allow, and else asks
+//! the introspector it wraps, once per token however many requests wait.
+//!
+//! Two clocks guard every entry. The injected [`Clock`] judges each read exactly, so expiry holds at the millisecond. moka's
+//! own monotonic clock evicts at about the same moment, so that an entry does not live on when the wall clock is set back.
+
+mod flight;
+mod freshness;
+mod handle;
+mod key;
+mod store;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use handle::{CacheHandle, CacheStats};
+
+use self::flight::{Boarding, Flight};
+use self::freshness::{Limits, judge};
+use self::store::Store;
+use crate::build_error::BuildError;
+use crate::clock::{Clock, SystemClock};
+use crate::introspect::{Introspect, IntrospectError, IntrospectErrorKind, Verdict};
+use crate::token::BearerToken;
+
+/// How often one flight asks when its answers are invalidated while it waits for them.
+const MAX_QUESTIONS_PER_FLIGHT: usize = 3;
+
+/// Remembers what an introspector answered, no longer than the token lives.
+///
+/// * An active answer serves for [`max_ttl`](CachedBuilder::max_ttl) (60 seconds), and never at or after the token's expiry.
+///   That is the *revocation window*: a token revoked at the authority is refused at the latest `max_ttl` later.
+/// * An inactive answer serves for [`inactive_ttl`](CachedBuilder::inactive_ttl) (10 seconds), from a cache of its own, so
+///   that junk tokens cannot push good ones out.
+/// * A failure is never remembered, and never removes an answer.
+/// * One question per token is under way at a time. It runs in a task of its own and goes on when the request that caused
+///   it goes away; its answer, or its failure, reaches everyone who waits for it.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_introspection::{Apigee, Cached, IntrospectionLayer};
+///
+/// let apigee = Apigee::builder("my-org").basic_auth("token-reader@example.com", "password").build()?;
+/// let cached = Cached::builder(apigee).max_ttl(Duration::from_secs(180)).build()?;
+/// let cache = cached.handle(); // for `invalidate` and `stats`
+/// let layer = IntrospectionLayer::new(cached);
+/// # Ok::<(), tower_introspection::BuildError>(())
+/// ```
+///
+/// Questions run on the Tokio runtime that polls the request.
+pub struct Cached<I> {
+    introspector: Arc<I>,
+    store: Arc<Store>,
+}
+
+impl<I: Introspect> Cached<I> {
+    /// A cache with the default limits around `introspector`.
+    #[must_use]
+    pub fn new(introspector: I) -> Self {
+        Self::with_store(introspector, CacheSettings::default())
+    }
+
+    /// Starts with the default limits.
+    pub fn builder(introspector: I) -> CachedBuilder<I> {
+        CachedBuilder { introspector, settings: CacheSettings::default() }
+    }
+
+    fn with_store(introspector: I, settings: CacheSettings) -> Self {
+        Self { introspector: Arc::new(introspector), store: Arc::new(Store::new(settings)) }
+    }
+
+    /// Controls and observes this cache from elsewhere in the application.
+    #[must_use]
+    pub fn handle(&self) -> CacheHandle {
+        CacheHandle::new(Arc::clone(&self.store))
+    }
+}
+
+impl<I: Introspect> Introspect for Cached<I> {
+    fn known(&self, token: &BearerToken<'_>) -> Option<Verdict> {
+        self.store.known(self.store.key_of(token))
+    }
+
+    async fn introspect(&self, token: &BearerToken<'_>) -> Result<Verdict, IntrospectError> {
+        let key = self.store.key_of(token);
+        let passenger = match self.store.flights.board(key, || self.store.known(key)) {
+            Boarding::Known(verdict) => return Ok(verdict),
+            Boarding::Full => {
+                self.store.counters.overloaded();
+                return Err(IntrospectError::new(IntrospectErrorKind::Overloaded));
+            }
+            Boarding::Joined(passenger) => {
+                self.store.counters.coalesced();
+                passenger
+            }
+            Boarding::Started(passenger, flight) => {
+                self.store.counters.miss();
+                let runtime = tokio::runtime::Handle::try_current()
+                    .map_err(|error| IntrospectError::new(IntrospectErrorKind::Abandoned).with_source(error))?;
+                let question =
+                    ask(Arc::clone(&self.introspector), Arc::clone(&self.store), flight, token.clone().into_owned());
+                runtime.spawn(question);
+                passenger
+            }
+        };
+        let verdict = passenger.answer().await?;
+        Ok(judge(verdict, self.store.clock.now()))
+    }
+}
+
+/// Asks until an answer lands that was not invalidated while it was under way.
+async fn ask<I: Introspect>(introspector: Arc<I>, store: Arc<Store>, mut flight: Flight, token: BearerToken<'static>) {
+    let key = store.key_of(&token);
+    for _ in 0..MAX_QUESTIONS_PER_FLIGHT {
+        flight.depart();
+        store.counters.question();
+        let asked_at = store.clock.now();
+        let answer = introspector.introspect(&token).await;
+        if answer.is_err() {
+            store.counters.failure();
+        }
+        match flight.land(answer, |answer| store.remember(key, answer, asked_at)) {
+            None => return,
+            Some(invalidated) => flight = invalidated,
+        }
+    }
+    flight.abandon(
+        IntrospectError::new(IntrospectErrorKind::Abandoned).with_source("it was invalidated again and again"),
+    );
+}
+
+impl<I> Clone for Cached<I> {
+    fn clone(&self) -> Self {
+        Self { introspector: Arc::clone(&self.introspector), store: Arc::clone(&self.store) }
+    }
+}
+
+impl<I> fmt::Debug for Cached<I> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Cached").field("limits", self.store.limits()).finish_non_exhaustive()
+    }
+}
+
+struct CacheSettings {
+    max_capacity: u64,
+    inactive_capacity: u64,
+    max_questions: usize,
+    limits: Limits,
+    clock: Arc<dyn Clock>,
+}
+
+impl Default for CacheSettings {
+    fn default() -> Self {
+        Self {
+            max_capacity: 100_000,
+            inactive_capacity: 10_000,
+            max_questions: 1_000,
+            limits: Limits::default(),
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+/// Configures a [`Cached`]. Made by [`Cached::builder`].
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_introspection::{Cached, introspect_fn};
+/// # let introspector = introspect_fn(|_| async {
+/// #     Ok(tower_introspection::Verdict::Inactive(tower_introspection::InactiveReason::Unknown)) });
+///
+/// let cached = Cached::builder(introspector)
+///     .max_capacity(1_000_000)
+///     .max_ttl(Duration::from_secs(180))
+///     .inactive_ttl(Duration::from_secs(5))
+///     .build()?;
+/// # Ok::<(), tower_introspection::BuildError>(())
+/// ```
+#[must_use]
+pub struct CachedBuilder<I> {
+    introspector: I,
+    settings: CacheSettings,
+}
+
+impl<I: Introspect> CachedBuilder<I> {
+    /// How many active tokens are remembered. Zero remembers none. Default: 100,000.
+    pub fn max_capacity(mut self, entries: u64) -> Self {
+        self.settings.max_capacity = entries;
+        self
+    }
+
+    /// How long an active answer serves, counted from when the question was asked; always cut off at the token's expiry.
+    /// This is how long a revoked token may still be accepted. Zero means that each request asks. Default: 60 seconds.
+    pub fn max_ttl(mut self, ttl: Duration) -> Self {
+        self.settings.limits.max_ttl = ttl;
+        self
+    }
+
+    /// How many inactive tokens are remembered, in a cache of their own. Zero remembers none. Default: 10,000.
+    pub fn inactive_capacity(mut self, entries: u64) -> Self {
+        self.settings.inactive_capacity = entries;
+        self
+    }
+
+    /// How long an inactive answer serves. Apigee can approve a revoked token again, so keep it short. Zero means that each
+    /// request asks. Default: 10 seconds.
+    pub fn inactive_ttl(mut self, ttl: Duration) -> Self {
+        self.settings.limits.inactive_ttl = ttl;
+        self
+    }
+
+    /// How long before a token's expiry the cache stops answering for it, so that the authority's own clock decides the last
+    /// moments. For a clock here that may lag behind the authority's. It never lets a token live longer. Default: zero.
+    pub fn expiry_leeway(mut self, leeway: Duration) -> Self {
+        self.settings.limits.expiry_leeway = leeway;
+        self
+    }
+
+    /// How many questions may be under way at a time, each for another token. A request that would start one more fails
+    /// with [`Overloaded`](IntrospectErrorKind::Overloaded). Default: 1,000.
+    pub fn max_questions(mut self, questions: usize) -> Self {
+        self.settings.max_questions = questions;
+        self
+    }
+
+    /// The clock that judges every read. Default: [`SystemClock`].
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.settings.clock = Arc::new(clock);
+        self
+    }
+
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// If [`max_questions`](Self::max_questions) is zero: no token could ever be checked.
+    pub fn build(self) -> Result<Cached<I>, BuildError> {
+        if self.settings.max_questions == 0 {
+            return Err(BuildError::new("max_questions", "zero would let no token be checked"));
+        }
+        Ok(Cached::with_store(self.introspector, self.settings))
+    }
+}
+
+impl<I> fmt::Debug for CachedBuilder<I> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("CachedBuilder")
+            .field("max_capacity", &self.settings.max_capacity)
+            .field("inactive_capacity", &self.settings.inactive_capacity)
+            .field("limits", &self.settings.limits)
+            .finish_non_exhaustive()
+    }
+}

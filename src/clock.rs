@@ -1,0 +1,195 @@
+//! Wall time, injected.
+//!
+//! Whatever depends on the time of day asks a [`Clock`]. Programs use [`SystemClock`]; tests use [`ManualClock`], which
+//! stands still until it is moved, so that the instant at which a token expires can be hit exactly.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+
+/// A moment: milliseconds since the Unix epoch.
+///
+/// Arithmetic saturates, so no answer of an authority can make a time wrap around.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_introspection::Timestamp;
+///
+/// let issued = Timestamp::from_unix_millis(1_343_036_540_877);
+/// assert_eq!((issued + Duration::from_secs(1_800)).as_unix_millis(), 1_343_038_340_877);
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// The moment `millis` milliseconds after the Unix epoch.
+    #[must_use]
+    pub const fn from_unix_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since the Unix epoch.
+    #[must_use]
+    pub const fn as_unix_millis(self) -> i64 {
+        self.0
+    }
+
+    /// How long after `earlier` this moment is; zero if it is not after it.
+    #[must_use]
+    pub fn saturating_since(self, earlier: Self) -> Duration {
+        let millis = self.0.saturating_sub(earlier.0);
+        Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+    }
+}
+
+impl std::ops::Add<Duration> for Timestamp {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(whole_millis(duration)))
+    }
+}
+
+impl std::ops::Sub<Duration> for Timestamp {
+    type Output = Self;
+
+    fn sub(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(whole_millis(duration)))
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        match time.duration_since(UNIX_EPOCH) {
+            Ok(after) => Self(whole_millis(after)),
+            Err(before) => Self(-whole_millis(before.duration())),
+        }
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}ms", self.0)
+    }
+}
+
+fn whole_millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Tells what time it is.
+pub trait Clock: Send + Sync + 'static {
+    /// The wall time at this moment.
+    fn now(&self) -> Timestamp;
+}
+
+impl<C: Clock + ?Sized> Clock for Arc<C> {
+    fn now(&self) -> Timestamp {
+        (**self).now()
+    }
+}
+
+/// The operating system's wall clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[allow(clippy::disallowed_methods)]
+    fn now(&self) -> Timestamp {
+        SystemTime::now().into()
+    }
+}
+
+/// Measures how long a question took, for log lines.
+pub(crate) struct Stopwatch(Instant);
+
+impl Stopwatch {
+    #[allow(clippy::disallowed_methods)]
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+#[cfg(any(test, feature = "test-util"))]
+pub use manual::ManualClock;
+
+#[cfg(any(test, feature = "test-util"))]
+mod manual {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicI64, Ordering};
+    use std::time::Duration;
+
+    use super::{Clock, Timestamp};
+
+    /// A clock that stands still until it is moved. Clones share one time.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_introspection::{Clock, ManualClock, Timestamp};
+    ///
+    /// let clock = ManualClock::at(Timestamp::from_unix_millis(1_000));
+    /// clock.advance(Duration::from_millis(500));
+    /// assert_eq!(clock.now(), Timestamp::from_unix_millis(1_500));
+    /// ```
+    #[derive(Clone, Debug)]
+    pub struct ManualClock(Arc<AtomicI64>);
+
+    impl ManualClock {
+        /// A clock that shows `now`.
+        #[must_use]
+        pub fn at(now: Timestamp) -> Self {
+            Self(Arc::new(AtomicI64::new(now.as_unix_millis())))
+        }
+
+        /// Moves the clock forward.
+        pub fn advance(&self, by: Duration) {
+            self.set(self.now() + by);
+        }
+
+        /// Moves the clock to `now`, which may lie in the past.
+        pub fn set(&self, now: Timestamp) {
+            self.0.store(now.as_unix_millis(), Ordering::SeqCst);
+        }
+    }
+
+    impl Clock for ManualClock {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_unix_millis(self.0.load(Ordering::SeqCst))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arithmetic_saturates_at_both_ends() {
+        let last = Timestamp::from_unix_millis(i64::MAX);
+        let first = Timestamp::from_unix_millis(i64::MIN);
+        assert_eq!(last + Duration::MAX, last);
+        assert_eq!(first - Duration::MAX, first);
+        assert_eq!(first.saturating_since(last), Duration::ZERO);
+        assert_eq!(last.saturating_since(first), Duration::from_millis(u64::try_from(i64::MAX).unwrap()));
+    }
+
+    #[test]
+    fn times_before_the_epoch_are_negative() {
+        let before = UNIX_EPOCH - Duration::from_millis(5);
+        assert_eq!(Timestamp::from(before).as_unix_millis(), -5);
+    }
+
+    #[test]
+    fn the_system_clock_shows_a_time_of_this_century() {
+        let now = SystemClock.now();
+        assert!(now > Timestamp::from_unix_millis(1_700_000_000_000));
+        assert!(now < Timestamp::from_unix_millis(4_102_444_800_000));
+    }
+}

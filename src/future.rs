@@ -1,0 +1,108 @@
+//! The way of one request through the layer.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use tower::Service;
+
+use crate::guard::Guard;
+use crate::introspect::{IntrospectError, Verdict};
+use crate::rejection::RejectionResponse;
+
+type Question = Pin<Box<dyn Future<Output = Result<Verdict, IntrospectError>> + Send>>;
+
+pin_project! {
+    /// The response to a guarded request: the inner service's, or a rejection.
+    pub struct ResponseFuture<S, B, R>
+    where
+        S: Service<Request<B>>,
+    {
+        #[pin]
+        state: State<S, B, R, S::Future, S::Response>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<S, B, R, F, Res> {
+        /// Rejected without asking; the response is ready.
+        Rejected { response: Option<Res> },
+        /// The inner service is at work.
+        Running { #[pin] future: F },
+        /// The authority is being asked. Holds the request and the inner service that was polled ready for it.
+        Asking { question: Question, held: Option<Held<S, B, R>> },
+    }
+}
+
+struct Held<S, B, R> {
+    request: Request<B>,
+    inner: S,
+    guard: Arc<Guard<R>>,
+}
+
+impl<S, B, R> ResponseFuture<S, B, R>
+where
+    S: Service<Request<B>>,
+{
+    pub(crate) fn rejected(response: S::Response) -> Self {
+        Self { state: State::Rejected { response: Some(response) } }
+    }
+
+    pub(crate) fn running(future: S::Future) -> Self {
+        Self { state: State::Running { future } }
+    }
+
+    pub(crate) fn asking(question: Question, request: Request<B>, inner: S, guard: Arc<Guard<R>>) -> Self {
+        Self { state: State::Asking { question, held: Some(Held { request, inner, guard }) } }
+    }
+}
+
+impl<S, B, R, ResBody> Future for ResponseFuture<S, B, R>
+where
+    S: Service<Request<B>, Response = Response<ResBody>>,
+    R: RejectionResponse<ResBody>,
+{
+    type Output = Result<S::Response, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
+        loop {
+            match state.as_mut().project() {
+                StateProjection::Running { future } => return future.poll(context),
+                StateProjection::Rejected { response } => {
+                    // Polled after it was done, a future may do anything but be unsound; waiting for ever is the mildest.
+                    return response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)));
+                }
+                StateProjection::Asking { question, held } => {
+                    let answer = ready!(question.as_mut().poll(context));
+                    let Some(Held { request, mut inner, guard }) = held.take() else { return Poll::Pending };
+                    // Asking -> Running: admitted; the service that was polled ready is the one that is called.
+                    // Asking -> Rejected: the held service is dropped, and with it the readiness it reserved.
+                    let (mut parts, body) = request.into_parts();
+                    let next = match guard.admit(answer, &mut parts) {
+                        Ok(()) => State::Running { future: inner.call(Request::from_parts(parts, body)) },
+                        Err(rejection) => State::Rejected { response: Some(guard.reject(rejection, &parts)) },
+                    };
+                    state.set(next);
+                }
+            }
+        }
+    }
+}
+
+impl<S, B, R> std::fmt::Debug for ResponseFuture<S, B, R>
+where
+    S: Service<Request<B>>,
+{
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(match self.state {
+            State::Rejected { .. } => "ResponseFuture(Rejected)",
+            State::Running { .. } => "ResponseFuture(Running)",
+            State::Asking { .. } => "ResponseFuture(Asking)",
+        })
+    }
+}

@@ -1,0 +1,71 @@
+//! What one layer does with every request, whoever is asked: find the token, judge the verdict, render the rejection.
+
+use http::Response;
+use http::request::Parts;
+
+use crate::extract::TokenSources;
+use crate::introspect::{IntrospectError, Verdict};
+use crate::policy::Policy;
+use crate::rejection::{Rejection, RejectionContext, RejectionResponse, respond};
+use crate::token::{AccessToken, BearerToken};
+
+/// The settings of a layer, all but the introspector.
+#[derive(Default)]
+pub(crate) struct Guard<R> {
+    pub(crate) sources: TokenSources,
+    pub(crate) remove_token: bool,
+    pub(crate) optional: bool,
+    pub(crate) policy: Policy,
+    pub(crate) context: RejectionContext,
+    pub(crate) renderer: R,
+}
+
+/// Stands in the extensions of a request that an optional layer let through without a token, so that what runs below can
+/// tell "no token" from "no layer", and answer with the same challenge.
+#[derive(Clone)]
+pub(crate) struct Anonymous(pub(crate) RejectionContext);
+
+impl<R> Guard<R> {
+    pub(crate) fn with_renderer<R2>(self, renderer: R2) -> Guard<R2> {
+        let Self { sources, remove_token, optional, policy, context, renderer: _ } = self;
+        Guard { sources, remove_token, optional, policy, context, renderer }
+    }
+
+    /// The token the request presents; `None` if it presents none and the layer is optional.
+    pub(crate) fn find<'r>(&self, request: &'r Parts) -> Result<Option<BearerToken<'r>>, Rejection> {
+        match self.sources.find(request) {
+            Ok(None) if !self.optional => Err(Rejection::missing_token(&self.context)),
+            Ok(token) => Ok(token),
+            Err(malformed) => Err(Rejection::malformed(malformed, &self.context)),
+        }
+    }
+
+    /// The one way in for a request with a token: hit or miss, the same verdict, policy and extension.
+    pub(crate) fn admit(&self, answer: Result<Verdict, IntrospectError>, request: &mut Parts) -> Result<(), Rejection> {
+        let token = match answer {
+            Ok(Verdict::Active(token)) => token,
+            Ok(Verdict::Inactive(reason)) => return Err(Rejection::inactive(reason, &self.context)),
+            Err(error) => return Err(Rejection::failed(error, &self.context)),
+        };
+        self.sources.mark_sensitive(request);
+        self.policy.judge(&token, request).map_err(|refusal| Rejection::refused(refusal, &self.context))?;
+        if self.remove_token {
+            self.sources.remove(request);
+        }
+        request.extensions.insert(token);
+        Ok(())
+    }
+
+    /// The way in for a request without a token.
+    pub(crate) fn admit_anonymous(&self, request: &mut Parts) {
+        request.extensions.remove::<AccessToken>();
+        request.extensions.insert(Anonymous(self.context.clone()));
+    }
+
+    pub(crate) fn reject<B>(&self, rejection: Rejection, request: &Parts) -> Response<B>
+    where
+        R: RejectionResponse<B>,
+    {
+        respond(&self.renderer, &rejection.to(request))
+    }
+}

@@ -1,0 +1,257 @@
+//! Apigee Edge's access-token endpoint.
+//!
+//! `GET {base}/o/{org}/oauth2/accesstokens/{token}`, as the vendor's management API has it. [`wire`] turns an answer into
+//! a verdict and knows neither sockets nor the wall clock.
+
+mod wire;
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Url;
+
+use self::wire::Reading;
+use super::credentials::Credentials;
+use super::exchange::{Answer, Exchange, ExchangeBuilder, status_error};
+use super::{Credential, InactiveReason, Introspect, IntrospectError, Verdict};
+use crate::build_error::BuildError;
+use crate::clock::Clock;
+use crate::token::BearerToken;
+
+const CLOUD: &str = "https://api.enterprise.apigee.com/v1";
+
+/// Everything but RFC 3986's unreserved characters.
+const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Asks Apigee Edge about access tokens.
+///
+/// The vendor's management API is not made for run-time use and is limited to 10,000 calls a minute for an organisation, so
+/// wrap this in a [`Cached`](crate::Cached).
+///
+/// ```
+/// use tower_introspection::{Apigee, Cached, IntrospectionLayer};
+///
+/// let apigee = Apigee::builder("my-org").basic_auth("token-reader@example.com", "password").build()?;
+/// let layer = IntrospectionLayer::new(Cached::new(apigee));
+/// # Ok::<(), tower_introspection::BuildError>(())
+/// ```
+///
+/// A token counts as active if its `status` is `approved` **and** its `expiresAt` lies ahead. "No such token" is a verdict
+/// only with one of the vendor's four codes for it; every other 4xx or 5xx is a failure of the endpoint, and 401 or 403 are
+/// about the account asking. The secrets in an answer (`token`, `refreshToken`) are read past and never kept.
+pub struct Apigee {
+    tokens_url: String,
+    exchange: Exchange,
+    reading: Reading,
+}
+
+impl Apigee {
+    /// Starts with the organisation's name. [Credentials](ApigeeBuilder::basic_auth) are required, the rest has defaults.
+    pub fn builder(org: impl Into<String>) -> ApigeeBuilder {
+        ApigeeBuilder {
+            org: org.into(),
+            base_url: CLOUD.into(),
+            exchange: ExchangeBuilder::default(),
+            reading: Reading::default(),
+        }
+    }
+
+    fn url_of(&self, token: &BearerToken) -> String {
+        format!("{}/{}", self.tokens_url, utf8_percent_encode(token.expose(), PATH_SEGMENT))
+    }
+
+    fn verdict(&self, answer: &Answer, token: &BearerToken) -> Result<Verdict, IntrospectError> {
+        if answer.status == StatusCode::OK {
+            return wire::read(&answer.body, token, self.exchange.clock().now(), self.reading);
+        }
+        // The code before the status: the same code has been seen with five of them.
+        if wire::says_no_such_token(&answer.body) {
+            return Ok(Verdict::Inactive(InactiveReason::Unknown));
+        }
+        Err(status_error(answer.status))
+    }
+}
+
+impl Introspect for Apigee {
+    async fn introspect(&self, token: &BearerToken<'_>) -> Result<Verdict, IntrospectError> {
+        if has_dot_segment(token.expose()) {
+            return Ok(Verdict::Inactive(InactiveReason::Unknown));
+        }
+        let url = self.url_of(token);
+        let refused =
+            |answer: &Answer| answer.status == StatusCode::UNAUTHORIZED && !wire::says_no_such_token(&answer.body);
+        let answer = self.exchange.send(|client| client.get(&url), refused).await?;
+        self.verdict(&answer, token)
+    }
+}
+
+/// Whether a proxy that decodes `%2F` before it resolves dots would leave the tokens' folder, which is the admin API's.
+/// No authority issues such tokens, so nobody is asked.
+fn has_dot_segment(token: &str) -> bool {
+    token.split('/').any(|segment| segment == "." || segment == "..")
+}
+
+impl fmt::Debug for Apigee {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Apigee").field("tokens_url", &self.tokens_url).finish_non_exhaustive()
+    }
+}
+
+/// Configures an [`Apigee`]. Made by [`Apigee::builder`].
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_introspection::Apigee;
+///
+/// // A private cloud, on its own network.
+/// let apigee = Apigee::builder("my-org")
+///     .base_url("http://apigee-ms.example.internal:8080/v1")
+///     .dangerously_allow_plain_http(true)
+///     .basic_auth("token-reader@example.com", "password")
+///     .request_timeout(Duration::from_secs(2))
+///     .build()?;
+/// # Ok::<(), tower_introspection::BuildError>(())
+/// ```
+#[must_use]
+pub struct ApigeeBuilder {
+    org: String,
+    base_url: String,
+    exchange: ExchangeBuilder,
+    reading: Reading,
+}
+
+impl ApigeeBuilder {
+    /// The management API up to and with its version. Default: the vendor's cloud, `https://api.enterprise.apigee.com/v1`;
+    /// a private cloud has `https://HOST:PORT/v1`.
+    pub fn base_url(mut self, base_url: impl Into<String>) -> Self {
+        self.base_url = base_url.into();
+        self
+    }
+
+    /// Asks with HTTP Basic authentication. The vendor stops taking it for accounts with a second factor: use
+    /// [`credentials`](Self::credentials) for those. The last of `basic_auth`, `bearer_token` and `credentials` counts.
+    pub fn basic_auth(mut self, username: &str, password: &str) -> Self {
+        self.exchange.fixed_credential(Credential::basic(username, password));
+        self
+    }
+
+    /// Asks with a bearer token of the admin account that never changes.
+    pub fn bearer_token(mut self, token: &str) -> Self {
+        self.exchange.fixed_credential(Credential::bearer(token));
+        self
+    }
+
+    /// Asks with what `provider` hands out. It is called for the first question, 30 seconds before a credential expires,
+    /// and once after the authority refused one (HTTP 401); one call at a time, whose failure all who wait share. Its time
+    /// counts towards [`request_timeout`](Self::request_timeout).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_introspection::{Apigee, Credential};
+    ///
+    /// # async fn log_in() -> Result<(String, u64), std::io::Error> { Ok(("t".into(), 1799)) }
+    /// let apigee = Apigee::builder("my-org")
+    ///     .credentials(|| async {
+    ///         let (access_token, expires_in) = log_in().await?;
+    ///         Ok(Credential::bearer(&access_token)?.expires_in(Duration::from_secs(expires_in)))
+    ///     })
+    ///     .build()?;
+    /// # Ok::<(), tower_introspection::BuildError>(())
+    /// ```
+    pub fn credentials<F, Fut>(mut self, provider: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Credential, Box<dyn Error + Send + Sync>>> + Send + 'static,
+    {
+        self.exchange.credentials = Some(Ok(Credentials::renewed(provider)));
+        self
+    }
+
+    /// Sends through a client of your own, for its proxies, certificates or pools. Build it with
+    /// `redirect(reqwest::redirect::Policy::none())`, `referer(false)` and a connect timeout: a client that follows
+    /// redirects hands the token on before this crate can refuse the answer.
+    pub fn http_client(mut self, client: reqwest::Client) -> Self {
+        self.exchange.http_client = Some(client);
+        self
+    }
+
+    /// How long to wait for a connection. Default: 1 second.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.exchange.connect_timeout = Some(timeout);
+        self
+    }
+
+    /// How long a question may take in all: credentials, connection, and the last byte of the answer. Default: 3 seconds.
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.exchange.request_timeout = timeout;
+        self
+    }
+
+    /// The largest answer read, in bytes; a larger one is a failure. Default: 65,536.
+    pub fn max_response_bytes(mut self, bytes: usize) -> Self {
+        self.exchange.max_response_bytes = bytes;
+        self
+    }
+
+    /// Whether a token with `"expiresAt": -1`, the vendor's mark for "never", is active. Default: `false`. A cache asks
+    /// about it again after its `max_ttl` all the same.
+    pub fn allow_unexpiring(mut self, allow: bool) -> Self {
+        self.reading.allow_unexpiring = allow;
+        self
+    }
+
+    /// Whether an answer whose `token` is not the one asked for is a failure. Default: `true`. Switch it off for
+    /// organisations that store tokens hashed.
+    pub fn verify_token_echo(mut self, verify: bool) -> Self {
+        self.reading.verify_token_echo = verify;
+        self
+    }
+
+    /// Allows `http://` to other machines. **Tokens and the admin account's credentials then travel in clear text.** Loopback
+    /// needs no permission. Default: `false`.
+    pub fn dangerously_allow_plain_http(mut self, allow: bool) -> Self {
+        self.exchange.plain_http = allow;
+        self
+    }
+
+    /// The clock that judges expiry. Default: [`SystemClock`](crate::SystemClock).
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.exchange.clock = Arc::new(clock);
+        self
+    }
+
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// Names the setting that cannot work: an organisation that is no path segment, a base URL that is none or is not
+    /// `https`, no credentials, a zero timeout or size limit.
+    pub fn build(self) -> Result<Apigee, BuildError> {
+        if self.org.is_empty()
+            || !self.org.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        {
+            return Err(BuildError::new(
+                "org",
+                format!("{:?} is not an organisation's name: letters, digits, `-` and `_`", self.org),
+            ));
+        }
+        let base_url =
+            Url::parse(&self.base_url).map_err(|error| BuildError::new("base_url", format!("not a URL: {error}")))?;
+        let exchange = self.exchange.build("base_url", &base_url)?;
+        let tokens_url = format!("{}/o/{}/oauth2/accesstokens", base_url.as_str().trim_end_matches('/'), self.org);
+        Ok(Apigee { tokens_url, exchange, reading: self.reading })
+    }
+}
+
+impl fmt::Debug for ApigeeBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("ApigeeBuilder").field("org", &self.org).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+//! Who is asked.
+//!
+//! [`Introspect`] is the seam everything hangs on: endpoints implement it, a cache implements it over an endpoint, and the
+//! layer knows nothing else.
+
+mod apigee;
+mod credentials;
+mod error;
+mod exchange;
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+pub use apigee::{Apigee, ApigeeBuilder};
+pub use credentials::Credential;
+pub use error::{IntrospectError, IntrospectErrorKind};
+
+use crate::token::{AccessToken, BearerToken};
+
+/// Answers whether a bearer token is active at this moment.
+///
+/// ```
+/// use tower_introspection::{AccessToken, BearerToken, InactiveReason, Introspect, IntrospectError, Verdict};
+///
+/// struct Fixed;
+///
+/// impl Introspect for Fixed {
+///     async fn introspect(&self, token: &BearerToken<'_>) -> Result<Verdict, IntrospectError> {
+///         Ok(match token.expose() {
+///             "letmein" => Verdict::Active(AccessToken::builder().client_id("demo").build()),
+///             _ => Verdict::Inactive(InactiveReason::Unknown),
+///         })
+///     }
+/// }
+/// ```
+pub trait Introspect: Send + Sync + 'static {
+    /// An answer already at hand, if there is one. Never waits.
+    ///
+    /// The layer asks this first, so that a cache answers hits without a boxed future and without a clone of the inner
+    /// service. Whoever answers here has judged expiry at this very moment.
+    fn known(&self, token: &BearerToken<'_>) -> Option<Verdict> {
+        let _ = token;
+        None
+    }
+
+    /// Asks. [`Verdict::Active`] means active now: a token that has expired is [`Verdict::Inactive`].
+    ///
+    /// # Errors
+    /// If the authority could not be asked, or its answer cannot be trusted. "The authority said no" is a verdict, never an
+    /// error.
+    fn introspect(&self, token: &BearerToken<'_>) -> impl Future<Output = Result<Verdict, IntrospectError>> + Send;
+}
+
+impl<I: Introspect> Introspect for Arc<I> {
+    fn known(&self, token: &BearerToken<'_>) -> Option<Verdict> {
+        (**self).known(token)
+    }
+
+    fn introspect(&self, token: &BearerToken<'_>) -> impl Future<Output = Result<Verdict, IntrospectError>> + Send {
+        (**self).introspect(token)
+    }
+}
+
+/// What an authority says of a token.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// The token is active, and these are its facts.
+    Active(AccessToken),
+    /// The token is not to be accepted.
+    Inactive(InactiveReason),
+}
+
+impl Verdict {
+    /// Whether the token is active.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        matches!(self, Self::Active(_))
+    }
+}
+
+/// Why a token is not to be accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InactiveReason {
+    /// The authority does not know it.
+    Unknown,
+    /// It was revoked.
+    Revoked,
+    /// It has expired.
+    Expired,
+    /// It is not valid yet.
+    NotYetValid,
+    /// The authority knows it, but does not clearly say that it is active: a status nobody knows, an expiry that cannot be
+    /// read, a token type that is not bearer.
+    Unclear,
+}
+
+impl InactiveReason {
+    /// One word for logs and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Revoked => "revoked",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+            Self::Unclear => "unclear",
+        }
+    }
+}
+
+/// An [`Introspect`] made by [`introspect_fn`].
+#[derive(Clone, Copy)]
+pub struct IntrospectFn<F>(F);
+
+/// Makes an [`Introspect`] from a closure: for tests, and for authorities that speak a protocol of their own.
+///
+/// ```
+/// use tower_introspection::{AccessToken, Cached, InactiveReason, Verdict, introspect_fn};
+///
+/// let introspector = Cached::new(introspect_fn(|token| async move {
+///     Ok(match token.expose() {
+///         "letmein" => Verdict::Active(AccessToken::builder().client_id("demo").build()),
+///         _ => Verdict::Inactive(InactiveReason::Unknown),
+///     })
+/// }));
+/// ```
+pub fn introspect_fn<F, Fut>(ask: F) -> IntrospectFn<F>
+where
+    F: Fn(BearerToken<'static>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Verdict, IntrospectError>> + Send,
+{
+    IntrospectFn(ask)
+}
+
+impl<F, Fut> Introspect for IntrospectFn<F>
+where
+    F: Fn(BearerToken<'static>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Verdict, IntrospectError>> + Send,
+{
+    fn introspect(&self, token: &BearerToken<'_>) -> impl Future<Output = Result<Verdict, IntrospectError>> + Send {
+        (self.0)(token.clone().into_owned())
+    }
+}
+
+impl<F> fmt::Debug for IntrospectFn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("IntrospectFn")
+    }
+}

@@ -1,0 +1,210 @@
+//! The layer and its builder.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::request::Parts;
+use tower_layer::Layer;
+
+use crate::build_error::BuildError;
+use crate::extract::TokenSource;
+use crate::guard::Guard;
+use crate::introspect::Introspect;
+use crate::rejection::{Challenge, EmptyBody, ProblemJson, RejectionContext};
+use crate::service::Introspection;
+use crate::token::AccessToken;
+
+/// Lets requests with an active access token through to the service it wraps, and answers all others itself.
+///
+/// ```
+/// use tower::ServiceBuilder;
+/// use tower_introspection::{AccessToken, Apigee, Cached, IntrospectionLayer};
+///
+/// let apigee = Apigee::builder("my-org").basic_auth("token-reader@example.com", "password").build()?;
+/// let service = ServiceBuilder::new()
+///     .layer(IntrospectionLayer::new(Cached::new(apigee)))
+///     .service_fn(|request: http::Request<String>| async move {
+///         let token = request.extensions().get::<AccessToken>();
+///         Ok::<_, std::convert::Infallible>(http::Response::new(format!("{token:?}")))
+///     });
+/// # Ok::<(), tower_introspection::BuildError>(())
+/// ```
+///
+/// The inner service must be `Clone`, as `axum` and `tonic` services are; put others behind `tower::buffer::Buffer`.
+pub struct IntrospectionLayer<I, R = EmptyBody> {
+    introspector: Arc<I>,
+    guard: Arc<Guard<R>>,
+}
+
+impl<I: Introspect> IntrospectionLayer<I> {
+    /// Any active bearer token in the `Authorization` header comes in.
+    #[must_use]
+    pub fn new(introspector: I) -> Self {
+        Self { introspector: Arc::new(introspector), guard: Arc::default() }
+    }
+
+    /// Starts with what [`new`](Self::new) does.
+    pub fn builder(introspector: I) -> IntrospectionLayerBuilder<I> {
+        IntrospectionLayerBuilder { introspector, guard: Guard::default(), responses: Responses::default() }
+    }
+}
+
+impl<S, I, R> Layer<S> for IntrospectionLayer<I, R> {
+    type Service = Introspection<S, I, R>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Introspection::new(inner, Arc::clone(&self.introspector), Arc::clone(&self.guard))
+    }
+}
+
+impl<I, R> Clone for IntrospectionLayer<I, R> {
+    fn clone(&self) -> Self {
+        Self { introspector: Arc::clone(&self.introspector), guard: Arc::clone(&self.guard) }
+    }
+}
+
+impl<I, R> fmt::Debug for IntrospectionLayer<I, R> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("IntrospectionLayer").finish_non_exhaustive()
+    }
+}
+
+/// Settings of answers, as given. Shared with [`RequireScopeLayer`](crate::RequireScopeLayer).
+#[derive(Default)]
+pub(crate) struct Responses {
+    pub(crate) realm: Option<String>,
+    pub(crate) retry_after: Option<Duration>,
+}
+
+impl Responses {
+    pub(crate) fn check(self) -> Result<RejectionContext, BuildError> {
+        let mut context = RejectionContext::default();
+        if let Some(realm) = self.realm {
+            context.challenge = Arc::new(Challenge::new(&realm)?);
+        }
+        if let Some(retry_after) = self.retry_after {
+            context.retry_after = retry_after;
+        }
+        Ok(context)
+    }
+}
+
+/// Configures an [`IntrospectionLayer`]. Made by [`IntrospectionLayer::builder`].
+///
+/// ```
+/// use tower_introspection::IntrospectionLayer;
+/// # let introspector = tower_introspection::introspect_fn(|_| async {
+/// #     Ok(tower_introspection::Verdict::Inactive(tower_introspection::InactiveReason::Unknown)) });
+///
+/// let layer = IntrospectionLayer::builder(introspector)
+///     .realm("orders")
+///     .require_scope("orders.read")
+///     .authorize(|token, request| token.attribute("tenant") == request.uri.host())
+///     .problem_json()
+///     .build()?;
+/// # Ok::<(), tower_introspection::BuildError>(())
+/// ```
+#[must_use]
+pub struct IntrospectionLayerBuilder<I, R = EmptyBody> {
+    introspector: I,
+    guard: Guard<R>,
+    responses: Responses,
+}
+
+impl<I: Introspect, R> IntrospectionLayerBuilder<I, R> {
+    /// The protection space named in challenges, RFC 9110 section 11.5. Default: `api`.
+    pub fn realm(mut self, realm: impl Into<String>) -> Self {
+        self.responses.realm = Some(realm.into());
+        self
+    }
+
+    /// Requires a scope. Called several times, it requires all of them.
+    pub fn require_scope(mut self, scope: impl Into<String>) -> Self {
+        self.guard.policy.require_scope(scope.into());
+        self
+    }
+
+    /// Requires at least one of these scopes. Called several times, it requires one of each call's.
+    pub fn require_any_scope<T: Into<String>>(mut self, scopes: impl IntoIterator<Item = T>) -> Self {
+        self.guard.policy.require_any_scope(scopes.into_iter().map(|scope| scope.into().into()).collect());
+        self
+    }
+
+    /// Requires that `rule` is true of the token and the request. Judged on every request, after the scopes; several rules
+    /// must all be true. A request that fails one is [`Denied`](crate::RejectionKind::Denied).
+    pub fn authorize(mut self, rule: impl Fn(&AccessToken, &Parts) -> bool + Send + Sync + 'static) -> Self {
+        self.guard.policy.authorize(Arc::new(rule));
+        self
+    }
+
+    /// Looks for the token in this place too. A request that presents a token in two places is malformed.
+    pub fn token_source(mut self, source: impl TokenSource) -> Self {
+        self.guard.sources.others.push(Arc::new(source));
+        self
+    }
+
+    /// Whether to look into the `Authorization` header. Default: `true`. Without it, name another
+    /// [`token_source`](Self::token_source).
+    pub fn authorization_header(mut self, look: bool) -> Self {
+        self.guard.sources.authorization_header = look;
+        self
+    }
+
+    /// The longest token accepted, in bytes; a longer one is malformed and nobody is asked about it.
+    /// Default: [`BearerToken::DEFAULT_MAX_LENGTH`](crate::BearerToken::DEFAULT_MAX_LENGTH), 4,096.
+    pub fn max_token_length(mut self, bytes: usize) -> Self {
+        self.guard.sources.max_length = bytes;
+        self
+    }
+
+    /// Whether the token is taken out of the request before the inner service sees it. Default: `false`; it is marked
+    /// sensitive either way.
+    pub fn remove_token(mut self, remove: bool) -> Self {
+        self.guard.remove_token = remove;
+        self
+    }
+
+    /// Lets requests that present no token through, without an [`AccessToken`] in their extensions. A token that is
+    /// presented is judged as ever, and a bad one is rejected. Required scopes and rules bind requests with a token only.
+    /// Default: `false`.
+    pub fn optional(mut self, optional: bool) -> Self {
+        self.guard.optional = optional;
+        self
+    }
+
+    /// What a 503 sends as `Retry-After`, rounded up to whole seconds. Default: 5 seconds.
+    pub fn retry_after(mut self, delay: Duration) -> Self {
+        self.responses.retry_after = Some(delay);
+        self
+    }
+
+    /// Answers rejections with `application/problem+json`, RFC 9457, instead of an empty body.
+    pub fn problem_json(self) -> IntrospectionLayerBuilder<I, ProblemJson> {
+        self.rejection_response(ProblemJson)
+    }
+
+    /// Renders rejections your own way: a closure, or a [`RejectionResponse`](crate::RejectionResponse).
+    pub fn rejection_response<R2>(self, renderer: R2) -> IntrospectionLayerBuilder<I, R2> {
+        let Self { introspector, guard, responses } = self;
+        IntrospectionLayerBuilder { introspector, guard: guard.with_renderer(renderer), responses }
+    }
+
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// Names the setting that cannot work: a realm or scope that cannot stand in a challenge, no scope to choose from, no
+    /// place to look for a token, a length limit of zero.
+    pub fn build(mut self) -> Result<IntrospectionLayer<I, R>, BuildError> {
+        self.guard.policy.check()?;
+        self.guard.sources.check()?;
+        self.guard.context = self.responses.check()?;
+        Ok(IntrospectionLayer { introspector: Arc::new(self.introspector), guard: Arc::new(self.guard) })
+    }
+}
+
+impl<I, R> fmt::Debug for IntrospectionLayerBuilder<I, R> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("IntrospectionLayerBuilder").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,71 @@
+//! The `WWW-Authenticate` value, RFC 6750 section 3.
+
+use http::HeaderValue;
+
+use crate::build_error::BuildError;
+
+/// What every challenge of one layer has in common.
+#[derive(Debug)]
+pub(crate) struct Challenge {
+    /// As a quoted-string, quotes included.
+    realm: String,
+}
+
+impl Default for Challenge {
+    fn default() -> Self {
+        Self { realm: r#""api""#.into() }
+    }
+}
+
+impl Challenge {
+    /// # Errors
+    /// If `realm` holds what a quoted-string cannot carry in plain sight.
+    pub(crate) fn new(realm: &str) -> Result<Self, BuildError> {
+        if let Some(bad) = realm.chars().find(|c| !matches!(c, ' '..='~')) {
+            return Err(BuildError::new(
+                "realm",
+                format!("it holds {bad:?}; only visible ASCII characters and spaces can stand in a challenge"),
+            ));
+        }
+        let escaped = realm.replace('\\', r"\\").replace('"', "\\\"");
+        Ok(Self { realm: format!("\"{escaped}\"") })
+    }
+
+    /// `None` only if a parameter held a control character, which the fixed texts and the checked settings do not.
+    pub(super) fn render(
+        &self,
+        error: Option<&str>,
+        description: Option<&str>,
+        scope: Option<&str>,
+    ) -> Option<HeaderValue> {
+        let mut value = format!("Bearer realm={}", self.realm);
+        for (name, parameter) in [("error", error), ("error_description", description), ("scope", scope)] {
+            if let Some(parameter) = parameter {
+                value.push_str(&format!(", {name}=\"{parameter}\""));
+            }
+        }
+        HeaderValue::try_from(value).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_separated_by_commas_and_the_realm_is_quoted() {
+        let challenge = Challenge::new(r#"a "b" \c"#).unwrap();
+        assert_eq!(challenge.render(None, None, None).unwrap(), r#"Bearer realm="a \"b\" \\c""#);
+        assert_eq!(
+            Challenge::default().render(Some("insufficient_scope"), Some("more"), Some("a b")).unwrap(),
+            r#"Bearer realm="api", error="insufficient_scope", error_description="more", scope="a b""#
+        );
+    }
+
+    #[test]
+    fn a_realm_that_could_break_the_header_is_refused() {
+        for bad in ["a\nb", "a\r\nSet-Cookie: x", "\u{e4}", "\u{7f}", "\t"] {
+            assert_eq!(Challenge::new(bad).unwrap_err().setting(), "realm", "{bad:?}");
+        }
+    }
+}

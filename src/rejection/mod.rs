@@ -1,0 +1,265 @@
+//! What the caller is told.
+//!
+//! [`RejectionKind`] is the one table from reasons to answers; the renderers of `response` write it as HTTP or gRPC.
+
+mod challenge;
+mod response;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+pub(crate) use challenge::Challenge;
+pub(crate) use response::respond;
+pub use response::{EmptyBody, ProblemJson, RejectionResponse};
+
+use crate::introspect::{InactiveReason, IntrospectError};
+use crate::policy::Refusal;
+use crate::token::MalformedToken;
+
+/// What a rejection comes down to. The layer puts it into the extensions of the response, so that layers around it can
+/// count or log it.
+///
+/// | kind | when | HTTP | RFC 6750 error | gRPC |
+/// | --- | --- | --- | --- | --- |
+/// | `MissingToken` | no token, or another scheme | 401 | none | 16 `UNAUTHENTICATED` |
+/// | `InvalidRequest` | malformed or oversized token, or more than one | 400 | `invalid_request` | 16 |
+/// | `InvalidToken` | unknown, revoked, expired, sender-constrained | 401 | `invalid_token` | 16 |
+/// | `InsufficientScope` | active, but the route asks for more | 403 | `insufficient_scope` | 7 `PERMISSION_DENIED` |
+/// | `Denied` | active, but the route's own rule says no | 403 | none | 7 |
+/// | `Unavailable` | the authority could not be asked, or refused *us* | 503 | no challenge | 14 `UNAVAILABLE` |
+/// | `Overloaded` | too many questions are under way | 503 | no challenge | 14 |
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RejectionKind {
+    /// The request presents no bearer token.
+    MissingToken,
+    /// What it presents is not exactly one well-formed bearer token.
+    InvalidRequest,
+    /// The token is not active.
+    InvalidToken,
+    /// The token is active, but lacks a scope that the route requires.
+    InsufficientScope,
+    /// The token is active, but a rule of the route said no.
+    Denied,
+    /// Whether the token is active could not be found out.
+    Unavailable,
+    /// Whether the token is active was not even asked, because too many questions are under way.
+    Overloaded,
+}
+
+struct Row {
+    name: &'static str,
+    status: StatusCode,
+    error: Option<&'static str>,
+    grpc_code: u8,
+}
+
+impl RejectionKind {
+    fn row(self) -> Row {
+        let row = |name, status, error, grpc_code| Row { name, status, error, grpc_code };
+        match self {
+            Self::MissingToken => row("missing_token", StatusCode::UNAUTHORIZED, None, 16),
+            Self::InvalidRequest => row("invalid_request", StatusCode::BAD_REQUEST, Some("invalid_request"), 16),
+            Self::InvalidToken => row("invalid_token", StatusCode::UNAUTHORIZED, Some("invalid_token"), 16),
+            Self::InsufficientScope => row("insufficient_scope", StatusCode::FORBIDDEN, Some("insufficient_scope"), 7),
+            Self::Denied => row("denied", StatusCode::FORBIDDEN, None, 7),
+            Self::Unavailable => row("unavailable", StatusCode::SERVICE_UNAVAILABLE, None, 14),
+            Self::Overloaded => row("overloaded", StatusCode::SERVICE_UNAVAILABLE, None, 14),
+        }
+    }
+
+    /// One word for logs and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.row().name
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(self) -> StatusCode {
+        self.row().status
+    }
+
+    /// The `error` of the challenge, RFC 6750 section 3.1.
+    #[must_use]
+    pub fn error(self) -> Option<&'static str> {
+        self.row().error
+    }
+
+    /// The gRPC status code.
+    #[must_use]
+    pub fn grpc_code(self) -> u8 {
+        self.row().grpc_code
+    }
+
+    /// Whether the answer carries a challenge: it does unless the fault is on this side.
+    fn has_challenge(self) -> bool {
+        self.status() != StatusCode::SERVICE_UNAVAILABLE
+    }
+}
+
+/// A request that does not come in, and what its caller is told.
+///
+/// Everything in it is from fixed texts and from the layer's own settings; nothing comes from the request, the token or the
+/// authority's answer.
+#[derive(Clone, Debug)]
+pub struct Rejection {
+    kind: RejectionKind,
+    description: &'static str,
+    wanted_scopes: Option<String>,
+    cause: Option<IntrospectError>,
+    context: RejectionContext,
+    grpc: bool,
+}
+
+/// What all rejections of one layer have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct RejectionContext {
+    pub(crate) challenge: Arc<Challenge>,
+    pub(crate) retry_after: Duration,
+}
+
+impl Default for RejectionContext {
+    fn default() -> Self {
+        Self { challenge: Arc::default(), retry_after: Duration::from_secs(5) }
+    }
+}
+
+impl Rejection {
+    fn new(kind: RejectionKind, description: &'static str, context: &RejectionContext) -> Self {
+        Self { kind, description, wanted_scopes: None, cause: None, context: context.clone(), grpc: false }
+    }
+
+    pub(crate) fn missing_token(context: &RejectionContext) -> Self {
+        Self::new(RejectionKind::MissingToken, "an access token is required", context)
+    }
+
+    pub(crate) fn malformed(malformed: MalformedToken, context: &RejectionContext) -> Self {
+        let description = match malformed {
+            MalformedToken::Syntax => "the access token is malformed",
+            MalformedToken::TooLong => "the access token is too long",
+            MalformedToken::Repeated => "the request presents more than one access token",
+        };
+        Self::new(RejectionKind::InvalidRequest, description, context)
+    }
+
+    pub(crate) fn inactive(reason: InactiveReason, context: &RejectionContext) -> Self {
+        let description = match reason {
+            InactiveReason::Unknown => "the access token is unknown",
+            InactiveReason::Revoked => "the access token was revoked",
+            InactiveReason::Expired => "the access token expired",
+            InactiveReason::NotYetValid => "the access token is not valid yet",
+            InactiveReason::Unclear => "the access token is not active",
+        };
+        Self::new(RejectionKind::InvalidToken, description, context)
+    }
+
+    pub(crate) fn refused(refusal: Refusal, context: &RejectionContext) -> Self {
+        match refusal {
+            Refusal::SenderConstrained => Self::new(
+                RejectionKind::InvalidToken,
+                "the access token is bound to a key and is no bearer token",
+                context,
+            ),
+            Refusal::InsufficientScope(wanted) => Self {
+                wanted_scopes: Some(wanted),
+                ..Self::new(
+                    RejectionKind::InsufficientScope,
+                    "the request requires more scope than the access token has",
+                    context,
+                )
+            },
+            Refusal::Denied => {
+                Self::new(RejectionKind::Denied, "the access token does not allow this request", context)
+            }
+        }
+    }
+
+    pub(crate) fn failed(error: IntrospectError, context: &RejectionContext) -> Self {
+        let rejection = if error.is_overloaded() {
+            Self::new(RejectionKind::Overloaded, "too many access tokens are being checked; try again", context)
+        } else {
+            Self::new(
+                RejectionKind::Unavailable,
+                "the access token cannot be checked at the moment; try again",
+                context,
+            )
+        };
+        Self { cause: Some(error), ..rejection }
+    }
+
+    /// Notes what the request expects for an answer.
+    pub(crate) fn to(mut self, request: &Parts) -> Self {
+        self.grpc = is_grpc(&request.headers);
+        self
+    }
+
+    /// What it comes down to.
+    #[must_use]
+    pub fn kind(&self) -> RejectionKind {
+        self.kind
+    }
+
+    /// One fixed sentence for the caller, in the characters RFC 6750 allows for `error_description`.
+    #[must_use]
+    pub fn description(&self) -> &'static str {
+        self.description
+    }
+
+    /// The scopes the route wants, separated by spaces, of an [`InsufficientScope`](RejectionKind::InsufficientScope).
+    #[must_use]
+    pub fn wanted_scopes(&self) -> Option<&str> {
+        self.wanted_scopes.as_deref()
+    }
+
+    /// Why the authority could not be asked. For logs: it is not for the caller.
+    #[must_use]
+    pub fn cause(&self) -> Option<&IntrospectError> {
+        self.cause.as_ref()
+    }
+
+    /// The value of `WWW-Authenticate`, RFC 6750 section 3. `None` if the fault is on this side (503).
+    #[must_use]
+    pub fn challenge(&self) -> Option<HeaderValue> {
+        if !self.kind.has_challenge() {
+            return None;
+        }
+        let description = self.kind.error().map(|_| self.description);
+        self.context.challenge.render(self.kind.error(), description, self.wanted_scopes())
+    }
+
+    /// How long the caller should wait before it tries again. `None` unless the fault is on this side (503).
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        (!self.kind.has_challenge()).then_some(self.context.retry_after)
+    }
+
+    /// Whether the request is a gRPC call, and expects an answer of that form.
+    #[must_use]
+    pub fn is_grpc(&self) -> bool {
+        self.grpc
+    }
+
+    /// Tells the operator. Nothing here comes from the request.
+    fn log(&self) {
+        let kind = self.kind.as_str();
+        match &self.cause {
+            Some(error) => {
+                tracing::warn!(kind, cause = error.kind().as_str(), "request rejected: {}", self.description)
+            }
+            None => tracing::debug!(kind, "request rejected: {}", self.description),
+        }
+    }
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    const GRPC: &[u8] = b"application/grpc";
+    headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.as_bytes().get(..GRPC.len()))
+        .is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
+}

@@ -1,0 +1,133 @@
+//! Rejections as responses: HTTP with an empty body, HTTP with a problem document, and gRPC.
+
+use std::time::Duration;
+
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{Response, StatusCode};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+use super::Rejection;
+
+/// Turns rejections into responses with the body type `B` of the inner service.
+///
+/// A closure `Fn(&Rejection) -> Response<B>` is one: it answers HTTP requests, while gRPC calls get the answer their
+/// protocol asks for. What it returns is sent as it is; start from [`Rejection::response`] to keep the status, the challenge
+/// and `Retry-After`.
+///
+/// ```
+/// use tower_introspection::{IntrospectionLayer, Rejection};
+/// # let introspector = tower_introspection::introspect_fn(|_| async {
+/// #     Ok(tower_introspection::Verdict::Inactive(tower_introspection::InactiveReason::Unknown)) });
+///
+/// let layer = IntrospectionLayer::builder(introspector)
+///     .rejection_response(|rejection: &Rejection| {
+///         rejection.response(format!("<h1>{}</h1>", rejection.description()))
+///     })
+///     .build()?;
+/// # Ok::<(), tower_introspection::BuildError>(())
+/// ```
+pub trait RejectionResponse<B>: Send + Sync + 'static {
+    /// The answer to an HTTP request.
+    fn http(&self, rejection: &Rejection) -> Response<B>;
+
+    /// The answer to a gRPC call.
+    fn grpc(&self, rejection: &Rejection) -> Response<B>;
+}
+
+impl<F, B> RejectionResponse<B> for F
+where
+    F: Fn(&Rejection) -> Response<B> + Send + Sync + 'static,
+    B: Default,
+{
+    fn http(&self, rejection: &Rejection) -> Response<B> {
+        self(rejection)
+    }
+
+    fn grpc(&self, rejection: &Rejection) -> Response<B> {
+        rejection.grpc_response(B::default())
+    }
+}
+
+/// No body, the headers say it all. What a layer answers unless told otherwise.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EmptyBody;
+
+impl<B: Default> RejectionResponse<B> for EmptyBody {
+    fn http(&self, rejection: &Rejection) -> Response<B> {
+        rejection.response(B::default())
+    }
+
+    fn grpc(&self, rejection: &Rejection) -> Response<B> {
+        rejection.grpc_response(B::default())
+    }
+}
+
+/// An `application/problem+json` document, RFC 9457, with `title`, `status`, `detail` and the [kind](super::RejectionKind).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ProblemJson;
+
+impl<B: Default + From<String>> RejectionResponse<B> for ProblemJson {
+    fn http(&self, rejection: &Rejection) -> Response<B> {
+        let status = rejection.kind().status();
+        let document = serde_json::json!({
+            "title": status.canonical_reason().unwrap_or_default(),
+            "status": status.as_u16(),
+            "detail": rejection.description(),
+            "kind": rejection.kind().as_str(),
+        });
+        let mut response = rejection.response(document.to_string().into());
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response
+    }
+
+    fn grpc(&self, rejection: &Rejection) -> Response<B> {
+        rejection.grpc_response(B::default())
+    }
+}
+
+/// Renders in the form the request expects. The kind travels along, whoever rendered it.
+pub(crate) fn respond<B>(renderer: &impl RejectionResponse<B>, rejection: &Rejection) -> Response<B> {
+    rejection.log();
+    let mut response = if rejection.is_grpc() { renderer.grpc(rejection) } else { renderer.http(rejection) };
+    response.extensions_mut().insert(rejection.kind());
+    response
+}
+
+impl Rejection {
+    /// An HTTP response with this body and the status, challenge and `Retry-After` of the rejection.
+    #[must_use]
+    pub fn response<B>(&self, body: B) -> Response<B> {
+        let mut response = Response::new(body);
+        *response.status_mut() = self.kind().status();
+        if let Some(challenge) = self.challenge() {
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(retry_after) = self.retry_after() {
+            response.headers_mut().insert(RETRY_AFTER, whole_seconds(retry_after).into());
+        }
+        response
+    }
+
+    /// A gRPC answer that consists of trailers only: HTTP 200, the status in the headers, and `body`, which has to be empty.
+    #[must_use]
+    pub fn grpc_response<B>(&self, body: B) -> Response<B> {
+        let mut response = Response::new(body);
+        *response.status_mut() = StatusCode::OK;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert("grpc-status", u16::from(self.kind().grpc_code()).into());
+        // Percent-encoded text is ASCII, so this always succeeds.
+        if let Ok(message) = HeaderValue::try_from(utf8_percent_encode(self.description(), GRPC_MESSAGE).to_string()) {
+            headers.insert("grpc-message", message);
+        }
+        response
+    }
+}
+
+/// What the gRPC protocol has escaped in `grpc-message`: all but %x20-24 and %x26-7E.
+const GRPC_MESSAGE: &AsciiSet = &CONTROLS.add(b'%');
+
+/// `Retry-After` has whole seconds; a fraction is rounded up, so that nobody comes back too early.
+fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}

@@ -1,0 +1,213 @@
+//! Scopes for single routes, below an [`IntrospectionLayer`](crate::IntrospectionLayer).
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::request::Parts;
+use http::{Request, Response, StatusCode};
+use tower::Service;
+use tower_layer::Layer;
+
+use crate::build_error::BuildError;
+use crate::future::ResponseFuture;
+use crate::guard::Anonymous;
+use crate::layer::Responses;
+use crate::policy::Policy;
+use crate::rejection::{EmptyBody, ProblemJson, Rejection, RejectionContext, RejectionResponse, respond};
+use crate::token::AccessToken;
+
+/// Requires scopes on one route, of the token that an [`IntrospectionLayer`](crate::IntrospectionLayer) around it let in.
+///
+/// A request without a token, let through by an optional layer, is [`MissingToken`](crate::RejectionKind::MissingToken).
+/// Without any layer around it every request gets a 500 and the log names the fault: it never lets a request in by mistake.
+///
+/// ```
+/// use tower::ServiceBuilder;
+/// use tower_introspection::{IntrospectionLayer, RequireScopeLayer};
+/// # let introspector = tower_introspection::introspect_fn(|_| async {
+/// #     Ok(tower_introspection::Verdict::Inactive(tower_introspection::InactiveReason::Unknown)) });
+///
+/// let admin = ServiceBuilder::new()
+///     .layer(IntrospectionLayer::new(introspector))
+///     .layer(RequireScopeLayer::new("admin")?)
+///     .service_fn(|_: http::Request<String>| async {
+///         Ok::<_, std::convert::Infallible>(http::Response::new(String::from("welcome")))
+///     });
+/// # Ok::<(), tower_introspection::BuildError>(())
+/// ```
+pub struct RequireScopeLayer<R = EmptyBody>(Arc<Requirement<R>>);
+
+struct Requirement<R> {
+    policy: Policy,
+    context: RejectionContext,
+    renderer: R,
+}
+
+impl RequireScopeLayer {
+    /// Requires `scope`.
+    ///
+    /// # Errors
+    /// If `scope` is not one scope.
+    pub fn new(scope: impl Into<String>) -> Result<Self, BuildError> {
+        Self::builder().require_scope(scope).build()
+    }
+
+    /// Starts with no scope. At least one must be named.
+    pub fn builder() -> RequireScopeLayerBuilder {
+        RequireScopeLayerBuilder { policy: Policy::default(), responses: Responses::default(), renderer: EmptyBody }
+    }
+}
+
+impl<S, R> Layer<S> for RequireScopeLayer<R> {
+    type Service = RequireScope<S, R>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RequireScope { inner, requirement: Arc::clone(&self.0) }
+    }
+}
+
+impl<R> Clone for RequireScopeLayer<R> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<R> fmt::Debug for RequireScopeLayer<R> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("RequireScopeLayer").finish_non_exhaustive()
+    }
+}
+
+/// Configures a [`RequireScopeLayer`]. Made by [`RequireScopeLayer::builder`].
+///
+/// ```
+/// use tower_introspection::RequireScopeLayer;
+///
+/// let layer = RequireScopeLayer::builder().require_any_scope(["admin", "support"]).realm("orders").build()?;
+/// # Ok::<(), tower_introspection::BuildError>(())
+/// ```
+#[must_use]
+pub struct RequireScopeLayerBuilder<R = EmptyBody> {
+    policy: Policy,
+    responses: Responses,
+    renderer: R,
+}
+
+impl<R> RequireScopeLayerBuilder<R> {
+    /// Requires a scope. Called several times, it requires all of them.
+    pub fn require_scope(mut self, scope: impl Into<String>) -> Self {
+        self.policy.require_scope(scope.into());
+        self
+    }
+
+    /// Requires at least one of these scopes. Called several times, it requires one of each call's.
+    pub fn require_any_scope<T: Into<String>>(mut self, scopes: impl IntoIterator<Item = T>) -> Self {
+        self.policy.require_any_scope(scopes.into_iter().map(|scope| scope.into().into()).collect());
+        self
+    }
+
+    /// The protection space named in challenges. Give it the realm of the layer around. Default: `api`.
+    pub fn realm(mut self, realm: impl Into<String>) -> Self {
+        self.responses.realm = Some(realm.into());
+        self
+    }
+
+    /// Answers rejections with `application/problem+json`, RFC 9457, instead of an empty body.
+    pub fn problem_json(self) -> RequireScopeLayerBuilder<ProblemJson> {
+        self.rejection_response(ProblemJson)
+    }
+
+    /// Renders rejections your own way: a closure, or a [`RejectionResponse`].
+    pub fn rejection_response<R2>(self, renderer: R2) -> RequireScopeLayerBuilder<R2> {
+        RequireScopeLayerBuilder { policy: self.policy, responses: self.responses, renderer }
+    }
+
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// If no scope is named, or one that no token could have, or the realm cannot stand in a challenge.
+    pub fn build(self) -> Result<RequireScopeLayer<R>, BuildError> {
+        if self.policy.requires_nothing() {
+            return Err(BuildError::new("require_scope", "no scope is named, so the layer would require nothing"));
+        }
+        self.policy.check()?;
+        let requirement =
+            Requirement { policy: self.policy, context: self.responses.check()?, renderer: self.renderer };
+        Ok(RequireScopeLayer(Arc::new(requirement)))
+    }
+}
+
+impl<R> fmt::Debug for RequireScopeLayerBuilder<R> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("RequireScopeLayerBuilder").finish_non_exhaustive()
+    }
+}
+
+/// A service whose requests come in only with certain scopes. Made by [`RequireScopeLayer`].
+pub struct RequireScope<S, R = EmptyBody> {
+    inner: S,
+    requirement: Arc<Requirement<R>>,
+}
+
+impl<R> Requirement<R> {
+    /// The response that keeps the request out, if it is to be kept out.
+    fn refusal<B: Default>(&self, request: &Parts) -> Option<Response<B>>
+    where
+        R: RejectionResponse<B>,
+    {
+        let rejection = match (request.extensions.get::<AccessToken>(), request.extensions.get::<Anonymous>()) {
+            (Some(token), _) => Rejection::refused(self.policy.judge(token, request).err()?, &self.context),
+            (None, Some(_)) => Rejection::missing_token(&self.context),
+            (None, None) => return Some(missing_layer("RequireScopeLayer")),
+        };
+        Some(respond(&self.renderer, &rejection.to(request)))
+    }
+}
+
+/// The answer to a fault in the application's wiring, which is not the caller's.
+pub(crate) fn missing_layer<B: Default>(found_by: &'static str) -> Response<B> {
+    tracing::error!("{found_by} found no IntrospectionLayer around it: add the layer to the same route, outside of it");
+    let mut response = Response::new(B::default());
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response
+}
+
+impl<S, R, ReqBody, ResBody> Service<Request<ReqBody>> for RequireScope<S, R>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
+    R: RejectionResponse<ResBody>,
+    ResBody: Default,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, ReqBody, R>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let (parts, body) = request.into_parts();
+        match self.requirement.refusal(&parts) {
+            None => ResponseFuture::running(self.inner.call(Request::from_parts(parts, body))),
+            Some(response) => {
+                // Whatever the service that was polled ready had reserved is given back with it.
+                self.inner = self.inner.clone();
+                ResponseFuture::rejected(response)
+            }
+        }
+    }
+}
+
+impl<S: Clone, R> Clone for RequireScope<S, R> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), requirement: Arc::clone(&self.requirement) }
+    }
+}
+
+impl<S: fmt::Debug, R> fmt::Debug for RequireScope<S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("RequireScope").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,154 @@
+//! The operations of the management API.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value, json};
+
+use super::Fault;
+use super::state::{ORG, PASSWORD, State, USERNAME};
+
+pub(super) type Reply = Response<Full<Bytes>>;
+
+/// The connection is to be reset instead of an answer.
+#[derive(Debug)]
+pub(super) struct Reset;
+
+impl std::fmt::Display for Reset {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str("the sandbox was told to reset the connection")
+    }
+}
+
+impl std::error::Error for Reset {}
+
+const MAX_REQUEST_BYTES: usize = 64 * 1024;
+
+pub(super) async fn answer(state: &State, request: Request<Incoming>) -> Result<Reply, Reset> {
+    if !is_authorized(&request) {
+        let mut reply = json_reply(StatusCode::UNAUTHORIZED, &json!({"message": "Unauthorized"}));
+        reply.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"sandbox\""));
+        return Ok(reply);
+    }
+    let segments: Vec<String> = request
+        .uri()
+        .path()
+        .split('/')
+        .skip(1)
+        .map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned())
+        .collect();
+    let path: Vec<&str> = segments.iter().map(String::as_str).collect();
+    match (request.method().clone(), path.as_slice()) {
+        (_, ["v1", "o" | "organizations", org, ..]) if *org != ORG => Ok(error(
+            StatusCode::NOT_FOUND,
+            "organizations.OrganizationDoesNotExist",
+            &format!("Organization {org} does not exist"),
+        )),
+        (Method::GET, ["v1", _, _, "oauth2", "accesstokens", token]) => get(state, token).await,
+        (Method::POST, ["v1", _, _, "oauth2", "accesstokens", token]) => Ok(post(state, token, request).await),
+        (Method::DELETE, ["v1", _, _, "oauth2", "accesstokens", token]) => Ok(token_reply(state.delete(token))),
+        (Method::POST, ["v1", _, _, "oauth2", "revoke"]) => Ok(revoke_many(state, request.uri().query())),
+        _ => Ok(error(StatusCode::NOT_FOUND, "sandbox.NoSuchResource", "the sandbox has no such resource")),
+    }
+}
+
+fn is_authorized(request: &Request<Incoming>) -> bool {
+    let expected = format!("Basic {}", BASE64_STANDARD.encode(format!("{USERNAME}:{PASSWORD}")));
+    request.headers().get(AUTHORIZATION).is_some_and(|value| *value == expected)
+}
+
+async fn get(state: &State, token: &str) -> Result<Reply, Reset> {
+    match state.call(token) {
+        None => {}
+        Some(Fault::Delay(delay)) => tokio::time::sleep(delay).await,
+        Some(Fault::Status(status)) => {
+            return Ok(reply(status, "application/json", r#"{"code":"sandbox.Fault","message":"told to fail"}"#));
+        }
+        Some(Fault::Hang) => std::future::pending().await,
+        Some(Fault::Reset) => return Err(Reset),
+        Some(Fault::Garbage) => return Ok(reply(200, "text/html", "<html><body>It works!</body></html>")),
+        Some(Fault::Oversized(bytes)) => {
+            return Ok(json_reply(StatusCode::OK, &json!({"status": "approved", "padding": "x".repeat(bytes)})));
+        }
+    }
+    Ok(match state.scripted(token) {
+        Some((status, body)) => reply(status, "application/json", body),
+        None => token_reply(state.token(token)),
+    })
+}
+
+async fn post(state: &State, token: &str, request: Request<Incoming>) -> Reply {
+    let status = match parameter(request.uri().query(), "action").as_deref() {
+        Some("approve") => "approved",
+        Some("revoke") => "revoked",
+        Some(_) => return error(StatusCode::BAD_REQUEST, "sandbox.BadAction", "action is approve or revoke"),
+        None => return update(state, token, request).await,
+    };
+    if state.set_status(token, status) { empty(StatusCode::NO_CONTENT) } else { no_such_token() }
+}
+
+/// Sets attributes and scope from a JSON body, and returns the token.
+async fn update(state: &State, token: &str, request: Request<Incoming>) -> Reply {
+    let body = Limited::new(request.into_body(), MAX_REQUEST_BYTES).collect().await;
+    let changes = body.ok().and_then(|body| serde_json::from_slice::<Map<String, Value>>(&body.to_bytes()).ok());
+    let Some(changes) = changes else {
+        return error(StatusCode::BAD_REQUEST, "sandbox.BadBody", "the body is not a JSON object of at most 64 KiB");
+    };
+    token_reply(state.update(token, |record| {
+        record.extend(changes.into_iter().filter(|(member, _)| member == "attributes" || member == "scope"));
+    }))
+}
+
+fn revoke_many(state: &State, query: Option<&str>) -> Reply {
+    let criteria = [("app", parameter(query, "app")), ("enduser", parameter(query, "enduser"))];
+    if criteria.iter().all(|(_, value)| value.is_none()) {
+        return error(StatusCode::BAD_REQUEST, "sandbox.BadCriteria", "name an app or an enduser");
+    }
+    for (member, value) in criteria {
+        if let Some(value) = value {
+            state.revoke_all(member, &value);
+        }
+    }
+    empty(StatusCode::ACCEPTED)
+}
+
+fn parameter(query: Option<&str>, name: &str) -> Option<String> {
+    query?
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| percent_decode_str(value).decode_utf8_lossy().into_owned())
+}
+
+fn token_reply(record: Option<Map<String, Value>>) -> Reply {
+    record.map_or_else(no_such_token, |record| json_reply(StatusCode::OK, &Value::Object(record)))
+}
+
+fn no_such_token() -> Reply {
+    error(StatusCode::NOT_FOUND, "keymanagement.service.AccessTokenDoesntExists", "Access Token doesnt exists")
+}
+
+fn error(status: StatusCode, code: &str, message: &str) -> Reply {
+    json_reply(status, &json!({"code": code, "message": message, "contexts": []}))
+}
+
+fn json_reply(status: StatusCode, body: &Value) -> Reply {
+    reply(status.as_u16(), "application/json", body.to_string())
+}
+
+fn empty(status: StatusCode) -> Reply {
+    let mut reply = Response::default();
+    *reply.status_mut() = status;
+    reply
+}
+
+fn reply(status: u16, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
+    let mut reply = Response::new(Full::new(body.into()));
+    *reply.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    reply
+}

@@ -1,0 +1,189 @@
+//! An in-memory Apigee management API on loopback (feature `sandbox`).
+//!
+//! It answers the access-token operations as the vendor documents them: get, approve, revoke, update, delete, and revocation
+//! by app or end user, behind Basic authentication, with the vendor's own 404. On top of that it can be told to fail
+//! ([`Fault`]) and counts the questions it gets, which makes it an endpoint for your tests as it is for this crate's.
+//!
+//! ```
+//! use tower_introspection::sandbox::{Sandbox, SandboxToken};
+//! use tower_introspection::{BearerToken, Cached, Introspect};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let sandbox = Sandbox::start().await?;
+//! let text = sandbox.issue(SandboxToken::new().client_id("weather-app").scope("read"));
+//! let token = BearerToken::parse(text.as_str())?;
+//!
+//! let introspector = Cached::new(sandbox.apigee().build()?);
+//! assert!(introspector.introspect(&token).await?.is_active());
+//! assert!(introspector.introspect(&token).await?.is_active());
+//! assert_eq!(sandbox.calls(&text), 1);
+//!
+//! sandbox.revoke(&text);
+//! introspector.handle().invalidate(&token);
+//! assert!(!introspector.introspect(&token).await?.is_active());
+//! # Ok(()) }
+//! ```
+
+mod api;
+mod server;
+mod state;
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+pub use self::state::SandboxToken;
+
+use self::state::State;
+use crate::clock::{Clock, SystemClock};
+use crate::introspect::{Apigee, ApigeeBuilder};
+
+/// A running management API. It stops, and its connections close, when this is dropped.
+pub struct Sandbox {
+    address: SocketAddr,
+    state: Arc<State>,
+    server: JoinHandle<()>,
+}
+
+/// What goes wrong with the questions about tokens, while it is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The right answer, later.
+    Delay(Duration),
+    /// This HTTP status, with a body that says nothing about the token.
+    Status(u16),
+    /// No answer at all, on a connection that stays open.
+    Hang,
+    /// The connection is reset instead of an answer.
+    Reset,
+    /// 200 with an HTML page.
+    Garbage,
+    /// 200 with a JSON object of at least this many bytes.
+    Oversized(usize),
+}
+
+// Revoking a token is worth a call without a look at what it returns.
+#[allow(clippy::must_use_candidate)]
+impl Sandbox {
+    /// Starts one on a free port, with an organisation `demo` and an admin account.
+    ///
+    /// # Errors
+    /// If no port of the loopback interface can be had.
+    pub async fn start() -> io::Result<Self> {
+        Self::start_with_clock(SystemClock).await
+    }
+
+    /// The same, with tokens issued at the time of `clock`.
+    ///
+    /// # Errors
+    /// If no port of the loopback interface can be had.
+    pub async fn start_with_clock(clock: impl Clock) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let state = Arc::new(State::new(Arc::new(clock)));
+        let server = tokio::spawn(server::run(listener, Arc::clone(&state)));
+        Ok(Self { address, state, server })
+    }
+
+    /// The organisation.
+    #[must_use]
+    pub fn org(&self) -> &'static str {
+        state::ORG
+    }
+
+    /// The admin account's name.
+    #[must_use]
+    pub fn username(&self) -> &'static str {
+        state::USERNAME
+    }
+
+    /// The admin account's password.
+    #[must_use]
+    pub fn password(&self) -> &'static str {
+        state::PASSWORD
+    }
+
+    /// The base of the API, such as `http://127.0.0.1:41234/v1`.
+    #[must_use]
+    pub fn base_url(&self) -> String {
+        format!("http://{}/v1", self.address)
+    }
+
+    /// The resource of one token.
+    #[must_use]
+    pub fn token_url(&self, token: &str) -> String {
+        format!("{}/o/{}/oauth2/accesstokens/{token}", self.base_url(), self.org())
+    }
+
+    /// An [`Apigee`] that asks this sandbox; further settings can be added.
+    pub fn apigee(&self) -> ApigeeBuilder {
+        Apigee::builder(self.org()).base_url(self.base_url()).basic_auth(self.username(), self.password())
+    }
+
+    /// Issues a token and returns it.
+    #[must_use]
+    pub fn issue(&self, token: SandboxToken) -> String {
+        self.state.issue(token)
+    }
+
+    /// Revokes a token. `false` if there is none of that name.
+    pub fn revoke(&self, token: &str) -> bool {
+        self.state.set_status(token, "revoked")
+    }
+
+    /// Approves a token, again if it was revoked. `false` if there is none of that name.
+    pub fn approve(&self, token: &str) -> bool {
+        self.state.set_status(token, "approved")
+    }
+
+    /// Deletes a token. `false` if there is none of that name.
+    pub fn delete(&self, token: &str) -> bool {
+        self.state.delete(token).is_some()
+    }
+
+    /// Answers questions about `token` with exactly this status and body from now on.
+    pub fn script(&self, token: &str, status: u16, body: impl Into<String>) {
+        self.state.script(token, status, body.into());
+    }
+
+    /// Makes questions about tokens go wrong from now on.
+    pub fn set_fault(&self, fault: Fault) {
+        self.state.set_fault(Some(fault));
+    }
+
+    /// Answers questions about tokens again. What hangs already goes on hanging.
+    pub fn clear_fault(&self) {
+        self.state.set_fault(None);
+    }
+
+    /// How many questions about `token` have arrived, faults included.
+    #[must_use]
+    pub fn calls(&self, token: &str) -> u64 {
+        self.state.calls(token)
+    }
+
+    /// How many questions about any token have arrived, faults included.
+    #[must_use]
+    pub fn total_calls(&self) -> u64 {
+        self.state.total_calls()
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl fmt::Debug for Sandbox {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Sandbox").field("address", &self.address).finish_non_exhaustive()
+    }
+}

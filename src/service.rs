@@ -1,0 +1,87 @@
+//! The guarded service.
+
+use std::fmt;
+use std::mem;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use tower::Service;
+
+use crate::future::ResponseFuture;
+use crate::guard::Guard;
+use crate::introspect::Introspect;
+use crate::rejection::{EmptyBody, RejectionResponse};
+
+/// A service whose requests come in only with an active access token. Made by
+/// [`IntrospectionLayer`](crate::IntrospectionLayer).
+#[derive(Clone)]
+pub struct Introspection<S, I, R = EmptyBody> {
+    inner: S,
+    introspector: Arc<I>,
+    guard: Arc<Guard<R>>,
+}
+
+impl<S, I, R> Introspection<S, I, R> {
+    pub(crate) fn new(inner: S, introspector: Arc<I>, guard: Arc<Guard<R>>) -> Self {
+        Self { inner, introspector, guard }
+    }
+}
+
+impl<S, I, R, ReqBody, ResBody> Service<Request<ReqBody>> for Introspection<S, I, R>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
+    I: Introspect,
+    R: RejectionResponse<ResBody>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, ReqBody, R>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let (mut parts, body) = request.into_parts();
+        let admitted = match self.guard.find(&parts) {
+            Ok(Some(token)) => match self.introspector.known(&token) {
+                Some(verdict) => self.guard.admit(Ok(verdict), &mut parts),
+                None => {
+                    let token = token.into_owned();
+                    let introspector = Arc::clone(&self.introspector);
+                    let question = Box::pin(async move { introspector.introspect(&token).await });
+                    let request = Request::from_parts(parts, body);
+                    return ResponseFuture::asking(question, request, self.take_ready(), Arc::clone(&self.guard));
+                }
+            },
+            Ok(None) => {
+                self.guard.admit_anonymous(&mut parts);
+                Ok(())
+            }
+            Err(rejection) => Err(rejection),
+        };
+        match admitted {
+            Ok(()) => ResponseFuture::running(self.inner.call(Request::from_parts(parts, body))),
+            Err(rejection) => {
+                drop(self.take_ready());
+                ResponseFuture::rejected(self.guard.reject(rejection, &parts))
+            }
+        }
+    }
+}
+
+impl<S: Clone, I, R> Introspection<S, I, R> {
+    /// Takes out the inner service that was polled ready. It may have reserved something (a permit, a place in a buffer):
+    /// whoever gets it calls it, or drops it so that another request can have the place.
+    fn take_ready(&mut self) -> S {
+        let unready = self.inner.clone();
+        mem::replace(&mut self.inner, unready)
+    }
+}
+
+impl<S: fmt::Debug, I, R> fmt::Debug for Introspection<S, I, R> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Introspection").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}

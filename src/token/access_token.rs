@@ -1,0 +1,409 @@
+//! The facts about an active token.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use super::Scopes;
+use crate::build_error::BuildError;
+use crate::clock::Timestamp;
+
+/// What an authority states about an active access token.
+///
+/// The layer puts it into the extensions of every request it lets through. Cloning it copies a pointer. It holds facts
+/// only: not the token, not a refresh token, and not what a route requires.
+///
+/// Each member is `None` (or empty) when the authority did not state it. It serializes to one JSON object with a key for
+/// every accessor and times in milliseconds since the Unix epoch.
+///
+/// ```
+/// use tower_introspection::AccessToken;
+///
+/// fn handler(request: &http::Request<()>) -> Option<&str> {
+///     request.extensions().get::<AccessToken>()?.client_id()
+/// }
+///
+/// let mut request = http::Request::new(());
+/// request.extensions_mut().insert(AccessToken::builder().client_id("weather-app").build());
+/// assert_eq!(handler(&request), Some("weather-app"));
+/// ```
+#[derive(Clone)]
+pub struct AccessToken(Arc<Facts>);
+
+#[derive(Clone, Default, Serialize)]
+struct Facts {
+    client_id: Option<Box<str>>,
+    app: Option<Box<str>>,
+    app_id: Option<Box<str>>,
+    api_products: Option<Box<[Box<str>]>>,
+    scopes: Scopes,
+    attributes: BTreeMap<Box<str>, Box<str>>,
+    grant_type: Option<Box<str>>,
+    issued_at: Option<Timestamp>,
+    not_before: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
+    subject: Option<Box<str>>,
+    username: Option<Box<str>>,
+    audience: Box<[Box<str>]>,
+    issuer: Option<Box<str>>,
+    token_id: Option<Box<str>>,
+    claims: BTreeMap<Box<str>, Value>,
+}
+
+impl AccessToken {
+    /// Starts with no facts at all. For introspectors of your own and for tests.
+    pub fn builder() -> AccessTokenBuilder {
+        AccessTokenBuilder(Facts::default())
+    }
+
+    /// The client the token was issued to: Apigee `clientId` (the API key), RFC 7662 `client_id`.
+    #[must_use]
+    pub fn client_id(&self) -> Option<&str> {
+        self.0.client_id.as_deref()
+    }
+
+    /// The developer app, by name or UUID as the organisation has it: Apigee `app`.
+    #[must_use]
+    pub fn app(&self) -> Option<&str> {
+        self.0.app.as_deref()
+    }
+
+    /// The developer app's UUID: Apigee `appId`.
+    #[must_use]
+    pub fn app_id(&self) -> Option<&str> {
+        self.0.app_id.as_deref()
+    }
+
+    /// The API products the token may use: Apigee `apiProducts`. `None` means the authority did not say, which is not the
+    /// same as none.
+    #[must_use]
+    pub fn api_products(&self) -> Option<impl Iterator<Item = &str>> {
+        self.0.api_products.as_ref().map(|products| products.iter().map(|product| &**product))
+    }
+
+    /// The scopes granted.
+    #[must_use]
+    pub fn scopes(&self) -> &Scopes {
+        &self.0.scopes
+    }
+
+    /// A custom attribute of the token: Apigee `attributes`. Of two with one name the authority's last one counts.
+    #[must_use]
+    pub fn attribute(&self, name: &str) -> Option<&str> {
+        self.0.attributes.get(name).map(|value| &**value)
+    }
+
+    /// All custom attributes, sorted by name.
+    pub fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.attributes.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// The grant the token was obtained by: Apigee `grantType`, such as `client_credentials`.
+    #[must_use]
+    pub fn grant_type(&self) -> Option<&str> {
+        self.0.grant_type.as_deref()
+    }
+
+    /// When the token was issued: Apigee `issuedAt`, RFC 7662 `iat`.
+    #[must_use]
+    pub fn issued_at(&self) -> Option<Timestamp> {
+        self.0.issued_at
+    }
+
+    /// The first moment at which the token is alive: RFC 7662 `nbf`.
+    #[must_use]
+    pub fn not_before(&self) -> Option<Timestamp> {
+        self.0.not_before
+    }
+
+    /// The first moment at which the token is dead: Apigee `expiresAt`, RFC 7662 `exp`. `None` for a token without expiry.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.0.expires_at
+    }
+
+    /// Whether the token is dead at `now`. The bound is exclusive: at `expires_at` itself it is.
+    #[must_use]
+    pub fn is_expired_at(&self, now: Timestamp) -> bool {
+        self.0.expires_at.is_some_and(|expires_at| now >= expires_at)
+    }
+
+    /// Whom the token speaks for: RFC 7662 `sub`.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        self.0.subject.as_deref()
+    }
+
+    /// A human-readable name of the resource owner: RFC 7662 `username`.
+    #[must_use]
+    pub fn username(&self) -> Option<&str> {
+        self.0.username.as_deref()
+    }
+
+    /// Whom the token is meant for: RFC 7662 `aud`.
+    pub fn audience(&self) -> impl Iterator<Item = &str> {
+        self.0.audience.iter().map(|audience| &**audience)
+    }
+
+    /// Who issued the token: RFC 7662 `iss`.
+    #[must_use]
+    pub fn issuer(&self) -> Option<&str> {
+        self.0.issuer.as_deref()
+    }
+
+    /// The token's own identifier, which is not the token: RFC 7662 `jti`.
+    #[must_use]
+    pub fn token_id(&self) -> Option<&str> {
+        self.0.token_id.as_deref()
+    }
+
+    /// Any further member of the answer, by its name on the wire. `None` if it is absent or not a `T`.
+    ///
+    /// Apigee fills `createdBy`, `createdAt`, `lastModifiedBy`, `lastModifiedAt` and `refreshCount`.
+    ///
+    /// ```
+    /// use tower_introspection::AccessToken;
+    ///
+    /// let token = AccessToken::builder().claim("refreshCount", 3)?.build();
+    /// assert_eq!(token.claim::<u64>("refreshCount"), Some(3));
+    /// assert_eq!(token.claim::<String>("refreshCount"), None);
+    /// # Ok::<(), tower_introspection::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn claim<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        self.0.claims.get(name).and_then(|value| T::deserialize(value).ok())
+    }
+
+    /// Whether the token is bound to a key of its holder (`cnf`, RFC 7800): then it must not be accepted as a plain bearer
+    /// token (RFC 8705, RFC 9449).
+    #[must_use]
+    pub fn is_sender_constrained(&self) -> bool {
+        self.0.claims.get("cnf").is_some_and(|confirmation| !confirmation.is_null())
+    }
+}
+
+impl Serialize for AccessToken {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+/// Names of attributes and claims are shown, their values are not: they may be personal.
+impl fmt::Debug for AccessToken {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("AccessToken")
+            .field("client_id", &self.0.client_id)
+            .field("app", &self.0.app)
+            .field("scopes", &self.0.scopes)
+            .field("issued_at", &self.0.issued_at)
+            .field("expires_at", &self.0.expires_at)
+            .field("attributes", &self.0.attributes.keys().collect::<Vec<_>>())
+            .field("claims", &self.0.claims.keys().collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
+/// States the facts of an [`AccessToken`]. Made by [`AccessToken::builder`]; nothing is required.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_introspection::{AccessToken, Clock, Scopes, SystemClock};
+///
+/// let token = AccessToken::builder()
+///     .client_id("weather-app")
+///     .scopes(Scopes::parse("read write"))
+///     .attribute("tier", "gold")
+///     .expires_at(SystemClock.now() + Duration::from_secs(1_800))
+///     .build();
+/// assert_eq!(token.attribute("tier"), Some("gold"));
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct AccessTokenBuilder(Facts);
+
+macro_rules! text_members {
+    ($($(#[$doc:meta])* $member:ident;)*) => {$(
+        $(#[$doc])*
+        pub fn $member(mut self, value: impl Into<String>) -> Self {
+            self.0.$member = Some(value.into().into());
+            self
+        }
+    )*};
+}
+
+impl AccessTokenBuilder {
+    text_members! {
+        /// See [`AccessToken::client_id`].
+        client_id;
+        /// See [`AccessToken::app`].
+        app;
+        /// See [`AccessToken::app_id`].
+        app_id;
+        /// See [`AccessToken::grant_type`].
+        grant_type;
+        /// See [`AccessToken::subject`].
+        subject;
+        /// See [`AccessToken::username`].
+        username;
+        /// See [`AccessToken::issuer`].
+        issuer;
+        /// See [`AccessToken::token_id`].
+        token_id;
+    }
+
+    /// See [`AccessToken::api_products`]. Not calling this leaves them unknown.
+    pub fn api_products<P: Into<String>>(mut self, products: impl IntoIterator<Item = P>) -> Self {
+        self.0.api_products = Some(boxed(products));
+        self
+    }
+
+    /// See [`AccessToken::scopes`].
+    pub fn scopes(mut self, scopes: Scopes) -> Self {
+        self.0.scopes = scopes;
+        self
+    }
+
+    /// Adds a custom attribute, or replaces the one of that name. See [`AccessToken::attribute`].
+    pub fn attribute(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.0.attributes.insert(name.into().into(), value.into().into());
+        self
+    }
+
+    /// See [`AccessToken::issued_at`].
+    pub fn issued_at(mut self, issued_at: Timestamp) -> Self {
+        self.0.issued_at = Some(issued_at);
+        self
+    }
+
+    /// See [`AccessToken::not_before`].
+    pub fn not_before(mut self, not_before: Timestamp) -> Self {
+        self.0.not_before = Some(not_before);
+        self
+    }
+
+    /// See [`AccessToken::expires_at`]. Not calling this makes a token without expiry, which a cache still asks about again
+    /// after its `max_ttl`.
+    pub fn expires_at(mut self, expires_at: Timestamp) -> Self {
+        self.0.expires_at = Some(expires_at);
+        self
+    }
+
+    /// See [`AccessToken::audience`].
+    pub fn audience<A: Into<String>>(mut self, audience: impl IntoIterator<Item = A>) -> Self {
+        self.0.audience = boxed(audience);
+        self
+    }
+
+    /// Adds a further member of the answer. See [`AccessToken::claim`].
+    ///
+    /// # Errors
+    /// If `value` has no form in JSON, such as a map whose keys are not strings.
+    pub fn claim(self, name: impl Into<String>, value: impl Serialize) -> Result<Self, BuildError> {
+        let name = name.into();
+        match serde_json::to_value(value) {
+            Ok(value) => Ok(self.claim_value(&name, value)),
+            Err(_) => Err(BuildError::new("claim", format!("the value of {name:?} has no form in JSON"))),
+        }
+    }
+
+    pub(crate) fn claim_value(mut self, name: &str, value: Value) -> Self {
+        self.0.claims.insert(name.into(), value);
+        self
+    }
+
+    /// The token with these facts.
+    #[must_use]
+    pub fn build(self) -> AccessToken {
+        AccessToken(Arc::new(self.0))
+    }
+}
+
+impl fmt::Debug for AccessTokenBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_tuple("AccessTokenBuilder").field(&self.clone().build()).finish()
+    }
+}
+
+fn boxed<T: Into<String>>(texts: impl IntoIterator<Item = T>) -> Box<[Box<str>]> {
+    texts.into_iter().map(|text| text.into().into()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_dead_at_the_very_instant_it_expires() {
+        let expires_at = Timestamp::from_unix_millis(1_000);
+        let token = AccessToken::builder().expires_at(expires_at).build();
+        assert!(!token.is_expired_at(Timestamp::from_unix_millis(999)));
+        assert!(token.is_expired_at(expires_at));
+        assert!(token.is_expired_at(Timestamp::from_unix_millis(i64::MAX)));
+        assert!(!AccessToken::builder().build().is_expired_at(Timestamp::from_unix_millis(i64::MAX)));
+    }
+
+    #[test]
+    fn a_confirmation_makes_a_token_sender_constrained_unless_it_is_null() {
+        let bound = |value: Value| AccessToken::builder().claim_value("cnf", value).build().is_sender_constrained();
+        assert!(bound(serde_json::json!({"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"})));
+        assert!(bound(serde_json::json!({})));
+        assert!(!bound(Value::Null));
+        assert!(!AccessToken::builder().build().is_sender_constrained());
+    }
+
+    #[test]
+    fn every_member_serializes_under_the_name_of_its_accessor() {
+        let token = AccessToken::builder()
+            .client_id("c")
+            .app("a")
+            .app_id("i")
+            .api_products(["p"])
+            .scopes(Scopes::parse("s t"))
+            .attribute("tier", "gold")
+            .grant_type("password")
+            .issued_at(Timestamp::from_unix_millis(1))
+            .not_before(Timestamp::from_unix_millis(2))
+            .expires_at(Timestamp::from_unix_millis(3))
+            .subject("sub")
+            .username("u")
+            .audience(["aud"])
+            .issuer("iss")
+            .token_id("jti")
+            .claim("x", [1, 2])
+            .unwrap()
+            .build();
+        assert_eq!(
+            serde_json::to_value(&token).unwrap(),
+            serde_json::json!({
+                "client_id": "c", "app": "a", "app_id": "i", "api_products": ["p"], "scopes": ["s", "t"],
+                "attributes": {"tier": "gold"}, "grant_type": "password", "issued_at": 1, "not_before": 2,
+                "expires_at": 3, "subject": "sub", "username": "u", "audience": ["aud"], "issuer": "iss",
+                "token_id": "jti", "claims": {"x": [1, 2]},
+            })
+        );
+        let nothing = serde_json::to_value(AccessToken::builder().build()).unwrap();
+        assert_eq!(nothing["expires_at"], Value::Null);
+        assert_eq!(nothing["api_products"], Value::Null);
+        assert_eq!(nothing["scopes"], serde_json::json!([]));
+    }
+
+    #[test]
+    fn debug_names_attributes_and_claims_but_shows_no_value() {
+        let token = AccessToken::builder().attribute("phone", "555").claim("secret", "hush").unwrap();
+        let shown = format!("{token:?} {:?}", token.clone().build());
+        assert!(shown.contains("phone") && shown.contains("secret"), "{shown}");
+        assert!(!shown.contains("555") && !shown.contains("hush"), "{shown}");
+    }
+
+    #[test]
+    fn a_claim_without_a_form_in_json_is_refused_by_name() {
+        let keyed_by_tuple = std::collections::HashMap::from([((1, 2), 3)]);
+        let error = AccessToken::builder().claim("bad", keyed_by_tuple).unwrap_err();
+        assert_eq!(error.setting(), "claim");
+        assert!(error.to_string().contains("bad"), "{error}");
+    }
+}

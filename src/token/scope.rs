@@ -1,0 +1,124 @@
+//! The scopes of a token.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+/// The scopes an access token was granted, in the order its authority lists them.
+///
+/// ```
+/// use tower_introspection::Scopes;
+///
+/// let scopes = Scopes::parse("READ ADMIN,WRITE");
+/// assert!(scopes.contains("ADMIN"));
+/// assert!(!scopes.contains("admin"), "scopes are case-sensitive, RFC 6749 section 3.3");
+/// assert_eq!(scopes.iter().collect::<Vec<_>>(), ["READ", "ADMIN", "WRITE"]);
+/// ```
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Scopes(
+    /// Separated by single spaces: one allocation a token however many scopes, and the form of the wire.
+    Box<str>,
+);
+
+impl Scopes {
+    /// Reads a list separated by white space, commas, or both.
+    ///
+    /// RFC 6749 separates by spaces; Apigee documents commas and has been recorded with spaces.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        text.split(|c: char| c.is_whitespace() || c == ',').collect()
+    }
+
+    /// Whether `scope` was granted. Exact and case-sensitive.
+    #[must_use]
+    pub fn contains(&self, scope: &str) -> bool {
+        self.iter().any(|granted| granted == scope)
+    }
+
+    /// The scopes, one by one.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.split(' ').filter(|scope| !scope.is_empty())
+    }
+
+    /// Whether no scope was granted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<S: AsRef<str>> FromIterator<S> for Scopes {
+    fn from_iter<T: IntoIterator<Item = S>>(scopes: T) -> Self {
+        let mut joined = String::new();
+        for scope in scopes {
+            for part in scope.as_ref().split_whitespace() {
+                if !joined.is_empty() {
+                    joined.push(' ');
+                }
+                joined.push_str(part);
+            }
+        }
+        Self(joined.into())
+    }
+}
+
+impl fmt::Display for Scopes {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Scopes {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl Serialize for Scopes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+/// `scope-token` of RFC 6749 section 3.3: what may stand in a challenge's `scope` parameter.
+pub(crate) fn is_scope_token(scope: &str) -> bool {
+    !scope.is_empty() && scope.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn white_space_and_commas_separate_and_never_make_an_empty_scope() {
+        let scopes = Scopes::parse(" a,b , c\td,,\n");
+        assert_eq!(scopes.iter().collect::<Vec<_>>(), ["a", "b", "c", "d"]);
+        assert_eq!(scopes.to_string(), "a b c d");
+        assert!(!scopes.contains(""));
+        assert!(Scopes::parse(" , ").is_empty());
+        assert_eq!(Scopes::default().iter().count(), 0);
+    }
+
+    #[test]
+    fn a_scope_is_matched_whole() {
+        let scopes = Scopes::parse("read:all write");
+        assert!(!scopes.contains("read"));
+        assert!(!scopes.contains("read:all write"));
+    }
+
+    #[test]
+    fn scopes_serialize_as_an_array() {
+        assert_eq!(serde_json::to_string(&Scopes::parse("a b")).unwrap(), r#"["a","b"]"#);
+        assert_eq!(serde_json::to_string(&Scopes::default()).unwrap(), "[]");
+    }
+
+    #[test]
+    fn scope_tokens_exclude_quotes_backslashes_spaces_and_controls() {
+        for good in ["a", "read:all", "https://x/y?z", "!"] {
+            assert!(is_scope_token(good), "{good}");
+        }
+        for bad in ["", "a b", "a\"b", "a\\b", "a\n", "ä"] {
+            assert!(!is_scope_token(bad), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Access to the token of a [`tonic::Request`] (feature `tonic`).
+//!
+//! The layer goes around a whole server (`Server::builder().layer(..)`) or around one service, which keeps its gRPC name.
+//! Rejections are gRPC answers: `UNAUTHENTICATED`, `PERMISSION_DENIED` or `UNAVAILABLE`, as
+//! [`RejectionKind`](crate::RejectionKind) lists them.
+
+use tonic::server::NamedService;
+use tonic::{Request, Status};
+
+use crate::guard::Anonymous;
+use crate::require_scope::{RequireScope, missing_layer};
+use crate::service::Introspection;
+use crate::token::AccessToken;
+
+/// Access to the token that an [`IntrospectionLayer`](crate::IntrospectionLayer) let in.
+///
+/// ```
+/// use tonic::{Request, Response, Status};
+/// use tower_introspection::RequestExt;
+///
+/// async fn greet(request: Request<String>) -> Result<Response<String>, Status> {
+///     let token = request.access_token()?;
+///     Ok(Response::new(format!("hello {}", token.client_id().unwrap_or("you"))))
+/// }
+/// ```
+pub trait RequestExt {
+    /// The token the request came in with.
+    ///
+    /// # Errors
+    /// `UNAUTHENTICATED` if an optional layer let the request in without one; `INTERNAL`, and a log line that names the
+    /// fault, if there is no layer around the service.
+    // A `Status` is large, but it is what every tonic handler returns.
+    #[allow(clippy::result_large_err)]
+    fn access_token(&self) -> Result<&AccessToken, Status>;
+}
+
+impl<T> RequestExt for Request<T> {
+    fn access_token(&self) -> Result<&AccessToken, Status> {
+        if let Some(token) = self.extensions().get::<AccessToken>() {
+            return Ok(token);
+        }
+        if self.extensions().get::<Anonymous>().is_some() {
+            return Err(Status::unauthenticated("an access token is required"));
+        }
+        missing_layer::<()>("RequestExt::access_token");
+        Err(Status::internal("the service is not set up to check access tokens"))
+    }
+}
+
+impl<S: NamedService, I, R> NamedService for Introspection<S, I, R> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S: NamedService, R> NamedService for RequireScope<S, R> {
+    const NAME: &'static str = S::NAME;
+}
