@@ -1,0 +1,356 @@
+//! What is remembered, and for how long: by a clock that stands still until it is moved.
+
+mod support;
+
+use std::time::Duration;
+
+use support::*;
+use tower_introspection::{
+    Cached, CachedBuilder, InactiveReason, Introspect, IntrospectErrorKind, ManualClock, Verdict,
+};
+
+fn cached(
+    authority: &Authority,
+    settings: impl FnOnce(CachedBuilder<Authority>) -> CachedBuilder<Authority>,
+) -> (Cached<Authority>, ManualClock) {
+    let clock = ManualClock::at(START);
+    let builder = Cached::builder(authority.clone()).clock(clock.clone());
+    (settings(builder).build().unwrap(), clock)
+}
+
+async fn ask(cached: &Cached<Authority>) -> Verdict {
+    match cached.known(&bearer("abc")) {
+        Some(verdict) => verdict,
+        None => cached.introspect(&bearer("abc")).await.unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn a_hit_asks_nobody_until_max_ttl_and_then_asks_again() {
+    let authority = Authority::new(active());
+    let (cached, clock) = cached(&authority, |builder| builder.max_ttl(secs(60)));
+    assert!(ask(&cached).await.is_active());
+    clock.set(START + millis(59_999));
+    assert!(ask(&cached).await.is_active());
+    assert_eq!(authority.questions(), 1);
+    clock.set(START + secs(60));
+    assert!(cached.known(&bearer("abc")).is_none());
+    assert!(ask(&cached).await.is_active());
+    assert_eq!(authority.questions(), 2);
+}
+
+#[tokio::test]
+async fn the_defaults_are_sixty_seconds_for_active_and_ten_for_inactive_answers() {
+    let authority = Authority::new(active());
+    let (cached, clock) = cached(&authority, |builder| builder);
+    ask(&cached).await;
+    clock.set(START + millis(59_999));
+    assert!(cached.known(&bearer("abc")).is_some());
+    clock.set(START + secs(60));
+    assert!(cached.known(&bearer("abc")).is_none());
+    authority.says(inactive(InactiveReason::Unknown));
+    ask(&cached).await;
+    clock.advance(millis(9_999));
+    assert!(cached.known(&bearer("abc")).is_some());
+    clock.advance(millis(1));
+    assert!(cached.known(&bearer("abc")).is_none());
+}
+
+#[tokio::test]
+async fn a_hit_never_moves_the_deadline_so_a_revoked_token_is_refused_after_max_ttl_at_the_latest() {
+    let authority = Authority::new(active());
+    let (cached, clock) = cached(&authority, |builder| builder.max_ttl(secs(60)));
+    ask(&cached).await;
+    authority.says(inactive(InactiveReason::Revoked));
+    for _ in 0..59 {
+        clock.advance(secs(1));
+        assert!(ask(&cached).await.is_active());
+    }
+    clock.advance(secs(1));
+    assert!(matches!(ask(&cached).await, Verdict::Inactive(InactiveReason::Revoked)));
+}
+
+#[tokio::test]
+async fn the_revocation_window_counts_from_the_question_and_not_from_a_slow_answer() {
+    let authority = Authority::new(active());
+    let (cached, clock) = cached(&authority, |builder| builder.max_ttl(secs(60)));
+    authority.hold();
+    let question = tokio::spawn({
+        let cached = cached.clone();
+        async move { cached.introspect(&bearer("abc")).await }
+    });
+    authority.asked(1).await;
+    clock.advance(secs(20));
+    authority.release();
+    assert!(question.await.unwrap().unwrap().is_active());
+    clock.set(START + millis(59_999));
+    assert!(cached.known(&bearer("abc")).is_some());
+    clock.set(START + secs(60));
+    assert!(cached.known(&bearer("abc")).is_none());
+}
+
+#[tokio::test]
+async fn nothing_cached_outlives_the_token_and_the_bound_is_exclusive() {
+    let authority = Authority::new(active_until(START + secs(30)));
+    let (cached, clock) = cached(&authority, |builder| builder.max_ttl(secs(60)));
+    ask(&cached).await;
+    clock.set(START + millis(29_999));
+    assert!(cached.known(&bearer("abc")).unwrap().is_active());
+    clock.set(START + secs(30));
+    assert!(cached.known(&bearer("abc")).is_none());
+}
+
+#[tokio::test]
+async fn an_answer_that_expired_on_its_way_is_inactive_for_everyone_who_waited() {
+    let authority = Authority::new(active_until(START + secs(1)));
+    let (cached, clock) = cached(&authority, |builder| builder);
+    authority.hold();
+    let question = tokio::spawn({
+        let cached = cached.clone();
+        async move { cached.introspect(&bearer("abc")).await }
+    });
+    authority.asked(1).await;
+    clock.advance(secs(1));
+    authority.release();
+    assert!(matches!(question.await.unwrap().unwrap(), Verdict::Inactive(InactiveReason::Expired)));
+}
+
+#[tokio::test]
+async fn a_clock_set_back_does_not_bring_an_expired_entry_back_after_it_was_refused() {
+    let authority = Authority::new(active_until(START + secs(30)));
+    let (cached, clock) = cached(&authority, |builder| builder);
+    ask(&cached).await;
+    clock.set(START + secs(31));
+    authority.says(inactive(InactiveReason::Expired));
+    assert!(!ask(&cached).await.is_active());
+    clock.set(START);
+    assert!(!ask(&cached).await.is_active());
+}
+
+#[tokio::test]
+async fn an_entry_ends_even_if_the_wall_clock_stands_still() {
+    let authority = Authority::new(active());
+    let (cached, _) = cached(&authority, |builder| builder.max_ttl(millis(1)));
+    ask(&cached).await;
+    let gone = async {
+        while cached.known(&bearer("abc")).is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(secs(30), gone).await.expect("moka's monotonic clock ends it");
+}
+
+#[tokio::test]
+async fn zero_means_do_not_cache_and_never_forever() {
+    let authority = Authority::new(active());
+    let (no_active, _) = cached(&authority, |builder| builder.max_ttl(Duration::ZERO));
+    ask(&no_active).await;
+    ask(&no_active).await;
+    assert_eq!(authority.questions(), 2);
+    assert!(no_active.known(&bearer("abc")).is_none());
+
+    let authority = Authority::new(inactive(InactiveReason::Unknown));
+    let (no_inactive, _) = cached(&authority, |builder| builder.inactive_ttl(Duration::ZERO));
+    ask(&no_inactive).await;
+    ask(&no_inactive).await;
+    assert_eq!(authority.questions(), 2);
+}
+
+#[tokio::test]
+async fn a_capacity_of_zero_remembers_nothing() {
+    let authority = Authority::new(active());
+    let (cached, _) = cached(&authority, |builder| builder.max_capacity(0).inactive_capacity(0));
+    ask(&cached).await;
+    ask(&cached).await;
+    authority.says(inactive(InactiveReason::Unknown));
+    ask(&cached).await;
+    ask(&cached).await;
+    assert_eq!(authority.questions(), 4);
+}
+
+#[tokio::test]
+async fn a_token_without_expiry_is_asked_about_again_after_max_ttl() {
+    let authority = Authority::new(active());
+    let (cached, clock) = cached(&authority, |builder| builder.max_ttl(secs(5)));
+    ask(&cached).await;
+    clock.advance(secs(5));
+    ask(&cached).await;
+    assert_eq!(authority.questions(), 2);
+}
+
+#[tokio::test]
+async fn an_endless_max_ttl_ends_with_the_token() {
+    let authority = Authority::new(active_until(START + secs(1_000_000)));
+    let (cached, clock) = cached(&authority, |builder| builder.max_ttl(Duration::MAX));
+    ask(&cached).await;
+    clock.set(START + secs(999_999));
+    assert!(cached.known(&bearer("abc")).is_some());
+    clock.set(START + secs(1_000_000));
+    assert!(cached.known(&bearer("abc")).is_none());
+}
+
+#[tokio::test]
+async fn the_expiry_leeway_leaves_the_last_moments_to_the_authority() {
+    let authority = Authority::new(active_until(START + secs(30)));
+    let (cached, clock) = cached(&authority, |builder| builder.expiry_leeway(secs(5)));
+    ask(&cached).await;
+    clock.set(START + millis(24_999));
+    assert!(cached.known(&bearer("abc")).is_some());
+    clock.set(START + secs(25));
+    assert!(cached.known(&bearer("abc")).is_none());
+    assert!(ask(&cached).await.is_active());
+    assert!(cached.known(&bearer("abc")).is_none());
+}
+
+#[tokio::test]
+async fn a_failure_is_never_cached_and_never_evicts_a_good_entry() {
+    let authority = Authority::new(failure(IntrospectErrorKind::Timeout));
+    let (cached, clock) = cached(&authority, |builder| builder.max_ttl(secs(60)));
+    assert!(cached.introspect(&bearer("abc")).await.unwrap_err().is_timeout());
+    assert!(cached.known(&bearer("abc")).is_none());
+    authority.says(active());
+    assert!(ask(&cached).await.is_active(), "the next request asks again");
+
+    // A failure while an entry is there but no longer serves: the entry's fate is not the failure's to decide.
+    clock.advance(secs(60));
+    authority.says(failure(IntrospectErrorKind::Status));
+    assert!(cached.introspect(&bearer("abc")).await.is_err());
+    clock.set(START + millis(59_999));
+    assert!(cached.known(&bearer("abc")).unwrap().is_active());
+}
+
+#[tokio::test]
+async fn a_token_that_became_inactive_leaves_the_active_cache_and_the_other_way_round() {
+    let authority = Authority::new(active());
+    let (cached, clock) = cached(&authority, |builder| builder);
+    ask(&cached).await;
+    clock.advance(secs(60));
+    authority.says(inactive(InactiveReason::Revoked));
+    assert!(!ask(&cached).await.is_active());
+    let stats = cached.handle().stats();
+    assert_eq!((stats.entries, stats.inactive_entries), (0, 1));
+    // Apigee can approve a revoked token again.
+    clock.advance(secs(10));
+    authority.says(active());
+    assert!(ask(&cached).await.is_active());
+    let stats = cached.handle().stats();
+    assert_eq!((stats.entries, stats.inactive_entries), (1, 0));
+}
+
+#[tokio::test]
+async fn junk_tokens_stay_in_their_own_small_cache_and_push_no_good_one_out() {
+    let authority = Authority::new(active());
+    let (cached, _) = cached(&authority, |builder| builder.max_capacity(10).inactive_capacity(20));
+    for n in 0..10 {
+        cached.introspect(&bearer(&format!("good-{n}"))).await.unwrap();
+    }
+    authority.says(inactive(InactiveReason::Unknown));
+    for n in 0..1_000 {
+        cached.introspect(&bearer(&format!("junk-{n}"))).await.unwrap();
+    }
+    let stats = cached.handle().stats();
+    assert_eq!(stats.entries, 10);
+    assert!(stats.inactive_entries <= 20, "{stats:?}");
+    for n in 0..10 {
+        assert!(cached.known(&bearer(&format!("good-{n}"))).unwrap().is_active(), "good-{n}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_cache_evicts_single_entries_and_is_never_flushed() {
+    let authority = Authority::new(active());
+    let (cached, _) = cached(&authority, |builder| builder.max_capacity(100));
+    for n in 0..1_000 {
+        cached.introspect(&bearer(&format!("token-{n}"))).await.unwrap();
+    }
+    assert_eq!(cached.handle().stats().entries, 100);
+}
+
+#[tokio::test]
+async fn two_caches_never_answer_for_each_other() {
+    let (good, bad) = (Authority::new(active()), Authority::new(inactive(InactiveReason::Unknown)));
+    let (first, _) = cached(&good, |builder| builder);
+    let (second, _) = cached(&bad, |builder| builder);
+    assert!(ask(&first).await.is_active());
+    assert!(second.known(&bearer("abc")).is_none());
+    assert!(!ask(&second).await.is_active());
+    assert!(ask(&first).await.is_active());
+}
+
+#[tokio::test]
+async fn invalidate_forgets_one_token_active_or_not() {
+    let authority = Authority::new(active());
+    let (cached, _) = cached(&authority, |builder| builder);
+    cached.introspect(&bearer("kept")).await.unwrap();
+    for answer in [active(), inactive(InactiveReason::Unknown)] {
+        authority.says(answer);
+        ask(&cached).await;
+        cached.handle().invalidate(&bearer("abc"));
+        assert!(cached.known(&bearer("abc")).is_none());
+    }
+    assert!(cached.known(&bearer("kept")).is_some());
+}
+
+#[tokio::test]
+async fn invalidate_all_forgets_both_kinds_and_new_answers_are_remembered_again() {
+    let authority = Authority::new(active());
+    let (cached, _) = cached(&authority, |builder| builder);
+    cached.introspect(&bearer("good")).await.unwrap();
+    authority.says(inactive(InactiveReason::Unknown));
+    cached.introspect(&bearer("bad")).await.unwrap();
+    cached.handle().invalidate_all();
+    assert!(cached.known(&bearer("good")).is_none() && cached.known(&bearer("bad")).is_none());
+    authority.says(active());
+    cached.introspect(&bearer("good")).await.unwrap();
+    assert!(cached.known(&bearer("good")).is_some());
+}
+
+#[tokio::test]
+async fn invalidate_where_forgets_all_tokens_of_one_client_and_says_how_many() {
+    let authority = Authority::new(active());
+    let (cached, _) = cached(&authority, |builder| builder);
+    for n in 0..50 {
+        let client = if n % 5 == 0 { "mine" } else { "yours" };
+        authority.says(Ok(Verdict::Active(tower_introspection::AccessToken::builder().client_id(client).build())));
+        cached.introspect(&bearer(&format!("token-{n}"))).await.unwrap();
+    }
+    assert_eq!(cached.handle().invalidate_where(|token| token.client_id() == Some("mine")), 10);
+    for n in 0..50 {
+        assert_eq!(cached.known(&bearer(&format!("token-{n}"))).is_some(), n % 5 != 0, "token-{n}");
+    }
+}
+
+#[tokio::test]
+async fn stats_count_hits_misses_inactive_hits_questions_failures_and_entries() {
+    let authority = Authority::new(active());
+    let (cached, _) = cached(&authority, |builder| builder);
+    ask(&cached).await;
+    ask(&cached).await;
+    ask(&cached).await;
+    authority.says(inactive(InactiveReason::Unknown));
+    cached.introspect(&bearer("bad")).await.unwrap();
+    assert!(cached.known(&bearer("bad")).is_some());
+    authority.says(failure(IntrospectErrorKind::Connect));
+    cached.introspect(&bearer("down")).await.unwrap_err();
+    let stats = cached.handle().stats();
+    assert_eq!((stats.hits, stats.inactive_hits, stats.misses, stats.coalesced), (2, 1, 3, 0));
+    assert_eq!((stats.questions, stats.failures, stats.overloaded), (3, 1, 0));
+    assert_eq!((stats.entries, stats.inactive_entries), (1, 1));
+}
+
+#[test]
+fn no_questions_at_all_is_refused_by_the_name_of_the_setting() {
+    let error = Cached::builder(Authority::new(active())).max_questions(0).build().unwrap_err();
+    assert_eq!(error.setting(), "max_questions");
+}
+
+#[test]
+fn a_question_outside_of_a_runtime_is_a_failure_and_no_panic() {
+    let (cached, _) = cached(&Authority::new(active()), |builder| builder);
+    let mut question = std::pin::pin!(async { cached.introspect(&bearer("abc")).await });
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match std::future::Future::poll(question.as_mut(), &mut context) {
+        std::task::Poll::Ready(Err(error)) => assert_eq!(error.kind(), IntrospectErrorKind::Abandoned),
+        other => panic!("{other:?}"),
+    }
+}

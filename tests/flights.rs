@@ -1,0 +1,304 @@
+//! At most one question per token under way, detached from whoever asked.
+
+mod support;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use support::*;
+use tokio::task::{JoinHandle, JoinSet};
+use tower_introspection::{
+    Cached, InactiveReason, Introspect, IntrospectErrorKind, ManualClock, Verdict, introspect_fn,
+};
+
+fn spawn(cached: &Cached<Authority>) -> JoinHandle<Answer> {
+    let cached = cached.clone();
+    tokio::spawn(async move { cached.introspect(&bearer("abc")).await })
+}
+
+/// Waits until `n` requests have joined the question under way.
+async fn joined(cached: &Cached<impl Introspect>, n: u64) {
+    while cached.handle().stats().coalesced < n {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_waiters_make_one_question() {
+    let authority = Authority::new(active());
+    authority.hold();
+    let cached = Cached::new(authority.clone());
+    let mut waiters = JoinSet::new();
+    for _ in 0..1_000 {
+        let cached = cached.clone();
+        waiters.spawn(async move { cached.introspect(&bearer("abc")).await });
+    }
+    joined(&cached, 999).await;
+    authority.release();
+    while let Some(answer) = waiters.join_next().await {
+        assert!(answer.unwrap().unwrap().is_active());
+    }
+    assert_eq!(authority.questions(), 1);
+    let stats = cached.handle().stats();
+    assert_eq!((stats.misses, stats.coalesced, stats.questions), (1, 999, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failure_reaches_all_who_wait_once_and_nobody_retries_on_their_behalf() {
+    let authority = Authority::new(failure(IntrospectErrorKind::Timeout));
+    authority.hold();
+    let cached = Cached::new(authority.clone());
+    let mut waiters = JoinSet::new();
+    for _ in 0..100 {
+        let cached = cached.clone();
+        waiters.spawn(async move { cached.introspect(&bearer("abc")).await });
+    }
+    joined(&cached, 99).await;
+    authority.release();
+    while let Some(answer) = waiters.join_next().await {
+        assert!(answer.unwrap().unwrap_err().is_timeout());
+    }
+    assert_eq!(authority.questions(), 1);
+    assert_eq!(cached.handle().stats().failures, 1);
+}
+
+#[tokio::test]
+async fn the_starter_hangs_up_and_the_others_still_get_the_answer() {
+    let authority = Authority::new(active());
+    authority.hold();
+    let cached = Cached::new(authority.clone());
+    let starter = spawn(&cached);
+    authority.asked(1).await;
+    let waiter = spawn(&cached);
+    joined(&cached, 1).await;
+    starter.abort();
+    assert!(starter.await.unwrap_err().is_cancelled());
+    authority.release();
+    assert!(waiter.await.unwrap().unwrap().is_active());
+    assert_eq!(authority.questions(), 1);
+}
+
+#[tokio::test]
+async fn everyone_hangs_up_and_the_answer_is_still_remembered() {
+    let authority = Authority::new(active());
+    authority.hold();
+    let cached = Cached::new(authority.clone());
+    let starter = spawn(&cached);
+    authority.asked(1).await;
+    starter.abort();
+    assert!(starter.await.unwrap_err().is_cancelled());
+    authority.release();
+    while cached.known(&bearer("abc")).is_none() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(authority.questions(), 1);
+}
+
+#[tokio::test]
+async fn a_waiter_hangs_up_and_nobody_notices() {
+    let authority = Authority::new(active());
+    authority.hold();
+    let cached = Cached::new(authority.clone());
+    let starter = spawn(&cached);
+    authority.asked(1).await;
+    let waiter = spawn(&cached);
+    joined(&cached, 1).await;
+    waiter.abort();
+    assert!(waiter.await.unwrap_err().is_cancelled());
+    authority.release();
+    assert!(starter.await.unwrap().unwrap().is_active());
+}
+
+#[tokio::test]
+async fn the_slot_is_freed_after_an_answer_and_after_a_failure() {
+    let authority = Authority::new(failure(IntrospectErrorKind::Connect));
+    let clock = ManualClock::at(START);
+    let cached = Cached::builder(authority.clone()).clock(clock.clone()).build().unwrap();
+    cached.introspect(&bearer("abc")).await.unwrap_err();
+    authority.says(active());
+    assert!(cached.introspect(&bearer("abc")).await.unwrap().is_active());
+    clock.advance(secs(60));
+    assert!(cached.introspect(&bearer("abc")).await.unwrap().is_active());
+    assert_eq!(authority.questions(), 3);
+}
+
+#[tokio::test]
+async fn the_introspector_panics_and_the_slot_is_free_for_the_next_request() {
+    let questions = Arc::new(AtomicUsize::new(0));
+    let cached = Cached::new(introspect_fn({
+        let questions = Arc::clone(&questions);
+        move |_| {
+            let first = questions.fetch_add(1, Ordering::SeqCst) == 0;
+            async move {
+                assert!(!first, "the first question panics, as this test wants it to");
+                active()
+            }
+        }
+    }));
+    let error = cached.introspect(&bearer("abc")).await.unwrap_err();
+    assert_eq!(error.kind(), IntrospectErrorKind::Abandoned);
+    assert!(cached.introspect(&bearer("abc")).await.unwrap().is_active());
+}
+
+#[test]
+fn the_runtime_of_the_question_goes_away_and_the_slot_is_free_for_the_next() {
+    let authority = Authority::new(active());
+    authority.hold();
+    let cached = Cached::new(authority.clone());
+    let first = tokio::runtime::Runtime::new().unwrap();
+    let second = tokio::runtime::Runtime::new().unwrap();
+    first.block_on(async {
+        drop(spawn(&cached));
+        authority.asked(1).await;
+    });
+    let waiter = second.spawn({
+        let cached = cached.clone();
+        async move { cached.introspect(&bearer("abc")).await }
+    });
+    second.block_on(joined(&cached, 1));
+    drop(first);
+    let error = second.block_on(waiter).unwrap().unwrap_err();
+    assert_eq!(error.kind(), IntrospectErrorKind::Abandoned);
+    authority.release();
+    assert!(second.block_on(cached.introspect(&bearer("abc"))).unwrap().is_active());
+}
+
+#[tokio::test]
+async fn invalidated_while_under_way_the_old_answer_is_neither_cached_nor_handed_out() {
+    for invalidate in [
+        (|cached: &Cached<Authority>| cached.handle().invalidate(&bearer("abc"))) as fn(&Cached<Authority>),
+        |cached| cached.handle().invalidate_all(),
+        |cached| assert_eq!(cached.handle().invalidate_where(|_| false), 0),
+    ] {
+        let authority = Authority::new(active());
+        authority.hold();
+        let cached = Cached::new(authority.clone());
+        let before = spawn(&cached);
+        authority.asked(1).await;
+        invalidate(&cached);
+        let after = spawn(&cached);
+        joined(&cached, 1).await;
+        // The first question's answer is the one of before the invalidation.
+        authority.release();
+        authority.asked(2).await;
+        assert!(cached.known(&bearer("abc")).is_none());
+        authority.says(inactive(InactiveReason::Revoked));
+        authority.release();
+        for answer in [before.await, after.await] {
+            assert!(matches!(answer.unwrap().unwrap(), Verdict::Inactive(InactiveReason::Revoked)));
+        }
+        assert_eq!(authority.questions(), 2);
+    }
+}
+
+#[tokio::test]
+async fn the_invalidation_of_another_token_does_not_touch_a_question_under_way() {
+    let authority = Authority::new(active());
+    authority.hold();
+    let cached = Cached::new(authority.clone());
+    let question = spawn(&cached);
+    authority.asked(1).await;
+    cached.handle().invalidate(&bearer("another"));
+    authority.release();
+    assert!(question.await.unwrap().unwrap().is_active());
+    assert_eq!(authority.questions(), 1);
+}
+
+#[tokio::test]
+async fn invalidated_again_and_again_a_question_is_given_up_and_fails_closed() {
+    let authority = Authority::new(active());
+    authority.hold();
+    let cached = Cached::new(authority.clone());
+    let question = spawn(&cached);
+    for n in 1..=3 {
+        authority.asked(n).await;
+        cached.handle().invalidate(&bearer("abc"));
+        authority.release();
+    }
+    assert_eq!(question.await.unwrap().unwrap_err().kind(), IntrospectErrorKind::Abandoned);
+    assert!(cached.known(&bearer("abc")).is_none());
+    // The slot is free.
+    authority.release();
+    assert!(cached.introspect(&bearer("abc")).await.unwrap().is_active());
+}
+
+#[tokio::test]
+async fn questions_under_way_are_bounded_and_one_more_is_overload() {
+    let authority = Authority::new(active());
+    authority.hold();
+    let cached = Cached::builder(authority.clone()).max_questions(2).build().unwrap();
+    let ask = |token: &'static str| {
+        let cached = cached.clone();
+        async move { cached.introspect(&bearer(token)).await }
+    };
+    let (one, two) = (tokio::spawn(ask("one")), tokio::spawn(ask("two")));
+    authority.asked(2).await;
+    assert!(ask("three").await.unwrap_err().is_overloaded());
+    // A request for a token that is asked about already still joins.
+    let joins = tokio::spawn(ask("one"));
+    joined(&cached, 1).await;
+    assert_eq!(authority.questions(), 2);
+    assert_eq!(cached.handle().stats().overloaded, 1);
+    authority.release();
+    authority.release();
+    for answer in [one.await, two.await, joins.await] {
+        assert!(answer.unwrap().unwrap().is_active());
+    }
+    authority.release();
+    assert!(ask("three").await.unwrap().is_active());
+}
+
+#[tokio::test]
+async fn a_known_answer_is_given_while_a_question_for_another_token_hangs() {
+    let authority = Authority::new(active());
+    let cached = Cached::new(authority.clone());
+    cached.introspect(&bearer("known")).await.unwrap();
+    authority.hold();
+    let hanging = spawn(&cached);
+    authority.asked(2).await;
+    assert!(cached.introspect(&bearer("known")).await.unwrap().is_active());
+    hanging.abort();
+}
+
+/// Many tasks ask, hang up and invalidate at random; after the last revocation nobody is let in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_stress_no_request_after_an_invalidation_sees_an_answer_of_before() {
+    for round in 0..200_u64 {
+        let authority = Authority::new(active());
+        let cached = Cached::new(authority.clone());
+        let mut tasks = JoinSet::new();
+        for n in 0..8_u64 {
+            let cached = cached.clone();
+            tasks.spawn(async move {
+                for step in 0..20_u64 {
+                    let token = bearer("abc");
+                    let mut question = Box::pin(cached.introspect(&token));
+                    if (round + n + step) % 3 == 0 {
+                        // Polled once, then dropped.
+                        std::future::poll_fn(|context| {
+                            drop(question.as_mut().poll(context));
+                            std::task::Poll::Ready(())
+                        })
+                        .await;
+                    } else {
+                        question.await.ok();
+                    }
+                    if (round + n + step) % 5 == 0 {
+                        cached.handle().invalidate(&bearer("abc"));
+                    }
+                }
+            });
+        }
+        tokio::task::yield_now().await;
+        authority.says(inactive(InactiveReason::Revoked));
+        cached.handle().invalidate(&bearer("abc"));
+        let answer = cached.introspect(&bearer("abc")).await;
+        assert!(!matches!(answer, Ok(Verdict::Active(_))), "{answer:?} in round {round}");
+        while let Some(task) = tasks.join_next().await {
+            task.unwrap();
+        }
+        let stats = cached.handle().stats();
+        assert_eq!(stats.hits + stats.inactive_hits + stats.misses + stats.coalesced, 8 * 20 + 1);
+    }
+}

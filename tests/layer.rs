@@ -1,0 +1,445 @@
+//! The layer around a service: who comes in, and how the inner service is treated.
+
+mod support;
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use http::{HeaderName, Request, Response, StatusCode};
+use support::*;
+use tower::buffer::Buffer;
+use tower::limit::ConcurrencyLimit;
+use tower::{Layer, Service, ServiceExt};
+use tower_introspection::{
+    AccessToken, Cached, InactiveReason, Introspect, IntrospectErrorKind, IntrospectionLayer, ManualClock,
+    RejectionKind, RequireScopeLayer, TokenHeader, Verdict, introspect_fn, token_source_fn,
+};
+
+/// Says what it saw of the request, and panics if it is called without having been polled ready.
+#[derive(Default)]
+struct Inner {
+    ready: bool,
+    calls: Arc<AtomicUsize>,
+}
+
+impl Clone for Inner {
+    fn clone(&self) -> Self {
+        Self { ready: false, calls: Arc::clone(&self.calls) }
+    }
+}
+
+impl Service<Request<String>> for Inner {
+    type Response = Response<String>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<String>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.ready = true;
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<String>) -> Self::Future {
+        assert!(std::mem::take(&mut self.ready), "called without being ready");
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        let client = request.extensions().get::<AccessToken>().map(|token| token.client_id().unwrap_or("?").to_owned());
+        ready(Ok(Response::new(format!("{client:?} {:?} {}", request.headers(), request.body()))))
+    }
+}
+
+async fn send(
+    service: impl Service<Request<String>, Response = Response<String>, Error = Infallible>,
+    request: Request<String>,
+) -> Response<String> {
+    service.oneshot(request).await.unwrap()
+}
+
+fn kind(response: &Response<String>) -> Option<RejectionKind> {
+    response.extensions().get().copied()
+}
+
+fn guarded(
+    authority: &Authority,
+) -> impl Service<Request<String>, Response = Response<String>, Error = Infallible> + Clone + use<> {
+    IntrospectionLayer::new(Cached::new(authority.clone())).layer(Inner::default())
+}
+
+#[tokio::test]
+async fn an_active_token_comes_in_with_its_facts_whether_it_is_a_hit_or_a_miss() {
+    let authority = Authority::new(active());
+    let service = guarded(&authority);
+    for _ in 0..2 {
+        let response = send(service.clone(), request("Bearer abc")).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert!(response.body().starts_with("Some(\"weather-app\")"), "{}", response.body());
+        assert_eq!(kind(&response), None);
+    }
+    assert_eq!(authority.questions(), 1);
+}
+
+#[tokio::test]
+async fn every_rejection_keeps_the_request_from_the_inner_service() {
+    let authority = Authority::new(active());
+    let inner = Inner::default();
+    let service =
+        IntrospectionLayer::builder(authority.clone()).require_scope("admin").build().unwrap().layer(inner.clone());
+    let cases = [
+        (active(), "", RejectionKind::MissingToken),
+        (active(), "Basic abc", RejectionKind::MissingToken),
+        (active(), "Bearer a b", RejectionKind::InvalidRequest),
+        (active(), "Bearer abc", RejectionKind::InsufficientScope),
+        (inactive(InactiveReason::Unknown), "Bearer abc", RejectionKind::InvalidToken),
+        (inactive(InactiveReason::Revoked), "Bearer abc", RejectionKind::InvalidToken),
+        (inactive(InactiveReason::Expired), "Bearer abc", RejectionKind::InvalidToken),
+        (inactive(InactiveReason::NotYetValid), "Bearer abc", RejectionKind::InvalidToken),
+        (inactive(InactiveReason::Unclear), "Bearer abc", RejectionKind::InvalidToken),
+        (failure(IntrospectErrorKind::Timeout), "Bearer abc", RejectionKind::Unavailable),
+        (failure(IntrospectErrorKind::Credentials), "Bearer abc", RejectionKind::Unavailable),
+        (failure(IntrospectErrorKind::Overloaded), "Bearer abc", RejectionKind::Overloaded),
+    ];
+    for (answer, authorization, expected) in cases {
+        authority.says(answer);
+        assert_eq!(kind(&send(service.clone(), request(authorization)).await), Some(expected), "{authorization}");
+    }
+    assert_eq!(inner.calls.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn the_clock_is_asked_again_on_every_hit() {
+    let clock = ManualClock::at(START);
+    let authority = Authority::new(active_until(START + secs(10)));
+    let cached = Cached::builder(authority.clone()).clock(clock.clone()).build().unwrap();
+    let service = IntrospectionLayer::new(cached).layer(Inner::default());
+    clock.set(START + millis(9_999));
+    assert_eq!(send(service.clone(), request("Bearer abc")).await.status(), StatusCode::OK);
+    assert_eq!(send(service.clone(), request("Bearer abc")).await.status(), StatusCode::OK);
+    clock.set(START + secs(10));
+    authority.says(inactive(InactiveReason::Expired));
+    assert_eq!(kind(&send(service, request("Bearer abc")).await), Some(RejectionKind::InvalidToken));
+}
+
+#[tokio::test]
+async fn a_failure_of_the_authority_is_a_503_and_never_a_401() {
+    for failed in [
+        IntrospectErrorKind::Connect,
+        IntrospectErrorKind::Transport,
+        IntrospectErrorKind::Timeout,
+        IntrospectErrorKind::Credentials,
+        IntrospectErrorKind::RateLimited,
+        IntrospectErrorKind::Status,
+        IntrospectErrorKind::Answer,
+        IntrospectErrorKind::Overloaded,
+        IntrospectErrorKind::Abandoned,
+    ] {
+        let response = send(guarded(&Authority::new(failure(failed))), request("Bearer abc")).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{failed:?}");
+        assert_eq!(response.headers()["retry-after"], "5");
+        assert!(!response.headers().contains_key("www-authenticate"));
+    }
+}
+
+#[tokio::test]
+async fn malformed_oversized_and_dotted_tokens_are_answered_without_any_question() {
+    let authority = Authority::new(active());
+    let service =
+        IntrospectionLayer::builder(authority.clone()).max_token_length(5).build().unwrap().layer(Inner::default());
+    for authorization in
+        ["Bearer", "Bearer .", "Bearer ..", "Bearer a%2Fb", "Bearer a b", "Bearer abcdef", "Bearer \u{e9}"]
+    {
+        let response = send(service.clone(), request(authorization)).await;
+        assert_eq!(kind(&response), Some(RejectionKind::InvalidRequest), "{authorization}");
+    }
+    assert_eq!(authority.questions(), 0);
+    assert_eq!(send(service, request("Bearer abcde")).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn policy_is_judged_on_every_request_and_on_a_hit_too() {
+    let authority = Authority::new(active());
+    let layer = IntrospectionLayer::builder(Cached::new(authority.clone()))
+        .authorize(|token, request| token.client_id() == Some("weather-app") && request.headers.contains_key("x-open"))
+        .build()
+        .unwrap();
+    let service = layer.layer(Inner::default());
+    let open =
+        || Request::builder().header("authorization", "Bearer abc").header("x-open", "1").body(String::new()).unwrap();
+    assert_eq!(kind(&send(service.clone(), request("Bearer abc")).await), Some(RejectionKind::Denied));
+    assert_eq!(send(service.clone(), open()).await.status(), StatusCode::OK);
+    assert_eq!(kind(&send(service.clone(), request("Bearer abc")).await), Some(RejectionKind::Denied));
+    assert_eq!(send(service, open()).await.status(), StatusCode::OK);
+    assert_eq!(authority.questions(), 1);
+}
+
+#[tokio::test]
+async fn routes_with_different_scopes_share_one_cache_and_never_its_judgement() {
+    let authority = Authority::new(active());
+    let cached = Cached::new(authority.clone());
+    let open =
+        IntrospectionLayer::builder(cached.clone()).require_scope("read").build().unwrap().layer(Inner::default());
+    let admin = IntrospectionLayer::builder(cached)
+        .require_any_scope(["admin", "root"])
+        .build()
+        .unwrap()
+        .layer(Inner::default());
+    assert_eq!(send(open.clone(), request("Bearer abc")).await.status(), StatusCode::OK);
+    assert_eq!(kind(&send(admin.clone(), request("Bearer abc")).await), Some(RejectionKind::InsufficientScope));
+    assert_eq!(send(open, request("Bearer abc")).await.status(), StatusCode::OK);
+    assert_eq!(kind(&send(admin, request("Bearer abc")).await), Some(RejectionKind::InsufficientScope));
+    assert_eq!(authority.questions(), 1);
+}
+
+#[tokio::test]
+async fn a_sender_constrained_token_is_refused_as_a_plain_bearer_token() {
+    let bound = AccessToken::builder().claim("cnf", std::collections::BTreeMap::from([("jkt", "x")])).unwrap().build();
+    let authority = Authority::new(Ok(Verdict::Active(bound)));
+    let service = guarded(&authority);
+    for _ in 0..2 {
+        assert_eq!(kind(&send(service.clone(), request("Bearer abc")).await), Some(RejectionKind::InvalidToken));
+    }
+}
+
+#[tokio::test]
+async fn the_header_is_marked_sensitive_and_kept_unless_it_is_to_be_removed() {
+    let response = send(guarded(&Authority::new(active())), request("Bearer abc")).await;
+    assert!(response.body().contains(r#""authorization": Sensitive"#), "{}", response.body());
+    let removing = IntrospectionLayer::builder(Authority::new(active())).remove_token(true).build().unwrap();
+    let response = send(removing.layer(Inner::default()), request("Bearer abc")).await;
+    assert!(!response.body().contains("authorization"), "{}", response.body());
+}
+
+#[tokio::test]
+async fn the_rule_of_a_route_sees_the_header_as_sensitive() {
+    let layer = IntrospectionLayer::builder(Authority::new(active()))
+        .authorize(|_, request| request.headers["authorization"].is_sensitive())
+        .build()
+        .unwrap();
+    assert_eq!(send(layer.layer(Inner::default()), request("Bearer abc")).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn other_token_sources_are_off_until_switched_on() {
+    let authority = Authority::new(active());
+    let custom = || Request::builder().header("x-access-token", "abc").body(String::new()).unwrap();
+    assert_eq!(kind(&send(guarded(&authority), custom()).await), Some(RejectionKind::MissingToken));
+
+    let header = TokenHeader::new(HeaderName::from_static("x-access-token"));
+    let both = IntrospectionLayer::builder(authority.clone())
+        .token_source(header.clone())
+        .build()
+        .unwrap()
+        .layer(Inner::default());
+    let response = send(both.clone(), custom()).await;
+    assert!(response.body().contains(r#""x-access-token": Sensitive"#), "{}", response.body());
+    assert_eq!(send(both.clone(), request("Bearer abc")).await.status(), StatusCode::OK);
+    let mut twice = custom();
+    twice.headers_mut().insert("authorization", "Bearer abc".parse().unwrap());
+    assert_eq!(kind(&send(both, twice).await), Some(RejectionKind::InvalidRequest));
+
+    let only = IntrospectionLayer::builder(authority)
+        .token_source(header)
+        .authorization_header(false)
+        .remove_token(true)
+        .build()
+        .unwrap()
+        .layer(Inner::default());
+    assert_eq!(kind(&send(only.clone(), request("Bearer abc")).await), Some(RejectionKind::MissingToken));
+    assert!(!send(only, custom()).await.body().contains("x-access-token"));
+}
+
+#[tokio::test]
+async fn a_closure_can_say_where_the_token_stands() {
+    let layer = IntrospectionLayer::builder(Authority::new(active()))
+        .token_source(token_source_fn(|request| request.uri.path().strip_prefix("/feeds/").map(Into::into)))
+        .build()
+        .unwrap();
+    let service = layer.layer(Inner::default());
+    let at = |uri: &str| Request::builder().uri(uri).body(String::new()).unwrap();
+    assert_eq!(send(service.clone(), at("/feeds/abc")).await.status(), StatusCode::OK);
+    assert_eq!(kind(&send(service.clone(), at("/feeds/a,b")).await), Some(RejectionKind::InvalidRequest));
+    assert_eq!(kind(&send(service, at("/other")).await), Some(RejectionKind::MissingToken));
+}
+
+#[tokio::test]
+async fn an_optional_layer_lets_requests_without_a_token_in_but_no_bad_token() {
+    let authority = Authority::new(inactive(InactiveReason::Revoked));
+    let layer = IntrospectionLayer::builder(authority.clone()).require_scope("read").optional(true).build().unwrap();
+    let service = layer.layer(Inner::default());
+    let mut smuggled = Request::new(String::new());
+    smuggled.extensions_mut().insert(scoped("admin"));
+    for anonymous in [Request::new(String::new()), request("Basic abc"), smuggled] {
+        let response = send(service.clone(), anonymous).await;
+        assert!(response.body().starts_with("None"), "{}", response.body());
+    }
+    assert_eq!(kind(&send(service.clone(), request("Bearer abc")).await), Some(RejectionKind::InvalidToken));
+    assert_eq!(kind(&send(service.clone(), request("Bearer a b")).await), Some(RejectionKind::InvalidRequest));
+    authority.says(active());
+    assert!(send(service.clone(), request("Bearer abc")).await.body().starts_with("Some"));
+    authority.says(Ok(Verdict::Active(scoped("other"))));
+    assert_eq!(kind(&send(service, request("Bearer abc")).await), Some(RejectionKind::InsufficientScope));
+}
+
+#[tokio::test]
+async fn the_outer_layers_verdict_binds_a_route_with_a_scope_of_its_own() {
+    let authority = Authority::new(active());
+    let outer = IntrospectionLayer::builder(authority.clone()).optional(true).realm("orders").build().unwrap();
+    let route = RequireScopeLayer::builder().require_any_scope(["admin", "root"]).realm("orders").build().unwrap();
+    let inner = Inner::default();
+    let service = outer.layer(route.layer(inner.clone()));
+    let response = send(service.clone(), request("Bearer abc")).await;
+    assert_eq!(kind(&response), Some(RejectionKind::InsufficientScope));
+    let challenge = challenge(&response.headers()["www-authenticate"]);
+    assert_eq!(parameter(&challenge, "scope"), Some("admin root"));
+    assert_eq!(parameter(&challenge, "realm"), Some("orders"));
+    assert_eq!(kind(&send(service.clone(), Request::new(String::new())).await), Some(RejectionKind::MissingToken));
+    assert_eq!(inner.calls.load(Ordering::SeqCst), 0);
+    authority.says(Ok(Verdict::Active(scoped("root"))));
+    assert_eq!(send(service, request("Bearer abc")).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_route_that_requires_scopes_without_the_layer_fails_closed() {
+    let inner = Inner::default();
+    let service = RequireScopeLayer::new("admin").unwrap().layer(inner.clone());
+    let response = send(service, request("Bearer abc")).await;
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(inner.calls.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused_by_name() {
+    let builder = || IntrospectionLayer::builder(Authority::new(active()));
+    assert_eq!(builder().realm("a\nb").build().unwrap_err().setting(), "realm");
+    assert_eq!(builder().require_scope("a b").build().unwrap_err().setting(), "require_scope");
+    assert_eq!(builder().require_scope("").build().unwrap_err().setting(), "require_scope");
+    assert_eq!(builder().require_any_scope(["a", "\""]).build().unwrap_err().setting(), "require_any_scope");
+    assert_eq!(builder().require_any_scope::<String>([]).build().unwrap_err().setting(), "require_any_scope");
+    assert_eq!(builder().authorization_header(false).build().unwrap_err().setting(), "authorization_header");
+    assert_eq!(builder().max_token_length(0).build().unwrap_err().setting(), "max_token_length");
+    assert_eq!(RequireScopeLayer::builder().build().unwrap_err().setting(), "require_scope");
+    assert_eq!(RequireScopeLayer::new("a b").unwrap_err().setting(), "require_scope");
+    assert_eq!(RequireScopeLayer::builder().require_scope("a").realm("\t").build().unwrap_err().setting(), "realm");
+}
+
+#[tokio::test]
+async fn the_service_that_was_polled_ready_is_the_one_that_is_called_on_a_hit_and_on_a_miss() {
+    // `Inner` panics otherwise, and its clones are never ready.
+    let mut service = IntrospectionLayer::new(Cached::new(Authority::new(active()))).layer(Inner::default());
+    for _ in 0..3 {
+        let response = service.ready().await.unwrap().call(request("Bearer abc")).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn a_rejected_request_gives_its_place_under_a_concurrency_limit_back() {
+    let authority = Authority::new(inactive(InactiveReason::Unknown));
+    let cached = Cached::new(authority.clone());
+    let layer = IntrospectionLayer::new(cached);
+    let mut one = layer.layer(ConcurrencyLimit::new(Inner::default(), 1));
+    let mut other = one.clone();
+    // Malformed, then a miss, then a hit: each is rejected and holds nothing.
+    for authorization in ["Bearer a b", "Bearer abc", "Bearer abc"] {
+        one.ready().await.unwrap().call(request(authorization)).await.unwrap();
+        other.ready().await.unwrap().call(request(authorization)).await.unwrap();
+    }
+    authority.says(active());
+    one.ready().await.unwrap().call(request("Bearer good")).await.unwrap();
+    other.ready().await.unwrap().call(request("Bearer good")).await.unwrap();
+    // A scope requirement gives it back, too.
+    let mut one = RequireScopeLayer::new("admin").unwrap().layer(ConcurrencyLimit::new(Inner::default(), 1));
+    let mut other = one.clone();
+    one.ready().await.unwrap().call(request("Bearer abc")).await.unwrap();
+    other.ready().await.unwrap().call(request("Bearer abc")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_request_that_hangs_up_while_its_token_is_asked_about_gives_its_place_back() {
+    let authority = Authority::new(active());
+    authority.hold();
+    let mut one = IntrospectionLayer::new(authority.clone()).layer(ConcurrencyLimit::new(Inner::default(), 1));
+    let mut other = one.clone();
+    let mut asking = Box::pin(one.ready().await.unwrap().call(request("Bearer abc")));
+    assert!(futures_poll(&mut asking).is_pending());
+    assert!(futures_poll(&mut Box::pin(other.ready())).is_pending());
+    drop(asking);
+    other.ready().await.unwrap();
+}
+
+fn futures_poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    std::pin::Pin::new(future).poll(&mut Context::from_waker(std::task::Waker::noop()))
+}
+
+#[tokio::test]
+async fn the_layer_works_over_a_buffer() {
+    let (buffer, worker) = Buffer::pair(Inner::default(), 1);
+    tokio::spawn(worker);
+    let mut service = IntrospectionLayer::new(Cached::new(Authority::new(active()))).layer(buffer);
+    for authorization in ["Bearer abc", "Bearer a b", "Bearer abc", "", "Bearer abc"] {
+        service.ready().await.unwrap().call(request(authorization)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_inner_service_that_is_not_ready_is_waited_for_and_its_error_passed_on() {
+    let (mut mock, mut handle) = tower_test::mock::spawn_layer(IntrospectionLayer::new(Authority::new(active())));
+    handle.allow(0);
+    assert!(mock.poll_ready().is_pending());
+    handle.allow(1);
+    assert!(mock.poll_ready().is_ready());
+    let response = mock.call(request("Bearer abc"));
+    let answered = async {
+        let (_, answer) = handle.next_request().await.unwrap();
+        answer.send_response(Response::new(String::from("hello")));
+    };
+    let (response, ()) = tokio::join!(response, answered);
+    assert_eq!(response.unwrap().body(), "hello");
+    handle.send_error("the inner service is broken");
+    assert!(matches!(mock.poll_ready(), Poll::Ready(Err(_))));
+}
+
+#[tokio::test]
+async fn a_hit_does_not_clone_the_inner_service() {
+    struct Counted(Arc<AtomicUsize>);
+    impl Clone for Counted {
+        fn clone(&self) -> Self {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Self(Arc::clone(&self.0))
+        }
+    }
+    impl Service<Request<String>> for Counted {
+        type Response = Response<String>;
+        type Error = Infallible;
+        type Future = Ready<Result<Response<String>, Infallible>>;
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, _: Request<String>) -> Self::Future {
+            ready(Ok(Response::default()))
+        }
+    }
+    let clones = Arc::new(AtomicUsize::new(0));
+    let mut service =
+        IntrospectionLayer::new(Cached::new(Authority::new(active()))).layer(Counted(Arc::clone(&clones)));
+    service.ready().await.unwrap().call(request("Bearer abc")).await.unwrap();
+    assert_eq!(clones.load(Ordering::SeqCst), 1, "a miss holds the service that was ready");
+    for _ in 0..10 {
+        service.ready().await.unwrap().call(request("Bearer abc")).await.unwrap();
+    }
+    assert_eq!(clones.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn an_introspector_may_be_shared_or_be_a_closure() {
+    let closure = Arc::new(introspect_fn(|token| async move {
+        Ok(match token.expose() {
+            "good" => Verdict::Active(scoped("")),
+            _ => Verdict::Inactive(InactiveReason::Unknown),
+        })
+    }));
+    assert!(closure.known(&bearer("good")).is_none());
+    let service = IntrospectionLayer::new(closure).layer(Inner::default());
+    assert_eq!(send(service.clone(), request("Bearer good")).await.status(), StatusCode::OK);
+    assert_eq!(kind(&send(service, request("Bearer bad")).await), Some(RejectionKind::InvalidToken));
+}

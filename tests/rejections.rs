@@ -1,0 +1,208 @@
+//! What a caller is told: every row of the table, as HTTP and as gRPC, with challenges read by a parser.
+
+mod support;
+
+use std::convert::Infallible;
+
+use http::{Request, Response, StatusCode};
+use support::*;
+use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_introspection::{
+    InactiveReason, IntrospectErrorKind, IntrospectionLayer, IntrospectionLayerBuilder, Rejection, RejectionKind,
+    RejectionResponse, RequireScopeLayer, Verdict,
+};
+
+struct Row {
+    kind: RejectionKind,
+    answer: Answer,
+    authorization: Option<&'static str>,
+    status: u16,
+    error: Option<&'static str>,
+    grpc: &'static str,
+}
+
+fn table() -> Vec<Row> {
+    use RejectionKind::*;
+    let row =
+        |kind, answer, authorization, status, error, grpc| Row { kind, answer, authorization, status, error, grpc };
+    let bearer = Some("Bearer abc");
+    vec![
+        row(MissingToken, active(), None, 401, None, "16"),
+        row(InvalidRequest, active(), Some("Bearer a b"), 400, Some("invalid_request"), "16"),
+        row(InvalidToken, inactive(InactiveReason::Revoked), bearer, 401, Some("invalid_token"), "16"),
+        row(InsufficientScope, Ok(Verdict::Active(scoped("other"))), bearer, 403, Some("insufficient_scope"), "7"),
+        row(Denied, Ok(Verdict::Active(scoped("read denied"))), bearer, 403, None, "7"),
+        row(Unavailable, failure(IntrospectErrorKind::Connect), bearer, 503, None, "14"),
+        row(Overloaded, failure(IntrospectErrorKind::Overloaded), bearer, 503, None, "14"),
+    ]
+}
+
+type Builder = IntrospectionLayerBuilder<Authority>;
+
+fn builder(row: &Row) -> Builder {
+    IntrospectionLayer::builder(Authority::new(row.answer.clone()))
+        .realm("orders")
+        .require_scope("read")
+        .authorize(|token, _| !token.scopes().contains("denied"))
+        .retry_after(millis(2_500))
+}
+
+async fn reject<R: RejectionResponse<String>>(
+    builder: IntrospectionLayerBuilder<Authority, R>,
+    row: &Row,
+    content_type: Option<&str>,
+) -> Response<String> {
+    let mut request = Request::new(String::new());
+    if let Some(authorization) = row.authorization {
+        request.headers_mut().insert("authorization", authorization.parse().unwrap());
+    }
+    if let Some(content_type) = content_type {
+        request.headers_mut().insert("content-type", content_type.parse().unwrap());
+    }
+    let inner = service_fn(|_| async { panic!("the inner service ran") });
+    let service = builder.build().unwrap().layer(inner);
+    let response: Result<Response<String>, Infallible> = service.oneshot(request).await;
+    response.unwrap()
+}
+
+#[tokio::test]
+async fn every_kind_has_its_http_answer_and_its_challenge() {
+    for row in table() {
+        let response = reject(builder(&row), &row, None).await;
+        assert_eq!(response.extensions().get(), Some(&row.kind));
+        assert_eq!(response.status().as_u16(), row.status, "{:?}", row.kind);
+        assert!(response.body().is_empty());
+        if row.status == 503 {
+            assert_eq!(response.headers()["retry-after"], "3", "2.5 seconds, rounded up");
+            assert_eq!(response.headers().len(), 1);
+            continue;
+        }
+        let challenge = challenge(&response.headers()["www-authenticate"]);
+        assert_eq!(challenge.0, "Bearer");
+        assert_eq!(parameter(&challenge, "realm"), Some("orders"));
+        assert_eq!(parameter(&challenge, "error"), row.error, "{:?}", row.kind);
+        assert_eq!(parameter(&challenge, "error_description").is_some(), row.error.is_some());
+        let scope = (row.kind == RejectionKind::InsufficientScope).then_some("read");
+        assert_eq!(parameter(&challenge, "scope"), scope);
+        assert_eq!(response.headers().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn without_credentials_the_challenge_is_bare() {
+    let row = &table()[0];
+    let response = reject(builder(row), row, None).await;
+    assert_eq!(challenge(&response.headers()["www-authenticate"]).1, [("realm".to_owned(), "orders".to_owned())]);
+}
+
+#[tokio::test]
+async fn every_kind_has_its_grpc_answer_chosen_by_the_requests_content_type() {
+    for content_type in ["application/grpc", "application/grpc+proto", "Application/GRPC"] {
+        for row in table() {
+            let response = reject(builder(&row), &row, Some(content_type)).await;
+            assert_eq!(response.extensions().get(), Some(&row.kind));
+            assert_eq!(response.status(), StatusCode::OK);
+            assert_eq!(response.headers()["content-type"], "application/grpc");
+            assert_eq!(response.headers()["grpc-status"], row.grpc, "{:?}", row.kind);
+            assert!(!response.headers()["grpc-message"].is_empty());
+            assert_eq!(response.headers().len(), 3);
+            assert!(response.body().is_empty());
+        }
+    }
+    let row = &table()[0];
+    for content_type in ["application/json", "application/gr", "text/plain; x=application/grpc"] {
+        assert_eq!(reject(builder(row), row, Some(content_type)).await.status(), StatusCode::UNAUTHORIZED);
+    }
+}
+
+#[tokio::test]
+async fn problem_json_says_the_same_in_a_document_and_leaves_grpc_alone() {
+    for row in table() {
+        let response = reject(builder(&row).problem_json(), &row, None).await;
+        assert_eq!(response.status().as_u16(), row.status);
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        assert_eq!(response.headers().contains_key("www-authenticate"), row.status != 503);
+        let document: serde_json::Value = serde_json::from_str(response.body()).unwrap();
+        assert_eq!(document["status"], row.status);
+        assert_eq!(document["kind"], row.kind.as_str());
+        assert!(document["title"].is_string() && document["detail"].is_string());
+        let response = reject(builder(&row).problem_json(), &row, Some("application/grpc")).await;
+        assert_eq!(response.headers()["grpc-status"], row.grpc);
+        assert!(response.body().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_closure_renders_http_and_the_kind_travels_along() {
+    for row in table() {
+        let mine =
+            builder(&row).rejection_response(|rejection: &Rejection| Response::new(rejection.description().to_owned()));
+        let response = reject(mine, &row, None).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert!(!response.body().is_empty());
+        assert_eq!(response.extensions().get(), Some(&row.kind));
+        let mine =
+            builder(&row).rejection_response(|rejection: &Rejection| Response::new(rejection.description().to_owned()));
+        let response = reject(mine, &row, Some("application/grpc")).await;
+        assert_eq!(response.headers()["grpc-status"], row.grpc);
+    }
+}
+
+#[tokio::test]
+async fn a_renderer_of_ones_own_renders_both_protocols() {
+    struct Mine;
+    impl RejectionResponse<String> for Mine {
+        fn http(&self, rejection: &Rejection) -> Response<String> {
+            rejection.response("http".into())
+        }
+        fn grpc(&self, rejection: &Rejection) -> Response<String> {
+            rejection.response("grpc".into())
+        }
+    }
+    let row = &table()[0];
+    assert_eq!(reject(builder(row).rejection_response(Mine), row, None).await.body(), "http");
+    assert_eq!(reject(builder(row).rejection_response(Mine), row, Some("application/grpc")).await.body(), "grpc");
+}
+
+#[tokio::test]
+async fn a_scope_requirement_renders_as_it_is_told() {
+    let inner = || service_fn(|_: Request<String>| async { Ok::<_, Infallible>(Response::new(String::new())) });
+    let outer = || IntrospectionLayer::new(Authority::new(active()));
+    let required = |layer: RequireScopeLayer| outer().layer(layer.layer(inner())).oneshot(request("Bearer abc"));
+    let plain = required(RequireScopeLayer::new("admin").unwrap()).await.unwrap();
+    assert_eq!(plain.status(), StatusCode::FORBIDDEN);
+    assert!(plain.body().is_empty());
+    let layer = RequireScopeLayer::builder().require_scope("admin").problem_json().build().unwrap();
+    let problem = outer().layer(layer.layer(inner())).oneshot(request("Bearer abc")).await.unwrap();
+    assert!(problem.body().contains("insufficient_scope"));
+    let layer = RequireScopeLayer::builder()
+        .require_scope("admin")
+        .rejection_response(|rejection: &Rejection| rejection.response("no".to_owned()))
+        .build()
+        .unwrap();
+    let mine = outer().layer(layer.layer(inner())).oneshot(request("Bearer abc")).await.unwrap();
+    assert_eq!(mine.body(), "no");
+}
+
+#[tokio::test]
+async fn a_rejection_tells_what_a_renderer_needs_and_nothing_of_the_request() {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let layer = IntrospectionLayer::builder(Authority::new(failure(IntrospectErrorKind::Credentials)))
+        .rejection_response(move |rejection: &Rejection| {
+            sender.send(rejection.clone()).unwrap();
+            rejection.response(String::new())
+        })
+        .build()
+        .unwrap();
+    let mut service =
+        layer.layer(service_fn(|_: Request<String>| async { Ok::<_, Infallible>(Response::new(String::new())) }));
+    service.ready().await.unwrap().call(request("Bearer very-secret")).await.unwrap();
+    let rejection = receiver.recv().unwrap();
+    assert_eq!(rejection.kind(), RejectionKind::Unavailable);
+    assert_eq!(rejection.cause().map(|cause| cause.kind()), Some(IntrospectErrorKind::Credentials));
+    assert_eq!(rejection.retry_after(), Some(secs(5)));
+    assert_eq!(rejection.challenge(), None);
+    assert_eq!(rejection.wanted_scopes(), None);
+    assert!(!rejection.is_grpc());
+    assert!(!format!("{rejection:?}").contains("very-secret"));
+}

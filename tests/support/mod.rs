@@ -1,0 +1,124 @@
+//! What several test files need.
+#![allow(dead_code, missing_docs, unreachable_pub, missing_debug_implementations, clippy::must_use_candidate)]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::{HeaderValue, Request};
+use tokio::sync::{Semaphore, watch};
+use tower_introspection::{
+    AccessToken, BearerToken, InactiveReason, Introspect, IntrospectError, IntrospectErrorKind, Scopes, Timestamp,
+    Verdict,
+};
+
+pub const START: Timestamp = Timestamp::from_unix_millis(1_700_000_000_000);
+
+pub fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+pub fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+pub fn bearer(text: &str) -> BearerToken<'_> {
+    BearerToken::parse(text).unwrap()
+}
+
+pub fn request(authorization: &str) -> Request<String> {
+    Request::builder().header("authorization", authorization).body(String::new()).unwrap()
+}
+
+pub fn scoped(scopes: &str) -> AccessToken {
+    AccessToken::builder().client_id("weather-app").scopes(Scopes::parse(scopes)).build()
+}
+
+pub fn active() -> Answer {
+    Ok(Verdict::Active(scoped("read")))
+}
+
+pub fn active_until(expires_at: Timestamp) -> Answer {
+    Ok(Verdict::Active(AccessToken::builder().expires_at(expires_at).build()))
+}
+
+pub fn inactive(reason: InactiveReason) -> Answer {
+    Ok(Verdict::Inactive(reason))
+}
+
+pub fn failure(kind: IntrospectErrorKind) -> Answer {
+    Err(IntrospectError::new(kind))
+}
+
+pub type Answer = Result<Verdict, IntrospectError>;
+
+/// An authority in the test's hands: it answers what it is told, counts, and can hold answers back.
+#[derive(Clone)]
+pub struct Authority(Arc<Inner>);
+
+struct Inner {
+    answer: Mutex<Answer>,
+    questions: watch::Sender<usize>,
+    holding: Mutex<Option<Arc<Semaphore>>>,
+}
+
+impl Authority {
+    pub fn new(answer: Answer) -> Self {
+        Self(Arc::new(Inner {
+            answer: Mutex::new(answer),
+            questions: watch::Sender::new(0),
+            holding: Mutex::new(None),
+        }))
+    }
+
+    pub fn says(&self, answer: Answer) {
+        *self.0.answer.lock().unwrap() = answer;
+    }
+
+    /// Holds back the answers to questions from now on, each until one `release`.
+    pub fn hold(&self) {
+        *self.0.holding.lock().unwrap() = Some(Arc::new(Semaphore::new(0)));
+    }
+
+    /// Lets one answer go. It is what the authority says at that moment.
+    pub fn release(&self) {
+        self.0.holding.lock().unwrap().as_ref().unwrap().add_permits(1);
+    }
+
+    pub fn questions(&self) -> usize {
+        *self.0.questions.borrow()
+    }
+
+    /// Waits until `n` questions have arrived.
+    pub async fn asked(&self, n: usize) {
+        self.0.questions.subscribe().wait_for(|&questions| questions >= n).await.unwrap();
+    }
+}
+
+impl Introspect for Authority {
+    async fn introspect(&self, _: &BearerToken<'_>) -> Answer {
+        let holding = self.0.holding.lock().unwrap().clone();
+        self.0.questions.send_modify(|questions| *questions += 1);
+        if let Some(holding) = holding {
+            holding.acquire().await.unwrap().forget();
+        }
+        self.0.answer.lock().unwrap().clone()
+    }
+}
+
+/// Parses the one challenge in a `WWW-Authenticate` value with a parser that is not ours.
+pub fn challenge(value: &HeaderValue) -> (String, Vec<(String, String)>) {
+    let text = value.to_str().unwrap();
+    let mut challenges = http_auth::parse_challenges(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+    assert_eq!(challenges.len(), 1, "{text}");
+    let challenge = challenges.remove(0);
+    let parameters: Vec<(String, String)> =
+        challenge.params.iter().map(|(name, value)| ((*name).to_owned(), value.to_unescaped())).collect();
+    for (at, (name, _)) in parameters.iter().enumerate() {
+        assert!(!parameters[..at].iter().any(|(earlier, _)| earlier == name), "{name} twice in {text}");
+    }
+    (challenge.scheme.to_owned(), parameters)
+}
+
+pub fn parameter<'c>(challenge: &'c (String, Vec<(String, String)>), name: &str) -> Option<&'c str> {
+    challenge.1.iter().find(|(stated, _)| stated == name).map(|(_, value)| value.as_str())
+}
