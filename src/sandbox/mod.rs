@@ -174,6 +174,12 @@ impl Sandbox {
     pub fn total_calls(&self) -> u64 {
         self.state.total_calls()
     }
+
+    /// How many connections have been accepted.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.state.connections()
+    }
 }
 
 impl Drop for Sandbox {

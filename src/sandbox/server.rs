@@ -23,6 +23,7 @@ pub(super) async fn run(listener: TcpListener, state: Arc<State>) {
         while connections.try_join_next().is_some() {}
         match listener.accept().await {
             Ok((stream, _)) => {
+                state.connection();
                 connections.spawn(serve(stream, Arc::clone(&state)));
             }
             // Out of file descriptors, or the peer is gone already: others may still connect.

@@ -148,6 +148,7 @@ struct Inner {
     tokens: HashMap<String, Record>,
     scripts: HashMap<String, (u16, String)>,
     calls: HashMap<String, u64>,
+    connections: u64,
     fault: Option<Fault>,
 }
 
@@ -220,6 +221,14 @@ impl State {
 
     pub(super) fn total_calls(&self) -> u64 {
         self.inner().calls.values().sum()
+    }
+
+    pub(super) fn connection(&self) {
+        self.inner().connections += 1;
+    }
+
+    pub(super) fn connections(&self) -> u64 {
+        self.inner().connections
     }
 
     /// 28 letters and digits, as the vendor's tokens have.

@@ -1,0 +1,429 @@
+//! The Apigee endpoint over real sockets: the sandbox, each of its faults, and a server that records what it is sent.
+#![cfg(feature = "sandbox")]
+
+mod support;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request as AxumRequest, State};
+use http::{HeaderMap, StatusCode};
+use support::*;
+use tower_introspection::sandbox::{Fault, Sandbox, SandboxToken};
+use tower_introspection::{
+    Apigee, ApigeeBuilder, Cached, Credential, InactiveReason, Introspect, IntrospectErrorKind, ManualClock, Verdict,
+};
+
+fn reason(verdict: Verdict) -> Option<InactiveReason> {
+    match verdict {
+        Verdict::Active(_) => None,
+        Verdict::Inactive(reason) => Some(reason),
+    }
+}
+
+#[tokio::test]
+async fn issued_revoked_approved_again_updated_expired_and_deleted_tokens_get_the_right_verdict() {
+    let clock = ManualClock::at(START);
+    let sandbox = Sandbox::start_with_clock(clock.clone()).await.unwrap();
+    let apigee = sandbox.apigee().clock(clock.clone()).build().unwrap();
+    let text = sandbox.issue(
+        SandboxToken::new().client_id("c").app("a").scope("read").attribute("tier", "gold").expires_in(secs(60)),
+    );
+    let token = bearer(&text);
+    let verdict = async || apigee.introspect(&token).await.unwrap();
+
+    let Verdict::Active(facts) = verdict().await else { panic!("not active") };
+    assert_eq!((facts.client_id(), facts.app(), facts.attribute("tier")), (Some("c"), Some("a"), Some("gold")));
+    assert_eq!((facts.issued_at(), facts.expires_at()), (Some(START), Some(START + secs(60))));
+    assert!(sandbox.revoke(&text));
+    assert_eq!(reason(verdict().await), Some(InactiveReason::Revoked));
+    assert!(sandbox.approve(&text));
+    assert_eq!(reason(verdict().await), None);
+    clock.set(START + millis(59_999));
+    assert_eq!(reason(verdict().await), None);
+    clock.set(START + secs(60));
+    assert_eq!(reason(verdict().await), Some(InactiveReason::Expired));
+    assert!(sandbox.delete(&text));
+    assert_eq!(reason(verdict().await), Some(InactiveReason::Unknown));
+    assert!(!sandbox.revoke(&text) && !sandbox.approve(&text) && !sandbox.delete(&text));
+    assert_eq!((sandbox.calls(&text), sandbox.total_calls()), (6, 6));
+}
+
+#[tokio::test]
+async fn a_token_without_expiry_is_active_only_if_that_is_allowed() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let text = sandbox.issue(SandboxToken::new().never_expires());
+    let strict = sandbox.apigee().build().unwrap().introspect(&bearer(&text)).await.unwrap();
+    assert_eq!(reason(strict), Some(InactiveReason::Unclear));
+    let allowed = sandbox.apigee().allow_unexpiring(true).build().unwrap().introspect(&bearer(&text)).await.unwrap();
+    assert!(allowed.is_active());
+}
+
+#[tokio::test]
+async fn the_echo_is_verified_unless_that_is_switched_off() {
+    let sandbox = Sandbox::start().await.unwrap();
+    sandbox.script("hashed", 200, r#"{"status":"approved","expiresAt":9999999999999,"token":"5d41402abc4b2a76"}"#);
+    let error = sandbox.apigee().build().unwrap().introspect(&bearer("hashed")).await.unwrap_err();
+    assert_eq!(error.kind(), IntrospectErrorKind::Answer);
+    let off = sandbox.apigee().verify_token_echo(false).build().unwrap();
+    assert!(off.introspect(&bearer("hashed")).await.unwrap().is_active());
+}
+
+#[tokio::test]
+async fn a_token_of_every_allowed_character_travels_as_one_path_segment() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let text = "aZ09-._~+/x//y...==";
+    sandbox.script(text, 200, format!(r#"{{"status":"approved","expiresAt":9999999999999,"token":"{text}"}}"#));
+    assert!(sandbox.apigee().build().unwrap().introspect(&bearer(text)).await.unwrap().is_active());
+    assert_eq!(sandbox.calls(text), 1);
+}
+
+async fn kind_of(apigee: &Apigee, token: &str) -> IntrospectErrorKind {
+    apigee.introspect(&bearer(token)).await.unwrap_err().kind()
+}
+
+#[tokio::test]
+async fn every_fault_is_a_failure_of_its_kind_and_the_next_question_finds_the_endpoint_recovered() {
+    use IntrospectErrorKind::*;
+    let sandbox = Sandbox::start().await.unwrap();
+    let text = sandbox.issue(SandboxToken::new());
+    let patient = Cached::new(sandbox.apigee().build().unwrap());
+    // Short only where the fault is that no answer comes.
+    let impatient = Cached::new(sandbox.apigee().request_timeout(millis(50)).build().unwrap());
+    for (fault, cached, expected) in [
+        (Fault::Status(400), &patient, Status),
+        (Fault::Status(401), &patient, Credentials),
+        (Fault::Status(403), &patient, Credentials),
+        (Fault::Status(404), &patient, Status),
+        (Fault::Status(429), &patient, RateLimited),
+        (Fault::Status(500), &patient, Status),
+        (Fault::Status(502), &patient, Status),
+        (Fault::Status(503), &patient, Status),
+        (Fault::Status(204), &patient, Status),
+        (Fault::Reset, &patient, Transport),
+        (Fault::Garbage, &patient, Answer),
+        (Fault::Oversized(70_000), &patient, Answer),
+        (Fault::Hang, &impatient, Timeout),
+        (Fault::Delay(secs(3_600)), &impatient, Timeout),
+    ] {
+        sandbox.set_fault(fault);
+        let error = cached.introspect(&bearer(&text)).await.unwrap_err();
+        assert_eq!(error.kind(), expected, "{fault:?}");
+        assert!(cached.known(&bearer(&text)).is_none(), "{fault:?} was cached");
+        sandbox.clear_fault();
+        assert!(patient.introspect(&bearer(&text)).await.unwrap().is_active(), "after {fault:?}");
+        patient.handle().invalidate_all();
+    }
+    sandbox.set_fault(Fault::Delay(Duration::ZERO));
+    assert!(patient.introspect(&bearer(&text)).await.unwrap().is_active());
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_gone_is_a_failure_to_connect() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let apigee = sandbox.apigee().build().unwrap();
+    drop(sandbox);
+    // The listener closes when its task is dropped, which is soon.
+    while apigee.introspect(&bearer("abc")).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(kind_of(&apigee, "abc").await, IntrospectErrorKind::Connect);
+}
+
+#[tokio::test]
+async fn the_connect_timeout_ends_a_connection_that_is_never_accepted() {
+    // A listener whose backlog is full: further connections wait for ever.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut filling = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        filling.spawn(tokio::net::TcpStream::connect(address));
+    }
+    let held: Vec<_> = [filling.join_next().await, filling.join_next().await].into_iter().collect();
+    let apigee = Apigee::builder("o")
+        .base_url(format!("http://{address}"))
+        .basic_auth("a", "b")
+        .connect_timeout(millis(50))
+        .request_timeout(secs(3_600))
+        .build()
+        .unwrap();
+    let error = apigee.introspect(&bearer("abc")).await.unwrap_err();
+    assert!(error.is_timeout(), "{error:?}");
+    drop((held, listener));
+}
+
+#[tokio::test]
+async fn the_response_limit_is_exact() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let body = r#"{"status":"approved","expiresAt":9999999999999,"token":"abc"}"#;
+    sandbox.script("abc", 200, body);
+    let with_limit = |bytes| sandbox.apigee().max_response_bytes(bytes).build().unwrap();
+    assert!(with_limit(body.len()).introspect(&bearer("abc")).await.unwrap().is_active());
+    assert_eq!(kind_of(&with_limit(body.len() - 1), "abc").await, IntrospectErrorKind::Answer);
+}
+
+#[tokio::test]
+async fn a_404_without_a_known_code_is_a_failure_and_so_is_a_wrong_organisation() {
+    let sandbox = Sandbox::start().await.unwrap();
+    sandbox.script("proxy", 404, "<html><body>404 Not Found</body></html>");
+    sandbox.script("xml", 404, "<Error><Code>keymanagement.service.AccessTokenDoesntExists</Code></Error>");
+    let apigee = sandbox.apigee().build().unwrap();
+    assert_eq!(kind_of(&apigee, "proxy").await, IntrospectErrorKind::Status);
+    assert_eq!(reason(apigee.introspect(&bearer("xml")).await.unwrap()), Some(InactiveReason::Unknown));
+    assert_eq!(reason(apigee.introspect(&bearer("nobody")).await.unwrap()), Some(InactiveReason::Unknown));
+    let elsewhere =
+        Apigee::builder("elsewhere").base_url(sandbox.base_url()).basic_auth(sandbox.username(), sandbox.password());
+    assert_eq!(kind_of(&elsewhere.build().unwrap(), "abc").await, IntrospectErrorKind::Status);
+}
+
+#[tokio::test]
+async fn the_code_counts_before_the_status() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let apigee = sandbox.apigee().build().unwrap();
+    for status in [400, 401, 403, 404, 429, 500] {
+        sandbox.script(
+            "abc",
+            status,
+            r#"{"fault":{"detail":{"errorcode":"keymanagement.service.invalid_access_token"}}}"#,
+        );
+        assert_eq!(reason(apigee.introspect(&bearer("abc")).await.unwrap()), Some(InactiveReason::Unknown), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_admin_account_is_our_fault_and_says_so() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let text = sandbox.issue(SandboxToken::new());
+    let wrong = sandbox.apigee().basic_auth(sandbox.username(), "wrong").build().unwrap();
+    assert!(wrong.introspect(&bearer(&text)).await.unwrap_err().is_credentials());
+    assert_eq!(sandbox.calls(&text), 0);
+}
+
+/// A server that records the headers it is sent and answers what it is told.
+struct Recorder {
+    seen: Arc<Mutex<Vec<(String, HeaderMap)>>>,
+    base_url: String,
+}
+
+impl Recorder {
+    async fn start(answer: impl Fn(usize) -> (StatusCode, HeaderMap, &'static str) + Send + Sync + 'static) -> Self {
+        let seen = Arc::<Mutex<Vec<(String, HeaderMap)>>>::default();
+        let answer = Arc::new(answer);
+        let app = Router::new()
+            .fallback(
+                move |State(seen): State<Arc<Mutex<Vec<(String, HeaderMap)>>>>, request: AxumRequest| async move {
+                    let mut seen = seen.lock().unwrap();
+                    seen.push((request.uri().to_string(), request.headers().clone()));
+                    answer(seen.len())
+                },
+            )
+            .with_state(Arc::clone(&seen));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        Self { seen, base_url }
+    }
+
+    async fn active() -> Self {
+        Self::start(|_| (StatusCode::OK, HeaderMap::new(), ACTIVE)).await
+    }
+
+    fn apigee(&self) -> ApigeeBuilder {
+        Apigee::builder("my-org").base_url(self.base_url.clone())
+    }
+
+    fn requests(&self) -> Vec<(String, HeaderMap)> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    fn authorizations(&self) -> Vec<String> {
+        self.requests().iter().map(|(_, headers)| headers["authorization"].to_str().unwrap().to_owned()).collect()
+    }
+}
+
+const ACTIVE: &str = r#"{"status":"approved","expiresAt":9999999999999,"token":"abc"}"#;
+
+#[tokio::test]
+async fn a_question_is_one_get_with_our_account_our_name_and_the_callers_token_in_the_path_alone() {
+    let recorder = Recorder::active().await;
+    let basic = recorder.apigee().basic_auth("reader@example.com", "p:ss w\u{f6}rd").build().unwrap();
+    assert!(basic.introspect(&bearer("abc")).await.unwrap().is_active());
+    let bearer_token = recorder.apigee().bearer_token("admin-token").build().unwrap();
+    assert!(bearer_token.introspect(&bearer("abc")).await.unwrap().is_active());
+    let requests = recorder.requests();
+    assert_eq!(requests.len(), 2);
+    for (uri, headers) in &requests {
+        assert_eq!(uri, "/v1/o/my-org/oauth2/accesstokens/abc");
+        assert_eq!(headers["accept"], "application/json");
+        assert_eq!(headers["user-agent"], concat!("tower-introspection/", env!("CARGO_PKG_VERSION")));
+        assert!(!headers.contains_key("referer"));
+    }
+    assert_eq!(requests[0].1["authorization"], "Basic cmVhZGVyQGV4YW1wbGUuY29tOnA6c3Mgd8O2cmQ=");
+    assert_eq!(requests[1].1["authorization"], "Bearer admin-token");
+}
+
+#[tokio::test]
+async fn a_client_of_ones_own_is_used_and_still_sends_our_name() {
+    let recorder = Recorder::active().await;
+    let mut headers = HeaderMap::new();
+    headers.insert("x-mine", "1".parse().unwrap());
+    let client = reqwest::Client::builder().default_headers(headers).user_agent("mine").build().unwrap();
+    let apigee = recorder.apigee().basic_auth("a", "b").http_client(client).build().unwrap();
+    assert!(apigee.introspect(&bearer("abc")).await.unwrap().is_active());
+    let (_, headers) = &recorder.requests()[0];
+    assert_eq!(headers["x-mine"], "1");
+    assert!(headers["user-agent"].to_str().unwrap().starts_with("tower-introspection/"));
+}
+
+#[tokio::test]
+async fn redirects_are_not_followed_and_a_client_that_follows_them_is_not_trusted() {
+    let elsewhere = Recorder::active().await;
+    let target = format!("{}/o/my-org/oauth2/accesstokens/abc", elsewhere.base_url);
+    let recorder = Recorder::start(move |_| {
+        let mut headers = HeaderMap::new();
+        headers.insert("location", target.parse().unwrap());
+        (StatusCode::FOUND, headers, "")
+    })
+    .await;
+    let apigee = recorder.apigee().basic_auth("a", "b").build().unwrap();
+    assert_eq!(kind_of(&apigee, "abc").await, IntrospectErrorKind::Status);
+    assert!(elsewhere.requests().is_empty());
+    let follower = recorder.apigee().basic_auth("a", "b").http_client(reqwest::Client::new()).build().unwrap();
+    assert_eq!(kind_of(&follower, "abc").await, IntrospectErrorKind::Status);
+}
+
+#[tokio::test]
+async fn a_refused_credential_is_renewed_and_the_question_asked_once_more() {
+    let recorder = Recorder::start(|n| match n {
+        2 => (StatusCode::UNAUTHORIZED, HeaderMap::new(), ""),
+        _ => (StatusCode::OK, HeaderMap::new(), ACTIVE),
+    })
+    .await;
+    let logins = Arc::new(Mutex::new(0));
+    let apigee = recorder
+        .apigee()
+        .credentials({
+            let logins = Arc::clone(&logins);
+            move || {
+                let login = {
+                    let mut logins = logins.lock().unwrap();
+                    *logins += 1;
+                    *logins
+                };
+                async move { Ok(Credential::bearer(&format!("login-{login}"))?) }
+            }
+        })
+        .build()
+        .unwrap();
+    for _ in 0..3 {
+        assert!(apigee.introspect(&bearer("abc")).await.unwrap().is_active());
+    }
+    assert_eq!(recorder.authorizations(), ["Bearer login-1", "Bearer login-1", "Bearer login-2", "Bearer login-2"]);
+    assert_eq!(*logins.lock().unwrap(), 2, "the credential is kept and not fetched for each question");
+}
+
+#[tokio::test]
+async fn credentials_refused_twice_are_a_failure_after_two_requests() {
+    let recorder = Recorder::start(|_| (StatusCode::UNAUTHORIZED, HeaderMap::new(), "")).await;
+    let apigee = recorder.apigee().credentials(|| async { Ok(Credential::bearer("x")?) }).build().unwrap();
+    assert!(apigee.introspect(&bearer("abc")).await.unwrap_err().is_credentials());
+    assert_eq!(recorder.requests().len(), 2);
+    let fixed = recorder.apigee().bearer_token("x").build().unwrap();
+    assert!(fixed.introspect(&bearer("abc")).await.unwrap_err().is_credentials());
+    assert_eq!(recorder.requests().len(), 3, "a credential that cannot be renewed is not tried again");
+}
+
+#[tokio::test]
+async fn a_401_that_says_the_token_is_unknown_does_not_cost_a_login() {
+    let recorder = Recorder::start(|_| {
+        (StatusCode::UNAUTHORIZED, HeaderMap::new(), r#"{"code":"keymanagement.service.invalid_access_token"}"#)
+    })
+    .await;
+    let apigee = recorder.apigee().credentials(|| async { Ok(Credential::bearer("x")?) }).build().unwrap();
+    assert_eq!(reason(apigee.introspect(&bearer("abc")).await.unwrap()), Some(InactiveReason::Unknown));
+    assert_eq!(recorder.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_credentials_hook_that_fails_or_hangs_is_a_failure_within_the_request_timeout() {
+    let recorder = Recorder::active().await;
+    let failing = recorder.apigee().credentials(|| async { Err("login is down".into()) }).build().unwrap();
+    assert!(failing.introspect(&bearer("abc")).await.unwrap_err().is_credentials());
+    let hanging = recorder.apigee().credentials(std::future::pending).request_timeout(millis(50)).build().unwrap();
+    assert!(hanging.introspect(&bearer("abc")).await.unwrap_err().is_timeout());
+    assert!(recorder.requests().is_empty());
+}
+
+#[tokio::test]
+async fn one_connection_serves_many_questions() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let apigee = sandbox.apigee().build().unwrap();
+    for n in 0..20 {
+        let text = sandbox.issue(SandboxToken::new().client_id(n.to_string()));
+        assert!(apigee.introspect(&bearer(&text)).await.unwrap().is_active());
+    }
+    assert_eq!(sandbox.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_thousand_requests_with_one_token_are_one_call_at_the_endpoint() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let text = sandbox.issue(SandboxToken::new());
+    let cached = Cached::new(sandbox.apigee().build().unwrap());
+    let mut requests = tokio::task::JoinSet::new();
+    for _ in 0..1_000 {
+        let (cached, text) = (cached.clone(), text.clone());
+        requests.spawn(async move { cached.introspect(&bearer(&text)).await.unwrap().is_active() });
+    }
+    assert!(requests.join_all().await.into_iter().all(|active| active));
+    assert_eq!(sandbox.calls(&text), 1);
+}
+
+#[tokio::test]
+async fn the_sandbox_has_the_management_api_over_http_too() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let text = sandbox.issue(SandboxToken::new().app("a").end_user("ann").scope("read"));
+    let client = reqwest::Client::new();
+    let url = sandbox.token_url(&text);
+    let call = async |method: http::Method, url: String, body: &'static str| {
+        let request = client.request(method, url).basic_auth(sandbox.username(), Some(sandbox.password())).body(body);
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.json::<serde_json::Value>().await.unwrap_or_default())
+    };
+    use http::Method;
+    assert_eq!(client.get(&url).send().await.unwrap().status(), 401);
+    let (status, body) = call(Method::GET, url.replace("/o/", "/organizations/"), "").await;
+    assert_eq!((status, &body["status"], &body["token"]), (200, &"approved".into(), &text.clone().into()));
+    assert_eq!(call(Method::POST, format!("{url}?action=revoke&cascade=true"), "").await.0, 204);
+    assert_eq!(call(Method::GET, url.clone(), "").await.1["status"], "revoked");
+    assert_eq!(call(Method::POST, format!("{url}?action=approve"), "").await.0, 204);
+    assert_eq!(call(Method::GET, url.clone(), "").await.1["status"], "approved");
+    assert_eq!(call(Method::POST, format!("{url}?action=explode"), "").await.0, 400);
+    let update = r#"{"attributes":[{"name":"tier","value":"gold"}],"scope":"read write","status":"expired"}"#;
+    let (status, body) = call(Method::POST, url.clone(), update).await;
+    assert_eq!((status, &body["scope"], &body["status"]), (200, &"read write".into(), &"approved".into()));
+    assert_eq!(body["attributes"][0]["value"], "gold");
+    assert_eq!(call(Method::POST, url.clone(), "[").await.0, 400);
+    let revoke = format!("{}/o/{}/oauth2/revoke", sandbox.base_url(), sandbox.org());
+    assert_eq!(call(Method::POST, revoke.clone(), "").await.0, 400);
+    assert_eq!(call(Method::POST, format!("{revoke}?enduser=bob"), "").await.0, 202);
+    assert_eq!(call(Method::GET, url.clone(), "").await.1["status"], "approved");
+    assert_eq!(call(Method::POST, format!("{revoke}?enduser=ann"), "").await.0, 202);
+    assert_eq!(call(Method::GET, url.clone(), "").await.1["status"], "revoked");
+    assert!(sandbox.approve(&text));
+    assert_eq!(call(Method::POST, format!("{revoke}?app=a"), "").await.0, 202);
+    assert_eq!(call(Method::GET, url.clone(), "").await.1["status"], "revoked");
+    assert_eq!(call(Method::DELETE, url.clone(), "").await.1["token"], text);
+    let (status, body) = call(Method::GET, url.clone(), "").await;
+    assert_eq!(status, 404);
+    assert_eq!(
+        body,
+        serde_json::json!({"code": "keymanagement.service.AccessTokenDoesntExists", "message": "Access Token doesnt exists", "contexts": []})
+    );
+    assert_eq!(call(Method::POST, format!("{url}?action=revoke"), "").await.0, 404);
+    assert_eq!(call(Method::DELETE, url, "").await.0, 404);
+    assert_eq!(call(Method::GET, sandbox.base_url(), "").await.0, 404);
+}

@@ -1,0 +1,201 @@
+//! axum servers on real sockets, asked by a real client, with the sandbox as the authority.
+#![cfg(all(feature = "axum", feature = "sandbox"))]
+
+mod support;
+
+use axum::body::Bytes;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use http::StatusCode;
+use support::*;
+use tower::ServiceBuilder;
+use tower_introspection::sandbox::{Fault, Sandbox, SandboxToken};
+use tower_introspection::{AccessToken, Cached, IntrospectionLayer, RejectionKind, RequireScopeLayer};
+
+async fn serve(app: Router) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    base
+}
+
+async fn get_with(url: String, authorization: &str) -> reqwest::Response {
+    let mut request = reqwest::Client::new().get(url);
+    if !authorization.is_empty() {
+        request = request.header("authorization", authorization);
+    }
+    request.send().await.unwrap()
+}
+
+async fn whoami(token: AccessToken) -> Json<AccessToken> {
+    Json(token)
+}
+
+async fn greet(token: Option<AccessToken>) -> String {
+    token.and_then(|token| token.client_id().map(str::to_owned)).unwrap_or_else(|| "stranger".into())
+}
+
+#[tokio::test]
+async fn a_whole_router_is_guarded_and_every_outcome_is_right_on_the_wire() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let cached = Cached::new(sandbox.apigee().request_timeout(secs(20)).build().unwrap());
+    let cache = cached.handle();
+    let app = Router::new()
+        .route("/whoami", get(whoami))
+        .route("/admin", get(async || "welcome").layer(RequireScopeLayer::new("admin").unwrap()))
+        .layer(IntrospectionLayer::new(cached));
+    let base = serve(app).await;
+    let whoami = |authorization: String| get_with(format!("{base}/whoami"), authorization.leak());
+
+    let active = sandbox.issue(SandboxToken::new().client_id("c").scope("read write").attribute("tier", "gold"));
+    let response = whoami(format!("Bearer {active}")).await;
+    assert_eq!(response.status(), 200);
+    let facts: serde_json::Value = response.json().await.unwrap();
+    assert_eq!(facts["client_id"], "c");
+    assert_eq!(facts["scopes"], serde_json::json!(["read", "write"]));
+    assert_eq!(facts["attributes"], serde_json::json!({"tier": "gold"}));
+    assert!(facts["expires_at"].is_i64());
+
+    let revoked = sandbox.issue(SandboxToken::new());
+    sandbox.revoke(&revoked);
+    let expired = sandbox.issue(SandboxToken::new().expires_at(START));
+    for (authorization, status, error) in [
+        (String::new(), 401, None),
+        ("Basic dXNlcjpwYXNz".into(), 401, None),
+        ("Bearer a b".into(), 400, Some("invalid_request")),
+        ("Bearer nobody-issued-this".into(), 401, Some("invalid_token")),
+        (format!("Bearer {revoked}"), 401, Some("invalid_token")),
+        (format!("bearer {expired}"), 401, Some("invalid_token")),
+    ] {
+        let response = whoami(authorization.clone()).await;
+        assert_eq!(response.status(), status, "{authorization}");
+        let challenge = challenge(&response.headers()["www-authenticate"]);
+        assert_eq!(parameter(&challenge, "error"), error);
+        assert!(response.bytes().await.unwrap().is_empty());
+    }
+    let response = get_with(format!("{base}/admin"), &format!("Bearer {active}")).await;
+    assert_eq!(response.status(), 403);
+    assert_eq!(parameter(&challenge(&response.headers()["www-authenticate"]), "scope"), Some("admin"));
+    let admin = sandbox.issue(SandboxToken::new().scope("admin"));
+    assert_eq!(get_with(format!("{base}/admin"), &format!("Bearer {admin}")).await.status(), 200);
+
+    // The authority is down: known tokens are served on, others get a 503, and nobody a 401.
+    sandbox.set_fault(Fault::Reset);
+    assert_eq!(whoami(format!("Bearer {active}")).await.status(), 200);
+    let other = sandbox.issue(SandboxToken::new());
+    let response = whoami(format!("Bearer {other}")).await;
+    assert_eq!(response.status(), 503);
+    assert_eq!(response.headers()["retry-after"], "5");
+    sandbox.clear_fault();
+    assert_eq!(whoami(format!("Bearer {other}")).await.status(), 200);
+    assert_eq!(cache.stats().failures, 1);
+}
+
+#[tokio::test]
+async fn a_revoked_token_is_refused_once_its_answer_is_no_longer_cached() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let clock = tower_introspection::ManualClock::at(START);
+    let cached = Cached::builder(sandbox.apigee().build().unwrap()).clock(clock.clone()).build().unwrap();
+    let base = serve(Router::new().route("/", get(whoami)).layer(IntrospectionLayer::new(cached))).await;
+    let token = format!("Bearer {}", sandbox.issue(SandboxToken::new()));
+    assert_eq!(get_with(base.clone(), &token).await.status(), 200);
+    sandbox.revoke(&token["Bearer ".len()..]);
+    clock.advance(millis(59_999));
+    assert_eq!(get_with(base.clone(), &token).await.status(), 200);
+    clock.advance(millis(1));
+    assert_eq!(get_with(base.clone(), &token).await.status(), 401);
+    assert_eq!(sandbox.total_calls(), 2);
+}
+
+#[tokio::test]
+async fn single_routes_and_route_layers_are_guarded_and_the_rest_stays_open() {
+    let layer = IntrospectionLayer::new(Authority::new(active()));
+    let guarded = Router::new().route("/by-route-layer", get(greet)).route_layer(layer.clone());
+    let app = Router::new()
+        .route("/healthz", get(async || "ok"))
+        .route("/by-route", get(greet).layer(layer.clone()))
+        .route("/by-method", post(async || "posted").layer(layer.clone()).get(async || "open"))
+        .route("/by-builder", get(greet).layer(ServiceBuilder::new().layer(layer)))
+        .merge(guarded);
+    let base = serve(app).await;
+    for path in ["/by-route", "/by-route-layer", "/by-builder"] {
+        assert_eq!(get_with(format!("{base}{path}"), "").await.status(), 401, "{path}");
+        let response = get_with(format!("{base}{path}"), "Bearer abc").await;
+        assert_eq!(response.text().await.unwrap(), "weather-app", "{path}");
+    }
+    for (path, status) in [("/healthz", 200), ("/by-method", 200), ("/nowhere", 404)] {
+        assert_eq!(get_with(format!("{base}{path}"), "").await.status(), status, "{path}");
+    }
+    let response = reqwest::Client::new().post(format!("{base}/by-method")).send().await.unwrap();
+    assert_eq!(response.status(), 401);
+}
+
+#[tokio::test]
+async fn the_extractors_tell_no_token_from_no_layer() {
+    let layer = IntrospectionLayer::builder(Authority::new(active())).optional(true).realm("orders").build().unwrap();
+    let app = Router::new()
+        .route("/optional", get(greet))
+        .route("/required", get(whoami))
+        .layer(layer)
+        .route("/no-layer/optional", get(greet))
+        .route("/no-layer/required", get(whoami))
+        .route("/no-layer/scope", get(async || "never").layer(RequireScopeLayer::new("read").unwrap()));
+    let base = serve(app).await;
+    assert_eq!(get_with(format!("{base}/optional"), "").await.text().await.unwrap(), "stranger");
+    assert_eq!(get_with(format!("{base}/optional"), "Bearer abc").await.text().await.unwrap(), "weather-app");
+    let response = get_with(format!("{base}/required"), "").await;
+    assert_eq!(response.status(), 401);
+    assert_eq!(parameter(&challenge(&response.headers()["www-authenticate"]), "realm"), Some("orders"));
+    for path in ["optional", "required", "scope"] {
+        for authorization in ["", "Bearer abc"] {
+            let response = get_with(format!("{base}/no-layer/{path}"), authorization).await;
+            assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_body_arrives_whole_on_a_miss_and_on_a_hit() {
+    let layer = IntrospectionLayer::new(Cached::new(Authority::new(active())));
+    let app = Router::new().route("/", post(async |body: Bytes| body.len().to_string())).layer(layer);
+    let base = serve(app).await;
+    for _ in 0..2 {
+        let request =
+            reqwest::Client::new().post(&base).header("authorization", "Bearer abc").body("x".repeat(1_000_000));
+        assert_eq!(request.send().await.unwrap().text().await.unwrap(), "1000000");
+    }
+}
+
+#[tokio::test]
+async fn a_cors_layer_outside_answers_preflights_before_the_guard_sees_them() {
+    let guard = IntrospectionLayer::new(Authority::new(active()));
+    let cors = tower_http::cors::CorsLayer::permissive();
+    let app = Router::new().route("/", get(greet)).layer(ServiceBuilder::new().layer(cors).layer(guard));
+    let base = serve(app).await;
+    let preflight = reqwest::Client::new()
+        .request(http::Method::OPTIONS, &base)
+        .header("origin", "https://example.com")
+        .header("access-control-request-method", "GET");
+    assert_eq!(preflight.send().await.unwrap().status(), 200);
+    assert_eq!(get_with(base, "").await.status(), 401);
+}
+
+#[tokio::test]
+async fn a_layer_around_sees_the_kind_of_a_rejection() {
+    let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let app = Router::new()
+        .route("/", get(greet))
+        .layer(IntrospectionLayer::builder(Authority::new(active())).problem_json().build().unwrap())
+        .layer(tower::util::MapResponseLayer::new({
+            let seen = seen.clone();
+            move |response: axum::response::Response| {
+                seen.lock().unwrap().push(response.extensions().get::<RejectionKind>().copied());
+                response
+            }
+        }));
+    let base = serve(app).await;
+    let response = get_with(base.clone(), "").await;
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    get_with(base, "Bearer abc").await;
+    assert_eq!(*seen.lock().unwrap(), [Some(RejectionKind::MissingToken), None]);
+}

@@ -1,0 +1,141 @@
+//! tonic servers on real sockets, called by a real gRPC client.
+#![cfg(all(feature = "tonic", feature = "sandbox"))]
+
+mod support;
+
+use std::convert::Infallible;
+
+use axum::Router;
+use axum::routing::get;
+use support::*;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::body::Body;
+use tonic::transport::{Channel, Server};
+use tonic::{Code, Request, Response, Status};
+use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+use tower::Layer;
+use tower_introspection::sandbox::{Fault, Sandbox, SandboxToken};
+use tower_introspection::{Cached, IntrospectErrorKind, IntrospectionLayer, RequestExt, RequireScopeLayer};
+
+/// Serves those whose client is known.
+struct Guarded;
+
+#[tonic::async_trait]
+impl Health for Guarded {
+    async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
+        let client = request.access_token()?.client_id().unwrap_or_default();
+        Ok(Response::new(HealthCheckResponse { status: i32::from(!client.is_empty()) }))
+    }
+
+    type WatchStream = tokio_stream::Empty<Result<HealthCheckResponse, Status>>;
+
+    async fn watch(&self, _: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        Ok(Response::new(tokio_stream::empty()))
+    }
+}
+
+async fn listener() -> (TcpListenerStream, String) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    (TcpListenerStream::new(listener), address)
+}
+
+/// A service with the layers under test around it.
+async fn serve<S>(service: S) -> HealthClient<Channel>
+where
+    S: tower::Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
+        + tonic::server::NamedService
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    S::Future: Send,
+{
+    let (incoming, address) = listener().await;
+    tokio::spawn(Server::builder().add_service(service).serve_with_incoming(incoming));
+    HealthClient::new(Channel::from_shared(address).unwrap().connect().await.unwrap())
+}
+
+async fn call(client: &HealthClient<Channel>, authorization: &str) -> Result<i32, Status> {
+    let mut request = Request::new(HealthCheckRequest::default());
+    if !authorization.is_empty() {
+        request.metadata_mut().insert("authorization", authorization.parse().unwrap());
+    }
+    client.clone().check(request).await.map(|response| response.into_inner().status)
+}
+
+#[tokio::test]
+async fn a_whole_server_is_guarded_and_every_outcome_has_its_status() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let layer = IntrospectionLayer::new(Cached::new(sandbox.apigee().build().unwrap()));
+    let (incoming, address) = listener().await;
+    let server = Server::builder().layer(layer).add_service(HealthServer::new(Guarded));
+    tokio::spawn(server.serve_with_incoming(incoming));
+    let client = HealthClient::new(Channel::from_shared(address).unwrap().connect().await.unwrap());
+
+    let active = sandbox.issue(SandboxToken::new());
+    for _ in 0..2 {
+        assert_eq!(call(&client, &format!("Bearer {active}")).await.unwrap(), 1);
+    }
+    assert_eq!(sandbox.calls(&active), 1);
+    let revoked = sandbox.issue(SandboxToken::new());
+    sandbox.revoke(&revoked);
+    for authorization in ["", "Basic abc", "Bearer a b", "Bearer nobody-issued-this", &format!("Bearer {revoked}")] {
+        let status = call(&client, authorization).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unauthenticated, "{authorization}");
+        assert!(!status.message().is_empty());
+    }
+    sandbox.set_fault(Fault::Status(500));
+    let other = sandbox.issue(SandboxToken::new());
+    assert_eq!(call(&client, &format!("Bearer {other}")).await.unwrap_err().code(), Code::Unavailable);
+    assert_eq!(call(&client, &format!("Bearer {active}")).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn one_service_is_guarded_and_keeps_its_grpc_name() {
+    let guarded = IntrospectionLayer::builder(Authority::new(active())).require_scope("admin").build().unwrap();
+    let client = serve(guarded.layer(HealthServer::new(Guarded))).await;
+    assert_eq!(call(&client, "Bearer abc").await.unwrap_err().code(), Code::PermissionDenied);
+    assert_eq!(call(&client, "").await.unwrap_err().code(), Code::Unauthenticated);
+
+    let scope = RequireScopeLayer::new("read").unwrap();
+    let nested = IntrospectionLayer::new(Authority::new(active())).layer(scope.layer(HealthServer::new(Guarded)));
+    assert_eq!(call(&serve(nested).await, "Bearer abc").await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn overload_is_unavailable() {
+    let layer = IntrospectionLayer::new(Authority::new(failure(IntrospectErrorKind::Overloaded)));
+    let client = serve(layer.layer(HealthServer::new(Guarded))).await;
+    assert_eq!(call(&client, "Bearer abc").await.unwrap_err().code(), Code::Unavailable);
+}
+
+#[tokio::test]
+async fn the_request_tells_no_token_from_no_layer() {
+    let optional = IntrospectionLayer::builder(Authority::new(active())).optional(true).build().unwrap();
+    let client = serve(optional.layer(HealthServer::new(Guarded))).await;
+    assert_eq!(call(&client, "").await.unwrap_err().code(), Code::Unauthenticated);
+    assert_eq!(call(&client, "Bearer abc").await.unwrap(), 1);
+    let client = serve(HealthServer::new(Guarded)).await;
+    assert_eq!(call(&client, "Bearer abc").await.unwrap_err().code(), Code::Internal);
+    let client = serve(RequireScopeLayer::new("read").unwrap().layer(HealthServer::new(Guarded))).await;
+    assert!(call(&client, "Bearer abc").await.is_err());
+}
+
+#[tokio::test]
+async fn one_port_serves_grpc_and_http_behind_one_layer() {
+    let routes = tonic::service::Routes::new(HealthServer::new(Guarded)).into_axum_router();
+    let layer = IntrospectionLayer::new(Authority::new(active()));
+    let app = Router::new().route("/hello", get(async || "hello")).merge(routes).layer(layer);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let client = HealthClient::new(Channel::from_shared(address.clone()).unwrap().connect().await.unwrap());
+    assert_eq!(call(&client, "").await.unwrap_err().code(), Code::Unauthenticated);
+    assert_eq!(call(&client, "Bearer abc").await.unwrap(), 1);
+    let hello = reqwest::Client::new().get(format!("{address}/hello"));
+    assert_eq!(hello.try_clone().unwrap().send().await.unwrap().status(), 401);
+    assert_eq!(hello.bearer_auth("abc").send().await.unwrap().status(), 200);
+}
