@@ -15,7 +15,6 @@ use crate::rejection::{EmptyBody, RejectionResponse};
 
 /// A service whose requests come in only with an active access token. Made by
 /// [`IntrospectionLayer`](crate::IntrospectionLayer).
-#[derive(Clone)]
 pub struct Introspection<S, I, R = EmptyBody> {
     inner: S,
     introspector: Arc<I>,
@@ -77,6 +76,12 @@ impl<S: Clone, I, R> Introspection<S, I, R> {
     fn take_ready(&mut self) -> S {
         let unready = self.inner.clone();
         mem::replace(&mut self.inner, unready)
+    }
+}
+
+impl<S: Clone, I, R> Clone for Introspection<S, I, R> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), introspector: Arc::clone(&self.introspector), guard: Arc::clone(&self.guard) }
     }
 }
 

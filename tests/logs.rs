@@ -1,0 +1,224 @@
+//! No token, refresh token or credential in any output at TRACE, on any path, errors and Debug included.
+#![cfg(feature = "sandbox")]
+
+mod support;
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::fmt::Debug;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use http::{Request, Response};
+use support::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tower::{Layer, ServiceExt, service_fn};
+use tower_introspection::sandbox::{Fault, Sandbox};
+use tower_introspection::{
+    Apigee, BearerToken, Cached, Credential, Introspect, IntrospectionLayer, Rejection, RequireScopeLayer,
+};
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Stands in every secret of this test, so that one search finds them all.
+const SECRET: &str = "hush";
+
+#[derive(Clone, Default)]
+struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Captured {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    fn show(&self, value: &impl Debug) {
+        writeln!(self.clone(), "{value:?} {value:#?}").unwrap();
+    }
+
+    fn show_error(&self, error: &(dyn Error + 'static)) {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            writeln!(self.clone(), "{error} {error:?} {error:#?}").unwrap();
+            next = error.source();
+        }
+    }
+}
+
+impl Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Captured {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+/// The token of every case. Its slash and plus are sent percent-encoded.
+const TOKEN: &str = "hush/token+hush==";
+
+fn answer(status: &str) -> String {
+    format!(
+        r#"{{"status":"{status}","expiresAt":9999999999999,"token":"{TOKEN}","refreshToken":"hush-refresh","clientId":"c"}}"#
+    )
+}
+
+#[tokio::test]
+async fn no_secret_is_shown_on_any_path() {
+    let captured = Captured::default();
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(captured.clone())
+        .with_ansi(false)
+        .init();
+
+    let sandbox = Sandbox::start().await.unwrap();
+    let builder = || sandbox.apigee().request_timeout(millis(200));
+    let token = bearer(TOKEN);
+    captured.show(&token);
+
+    // Every verdict and every fault, through a cache, over sockets.
+    let cached = Cached::new(builder().build().unwrap());
+    let scripts = [
+        (200, answer("approved")),
+        (200, answer("revoked")),
+        (200, answer("hush-status")),
+        (200, answer("approved").replace("==", "")),
+        (200, "<html>hush</html>".into()),
+        (404, r#"{"code":"keymanagement.service.AccessTokenDoesntExists","message":"hush/token"}"#.into()),
+        (404, "hush".into()),
+        (401, "hush".into()),
+        (429, "hush".into()),
+        (500, "hush".into()),
+    ];
+    for (status, body) in scripts {
+        sandbox.script(TOKEN, status, body);
+        match cached.introspect(&token).await {
+            Ok(verdict) => captured.show(&verdict),
+            Err(error) => captured.show_error(&error),
+        }
+        captured.show(&cached.handle());
+        cached.handle().invalidate(&token);
+    }
+    for fault in [Fault::Hang, Fault::Reset, Fault::Garbage, Fault::Oversized(70_000), Fault::Status(500)] {
+        sandbox.set_fault(fault);
+        captured.show_error(&cached.introspect(&token).await.unwrap_err());
+    }
+    sandbox.clear_fault();
+
+    // Endpoints that cannot be reached, refuse us, or redirect; credentials that fail.
+    let unreachable = Apigee::builder("o").base_url("http://127.0.0.1:1/v1").basic_auth("hush-user", "hush-password");
+    captured.show(&unreachable);
+    let unreachable = unreachable.build().unwrap();
+    captured.show(&unreachable);
+    captured.show_error(&unreachable.introspect(&token).await.unwrap_err());
+    for refused in [
+        builder().basic_auth("hush-user", "hush-password"),
+        builder().bearer_token("hush-admin-token"),
+        builder().credentials(|| async { Ok(Credential::bearer("hush-renewed")?) }),
+    ] {
+        captured.show_error(&refused.build().unwrap().introspect(&token).await.unwrap_err());
+    }
+    let failing = builder().credentials(|| async { Err("the login answered 500".into()) }).build().unwrap();
+    captured.show_error(&failing.introspect(&token).await.unwrap_err());
+
+    // Settings that are refused.
+    for wrong in [
+        Apigee::builder("o").basic_auth("hush:user", "hush").build().unwrap_err(),
+        Apigee::builder("o").bearer_token("hush\n").build().unwrap_err(),
+        Apigee::builder("o").basic_auth("a", "b").base_url("https://user:hush@example.com").build().unwrap_err(),
+    ] {
+        captured.show_error(&wrong);
+    }
+    captured.show(&Credential::basic("hush", "hush").unwrap());
+    captured.show_error(&BearerToken::parse("hush hush").unwrap_err());
+
+    // The layer: admitted, rejected for every reason, with and without a cache.
+    sandbox.script(TOKEN, 200, answer("approved"));
+    let inner = || {
+        let captured = captured.clone();
+        service_fn(move |request: Request<String>| {
+            captured.show(&request);
+            async { Ok::<_, Infallible>(Response::new(String::new())) }
+        })
+    };
+    let rendered = {
+        let captured = captured.clone();
+        move |rejection: &Rejection| {
+            captured.show(rejection);
+            rejection.response(String::new())
+        }
+    };
+    let layer = IntrospectionLayer::builder(cached.clone())
+        .authorize(|_, request| request.uri != "/denied")
+        .rejection_response(rendered)
+        .build()
+        .unwrap();
+    captured.show(&layer);
+    captured.show(&cached);
+    let service = layer.layer(inner());
+    for uri in ["/", "/", "/denied"] {
+        let mut request = request(&format!("Bearer {TOKEN}"));
+        *request.uri_mut() = uri.parse().unwrap();
+        let future = service.clone().oneshot(request);
+        captured.show(&future.await.unwrap());
+    }
+    for authorization in ["Bearer hush hush", "Bearer hush,", "Basic hush", &format!("Bearer {}", "hush".repeat(2_000))]
+    {
+        captured.show(&service.clone().oneshot(request(authorization)).await.unwrap());
+    }
+    let scoped = layer.layer(RequireScopeLayer::new("admin").unwrap().layer(inner()));
+    captured.show(&scoped.oneshot(request(&format!("Bearer {TOKEN}"))).await.unwrap());
+    let unwired = RequireScopeLayer::new("admin").unwrap().layer(inner());
+    let mut sensitive = request("Bearer x");
+    sensitive.headers_mut().clear();
+    captured.show(&unwired.oneshot(sensitive).await.unwrap());
+
+    // A real server, its client a bare socket.
+    let app = axum::Router::new()
+        .route("/", axum::routing::get(async || "ok"))
+        .layer(IntrospectionLayer::new(cached.clone()));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    for token in [TOKEN, "hush-unknown", "hush,malformed"] {
+        let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+        let request =
+            format!("GET / HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut response = String::new();
+        socket.read_to_string(&mut response).await.unwrap();
+        writeln!(captured.clone(), "{response}").unwrap();
+    }
+
+    let output = captured.text();
+    for line in [
+        "the authority answered",
+        "the authority could not be asked",
+        "refused this service's own credentials",
+        "the credentials hook failed",
+        "request rejected",
+        "found no IntrospectionLayer around it",
+        "HTTP/1.1 200 OK",
+        "HTTP/1.1 401 Unauthorized",
+        "HTTP/1.1 400 Bad Request",
+    ] {
+        assert!(output.contains(line), "nothing says {line:?}: is the capture broken?");
+    }
+    assert!(output.contains(" TRACE "), "the dependencies' TRACE events are captured as well");
+    let basic = "aHVzaC11c2VyOmh1c2gtcGFzc3dvcmQ"; // hush-user:hush-password
+    for line in output.lines() {
+        // The authority's own words in this test, put there to see that they are not copied.
+        let lower = line.to_lowercase();
+        assert!(!lower.contains(SECRET) && !line.contains(basic), "{line}");
+        assert!(!line.contains(sandbox.password()), "{line}");
+    }
+}
