@@ -164,8 +164,8 @@ impl TokenSources {
 
     /// The one token the request presents.
     pub(crate) fn find<'r>(&self, request: &'r Parts) -> Result<Option<BearerToken<'r>>, MalformedToken> {
-        let mut found = None;
-        for source in self.iter() {
+        let mut found = if self.authorization_header { AuthorizationHeader.find(request)? } else { None };
+        for source in &self.others {
             if let Some(text) = source.find(request)?
                 && found.replace(text).is_some()
             {
@@ -176,26 +176,27 @@ impl TokenSources {
     }
 
     pub(crate) fn mark_sensitive(&self, request: &mut Parts) {
-        self.iter().for_each(|source| source.mark_sensitive(request));
+        if self.authorization_header {
+            AuthorizationHeader.mark_sensitive(request);
+        }
+        self.others.iter().for_each(|source| source.mark_sensitive(request));
     }
 
     pub(crate) fn remove(&self, request: &mut Parts) {
-        self.iter().for_each(|source| source.remove(request));
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &dyn TokenSource> {
-        let authorization: Option<&dyn TokenSource> = self.authorization_header.then_some(&AuthorizationHeader);
-        authorization.into_iter().chain(self.others.iter().map(|source| &**source))
+        if self.authorization_header {
+            AuthorizationHeader.remove(request);
+        }
+        self.others.iter().for_each(|source| source.remove(request));
     }
 }
 
 fn only_value<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Result<Option<&'r HeaderValue>, MalformedToken> {
-    let mut values = headers.get_all(name).iter();
-    let first = values.next();
-    if values.next().is_some() {
+    // Most requests repeat no header at all, which is cheap to see; then there is no need to go through the values.
+    let none_is_repeated = headers.len() == headers.keys_len();
+    if !none_is_repeated && headers.get_all(name).iter().count() > 1 {
         return Err(MalformedToken::Repeated);
     }
-    Ok(first)
+    Ok(headers.get(name))
 }
 
 fn bearer_credentials(value: &HeaderValue) -> Result<Option<Cow<'_, str>>, MalformedToken> {
@@ -203,14 +204,17 @@ fn bearer_credentials(value: &HeaderValue) -> Result<Option<Cow<'_, str>>, Malfo
     let Some((scheme, rest)) = value.as_bytes().split_at_checked(SCHEME.len()) else {
         return Ok(None);
     };
-    if !scheme.eq_ignore_ascii_case(SCHEME) || rest.first().is_some_and(|&byte| continues_a_scheme(byte)) {
+    if !scheme.eq_ignore_ascii_case(SCHEME) {
         return Ok(None);
     }
-    let credentials = rest.iter().position(|&byte| byte != b' ').map_or(&[][..], |start| &rest[start..]);
-    if credentials.len() == rest.len() {
-        return Err(MalformedToken::Syntax);
+    match rest.first() {
+        Some(b' ') => {
+            let spaces = rest.iter().take_while(|&&byte| byte == b' ').count();
+            text(&rest[spaces..]).map(Some)
+        }
+        Some(&byte) if continues_a_scheme(byte) => Ok(None),
+        _ => Err(MalformedToken::Syntax),
     }
-    text(credentials).map(Some)
 }
 
 /// Whether `byte` belongs to a longer scheme name than the one before it: `tchar` of RFC 9110 section 5.6.2.
@@ -230,6 +234,8 @@ fn mark(headers: &mut HeaderMap, name: &HeaderName) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn parts(headers: &[(&str, &str)]) -> Parts {
@@ -310,5 +316,34 @@ mod tests {
         let request = http::Request::builder().uri("/feeds/abc").body(()).unwrap().into_parts().0;
         assert_eq!(source.find(&request), Ok(Some("abc".into())));
         assert_eq!(source.find(&parts(&[])), Ok(None));
+    }
+
+    fn find_bytes(value: &[u8]) -> Result<Option<String>, MalformedToken> {
+        let value = HeaderValue::from_bytes(value).unwrap();
+        let request = http::Request::builder().header("authorization", value).body(()).unwrap().into_parts().0;
+        let found = TokenSources::default().find(&request);
+        found.map(|token| token.map(|token| token.expose().to_owned()))
+    }
+
+    proptest! {
+        #[test]
+        fn a_bearer_header_gives_exactly_its_token(
+            scheme in "[bB][eE][aA][rR][eE][rR]",
+            spaces in 1..4_usize,
+            token in "[A-Za-z0-9_~+/-][A-Za-z0-9._~+/-]{0,60}={0,3}",
+        ) {
+            let value = format!("{scheme}{}{token}", " ".repeat(spaces));
+            prop_assert_eq!(find_bytes(value.as_bytes()), Ok(Some(token)));
+        }
+
+        #[test]
+        fn whatever_is_found_in_any_header_is_its_tail_and_is_token68(value in "([bB]earer ?)?[ -~\u{80}-\u{ff}]{0,40}") {
+            if let Ok(Some(token)) = find_bytes(value.as_bytes()) {
+                prop_assert!(value[.."Bearer".len()].eq_ignore_ascii_case("Bearer"));
+                prop_assert_eq!(value["Bearer".len()..].trim_start_matches(' '), token.as_str());
+                prop_assert!(token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte)));
+                prop_assert!(token != "." && token != "..");
+            }
+        }
     }
 }

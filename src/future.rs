@@ -29,15 +29,17 @@ pin_project! {
 pin_project! {
     #[project = StateProjection]
     enum State<S, B, R, F, Res> {
-        /// Rejected without asking; the response is ready.
-        Rejected { response: Option<Res> },
+        /// Rejected; the response is ready.
+        Rejected { response: Option<Box<Res>> },
         /// The inner service is at work.
         Running { #[pin] future: F },
-        /// The authority is being asked. Holds the request and the inner service that was polled ready for it.
-        Asking { question: Question, held: Option<Held<S, B, R>> },
+        /// The authority is being asked.
+        Asking { question: Question, held: Option<Box<Held<S, B, R>>> },
     }
 }
 
+/// The request, and the inner service that was polled ready for it. Boxed, like the response of a rejection, so that the
+/// future of a hit is hardly larger than the inner service's.
 struct Held<S, B, R> {
     request: Request<B>,
     inner: S,
@@ -49,7 +51,7 @@ where
     S: Service<Request<B>>,
 {
     pub(crate) fn rejected(response: S::Response) -> Self {
-        Self { state: State::Rejected { response: Some(response) } }
+        Self { state: State::Rejected { response: Some(Box::new(response)) } }
     }
 
     pub(crate) fn running(future: S::Future) -> Self {
@@ -57,7 +59,7 @@ where
     }
 
     pub(crate) fn asking(question: Question, request: Request<B>, inner: S, guard: Arc<Guard<R>>) -> Self {
-        Self { state: State::Asking { question, held: Some(Held { request, inner, guard }) } }
+        Self { state: State::Asking { question, held: Some(Box::new(Held { request, inner, guard })) } }
     }
 }
 
@@ -75,17 +77,18 @@ where
                 StateProjection::Running { future } => return future.poll(context),
                 StateProjection::Rejected { response } => {
                     // Polled after it was done, a future may do anything but be unsound; waiting for ever is the mildest.
-                    return response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)));
+                    return response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(*response)));
                 }
                 StateProjection::Asking { question, held } => {
                     let answer = ready!(question.as_mut().poll(context));
-                    let Some(Held { request, mut inner, guard }) = held.take() else { return Poll::Pending };
+                    let Some(held) = held.take() else { return Poll::Pending };
+                    let Held { request, mut inner, guard } = *held;
                     // Asking -> Running: admitted; the service that was polled ready is the one that is called.
                     // Asking -> Rejected: the held service is dropped, and with it the readiness it reserved.
                     let (mut parts, body) = request.into_parts();
                     let next = match guard.admit(answer, &mut parts) {
                         Ok(()) => State::Running { future: inner.call(Request::from_parts(parts, body)) },
-                        Err(rejection) => State::Rejected { response: Some(guard.reject(rejection, &parts)) },
+                        Err(rejection) => State::Rejected { response: Some(Box::new(guard.reject(rejection, &parts))) },
                     };
                     state.set(next);
                 }

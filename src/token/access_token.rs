@@ -34,13 +34,18 @@ use crate::clock::Timestamp;
 #[derive(Clone)]
 pub struct AccessToken(Arc<Facts>);
 
+/// In this order in memory: what every request asks for stands beside the reference count, in one line of the processor's
+/// cache.
 #[derive(Clone, Default, Serialize)]
+#[repr(C)]
 struct Facts {
+    scopes: Scopes,
+    #[serde(skip)]
+    sender_constrained: bool,
     client_id: Option<Box<str>>,
     app: Option<Box<str>>,
     app_id: Option<Box<str>>,
     api_products: Option<Box<[Box<str>]>>,
-    scopes: Scopes,
     attributes: BTreeMap<Box<str>, Box<str>>,
     grant_type: Option<Box<str>>,
     issued_at: Option<Timestamp>,
@@ -182,7 +187,7 @@ impl AccessToken {
     /// token (RFC 8705, RFC 9449).
     #[must_use]
     pub fn is_sender_constrained(&self) -> bool {
-        self.0.claims.get("cnf").is_some_and(|confirmation| !confirmation.is_null())
+        self.0.sender_constrained
     }
 }
 
@@ -311,6 +316,9 @@ impl AccessTokenBuilder {
     }
 
     pub(crate) fn claim_value(mut self, name: &str, value: Value) -> Self {
+        if name == "cnf" {
+            self.0.sender_constrained = !value.is_null();
+        }
         self.0.claims.insert(name.into(), value);
         self
     }

@@ -64,11 +64,20 @@ impl fmt::Debug for BearerToken<'_> {
 fn is_token68(text: &[u8]) -> bool {
     let padding = text.iter().rev().take_while(|&&byte| byte == b'=').count();
     let body = &text[..text.len() - padding];
-    !body.is_empty()
-        && body
-            .iter()
-            .all(|&byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/'))
+    !body.is_empty() && body.iter().all(|&byte| TOKEN68[usize::from(byte)])
 }
+
+/// The characters of `token68` before its padding, RFC 9110 section 11.2.
+const TOKEN68: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        let character = byte as u8;
+        table[byte] = character.is_ascii_alphanumeric() || matches!(character, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
+        byte += 1;
+    }
+    table
+};
 
 /// Why what a request presents is not one bearer token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

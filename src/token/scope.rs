@@ -32,7 +32,7 @@ impl Scopes {
     /// Whether `scope` was granted. Exact and case-sensitive.
     #[must_use]
     pub fn contains(&self, scope: &str) -> bool {
-        self.iter().any(|granted| granted == scope)
+        !scope.is_empty() && self.0.as_bytes().split(|&byte| byte == b' ').any(|granted| granted == scope.as_bytes())
     }
 
     /// The scopes, one by one.
