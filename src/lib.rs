@@ -1,5 +1,105 @@
-//! draft
+//! A Tower layer that answers one question before a service runs: *is this bearer token active right now, and may it come
+//! in here?*
+//!
+//! Opaque access tokens mean nothing to the service that receives them; only the authority that issued them can tell what
+//! they are worth. This crate takes the token out of each request, asks that authority (Apigee Edge's access-token endpoint,
+//! or any [`Introspect`] of your own), remembers the answer no longer than the token lives, and turns every refusal into the
+//! HTTP or gRPC answer the standards ask for.
+//!
+//! ```
+//! use std::convert::Infallible;
+//!
+//! use http::{Request, Response};
+//! use tower::ServiceBuilder;
+//! use tower_introspection::{AccessToken, Apigee, Cached, IntrospectionLayer};
+//!
+//! # fn main() -> Result<(), tower_introspection::BuildError> {
+//! let apigee = Apigee::builder("my-org").basic_auth("token-reader@example.com", "password").build()?;
+//! let layer = IntrospectionLayer::builder(Cached::new(apigee)).require_scope("orders.read").build()?;
+//!
+//! let service = ServiceBuilder::new().layer(layer).service_fn(|request: Request<String>| async move {
+//!     let token = request.extensions().get::<AccessToken>().expect("the layer put it there");
+//!     Ok::<_, Infallible>(Response::new(format!("hello {}", token.client_id().unwrap_or("you"))))
+//! });
+//! # Ok(()) }
+//! ```
+//!
+//! # The way of a request
+//!
+//! ```text
+//! http::Request
+//!    │  TokenSource     finds the one token the request presents       ── none, two, malformed ─▶ Rejection
+//!    ▼
+//! BearerToken           syntax-checked, never shown
+//!    │  known?          an answer at hand: no waiting, one allocation
+//!    ▼  introspect      asks, through the cache: one flight per token  ── failed ──────────────▶ Rejection
+//! Verdict               Active(AccessToken) or Inactive(reason)        ── inactive ────────────▶ Rejection
+//!    │  policy          scopes and rules, judged on every request      ── denied ──────────────▶ Rejection
+//!    ▼
+//! request.extensions ◀─ AccessToken
+//!    ▼
+//! inner service
+//! ```
+//!
+//! # What holds at all times
+//!
+//! 1. The inner service runs only with a verdict that is active at that moment: the clock is asked again on every hit.
+//! 2. Expiry is exclusive: at `expires_at` the token is dead. Nothing cached outlives it.
+//! 3. A revoked token is refused at the latest [`max_ttl`](CachedBuilder::max_ttl) after it was revoked. The deadline is
+//!    fixed when the answer arrives, counts from when the question was asked, and no hit moves it.
+//! 4. "The authority said no" and "the authority could not be asked" never mix. A failure is never remembered, never removes
+//!    a good entry, and never becomes a 401.
+//! 5. One question per token is under way at a time. It outlives the request that started it; a failure reaches all who wait
+//!    for it once; its slot is freed on every exit, a panic included.
+//! 6. Policy is judged on every request, hit or miss, on the same path.
+//! 7. A token is never stored, logged, displayed, or put into an error. The cache knows keyed fingerprints only.
+//! 8. What is not RFC 6750 `token68`, is `.` or `..`, or is longer than the limit, is answered without a question. What is
+//!    sent to Apigee is exactly one percent-encoded path segment.
+//! 9. Everything is bounded: entries, inactive entries (in a cache of their own), questions under way, response bytes, time.
+//! 10. `poll_ready` is honoured: the layer works over a concurrency limit of one, a buffer, and a service that panics when
+//!     it is called unready. A rejected request gives back what readiness had reserved.
+//! 11. A sender-constrained token (`cnf`) presented as a plain bearer token is refused.
+//! 12. Zero never means forever. `max_ttl` zero means "do not cache"; a missing, malformed or non-positive expiry is refused,
+//!     never extended.
+//!
+//! # What it does not do
+//!
+//! * **Let a revoked token's window shrink to nothing for free.** Within `max_ttl` a revoked token still comes in. Call
+//!   [`CacheHandle::invalidate`] when you learn of a revocation, or choose a shorter `max_ttl` and pay in questions.
+//! * **Skip paths.** There is no list of public paths in it. Put the layer on the routes it guards; leave health checks and
+//!   CORS preflights to a router or a CORS layer outside of it.
+//! * **Share answers between processes.** Each process asks for itself.
+//!
+//! # Logs
+//!
+//! Events are emitted with [`tracing`](https://docs.rs/tracing), and cost next to nothing unless somebody subscribes.
+//!
+//! | level | event | fields |
+//! | --- | --- | --- |
+//! | error | the authority refused this service's own credentials | `status` |
+//! | error | the credentials hook failed | `error` |
+//! | error | a scope requirement or an extractor has no layer around it | |
+//! | warn | the authority could not be asked | `kind`, `error`, `latency_ms` |
+//! | warn | request rejected because of that | `kind`, `cause` |
+//! | debug | the authority answered | `status`, `latency_ms` |
+//! | debug | request rejected | `kind` |
+//!
+//! Questions to an endpoint run in a span named `introspection` at debug level.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! | --- | --- | --- |
+//! | `rustls` | yes | `https` to the authority with rustls |
+//! | `native-tls` | | `https` to the authority with the system's TLS |
+//! | `axum` | | [`AccessToken`] as an axum extractor |
+//! | `tonic` | | `RequestExt` for [`AccessToken`] of a `tonic::Request`; guarded services keep their gRPC name |
+//! | `sandbox` | | an in-memory Apigee management API on loopback |
+//! | `test-util` | | `ManualClock`, for tests that stand still in time |
+
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod build_error;
 mod cache;
 mod clock;
@@ -39,3 +139,8 @@ pub use service::Introspection;
 pub use token::{AccessToken, AccessTokenBuilder, BearerToken, MalformedToken, Scopes};
 #[cfg(feature = "tonic")]
 pub use tonic::RequestExt;
+
+/// The README's snippets, compiled.
+#[cfg(all(doctest, feature = "axum", feature = "tonic", feature = "sandbox"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

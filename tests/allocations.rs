@@ -1,4 +1,5 @@
 //! What the layer adds to a cache hit: at most one allocation. Counted by the allocator of this test's own process.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(unsafe_code)] // a global allocator cannot be written without it; the library forbids it
 
 mod support;

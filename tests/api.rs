@@ -1,4 +1,5 @@
 //! The public types, as types.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 

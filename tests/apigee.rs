@@ -1,5 +1,6 @@
 //! The Apigee endpoint over real sockets: the sandbox, each of its faults, and a server that records what it is sent.
-#![cfg(feature = "sandbox")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value)]
+#![cfg(all(feature = "sandbox", feature = "test-util"))]
 
 mod support;
 
@@ -202,24 +203,24 @@ async fn a_refused_admin_account_is_our_fault_and_says_so() {
     assert_eq!(sandbox.calls(&text), 0);
 }
 
+type Seen = Arc<Mutex<Vec<(String, HeaderMap)>>>;
+
 /// A server that records the headers it is sent and answers what it is told.
 struct Recorder {
-    seen: Arc<Mutex<Vec<(String, HeaderMap)>>>,
+    seen: Seen,
     base_url: String,
 }
 
 impl Recorder {
     async fn start(answer: impl Fn(usize) -> (StatusCode, HeaderMap, &'static str) + Send + Sync + 'static) -> Self {
-        let seen = Arc::<Mutex<Vec<(String, HeaderMap)>>>::default();
+        let seen = Seen::default();
         let answer = Arc::new(answer);
         let app = Router::new()
-            .fallback(
-                move |State(seen): State<Arc<Mutex<Vec<(String, HeaderMap)>>>>, request: AxumRequest| async move {
-                    let mut seen = seen.lock().unwrap();
-                    seen.push((request.uri().to_string(), request.headers().clone()));
-                    answer(seen.len())
-                },
-            )
+            .fallback(move |State(seen): State<Seen>, request: AxumRequest| async move {
+                let mut seen = seen.lock().unwrap();
+                seen.push((request.uri().to_string(), request.headers().clone()));
+                answer(seen.len())
+            })
             .with_state(Arc::clone(&seen));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base_url = format!("http://{}/v1", listener.local_addr().unwrap());

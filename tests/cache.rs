@@ -1,4 +1,6 @@
 //! What is remembered, and for how long: by a clock that stands still until it is moved.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![cfg(feature = "test-util")]
 
 mod support;
 

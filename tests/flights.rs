@@ -1,4 +1,5 @@
 //! At most one question per token under way, detached from whoever asked.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 
@@ -8,9 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use support::*;
 use tokio::task::{JoinHandle, JoinSet};
-use tower_introspection::{
-    Cached, InactiveReason, Introspect, IntrospectErrorKind, ManualClock, Verdict, introspect_fn,
-};
+#[cfg(feature = "test-util")]
+use tower_introspection::ManualClock;
+use tower_introspection::{Cached, InactiveReason, Introspect, IntrospectErrorKind, Verdict, introspect_fn};
 
 fn spawn(cached: &Cached<Authority>) -> JoinHandle<Answer> {
     let cached = cached.clone();
@@ -110,6 +111,7 @@ async fn a_waiter_hangs_up_and_nobody_notices() {
     assert!(starter.await.unwrap().unwrap().is_active());
 }
 
+#[cfg(feature = "test-util")]
 #[tokio::test]
 async fn the_slot_is_freed_after_an_answer_and_after_a_failure() {
     let authority = Authority::new(failure(IntrospectErrorKind::Connect));

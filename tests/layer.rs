@@ -1,4 +1,5 @@
 //! The layer around a service: who comes in, and how the inner service is treated.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 
@@ -13,9 +14,11 @@ use support::*;
 use tower::buffer::Buffer;
 use tower::limit::ConcurrencyLimit;
 use tower::{Layer, Service, ServiceExt};
+#[cfg(feature = "test-util")]
+use tower_introspection::ManualClock;
 use tower_introspection::{
-    AccessToken, Cached, InactiveReason, Introspect, IntrospectErrorKind, IntrospectionLayer, ManualClock,
-    RejectionKind, RequireScopeLayer, TokenHeader, Verdict, introspect_fn, token_source_fn,
+    AccessToken, Cached, InactiveReason, Introspect, IntrospectErrorKind, IntrospectionLayer, RejectionKind,
+    RequireScopeLayer, TokenHeader, Verdict, introspect_fn, token_source_fn,
 };
 
 /// Says what it saw of the request, and panics if it is called without having been polled ready.
@@ -106,6 +109,7 @@ async fn every_rejection_keeps_the_request_from_the_inner_service() {
     assert_eq!(inner.calls.load(Ordering::SeqCst), 0);
 }
 
+#[cfg(feature = "test-util")]
 #[tokio::test]
 async fn the_clock_is_asked_again_on_every_hit() {
     let clock = ManualClock::at(START);

@@ -1,4 +1,5 @@
 //! No token, refresh token or credential in any output at TRACE, on any path, errors and Debug included.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(feature = "sandbox")]
 
 mod support;

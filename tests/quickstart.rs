@@ -1,4 +1,5 @@
 //! The quickstart as a newcomer meets it: its output, its curl lines, Ctrl-C, and bad environment values.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(all(feature = "axum", feature = "sandbox", unix))]
 
 mod support;

@@ -1,4 +1,5 @@
 //! What a caller is told: every row of the table, as HTTP and as gRPC, with challenges read by a parser.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 
@@ -199,7 +200,7 @@ async fn a_rejection_tells_what_a_renderer_needs_and_nothing_of_the_request() {
     service.ready().await.unwrap().call(request("Bearer very-secret")).await.unwrap();
     let rejection = receiver.recv().unwrap();
     assert_eq!(rejection.kind(), RejectionKind::Unavailable);
-    assert_eq!(rejection.cause().map(|cause| cause.kind()), Some(IntrospectErrorKind::Credentials));
+    assert_eq!(rejection.cause().map(tower_introspection::IntrospectError::kind), Some(IntrospectErrorKind::Credentials));
     assert_eq!(rejection.retry_after(), Some(secs(5)));
     assert_eq!(rejection.challenge(), None);
     assert_eq!(rejection.wanted_scopes(), None);

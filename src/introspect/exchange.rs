@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 use http::header::{ACCEPT, USER_AGENT};
 use reqwest::{Client, RequestBuilder, Response, Url};
+use tracing::Instrument;
 
 use super::credentials::{Credential, Credentials, Lease};
 use super::{IntrospectError, IntrospectErrorKind};
@@ -158,16 +159,22 @@ impl Exchange {
         request: impl Fn(&Client) -> RequestBuilder + Send + Sync,
         is_refusal: impl Fn(&Answer) -> bool + Send + Sync,
     ) -> Result<Answer, IntrospectError> {
-        let stopwatch = Stopwatch::start();
-        let answer = within(self.request_timeout, self.send_authorized(request, is_refusal)).await;
-        let latency_ms = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
-        match &answer {
-            Ok(answer) => tracing::debug!(status = answer.status.as_u16(), latency_ms, "the authority answered"),
-            Err(error) => {
-                tracing::warn!(kind = error.kind().as_str(), error = ?error, latency_ms, "the authority could not be asked")
+        let question = async {
+            let stopwatch = Stopwatch::start();
+            let answer = within(self.request_timeout, self.send_authorized(request, is_refusal)).await;
+            let latency_ms = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
+            match &answer {
+                Ok(answer) => {
+                    tracing::debug!(status = answer.status.as_u16(), latency_ms, "the authority answered");
+                }
+                Err(error) => {
+                    let kind = error.kind().as_str();
+                    tracing::warn!(kind, ?error, latency_ms, "the authority could not be asked");
+                }
             }
-        }
-        answer
+            answer
+        };
+        question.instrument(tracing::debug_span!("introspection")).await
     }
 
     async fn send_authorized(

@@ -249,7 +249,7 @@ impl Rejection {
         let kind = self.kind.as_str();
         match &self.cause {
             Some(error) => {
-                tracing::warn!(kind, cause = error.kind().as_str(), "request rejected: {}", self.description)
+                tracing::warn!(kind, cause = error.kind().as_str(), "request rejected: {}", self.description);
             }
             None => tracing::debug!(kind, "request rejected: {}", self.description),
         }
