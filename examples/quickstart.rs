@@ -216,7 +216,7 @@ async fn shutdown() {
             Ok(mut signal) => drop(signal.recv().await),
             Err(error) => {
                 tracing::error!(%error, "cannot listen for SIGTERM");
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         }
     };

@@ -200,7 +200,10 @@ async fn a_rejection_tells_what_a_renderer_needs_and_nothing_of_the_request() {
     service.ready().await.unwrap().call(request("Bearer very-secret")).await.unwrap();
     let rejection = receiver.recv().unwrap();
     assert_eq!(rejection.kind(), RejectionKind::Unavailable);
-    assert_eq!(rejection.cause().map(tower_introspection::IntrospectError::kind), Some(IntrospectErrorKind::Credentials));
+    assert_eq!(
+        rejection.cause().map(tower_introspection::IntrospectError::kind),
+        Some(IntrospectErrorKind::Credentials)
+    );
     assert_eq!(rejection.retry_after(), Some(secs(5)));
     assert_eq!(rejection.challenge(), None);
     assert_eq!(rejection.wanted_scopes(), None);

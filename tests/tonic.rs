@@ -18,8 +18,11 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use tower::Layer;
 #[cfg(feature = "sandbox")]
-use tower_introspection::sandbox::{Fault, Sandbox, SandboxToken};
-use tower_introspection::{Cached, IntrospectErrorKind, IntrospectionLayer, RequestExt, RequireScopeLayer};
+use tower_introspection::{
+    Cached,
+    sandbox::{Fault, Sandbox, SandboxToken},
+};
+use tower_introspection::{IntrospectErrorKind, IntrospectionLayer, RequestExt, RequireScopeLayer};
 
 /// Serves those whose client is known.
 struct Guarded;
