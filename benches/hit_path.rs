@@ -97,7 +97,7 @@ where
 fn guarded() -> impl Service<Request<()>, Response = Response<()>, Error = Infallible> {
     let introspector = introspect_fn(|_| async { Ok(Verdict::Active(facts())) });
     let cached = Cached::builder(introspector).max_capacity(CAPACITY).max_ttl(TTL).build().unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     for n in 0..TOKENS {
         let text = token(n);
         runtime.block_on(cached.introspect(&BearerToken::parse(&text).unwrap())).unwrap();

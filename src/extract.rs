@@ -52,8 +52,11 @@ impl TokenSource for AuthorizationHeader {
         mark(&mut request.headers, &AUTHORIZATION);
     }
 
+    /// Leaves credentials of another scheme where they are: they are not the token, and meant for somebody else.
     fn remove(&self, request: &mut Parts) {
-        request.headers.remove(AUTHORIZATION);
+        if self.find(request).is_ok_and(|token| token.is_some()) {
+            request.headers.remove(AUTHORIZATION);
+        }
     }
 }
 

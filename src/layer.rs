@@ -26,7 +26,8 @@ use crate::token::AccessToken;
 ///     .layer(IntrospectionLayer::new(Cached::new(apigee)))
 ///     .service_fn(|request: http::Request<String>| async move {
 ///         let token = request.extensions().get::<AccessToken>();
-///         Ok::<_, std::convert::Infallible>(http::Response::new(format!("{token:?}")))
+///         let client = token.and_then(AccessToken::client_id);
+///         Ok::<_, std::convert::Infallible>(http::Response::new(format!("hello {client:?}")))
 ///     });
 /// # Ok::<(), tower_introspection::BuildError>(())
 /// ```
@@ -159,7 +160,7 @@ impl<I: Introspect, R> IntrospectionLayerBuilder<I, R> {
     }
 
     /// Whether the token is taken out of the request before the inner service sees it. Default: `false`; it is marked
-    /// sensitive either way.
+    /// sensitive either way. A source made by [`token_source_fn`](crate::token_source_fn) can do neither.
     pub fn remove_token(mut self, remove: bool) -> Self {
         self.guard.remove_token = remove;
         self

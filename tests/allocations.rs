@@ -90,7 +90,7 @@ fn guarded() -> impl Service<Request<()>, Response = Response<()>, Error = Infal
     let cached = Cached::new(Authority::new(active()));
     let layer = IntrospectionLayer::builder(cached).require_scope("read").build().unwrap();
     let mut service = layer.layer(Inner);
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     for token in ["abc", "another"] {
         let response = runtime.block_on(service.call(served(token))).unwrap();
         assert_eq!(response.status(), 200);

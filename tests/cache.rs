@@ -181,6 +181,19 @@ async fn a_token_without_expiry_is_asked_about_again_after_max_ttl() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_not_valid_yet_is_asked_about_again_once_it_is() {
+    let early = tower_introspection::AccessToken::builder().not_before(START + millis(500)).build();
+    let authority = Authority::new(Ok(Verdict::Active(early)));
+    let (cached, clock) = cached(&authority, |builder| builder);
+    assert!(matches!(ask(&cached).await, Verdict::Inactive(InactiveReason::NotYetValid)));
+    clock.advance(millis(499));
+    assert!(!ask(&cached).await.is_active());
+    assert_eq!(authority.questions(), 1);
+    clock.advance(millis(1));
+    assert!(ask(&cached).await.is_active());
+}
+
+#[tokio::test]
 async fn an_endless_max_ttl_ends_with_the_token() {
     let authority = Authority::new(active_until(START + secs(1_000_000)));
     let (cached, clock) = cached(&authority, |builder| builder.max_ttl(Duration::MAX));
@@ -341,9 +354,10 @@ async fn stats_count_hits_misses_inactive_hits_questions_failures_and_entries() 
 }
 
 #[test]
-fn no_questions_at_all_is_refused_by_the_name_of_the_setting() {
-    let error = Cached::builder(Authority::new(active())).max_questions(0).build().unwrap_err();
-    assert_eq!(error.setting(), "max_questions");
+fn settings_that_let_no_token_be_checked_are_refused_by_name() {
+    let builder = || Cached::builder(Authority::new(active()));
+    assert_eq!(builder().max_questions(0).build().unwrap_err().setting(), "max_questions");
+    assert_eq!(builder().question_timeout(Duration::ZERO).build().unwrap_err().setting(), "question_timeout");
 }
 
 #[test]

@@ -171,7 +171,7 @@ async fn invalidated_while_under_way_the_old_answer_is_neither_cached_nor_handed
     for invalidate in [
         (|cached: &Cached<Authority>| cached.handle().invalidate(&bearer("abc"))) as fn(&Cached<Authority>),
         |cached| cached.handle().invalidate_all(),
-        |cached| assert_eq!(cached.handle().invalidate_where(|_| false), 0),
+        |cached| assert_eq!(cached.handle().invalidate_where(|token| token.client_id() == Some("weather-app")), 0),
     ] {
         let authority = Authority::new(active());
         authority.hold();
@@ -192,6 +192,89 @@ async fn invalidated_while_under_way_the_old_answer_is_neither_cached_nor_handed
         }
         assert_eq!(authority.questions(), 2);
     }
+}
+
+#[tokio::test]
+async fn invalidations_that_do_not_cover_the_answer_under_way_leave_it_alone() {
+    for answer in [active(), inactive(InactiveReason::Unknown)] {
+        let authority = Authority::new(answer.clone());
+        authority.hold();
+        let cached = Cached::new(authority.clone());
+        let question = spawn(&cached);
+        authority.asked(1).await;
+        for _ in 0..16 {
+            cached.handle().invalidate_where(|token| token.client_id() == Some("another"));
+        }
+        authority.release();
+        let verdict = question.await.unwrap().unwrap();
+        assert_eq!(verdict.is_active(), answer.unwrap().is_active());
+        assert_eq!(authority.questions(), 1);
+    }
+}
+
+#[tokio::test]
+async fn more_predicates_than_a_question_remembers_have_it_asked_anew() {
+    let authority = Authority::new(active());
+    authority.hold();
+    let cached = Cached::new(authority.clone());
+    let question = spawn(&cached);
+    authority.asked(1).await;
+    for _ in 0..17 {
+        cached.handle().invalidate_where(|_| false);
+    }
+    authority.release();
+    authority.asked(2).await;
+    authority.release();
+    assert!(question.await.unwrap().unwrap().is_active());
+}
+
+#[tokio::test]
+async fn a_failure_is_handed_out_at_once_even_if_the_token_was_invalidated_meanwhile() {
+    let authority = Authority::new(failure(IntrospectErrorKind::Timeout));
+    authority.hold();
+    let cached = Cached::new(authority.clone());
+    let question = spawn(&cached);
+    authority.asked(1).await;
+    cached.handle().invalidate_all();
+    authority.release();
+    assert!(question.await.unwrap().unwrap_err().is_timeout());
+    assert_eq!(authority.questions(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_hangs_fails_and_frees_its_slot() {
+    let authority = Authority::new(active());
+    authority.hold();
+    let cached = Cached::builder(authority.clone()).max_questions(1).question_timeout(secs(5)).build().unwrap();
+    assert!(cached.introspect(&bearer("abc")).await.unwrap_err().is_timeout());
+    authority.release();
+    assert!(cached.introspect(&bearer("another")).await.unwrap().is_active());
+}
+
+#[cfg(feature = "test-util")]
+#[tokio::test]
+async fn a_late_joiner_is_not_let_in_by_an_answer_older_than_max_ttl() {
+    let authority = Authority::new(active());
+    authority.hold();
+    let clock = ManualClock::at(START);
+    let builder = Cached::builder(authority.clone()).clock(clock.clone());
+    let cached = builder.max_ttl(std::time::Duration::ZERO).build().unwrap();
+    let first = spawn(&cached);
+    authority.asked(1).await;
+    // Revoked now, while the question is under way; two more requests come after that.
+    clock.advance(millis(1));
+    let late = [spawn(&cached), spawn(&cached)];
+    joined(&cached, 2).await;
+    authority.release();
+    assert!(first.await.unwrap().unwrap().is_active());
+    authority.asked(2).await;
+    joined(&cached, 3).await;
+    authority.says(inactive(InactiveReason::Revoked));
+    authority.release();
+    for answer in late {
+        assert!(!answer.await.unwrap().unwrap().is_active());
+    }
+    assert_eq!(authority.questions(), 2, "they wait together");
 }
 
 #[tokio::test]

@@ -253,6 +253,33 @@ async fn other_token_sources_are_off_until_switched_on() {
 }
 
 #[tokio::test]
+async fn credentials_that_are_not_the_token_are_left_in_the_request() {
+    let layer = IntrospectionLayer::builder(Authority::new(active()))
+        .token_source(TokenHeader::new(HeaderName::from_static("x-access-token")))
+        .remove_token(true)
+        .build()
+        .unwrap();
+    let mut both = request("Basic dXNlcjpwYXNz");
+    both.headers_mut().insert("x-access-token", "abc".parse().unwrap());
+    let response = send(layer.layer(Inner::default()), both).await;
+    assert!(response.body().contains("authorization"), "{}", response.body());
+    assert!(!response.body().contains("x-access-token"), "{}", response.body());
+}
+
+#[tokio::test]
+async fn a_long_token_that_the_layer_accepts_can_be_invalidated() {
+    let long = "a".repeat(5_000);
+    assert!(tower_introspection::BearerToken::parse(long.as_str()).is_err());
+    let cached = Cached::new(Authority::new(active()));
+    let layer = IntrospectionLayer::builder(cached.clone()).max_token_length(8_192).build().unwrap();
+    send(layer.layer(Inner::default()), request(&format!("Bearer {long}"))).await;
+    let token = tower_introspection::BearerToken::parse_within(long.as_str(), 8_192).unwrap();
+    assert!(cached.known(&token).is_some());
+    cached.handle().invalidate(&token);
+    assert!(cached.known(&token).is_none());
+}
+
+#[tokio::test]
 async fn a_closure_can_say_where_the_token_stands() {
     let layer = IntrospectionLayer::builder(Authority::new(active()))
         .token_source(token_source_fn(|request| request.uri.path().strip_prefix("/feeds/").map(Into::into)))

@@ -90,6 +90,13 @@ async fn every_kind_has_its_http_answer_and_its_challenge() {
 }
 
 #[tokio::test]
+async fn an_endless_retry_after_is_a_large_number_and_no_overflow() {
+    let row = &table()[5];
+    let response = reject(builder(row).retry_after(std::time::Duration::MAX), row, None).await;
+    assert_eq!(response.headers()["retry-after"], u64::MAX.to_string());
+}
+
+#[tokio::test]
 async fn without_credentials_the_challenge_is_bare() {
     let row = &table()[0];
     let response = reject(builder(row), row, None).await;

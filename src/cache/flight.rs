@@ -12,9 +12,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::key::{TokenKey, UniformState};
+use crate::clock::Timestamp;
 use crate::introspect::{IntrospectError, IntrospectErrorKind, Verdict};
+use crate::token::AccessToken;
 
 pub(super) type Answer = Result<Verdict, IntrospectError>;
+
+/// Whether a token is one of those that are to be forgotten.
+pub(super) type Predicate = Arc<dyn Fn(&AccessToken) -> bool + Send + Sync>;
+
+/// How many predicates a question under way remembers. One more, and its answer counts as invalidated whatever it is.
+const MAX_PREDICATES: usize = 16;
+
+/// An answer and when it was asked for.
+type Landed = (Answer, Timestamp);
 
 pub(super) struct Flights {
     slots: Mutex<HashMap<TokenKey, Slot, UniformState>>,
@@ -22,9 +33,36 @@ pub(super) struct Flights {
 }
 
 struct Slot {
-    answer: watch::Receiver<Option<Answer>>,
-    /// Set when the token is invalidated: the question now under way may have been answered before that.
-    invalidated: bool,
+    landed: watch::Receiver<Option<Landed>>,
+    invalidation: Invalidation,
+}
+
+/// What was invalidated since the question now under way was asked: its answer may be older than that.
+#[derive(Default)]
+struct Invalidation {
+    whatever_it_is: bool,
+    predicates: Vec<Predicate>,
+}
+
+impl Invalidation {
+    /// A failure is never stale, since it is never kept.
+    fn covers(&self, answer: &Answer) -> bool {
+        match answer {
+            Err(_) => false,
+            Ok(Verdict::Inactive(_)) => self.whatever_it_is,
+            Ok(Verdict::Active(token)) => {
+                self.whatever_it_is || self.predicates.iter().any(|predicate| predicate(token))
+            }
+        }
+    }
+
+    fn add(&mut self, predicate: &Predicate) {
+        if self.predicates.len() < MAX_PREDICATES {
+            self.predicates.push(Arc::clone(predicate));
+        } else {
+            self.whatever_it_is = true;
+        }
+    }
 }
 
 /// What became of a request that found no answer.
@@ -49,7 +87,7 @@ impl Flights {
         let mut slots = self.slots();
         let under_way = slots.len();
         let vacant = match slots.entry(key) {
-            Entry::Occupied(slot) => return Boarding::Joined(Passenger(slot.get().answer.clone())),
+            Entry::Occupied(slot) => return Boarding::Joined(Passenger(slot.get().landed.clone())),
             Entry::Vacant(vacant) => vacant,
         };
         if let Some(verdict) = known() {
@@ -58,21 +96,26 @@ impl Flights {
         if under_way >= self.limit {
             return Boarding::Full;
         }
-        let (sender, answer) = watch::channel(None);
-        vacant.insert(Slot { answer: answer.clone(), invalidated: false });
-        Boarding::Started(Passenger(answer), Flight { flights: Arc::clone(self), key, answer: Some(sender) })
+        let (sender, landed) = watch::channel(None);
+        vacant.insert(Slot { landed: landed.clone(), invalidation: Invalidation::default() });
+        Boarding::Started(Passenger(landed), Flight { flights: Arc::clone(self), key, landing: Some(sender) })
     }
 
     /// Keeps the answer now under way for `key` from being used, so that it is asked for again.
     pub(super) fn invalidate(&self, key: TokenKey) {
         if let Some(slot) = self.slots().get_mut(&key) {
-            slot.invalidated = true;
+            slot.invalidation.whatever_it_is = true;
         }
     }
 
     /// The same for every question under way.
     pub(super) fn invalidate_all(&self) {
-        self.slots().values_mut().for_each(|slot| slot.invalidated = true);
+        self.slots().values_mut().for_each(|slot| slot.invalidation.whatever_it_is = true);
+    }
+
+    /// The same for every question whose answer turns out to be an active token of which `predicate` is true.
+    pub(super) fn invalidate_where(&self, predicate: &Predicate) {
+        self.slots().values_mut().for_each(|slot| slot.invalidation.add(predicate));
     }
 
     /// Nothing that runs under this lock leaves the map half changed, so a panic elsewhere does not spoil it.
@@ -82,12 +125,13 @@ impl Flights {
 }
 
 /// Waits for an answer. Dropping it disturbs nobody.
-pub(super) struct Passenger(watch::Receiver<Option<Answer>>);
+pub(super) struct Passenger(watch::Receiver<Option<Landed>>);
 
 impl Passenger {
-    pub(super) async fn answer(mut self) -> Answer {
+    /// The verdict, and when it was asked for.
+    pub(super) async fn verdict(mut self) -> Result<(Verdict, Timestamp), IntrospectError> {
         match self.0.wait_for(Option::is_some).await.as_deref() {
-            Ok(Some(answer)) => answer.clone(),
+            Ok(Some((answer, asked_at))) => answer.clone().map(|verdict| (verdict, *asked_at)),
             Ok(None) | Err(_) => Err(IntrospectError::new(IntrospectErrorKind::Abandoned)
                 .with_source("the introspector panicked or its runtime went away")),
         }
@@ -99,48 +143,48 @@ pub(super) struct Flight {
     flights: Arc<Flights>,
     key: TokenKey,
     /// `None` once landed: the slot may be another flight's by then.
-    answer: Option<watch::Sender<Option<Answer>>>,
+    landing: Option<watch::Sender<Option<Landed>>>,
 }
 
 impl Flight {
     /// To be called before each question: an invalidation before this moment is no concern of its answer.
     pub(super) fn depart(&self) {
         if let Some(slot) = self.flights.slots().get_mut(&self.key) {
-            slot.invalidated = false;
+            slot.invalidation = Invalidation::default();
         }
     }
 
     /// Hands `answer` to everyone on board, after `remember` has put it into the cache. Gives the flight back, unlanded, if
-    /// the token was invalidated since its departure.
-    pub(super) fn land(self, answer: Answer, remember: impl FnOnce(&Answer)) -> Option<Self> {
+    /// what the answer says was invalidated since it was asked for.
+    pub(super) fn land(self, answer: Answer, asked_at: Timestamp, remember: impl FnOnce(&Answer)) -> Option<Self> {
         let mut slots = self.flights.slots();
-        if slots.get(&self.key).is_some_and(|slot| slot.invalidated) {
+        if slots.get(&self.key).is_some_and(|slot| slot.invalidation.covers(&answer)) {
             drop(slots);
             return Some(self);
         }
         remember(&answer);
         slots.remove(&self.key);
         drop(slots);
-        self.announce(answer);
+        self.announce((answer, asked_at));
         None
     }
 
-    /// Ends the flight with a failure, invalidated or not.
-    pub(super) fn abandon(self, error: IntrospectError) {
+    /// Ends the flight with a failure, whatever was invalidated.
+    pub(super) fn abandon(self, error: IntrospectError, now: Timestamp) {
         self.flights.slots().remove(&self.key);
-        self.announce(Err(error));
+        self.announce((Err(error), now));
     }
 
-    fn announce(mut self, answer: Answer) {
-        if let Some(sender) = self.answer.take() {
-            sender.send_replace(Some(answer));
+    fn announce(mut self, landed: Landed) {
+        if let Some(sender) = self.landing.take() {
+            sender.send_replace(Some(landed));
         }
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        if self.answer.is_some() {
+        if self.landing.is_some() {
             self.flights.slots().remove(&self.key);
         }
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::flight::Predicate;
 use super::store::Store;
 use crate::token::{AccessToken, BearerToken};
 
@@ -51,10 +52,12 @@ impl CacheHandle {
     }
 
     /// Forgets all active tokens of which `predicate` is true, such as all of one client or one app, and returns how many.
+    /// A question under way is asked anew if its answer is such a token.
     ///
     /// It walks the whole cache. With hundreds of thousands of entries, call it where blocking is allowed.
-    pub fn invalidate_where(&self, predicate: impl Fn(&AccessToken) -> bool) -> usize {
-        self.0.flights.invalidate_all();
+    pub fn invalidate_where(&self, predicate: impl Fn(&AccessToken) -> bool + Send + Sync + 'static) -> usize {
+        let predicate: Predicate = Arc::new(predicate);
+        self.0.flights.invalidate_where(&predicate);
         let mut forgotten = 0;
         for (key, entry) in &self.0.active {
             if predicate(&entry.fact) {

@@ -20,6 +20,7 @@ pub use handle::{CacheHandle, CacheStats};
 
 use self::flight::{Boarding, Flight};
 use self::freshness::{Limits, judge};
+use self::key::TokenKey;
 use self::store::Store;
 use crate::build_error::BuildError;
 use crate::clock::{Clock, SystemClock};
@@ -50,7 +51,8 @@ const MAX_QUESTIONS_PER_FLIGHT: usize = 3;
 /// # Ok::<(), tower_introspection::BuildError>(())
 /// ```
 ///
-/// Questions run on the Tokio runtime that polls the request.
+/// Questions run on the Tokio runtime that polls the request; its timer has to be enabled, as it is unless a runtime is built
+/// without.
 pub struct Cached<I> {
     introspector: Arc<I>,
     store: Arc<Store>,
@@ -85,51 +87,75 @@ impl<I: Introspect> Introspect for Cached<I> {
     }
 
     async fn introspect(&self, token: &BearerToken<'_>) -> Result<Verdict, IntrospectError> {
+        let arrived_at = self.store.clock.now();
         let key = self.store.key_of(token);
-        let passenger = match self.store.flights.board(key, || self.store.known(key)) {
-            Boarding::Known(verdict) => return Ok(verdict),
-            Boarding::Full => {
-                self.store.counters.overloaded();
-                return Err(IntrospectError::new(IntrospectErrorKind::Overloaded));
+        let mut waited_before = false;
+        loop {
+            let passenger = match self.store.flights.board(key, || self.store.known(key)) {
+                Boarding::Known(verdict) => return Ok(verdict),
+                Boarding::Full => {
+                    self.store.counters.overloaded();
+                    return Err(IntrospectError::new(IntrospectErrorKind::Overloaded));
+                }
+                Boarding::Joined(passenger) => {
+                    self.store.counters.coalesced();
+                    passenger
+                }
+                Boarding::Started(passenger, flight) => {
+                    self.store.counters.miss();
+                    self.take_off(flight, key, token)?;
+                    passenger
+                }
+            };
+            let (verdict, asked_at) = passenger.verdict().await?;
+            let now = self.store.clock.now();
+            // A question that was under way before this request came may be older than an answer may be. The next one is
+            // not: it was asked after the first one had landed.
+            if waited_before || asked_at >= arrived_at || self.store.serves(&verdict, asked_at, now) {
+                return Ok(judge(verdict, now));
             }
-            Boarding::Joined(passenger) => {
-                self.store.counters.coalesced();
-                passenger
-            }
-            Boarding::Started(passenger, flight) => {
-                self.store.counters.miss();
-                let runtime = tokio::runtime::Handle::try_current()
-                    .map_err(|error| IntrospectError::new(IntrospectErrorKind::Abandoned).with_source(error))?;
-                let question =
-                    ask(Arc::clone(&self.introspector), Arc::clone(&self.store), flight, token.clone().into_owned());
-                runtime.spawn(question);
-                passenger
-            }
-        };
-        let verdict = passenger.answer().await?;
-        Ok(judge(verdict, self.store.clock.now()))
+            waited_before = true;
+        }
+    }
+}
+
+impl<I: Introspect> Cached<I> {
+    /// Hands the flight to a task of its own.
+    fn take_off(&self, flight: Flight, key: TokenKey, token: &BearerToken) -> Result<(), IntrospectError> {
+        let runtime = tokio::runtime::Handle::try_current()
+            .map_err(|error| IntrospectError::new(IntrospectErrorKind::Abandoned).with_source(error))?;
+        let (introspector, store) = (Arc::clone(&self.introspector), Arc::clone(&self.store));
+        runtime.spawn(ask(introspector, store, flight, key, token.clone().into_owned()));
+        Ok(())
     }
 }
 
 /// Asks until an answer lands that was not invalidated while it was under way.
-async fn ask<I: Introspect>(introspector: Arc<I>, store: Arc<Store>, mut flight: Flight, token: BearerToken<'static>) {
-    let key = store.key_of(&token);
+async fn ask<I: Introspect>(
+    introspector: Arc<I>,
+    store: Arc<Store>,
+    mut flight: Flight,
+    key: TokenKey,
+    token: BearerToken<'static>,
+) {
     for _ in 0..MAX_QUESTIONS_PER_FLIGHT {
         flight.depart();
         store.counters.question();
         let asked_at = store.clock.now();
-        let answer = introspector.introspect(&token).await;
+        let answer = tokio::time::timeout(store.question_timeout, introspector.introspect(&token)).await;
+        let answer = answer.unwrap_or_else(|_| {
+            Err(IntrospectError::new(IntrospectErrorKind::Timeout).with_source("`question_timeout` passed"))
+        });
         if answer.is_err() {
             store.counters.failure();
         }
-        match flight.land(answer, |answer| store.remember(key, answer, asked_at)) {
+        match flight.land(answer, asked_at, |answer| store.remember(key, answer, asked_at)) {
             None => return,
             Some(invalidated) => flight = invalidated,
         }
     }
-    flight.abandon(
-        IntrospectError::new(IntrospectErrorKind::Abandoned).with_source("it was invalidated again and again"),
-    );
+    let error = IntrospectError::new(IntrospectErrorKind::Abandoned).with_source("it was invalidated again and again");
+    flight.abandon(error, store.clock.now());
 }
 
 impl<I> Clone for Cached<I> {
@@ -148,6 +174,7 @@ struct CacheSettings {
     max_capacity: u64,
     inactive_capacity: u64,
     max_questions: usize,
+    question_timeout: Duration,
     limits: Limits,
     clock: Arc<dyn Clock>,
 }
@@ -158,6 +185,7 @@ impl Default for CacheSettings {
             max_capacity: 100_000,
             inactive_capacity: 10_000,
             max_questions: 1_000,
+            question_timeout: Duration::from_secs(30),
             limits: Limits::default(),
             clock: Arc::new(SystemClock),
         }
@@ -193,7 +221,8 @@ impl<I: Introspect> CachedBuilder<I> {
     }
 
     /// How long an active answer serves, counted from when the question was asked; always cut off at the token's expiry.
-    /// This is how long a revoked token may still be accepted. Zero means that each request asks. Default: 60 seconds.
+    /// This is how long a revoked token may still be accepted. Zero means that no answer is kept: each request asks, or
+    /// waits for a question asked after it came. Default: 60 seconds.
     pub fn max_ttl(mut self, ttl: Duration) -> Self {
         self.settings.limits.max_ttl = ttl;
         self
@@ -226,6 +255,13 @@ impl<I: Introspect> CachedBuilder<I> {
         self
     }
 
+    /// How long a question may take before it fails, whatever introspector it was put to. An endpoint of this crate ends
+    /// sooner, by its own `request_timeout`; this is the bound for those that have none. Default: 30 seconds.
+    pub fn question_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.question_timeout = timeout;
+        self
+    }
+
     /// The clock that judges every read. Default: [`SystemClock`].
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.settings.clock = Arc::new(clock);
@@ -235,10 +271,14 @@ impl<I: Introspect> CachedBuilder<I> {
     /// Checks every setting.
     ///
     /// # Errors
-    /// If [`max_questions`](Self::max_questions) is zero: no token could ever be checked.
+    /// If [`max_questions`](Self::max_questions) or [`question_timeout`](Self::question_timeout) is zero: no token could
+    /// ever be checked.
     pub fn build(self) -> Result<Cached<I>, BuildError> {
         if self.settings.max_questions == 0 {
             return Err(BuildError::new("max_questions", "zero would let no token be checked"));
+        }
+        if self.settings.question_timeout.is_zero() {
+            return Err(BuildError::new("question_timeout", "zero leaves no time for an answer"));
         }
         Ok(Cached::with_store(self.introspector, self.settings))
     }

@@ -33,6 +33,7 @@ pub(super) struct Store {
     pub(super) flights: Arc<Flights>,
     pub(super) counters: Counters,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) question_timeout: Duration,
     keys: TokenKeys,
     limits: Limits,
 }
@@ -45,6 +46,7 @@ impl Store {
             flights: Flights::new(settings.max_questions),
             counters: Counters::default(),
             clock: settings.clock,
+            question_timeout: settings.question_timeout,
             keys: TokenKeys::random(),
             limits: settings.limits,
         }
@@ -74,14 +76,18 @@ impl Store {
         })
     }
 
+    /// Whether a verdict asked for then may still be used now.
+    pub(super) fn serves(&self, verdict: &Verdict, asked_at: Timestamp, now: Timestamp) -> bool {
+        now < self.limits.deadline(verdict, asked_at, now)
+    }
+
     /// Keeps a verdict as long as it may serve, in place of whatever was known. A failure changes nothing.
     pub(super) fn remember(&self, key: TokenKey, answer: &Answer, asked_at: Timestamp) {
         let Ok(verdict) = answer else { return };
         let now = self.clock.now();
-        let verdict = judge(verdict.clone(), now);
-        let deadline = self.limits.deadline(&verdict, asked_at);
+        let deadline = self.limits.deadline(verdict, asked_at, now);
         let serves = now < deadline;
-        match verdict {
+        match judge(verdict.clone(), now) {
             Verdict::Active(token) => {
                 self.inactive.invalidate(&key);
                 if serves {

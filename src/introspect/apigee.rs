@@ -147,8 +147,12 @@ impl ApigeeBuilder {
     }
 
     /// Asks with what `provider` hands out. It is called for the first question, 30 seconds before a credential expires,
-    /// and once after the authority refused one (HTTP 401); one call at a time, whose failure all who wait share. Its time
-    /// counts towards [`request_timeout`](Self::request_timeout).
+    /// and once after the authority refused one (HTTP 401).
+    ///
+    /// One call is under way at a time, in a task of its own, for 30 seconds at most. Questions wait for it only if no valid
+    /// credential is at hand, and no longer than their own [`request_timeout`](Self::request_timeout). A failed call is
+    /// repeated after 1 second, then 2, 4, 8, 16 and 32, however many questions there are, so that a wrong password does
+    /// not lock the account.
     ///
     /// ```
     /// use std::time::Duration;

@@ -4,12 +4,11 @@ use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::HeaderValue;
-use tokio::sync::Mutex;
+use tokio::sync::watch;
 
 use super::{IntrospectError, IntrospectErrorKind};
 use crate::build_error::BuildError;
@@ -17,6 +16,12 @@ use crate::clock::{Clock, Timestamp};
 
 /// How long before its expiry a credential is renewed; for one that lives shorter than twice this, half its life.
 const RENEW_EARLY: Duration = Duration::from_secs(30);
+/// A shorter lifetime counts as this one, so that no credential makes every question log in.
+const SHORTEST_LIFETIME: Duration = Duration::from_secs(1);
+/// How long a login may take. Questions wait no longer than their own timeout; this bounds the task.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long after a refused credential led to a login the next refusal does not: the authority refuses the account.
+const REFUSAL_PAUSE: Duration = Duration::from_secs(30);
 
 /// What this service shows the authority: the account it asks with, not anything of a caller.
 ///
@@ -101,7 +106,7 @@ type Provider = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Obtained> + Send>> +
 /// The credential in use, and where the next one comes from.
 pub(super) enum Credentials {
     Fixed(Credential),
-    Renewed(Box<Renewal>),
+    Renewed(Arc<Renewal>),
 }
 
 impl Credentials {
@@ -110,18 +115,15 @@ impl Credentials {
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Obtained> + Send + 'static,
     {
-        Self::Renewed(Box::new(Renewal {
-            provider: Box::new(move || Box::pin(provider())),
-            attempts: AtomicU64::new(0),
-            state: Mutex::new(State::default()),
-        }))
+        let provider: Provider = Box::new(move || Box::pin(provider()));
+        Self::Renewed(Arc::new(Renewal { provider, state: Mutex::default() }))
     }
 
     /// The credential to ask with.
-    pub(super) async fn current(&self, clock: &dyn Clock) -> Result<Lease, IntrospectError> {
+    pub(super) async fn current(&self, clock: &Arc<dyn Clock>) -> Result<Lease, IntrospectError> {
         match self {
-            Self::Fixed(credential) => Ok(Lease { credential: credential.clone(), attempt: 0 }),
-            Self::Renewed(renewal) => renewal.obtain(clock, None).await,
+            Self::Fixed(credential) => Ok(Lease { credential: credential.clone(), login: 0 }),
+            Self::Renewed(renewal) => renewal.lease(clock).await,
         }
     }
 
@@ -129,209 +131,189 @@ impl Credentials {
     pub(super) async fn instead_of(
         &self,
         refused: &Lease,
-        clock: &dyn Clock,
+        clock: &Arc<dyn Clock>,
     ) -> Result<Option<Lease>, IntrospectError> {
         match self {
-            Self::Fixed(_) => Ok(None),
-            Self::Renewed(renewal) => renewal.obtain(clock, Some(refused.attempt)).await.map(Some),
+            Self::Renewed(renewal) if renewal.give_up(refused, clock.now()) => renewal.lease(clock).await.map(Some),
+            _ => Ok(None),
         }
     }
 }
 
-/// A credential handed out, and the attempt that obtained it.
+/// A credential handed out, and the login that obtained it.
+#[derive(Clone)]
 pub(super) struct Lease {
     pub(super) credential: Credential,
-    attempt: u64,
+    login: u64,
 }
 
+/// Credentials from a hook. One login is under way at a time, in a task of its own: the questions that wait for it may end
+/// before it does, and it still bears fruit.
 pub(super) struct Renewal {
     provider: Provider,
-    /// Finished attempts, successful or not. Also readable without the lock, so that whoever waited for the lock can tell
-    /// that an attempt was made meanwhile, and share its outcome instead of repeating it.
-    attempts: AtomicU64,
     state: Mutex<State>,
 }
+
+type LoginOutcome = Result<Lease, IntrospectError>;
 
 #[derive(Default)]
 struct State {
     held: Option<Held>,
-    failure: Option<IntrospectError>,
+    under_way: Option<watch::Receiver<Option<LoginOutcome>>>,
+    failure: Option<Failure>,
+    logins: u64,
+    last_refusal: Option<Timestamp>,
 }
 
 struct Held {
-    credential: Credential,
-    attempt: u64,
+    lease: Lease,
     renew_at: Option<Timestamp>,
     expires_at: Option<Timestamp>,
 }
 
-impl Renewal {
-    async fn obtain(&self, clock: &dyn Clock, refused: Option<u64>) -> Result<Lease, IntrospectError> {
-        let attempts_before = self.attempts.load(Ordering::Acquire);
-        // Holding the lock while the provider works is the point: one renewal at a time.
-        let mut state = self.state.lock().await;
-        let now = clock.now();
-        if let Some(held) = state.held.take_if(|held| refused == Some(held.attempt)) {
-            tracing::debug!(attempt = held.attempt, "the authority refused the credential in use; obtaining another");
-        }
-        if let Some(held) = &state.held
-            && held.renew_at.is_none_or(|renew_at| now < renew_at)
-        {
-            return Ok(held.lease());
-        }
-        if self.attempts.load(Ordering::Acquire) != attempts_before
-            && let Some(failure) = &state.failure
-        {
-            return state.still_valid(now).ok_or_else(|| failure.clone());
-        }
+/// The last login's failure, handed out for a while instead of another login: a wrong password tried at the rate of
+/// requests locks the account.
+struct Failure {
+    error: IntrospectError,
+    at: Timestamp,
+    in_a_row: u32,
+}
 
-        let outcome = (self.provider)().await;
-        let attempt = self.attempts.load(Ordering::Acquire) + 1;
-        let now = clock.now();
-        let lease = match outcome {
+impl Renewal {
+    async fn lease(self: &Arc<Self>, clock: &Arc<dyn Clock>) -> Result<Lease, IntrospectError> {
+        let mut login = {
+            let mut state = self.state();
+            let now = clock.now();
+            if let Some(lease) = state.fresh(now) {
+                return Ok(lease);
+            }
+            let login = self.log_in(&mut state, clock, now);
+            // An early renewal is nothing to wait for.
+            if let Some(lease) = state.still_valid(now) {
+                return Ok(lease);
+            }
+            login?
+        };
+        match login.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(outcome)) => outcome.clone(),
+            Ok(None) | Err(_) => {
+                Err(IntrospectError::new(IntrospectErrorKind::Credentials).with_source("the credentials hook panicked"))
+            }
+        }
+    }
+
+    /// Joins the login under way or starts one, unless the last one failed a moment ago.
+    fn log_in(
+        self: &Arc<Self>,
+        state: &mut State,
+        clock: &Arc<dyn Clock>,
+        now: Timestamp,
+    ) -> Result<watch::Receiver<Option<LoginOutcome>>, IntrospectError> {
+        if let Some(under_way) = &state.under_way {
+            return Ok(under_way.clone());
+        }
+        if let Some(failure) = &state.failure
+            && failure.is_recent(now)
+        {
+            return Err(failure.error.clone());
+        }
+        let runtime = tokio::runtime::Handle::try_current()
+            .map_err(|error| IntrospectError::new(IntrospectErrorKind::Credentials).with_source(error))?;
+        let (sender, receiver) = watch::channel(None);
+        state.under_way = Some(receiver.clone());
+        let login = Login(Arc::clone(self));
+        let clock = Arc::clone(clock);
+        runtime.spawn(async move {
+            let timeout = tokio::time::timeout(LOGIN_TIMEOUT, (login.0.provider)());
+            let obtained = timeout.await.unwrap_or_else(|_| Err("it did not answer within 30 seconds".into()));
+            sender.send_replace(Some(login.0.finish(obtained, clock.now())));
+        });
+        Ok(receiver)
+    }
+
+    fn finish(&self, obtained: Obtained, now: Timestamp) -> LoginOutcome {
+        let mut state = self.state();
+        match obtained {
             Ok(credential) => {
-                let held = Held::new(credential, attempt, now);
-                let lease = held.lease();
-                *state = State { held: Some(held), failure: None };
+                state.logins += 1;
+                let held = Held::new(credential, state.logins, now);
+                let lease = held.lease.clone();
+                state.held = Some(held);
+                state.failure = None;
                 Ok(lease)
             }
             Err(source) => {
                 tracing::error!(error = %source, "the credentials hook failed: this service cannot ask the authority without credentials");
-                let failure = IntrospectError::new(IntrospectErrorKind::Credentials).with_source(source);
-                state.failure = Some(failure.clone());
-                state.still_valid(now).ok_or(failure)
+                let error = IntrospectError::new(IntrospectErrorKind::Credentials).with_source(source);
+                let in_a_row = state.failure.as_ref().map_or(0, |failure| failure.in_a_row) + 1;
+                state.failure = Some(Failure { error: error.clone(), at: now, in_a_row });
+                state.still_valid(now).ok_or(error)
             }
-        };
-        self.attempts.store(attempt, Ordering::Release);
-        lease
+        }
+    }
+
+    /// Drops a credential the authority refused, so that the next lease is another one. `false` if there is no sense in
+    /// another: one was refused a moment ago, too.
+    fn give_up(&self, refused: &Lease, now: Timestamp) -> bool {
+        let mut state = self.state();
+        if state.held.as_ref().is_none_or(|held| held.lease.login != refused.login) {
+            return true;
+        }
+        if state.last_refusal.is_some_and(|at| (at..at + REFUSAL_PAUSE).contains(&now)) {
+            return false;
+        }
+        state.last_refusal = Some(now);
+        state.held = None;
+        true
+    }
+
+    /// Nothing that runs under this lock leaves the state half changed, so a panic elsewhere does not spoil it.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The one login under way. However it ends, another may start.
+struct Login(Arc<Renewal>);
+
+impl Drop for Login {
+    fn drop(&mut self) {
+        self.0.state().under_way = None;
     }
 }
 
 impl State {
+    fn fresh(&self, now: Timestamp) -> Option<Lease> {
+        let held = self.held.as_ref()?;
+        held.renew_at.is_none_or(|renew_at| now < renew_at).then(|| held.lease.clone())
+    }
+
     fn still_valid(&self, now: Timestamp) -> Option<Lease> {
         let held = self.held.as_ref()?;
-        held.expires_at.is_none_or(|expires_at| now < expires_at).then(|| held.lease())
+        held.expires_at.is_none_or(|expires_at| now < expires_at).then(|| held.lease.clone())
     }
 }
 
 impl Held {
-    fn new(credential: Credential, attempt: u64, now: Timestamp) -> Self {
+    fn new(credential: Credential, login: u64, now: Timestamp) -> Self {
+        let lifetime = credential.lifetime.map(|lifetime| lifetime.max(SHORTEST_LIFETIME));
         let early = |lifetime: Duration| lifetime - RENEW_EARLY.min(lifetime / 2);
         Self {
-            renew_at: credential.lifetime.map(|lifetime| now + early(lifetime)),
-            expires_at: credential.lifetime.map(|lifetime| now + lifetime),
-            credential,
-            attempt,
+            renew_at: lifetime.map(|lifetime| now + early(lifetime)),
+            expires_at: lifetime.map(|lifetime| now + lifetime),
+            lease: Lease { credential, login },
         }
     }
+}
 
-    fn lease(&self) -> Lease {
-        Lease { credential: self.credential.clone(), attempt: self.attempt }
+impl Failure {
+    /// One second after the first failure, twice as long after each further one, 32 seconds at most. A clock that was set
+    /// back makes nothing recent.
+    fn is_recent(&self, now: Timestamp) -> bool {
+        let pause = Duration::from_secs(1 << (self.in_a_row - 1).min(5));
+        (self.at..self.at + pause).contains(&now)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::AtomicUsize;
-
-    use super::*;
-    use crate::clock::ManualClock;
-
-    fn shown(lease: &Lease) -> String {
-        match &lease.credential.secret {
-            Secret::Bearer(token) => token.to_string(),
-            Secret::Basic { username, .. } => username.to_string(),
-        }
-    }
-
-    /// A hook that hands out `token-1`, `token-2`, ... and fails while told to.
-    fn counted(lifetime: Duration) -> (Credentials, Arc<AtomicUsize>, Arc<std::sync::atomic::AtomicBool>) {
-        let calls = Arc::new(AtomicUsize::new(0));
-        let failing = Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let credentials = Credentials::renewed({
-            let (calls, failing) = (calls.clone(), failing.clone());
-            move || {
-                let call = calls.fetch_add(1, Ordering::SeqCst) + 1;
-                let failing = failing.load(Ordering::SeqCst);
-                async move {
-                    tokio::task::yield_now().await;
-                    if failing {
-                        Err("login is down".into())
-                    } else {
-                        Ok(Credential::bearer(&format!("token-{call}"))?.expires_in(lifetime))
-                    }
-                }
-            }
-        });
-        (credentials, calls, failing)
-    }
-
-    #[tokio::test]
-    async fn a_credential_is_kept_and_renewed_thirty_seconds_early() {
-        let clock = ManualClock::at(Timestamp::from_unix_millis(0));
-        let (credentials, calls, _) = counted(Duration::from_secs(1_800));
-        assert_eq!(shown(&credentials.current(&clock).await.unwrap()), "token-1");
-        clock.advance(Duration::from_millis(1_769_999));
-        assert_eq!(shown(&credentials.current(&clock).await.unwrap()), "token-1");
-        clock.advance(Duration::from_millis(1));
-        assert_eq!(shown(&credentials.current(&clock).await.unwrap()), "token-2");
-        assert_eq!(calls.load(Ordering::SeqCst), 2);
-    }
-
-    #[tokio::test]
-    async fn a_short_lived_credential_is_not_renewed_for_every_question() {
-        let clock = ManualClock::at(Timestamp::from_unix_millis(0));
-        let (credentials, calls, _) = counted(Duration::from_secs(10));
-        credentials.current(&clock).await.unwrap();
-        clock.advance(Duration::from_millis(4_999));
-        credentials.current(&clock).await.unwrap();
-        assert_eq!(calls.load(Ordering::SeqCst), 1);
-    }
-
-    #[tokio::test]
-    async fn a_failed_early_renewal_leaves_the_valid_credential_in_use_and_then_fails() {
-        let clock = ManualClock::at(Timestamp::from_unix_millis(0));
-        let (credentials, _, failing) = counted(Duration::from_secs(1_800));
-        credentials.current(&clock).await.unwrap();
-        failing.store(true, Ordering::SeqCst);
-        clock.set(Timestamp::from_unix_millis(1_799_999));
-        assert_eq!(shown(&credentials.current(&clock).await.unwrap()), "token-1");
-        clock.set(Timestamp::from_unix_millis(1_800_000));
-        assert!(credentials.current(&clock).await.err().unwrap().is_credentials());
-        failing.store(false, Ordering::SeqCst);
-        assert_eq!(shown(&credentials.current(&clock).await.unwrap()), "token-4");
-    }
-
-    #[tokio::test]
-    async fn all_who_wait_for_a_failing_renewal_share_its_one_failure() {
-        let clock = ManualClock::at(Timestamp::from_unix_millis(0));
-        let (credentials, calls, failing) = counted(Duration::from_secs(1_800));
-        failing.store(true, Ordering::SeqCst);
-        let (a, b, c) =
-            tokio::join!(credentials.current(&clock), credentials.current(&clock), credentials.current(&clock));
-        assert!(a.is_err() && b.is_err() && c.is_err());
-        assert_eq!(calls.load(Ordering::SeqCst), 1);
-    }
-
-    #[tokio::test]
-    async fn a_refused_credential_is_replaced_once_for_all_who_held_it() {
-        let clock = ManualClock::at(Timestamp::from_unix_millis(0));
-        let (credentials, calls, _) = counted(Duration::from_secs(1_800));
-        let lease = credentials.current(&clock).await.unwrap();
-        let (a, b) = tokio::join!(credentials.instead_of(&lease, &clock), credentials.instead_of(&lease, &clock));
-        assert_eq!(shown(&a.unwrap().unwrap()), "token-2");
-        assert_eq!(shown(&b.unwrap().unwrap()), "token-2");
-        assert_eq!(calls.load(Ordering::SeqCst), 2);
-    }
-
-    #[test]
-    fn a_credential_that_cannot_be_sent_is_refused_and_none_is_shown() {
-        assert_eq!(Credential::basic("a:b", "c").unwrap_err().setting(), "basic_auth");
-        for bad in ["", "token\n", "to ken", "to\u{7f}ken"] {
-            assert_eq!(Credential::bearer(bad).unwrap_err().setting(), "bearer_token", "{bad:?}");
-        }
-        let shown =
-            format!("{:?} {:?}", Credential::basic("ann", "hush").unwrap(), Credential::bearer("hush").unwrap());
-        assert!(!shown.contains("hush") && !shown.contains("ann"), "{shown}");
-    }
-}
+mod tests;

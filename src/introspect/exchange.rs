@@ -182,10 +182,10 @@ impl Exchange {
         request: impl Fn(&Client) -> RequestBuilder,
         is_refusal: impl Fn(&Answer) -> bool,
     ) -> Result<Answer, IntrospectError> {
-        let lease = self.credentials.current(self.clock()).await?;
+        let lease = self.credentials.current(&self.clock).await?;
         let answer = self.send_once(&request, &lease).await?;
         if is_refusal(&answer)
-            && let Some(renewed) = self.credentials.instead_of(&lease, self.clock()).await?
+            && let Some(renewed) = self.credentials.instead_of(&lease, &self.clock).await?
         {
             return self.send_once(&request, &renewed).await;
         }

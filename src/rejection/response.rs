@@ -129,5 +129,5 @@ const GRPC_MESSAGE: &AsciiSet = &CONTROLS.add(b'%');
 
 /// `Retry-After` has whole seconds; a fraction is rounded up, so that nobody comes back too early.
 fn whole_seconds(duration: Duration) -> u64 {
-    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+    duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0))
 }

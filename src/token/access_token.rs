@@ -197,11 +197,11 @@ impl Serialize for AccessToken {
     }
 }
 
-/// Names of attributes and claims are shown, their values are not: they may be personal.
+/// Names of attributes and claims are shown, their values are not: they may be personal. Nor is the client's identifier
+/// shown: with Apigee it is an API key, which may open doors by itself.
 impl fmt::Debug for AccessToken {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.debug_struct("AccessToken")
-            .field("client_id", &self.0.client_id)
             .field("app", &self.0.app)
             .field("scopes", &self.0.scopes)
             .field("issued_at", &self.0.issued_at)
@@ -401,10 +401,10 @@ mod tests {
 
     #[test]
     fn debug_names_attributes_and_claims_but_shows_no_value() {
-        let token = AccessToken::builder().attribute("phone", "555").claim("secret", "hush").unwrap();
+        let token = AccessToken::builder().client_id("k3y").attribute("phone", "555").claim("secret", "hush").unwrap();
         let shown = format!("{token:?} {:?}", token.clone().build());
         assert!(shown.contains("phone") && shown.contains("secret"), "{shown}");
-        assert!(!shown.contains("555") && !shown.contains("hush"), "{shown}");
+        assert!(!shown.contains("555") && !shown.contains("hush") && !shown.contains("k3y"), "{shown}");
     }
 
     #[test]

@@ -29,10 +29,16 @@ impl<'a> BearerToken<'a> {
     /// [`MalformedToken::Syntax`] if it is not `token68`, or is `.` or `..`, which the URL standard would resolve as a
     /// folder; [`MalformedToken::TooLong`] above [`DEFAULT_MAX_LENGTH`](Self::DEFAULT_MAX_LENGTH).
     pub fn parse(text: impl Into<Cow<'a, str>>) -> Result<Self, MalformedToken> {
-        Self::parse_within(text.into(), Self::DEFAULT_MAX_LENGTH)
+        Self::parse_within(text, Self::DEFAULT_MAX_LENGTH)
     }
 
-    pub(crate) fn parse_within(text: Cow<'a, str>, max_length: usize) -> Result<Self, MalformedToken> {
+    /// The same with another limit, in bytes; for layers built with
+    /// [`max_token_length`](crate::IntrospectionLayerBuilder::max_token_length).
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse), with this limit.
+    pub fn parse_within(text: impl Into<Cow<'a, str>>, max_length: usize) -> Result<Self, MalformedToken> {
+        let text = text.into();
         if text.len() > max_length {
             return Err(MalformedToken::TooLong);
         }

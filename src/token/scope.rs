@@ -97,6 +97,7 @@ mod tests {
         assert!(!scopes.contains(""));
         assert!(Scopes::parse(" , ").is_empty());
         assert_eq!(Scopes::default().iter().count(), 0);
+        assert!(!Scopes::default().contains(""));
     }
 
     #[test]
