@@ -116,8 +116,15 @@ impl fmt::Debug for IntrospectError {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let mut shown = f.debug_struct("IntrospectError");
         shown.field("kind", &self.kind);
-        if let Some(source) = &self.source {
-            shown.field("source", &format_args!("{source}"));
+        // The whole chain: the first source of a failed connection says next to nothing, the last one says why.
+        let mut causes = Vec::new();
+        let mut next = self.source();
+        while let Some(cause) = next {
+            causes.push(cause.to_string());
+            next = cause.source();
+        }
+        if !causes.is_empty() {
+            shown.field("cause", &format_args!("{}", causes.join(": ")));
         }
         shown.finish()
     }
