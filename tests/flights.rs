@@ -20,9 +20,12 @@ fn spawn(cached: &Cached<Authority>) -> JoinHandle<Answer> {
 
 /// Waits until `n` requests have joined the question under way.
 async fn joined(cached: &Cached<impl Introspect>, n: u64) {
-    while cached.handle().stats().coalesced < n {
-        tokio::task::yield_now().await;
-    }
+    let all_joined = async {
+        while cached.handle().stats().coalesced < n {
+            tokio::task::yield_now().await;
+        }
+    };
+    patiently(all_joined).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -90,9 +93,12 @@ async fn everyone_hangs_up_and_the_answer_is_still_remembered() {
     starter.abort();
     assert!(starter.await.unwrap_err().is_cancelled());
     authority.release();
-    while cached.known(&bearer("abc")).is_none() {
-        tokio::task::yield_now().await;
-    }
+    let remembered = async {
+        while cached.known(&bearer("abc")).is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    patiently(remembered).await;
     assert_eq!(authority.questions(), 1);
 }
 

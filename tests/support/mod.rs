@@ -49,6 +49,11 @@ pub fn failure(kind: IntrospectErrorKind) -> Answer {
     Err(IntrospectError::new(kind))
 }
 
+/// Waits for what has to happen, but not for ever: a test that fails says so instead of hanging.
+pub async fn patiently<T>(event: impl Future<Output = T>) -> T {
+    tokio::time::timeout(secs(60), event).await.expect("it happens within a minute")
+}
+
 pub type Answer = Result<Verdict, IntrospectError>;
 
 /// An authority in the test's hands: it answers what it is told, counts, and can hold answers back.
@@ -90,7 +95,9 @@ impl Authority {
 
     /// Waits until `n` questions have arrived.
     pub async fn asked(&self, n: usize) {
-        self.0.questions.subscribe().wait_for(|&questions| questions >= n).await.unwrap();
+        let mut questions = self.0.questions.subscribe();
+        let arrived = patiently(questions.wait_for(|&questions| questions >= n)).await;
+        arrived.unwrap();
     }
 }
 
