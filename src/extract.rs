@@ -155,7 +155,7 @@ impl TokenSources {
     pub(crate) fn check(&self) -> Result<(), BuildError> {
         if !self.authorization_header && self.others.is_empty() {
             return Err(BuildError::new(
-                "authorization_header",
+                "without_authorization_header",
                 "there is no other place to look for a token; name one with `token_source`",
             ));
         }

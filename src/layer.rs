@@ -145,10 +145,9 @@ impl<I: Introspect, R> IntrospectionLayerBuilder<I, R> {
         self
     }
 
-    /// Whether to look into the `Authorization` header. Default: `true`. Without it, name another
-    /// [`token_source`](Self::token_source).
-    pub fn authorization_header(mut self, look: bool) -> Self {
-        self.guard.sources.authorization_header = look;
+    /// Does not look into the `Authorization` header. Name another [`token_source`](Self::token_source) then.
+    pub fn without_authorization_header(mut self) -> Self {
+        self.guard.sources.authorization_header = false;
         self
     }
 
@@ -159,18 +158,17 @@ impl<I: Introspect, R> IntrospectionLayerBuilder<I, R> {
         self
     }
 
-    /// Whether the token is taken out of the request before the inner service sees it. Default: `false`; it is marked
-    /// sensitive either way. A source made by [`token_source_fn`](crate::token_source_fn) can do neither.
-    pub fn remove_token(mut self, remove: bool) -> Self {
-        self.guard.remove_token = remove;
+    /// Takes the token out of the request before the inner service sees it. Otherwise it stays, marked sensitive. A source
+    /// made by [`token_source_fn`](crate::token_source_fn) can do neither.
+    pub fn remove_token(mut self) -> Self {
+        self.guard.remove_token = true;
         self
     }
 
     /// Lets requests that present no token through, without an [`AccessToken`] in their extensions. A token that is
     /// presented is judged as ever, and a bad one is rejected. Required scopes and rules bind requests with a token only.
-    /// Default: `false`.
-    pub fn optional(mut self, optional: bool) -> Self {
-        self.guard.optional = optional;
+    pub fn optional(mut self) -> Self {
+        self.guard.optional = true;
         self
     }
 

@@ -136,7 +136,7 @@ async fn single_routes_and_route_layers_are_guarded_and_the_rest_stays_open() {
 
 #[tokio::test]
 async fn the_extractors_tell_no_token_from_no_layer() {
-    let layer = IntrospectionLayer::builder(Authority::new(active())).optional(true).realm("orders").build().unwrap();
+    let layer = IntrospectionLayer::builder(Authority::new(active())).optional().realm("orders").build().unwrap();
     let app = Router::new()
         .route("/optional", get(greet))
         .route("/required", get(whoami))

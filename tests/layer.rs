@@ -208,7 +208,7 @@ async fn a_sender_constrained_token_is_refused_as_a_plain_bearer_token() {
 async fn the_header_is_marked_sensitive_and_kept_unless_it_is_to_be_removed() {
     let response = send(guarded(&Authority::new(active())), request("Bearer abc")).await;
     assert!(response.body().contains(r#""authorization": Sensitive"#), "{}", response.body());
-    let removing = IntrospectionLayer::builder(Authority::new(active())).remove_token(true).build().unwrap();
+    let removing = IntrospectionLayer::builder(Authority::new(active())).remove_token().build().unwrap();
     let response = send(removing.layer(Inner::default()), request("Bearer abc")).await;
     assert!(!response.body().contains("authorization"), "{}", response.body());
 }
@@ -243,8 +243,8 @@ async fn other_token_sources_are_off_until_switched_on() {
 
     let only = IntrospectionLayer::builder(authority)
         .token_source(header)
-        .authorization_header(false)
-        .remove_token(true)
+        .without_authorization_header()
+        .remove_token()
         .build()
         .unwrap()
         .layer(Inner::default());
@@ -256,7 +256,7 @@ async fn other_token_sources_are_off_until_switched_on() {
 async fn credentials_that_are_not_the_token_are_left_in_the_request() {
     let layer = IntrospectionLayer::builder(Authority::new(active()))
         .token_source(TokenHeader::new(HeaderName::from_static("x-access-token")))
-        .remove_token(true)
+        .remove_token()
         .build()
         .unwrap();
     let mut both = request("Basic dXNlcjpwYXNz");
@@ -295,7 +295,7 @@ async fn a_closure_can_say_where_the_token_stands() {
 #[tokio::test]
 async fn an_optional_layer_lets_requests_without_a_token_in_but_no_bad_token() {
     let authority = Authority::new(inactive(InactiveReason::Revoked));
-    let layer = IntrospectionLayer::builder(authority.clone()).require_scope("read").optional(true).build().unwrap();
+    let layer = IntrospectionLayer::builder(authority.clone()).require_scope("read").optional().build().unwrap();
     let service = layer.layer(Inner::default());
     let mut smuggled = Request::new(String::new());
     smuggled.extensions_mut().insert(scoped("admin"));
@@ -314,7 +314,7 @@ async fn an_optional_layer_lets_requests_without_a_token_in_but_no_bad_token() {
 #[tokio::test]
 async fn the_outer_layers_verdict_binds_a_route_with_a_scope_of_its_own() {
     let authority = Authority::new(active());
-    let outer = IntrospectionLayer::builder(authority.clone()).optional(true).realm("orders").build().unwrap();
+    let outer = IntrospectionLayer::builder(authority.clone()).optional().realm("orders").build().unwrap();
     let route = RequireScopeLayer::builder().require_any_scope(["admin", "root"]).realm("orders").build().unwrap();
     let inner = Inner::default();
     let service = outer.layer(route.layer(inner.clone()));
@@ -346,7 +346,7 @@ fn settings_that_cannot_work_are_refused_by_name() {
     assert_eq!(builder().require_scope("").build().unwrap_err().setting(), "require_scope");
     assert_eq!(builder().require_any_scope(["a", "\""]).build().unwrap_err().setting(), "require_any_scope");
     assert_eq!(builder().require_any_scope::<String>([]).build().unwrap_err().setting(), "require_any_scope");
-    assert_eq!(builder().authorization_header(false).build().unwrap_err().setting(), "authorization_header");
+    assert_eq!(builder().without_authorization_header().build().unwrap_err().setting(), "without_authorization_header");
     assert_eq!(builder().max_token_length(0).build().unwrap_err().setting(), "max_token_length");
     assert_eq!(RequireScopeLayer::builder().build().unwrap_err().setting(), "require_scope");
     assert_eq!(RequireScopeLayer::new("a b").unwrap_err().setting(), "require_scope");

@@ -120,7 +120,7 @@ async fn overload_is_unavailable() {
 
 #[tokio::test]
 async fn the_request_tells_no_token_from_no_layer() {
-    let optional = IntrospectionLayer::builder(Authority::new(active())).optional(true).build().unwrap();
+    let optional = IntrospectionLayer::builder(Authority::new(active())).optional().build().unwrap();
     let client = serve(optional.layer(HealthServer::new(Guarded))).await;
     assert_eq!(call(&client, "").await.unwrap_err().code(), Code::Unauthenticated);
     assert_eq!(call(&client, "Bearer abc").await.unwrap(), 1);
