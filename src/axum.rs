@@ -45,7 +45,7 @@ impl<S: Send + Sync> FromRequestParts<S> for AccessToken {
         let token = <Self as OptionalFromRequestParts<S>>::from_request_parts(parts, state).await?;
         token.ok_or_else(|| match parts.extensions.get::<Anonymous>() {
             Some(Anonymous(context)) => {
-                AccessTokenRejection(respond(&EmptyBody, &Rejection::missing_token(context).to(parts)))
+                AccessTokenRejection(respond(&EmptyBody, &Rejection::missing_token(context).to(parts, None)))
             }
             None => AccessTokenRejection(missing_layer(EXTRACTOR)),
         })

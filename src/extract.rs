@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use http::Uri;
+use http::header::{AUTHORIZATION, COOKIE, Entry, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
+use percent_encoding::percent_decode_str;
 
 use crate::build_error::BuildError;
 use crate::token::{BearerToken, MalformedToken};
@@ -30,6 +32,12 @@ pub trait TokenSource: Send + Sync + 'static {
     /// [`remove_token`](crate::IntrospectionLayerBuilder::remove_token). Does nothing unless written.
     fn remove(&self, request: &mut Parts) {
         let _ = request;
+    }
+
+    /// Whether responses to requests with a token in this place must be kept out of shared caches: then the layer adds
+    /// `Cache-Control: private` to them. `false` unless written.
+    fn needs_private_response(&self) -> bool {
+        false
     }
 }
 
@@ -101,6 +109,128 @@ impl TokenSource for TokenHeader {
     }
 }
 
+/// The `access_token` parameter of the request's query, RFC 6750 section 2.3.
+///
+/// **URLs are logged, kept in histories and sent as referers.** Switch this on only for clients that cannot set a header, such
+/// as a browser's WebSocket, and keep queries out of your access logs;
+/// [`remove_token`](crate::IntrospectionLayerBuilder::remove_token) hides it from what runs below the layer. Responses get
+/// `Cache-Control: private`. A repeated parameter is malformed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TokenQueryParameter;
+
+impl TokenQueryParameter {
+    const NAME: &str = "access_token";
+
+    fn holds_token(pair: &str) -> bool {
+        let name = pair.split('=').next().unwrap_or_default();
+        percent_decode_str(name).eq(Self::NAME.bytes())
+    }
+}
+
+impl TokenSource for TokenQueryParameter {
+    fn find<'r>(&self, request: &'r Parts) -> Result<Option<Cow<'r, str>>, MalformedToken> {
+        let query = request.uri.query().unwrap_or_default();
+        let mut pairs = query.split('&').filter(|pair| Self::holds_token(pair));
+        let Some(pair) = pairs.next() else {
+            return Ok(None);
+        };
+        if pairs.next().is_some() {
+            return Err(MalformedToken::Repeated);
+        }
+        let (_, value) = pair.split_once('=').unwrap_or_default();
+        // A plus sign stands for itself, RFC 3986. As a space, which forms make of it, it could be in no token anyway.
+        percent_decode_str(value).decode_utf8().map(Some).map_err(|_| MalformedToken::Syntax)
+    }
+
+    fn remove(&self, request: &mut Parts) {
+        let Some(query) = request.uri.query() else { return };
+        let kept: Vec<&str> = query.split('&').filter(|pair| !Self::holds_token(pair)).collect();
+        let target = match kept.as_slice() {
+            [] => request.uri.path().to_owned(),
+            kept => format!("{}?{}", request.uri.path(), kept.join("&")),
+        };
+        let mut uri = request.uri.clone().into_parts();
+        uri.path_and_query = target.parse().ok();
+        // What is left of a URI after a part of its query was taken out is one, so this always succeeds.
+        if let Ok(uri) = Uri::from_parts(uri) {
+            request.uri = uri;
+        }
+    }
+
+    fn needs_private_response(&self) -> bool {
+        true
+    }
+}
+
+/// A cookie whose value is the token.
+///
+/// **Browsers send cookies by themselves, also with requests that another site makes them send.** Use this with `SameSite`
+/// cookies or a protection against cross-site request forgery. Two cookies of the name are malformed.
+///
+/// ```
+/// use tower_introspection::{IntrospectionLayer, TokenCookie};
+/// # let introspector = tower_introspection::introspect_fn(|_| async {
+/// #     Ok(tower_introspection::Verdict::Inactive(tower_introspection::InactiveReason::Unknown)) });
+///
+/// let layer = IntrospectionLayer::builder(introspector).token_source(TokenCookie::new("__Host-token")).build()?;
+/// # Ok::<(), tower_introspection::BuildError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct TokenCookie(Box<str>);
+
+impl TokenCookie {
+    /// The cookie `name`.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self(name.into().into())
+    }
+
+    /// The value of a `name=value` pair, if the name is this one's.
+    fn value<'v>(&self, pair: &'v [u8]) -> Option<&'v [u8]> {
+        let value =
+            pair.trim_ascii().strip_prefix(self.0.as_bytes())?.trim_ascii_start().strip_prefix(b"=")?.trim_ascii();
+        Some(value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value))
+    }
+}
+
+impl TokenSource for TokenCookie {
+    fn find<'r>(&self, request: &'r Parts) -> Result<Option<Cow<'r, str>>, MalformedToken> {
+        // HTTP/2 may spread the cookies over several headers, RFC 9113 section 8.2.3.
+        let headers = request.headers.get_all(COOKIE).iter();
+        let mut values = headers
+            .flat_map(|header| header.as_bytes().split(|&byte| byte == b';'))
+            .filter_map(|pair| self.value(pair));
+        match (values.next(), values.next()) {
+            (None, _) => Ok(None),
+            (Some(value), None) => text(value).map(Some),
+            (Some(_), Some(_)) => Err(MalformedToken::Repeated),
+        }
+    }
+
+    fn mark_sensitive(&self, request: &mut Parts) {
+        if let Entry::Occupied(mut cookies) = request.headers.entry(COOKIE) {
+            cookies.iter_mut().for_each(|value| value.set_sensitive(true));
+        }
+    }
+
+    fn remove(&self, request: &mut Parts) {
+        let Entry::Occupied(cookies) = request.headers.entry(COOKIE) else { return };
+        let (_, headers) = cookies.remove_entry_mult();
+        let without = |header: HeaderValue| {
+            let pairs = header.as_bytes().split(|&byte| byte == b';');
+            let kept: Vec<&[u8]> = pairs.filter(|pair| self.value(pair).is_none()).map(<[u8]>::trim_ascii).collect();
+            // A part of a header's value always is one.
+            let mut value = HeaderValue::from_bytes(&kept.join(&b"; "[..])).ok().filter(|value| !value.is_empty())?;
+            value.set_sensitive(header.is_sensitive());
+            Some(value)
+        };
+        let kept: Vec<HeaderValue> = headers.filter_map(without).collect();
+        for value in kept {
+            request.headers.append(COOKIE, value);
+        }
+    }
+}
+
 /// A [`TokenSource`] made by [`token_source_fn`].
 #[derive(Clone, Copy)]
 pub struct TokenSourceFn<F>(F);
@@ -151,6 +281,13 @@ impl Default for TokenSources {
     }
 }
 
+/// The one token of a request.
+pub(crate) struct Presented<'r> {
+    pub(crate) token: BearerToken<'r>,
+    /// Whether the response must be kept out of shared caches.
+    pub(crate) private: bool,
+}
+
 impl TokenSources {
     pub(crate) fn check(&self) -> Result<(), BuildError> {
         if !self.authorization_header && self.others.is_empty() {
@@ -166,16 +303,19 @@ impl TokenSources {
     }
 
     /// The one token the request presents.
-    pub(crate) fn find<'r>(&self, request: &'r Parts) -> Result<Option<BearerToken<'r>>, MalformedToken> {
+    pub(crate) fn find<'r>(&self, request: &'r Parts) -> Result<Option<Presented<'r>>, MalformedToken> {
         let mut found = if self.authorization_header { AuthorizationHeader.find(request)? } else { None };
+        let mut private = false;
         for source in &self.others {
-            if let Some(text) = source.find(request)?
-                && found.replace(text).is_some()
-            {
-                return Err(MalformedToken::Repeated);
+            if let Some(text) = source.find(request)? {
+                if found.replace(text).is_some() {
+                    return Err(MalformedToken::Repeated);
+                }
+                private = source.needs_private_response();
             }
         }
-        found.map(|text| BearerToken::parse_within(text, self.max_length)).transpose()
+        let Some(text) = found else { return Ok(None) };
+        Ok(Some(Presented { token: BearerToken::parse_within(text, self.max_length)?, private }))
     }
 
     pub(crate) fn mark_sensitive(&self, request: &mut Parts) {
@@ -236,117 +376,4 @@ fn mark(headers: &mut HeaderMap, name: &HeaderName) {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn parts(headers: &[(&str, &str)]) -> Parts {
-        let mut request = http::Request::builder();
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        request.body(()).unwrap().into_parts().0
-    }
-
-    fn found(headers: &[(&str, &str)]) -> Result<Option<String>, MalformedToken> {
-        let parts = parts(headers);
-        let sources = TokenSources {
-            others: vec![Arc::new(TokenHeader::new(HeaderName::from_static("x-access-token")))],
-            ..TokenSources::default()
-        };
-        sources.find(&parts).map(|token| token.map(|token| token.expose().to_owned()))
-    }
-
-    #[test]
-    fn the_scheme_is_matched_in_any_case_and_may_be_followed_by_several_spaces() {
-        for value in ["Bearer abc", "bearer abc", "BEARER abc", "bEaReR   abc"] {
-            assert_eq!(found(&[("authorization", value)]), Ok(Some("abc".into())), "{value}");
-        }
-    }
-
-    #[test]
-    fn another_scheme_or_no_header_is_no_token() {
-        for value in ["Basic abc", "Bearerish abc", "Bearer-x abc", "DPoP abc", "Bear", ""] {
-            assert_eq!(found(&[("authorization", value)]), Ok(None), "{value}");
-        }
-        assert_eq!(found(&[]), Ok(None));
-    }
-
-    #[test]
-    fn whatever_else_follows_the_scheme_is_malformed() {
-        for value in [
-            "Bearer",
-            "Bearer ",
-            "Bearer a b",
-            "Bearer a,b",
-            "Bearer\tabc",
-            "Bearer:abc",
-            "Bearer a, Bearer b",
-            "Bearer \u{e4}",
-        ] {
-            assert_eq!(found(&[("authorization", value)]), Err(MalformedToken::Syntax), "{value:?}");
-        }
-    }
-
-    #[test]
-    fn two_headers_or_two_places_are_refused() {
-        let twice = [("authorization", "Bearer a"), ("authorization", "Bearer a")];
-        assert_eq!(found(&twice), Err(MalformedToken::Repeated));
-        assert_eq!(found(&[("x-access-token", "a"), ("x-access-token", "b")]), Err(MalformedToken::Repeated));
-        assert_eq!(found(&[("authorization", "Bearer a"), ("x-access-token", "a")]), Err(MalformedToken::Repeated));
-        assert_eq!(found(&[("authorization", "Basic a"), ("x-access-token", "a")]), Ok(Some("a".into())));
-    }
-
-    #[test]
-    fn a_token_header_holds_the_bare_token() {
-        assert_eq!(found(&[("x-access-token", "abc")]), Ok(Some("abc".into())));
-        assert_eq!(found(&[("x-access-token", "Bearer abc")]), Err(MalformedToken::Syntax));
-        assert_eq!(found(&[("x-access-token", "")]), Err(MalformedToken::Syntax));
-    }
-
-    #[test]
-    fn the_length_limit_is_the_layers() {
-        let sources = TokenSources { max_length: 3, ..TokenSources::default() };
-        let find = |value: &str| sources.find(&parts(&[("authorization", value)])).map(|token| token.is_some());
-        assert_eq!(find("Bearer abc"), Ok(true));
-        assert_eq!(find("Bearer abcd"), Err(MalformedToken::TooLong));
-    }
-
-    #[test]
-    fn a_closure_finds_a_token_anywhere_in_the_request() {
-        let source = token_source_fn(|request| request.uri.path().strip_prefix("/feeds/").map(Into::into));
-        let request = http::Request::builder().uri("/feeds/abc").body(()).unwrap().into_parts().0;
-        assert_eq!(source.find(&request), Ok(Some("abc".into())));
-        assert_eq!(source.find(&parts(&[])), Ok(None));
-    }
-
-    fn find_bytes(value: &[u8]) -> Result<Option<String>, MalformedToken> {
-        let value = HeaderValue::from_bytes(value).unwrap();
-        let request = http::Request::builder().header("authorization", value).body(()).unwrap().into_parts().0;
-        let found = TokenSources::default().find(&request);
-        found.map(|token| token.map(|token| token.expose().to_owned()))
-    }
-
-    proptest! {
-        #[test]
-        fn a_bearer_header_gives_exactly_its_token(
-            scheme in "[bB][eE][aA][rR][eE][rR]",
-            spaces in 1..4_usize,
-            token in "[A-Za-z0-9_~+/-][A-Za-z0-9._~+/-]{0,60}={0,3}",
-        ) {
-            let value = format!("{scheme}{}{token}", " ".repeat(spaces));
-            prop_assert_eq!(find_bytes(value.as_bytes()), Ok(Some(token)));
-        }
-
-        #[test]
-        fn whatever_is_found_in_any_header_is_its_tail_and_is_token68(value in "([bB]earer ?)?[ -~\u{80}-\u{ff}]{0,40}") {
-            if let Ok(Some(token)) = find_bytes(value.as_bytes()) {
-                prop_assert!(value[.."Bearer".len()].eq_ignore_ascii_case("Bearer"));
-                prop_assert_eq!(value["Bearer".len()..].trim_start_matches(' '), token.as_str());
-                prop_assert!(token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte)));
-                prop_assert!(token != "." && token != "..");
-            }
-        }
-    }
-}
+mod tests;

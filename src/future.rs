@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use http::header::{CACHE_CONTROL, HeaderMap, HeaderValue};
 use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower::Service;
@@ -23,6 +24,7 @@ pin_project! {
     {
         #[pin]
         state: State<S, B, R, S::Future, S::Response>,
+        private: bool,
     }
 }
 
@@ -50,16 +52,22 @@ impl<S, B, R> ResponseFuture<S, B, R>
 where
     S: Service<Request<B>>,
 {
-    pub(crate) fn rejected(response: S::Response) -> Self {
-        Self { state: State::Rejected { response: Some(Box::new(response)) } }
+    pub(crate) fn rejected(response: S::Response, private: bool) -> Self {
+        Self { state: State::Rejected { response: Some(Box::new(response)) }, private }
     }
 
-    pub(crate) fn running(future: S::Future) -> Self {
-        Self { state: State::Running { future } }
+    pub(crate) fn running(future: S::Future, private: bool) -> Self {
+        Self { state: State::Running { future }, private }
     }
 
-    pub(crate) fn asking(question: Question, request: Request<B>, inner: S, guard: Arc<Guard<R>>) -> Self {
-        Self { state: State::Asking { question, held: Some(Box::new(Held { request, inner, guard })) } }
+    pub(crate) fn asking(
+        question: Question,
+        request: Request<B>,
+        inner: S,
+        guard: Arc<Guard<R>>,
+        private: bool,
+    ) -> Self {
+        Self { state: State::Asking { question, held: Some(Box::new(Held { request, inner, guard })) }, private }
     }
 }
 
@@ -71,13 +79,21 @@ where
     type Output = Result<S::Response, S::Error>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.project().state;
+        let this = self.project();
+        let private = *this.private;
+        let kept = |mut response: Response<ResBody>| {
+            if private {
+                keep_private(response.headers_mut());
+            }
+            response
+        };
+        let mut state = this.state;
         loop {
             match state.as_mut().project() {
-                StateProjection::Running { future } => return future.poll(context),
+                StateProjection::Running { future } => return future.poll(context).map_ok(kept),
                 StateProjection::Rejected { response } => {
                     // Polled after it was done, a future may do anything but be unsound; waiting for ever is the mildest.
-                    return response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(*response)));
+                    return response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(kept(*response))));
                 }
                 StateProjection::Asking { question, held } => {
                     let answer = ready!(question.as_mut().poll(context));
@@ -94,6 +110,25 @@ where
                 }
             }
         }
+    }
+}
+
+/// Keeps the answer to a request that had its token in the URL out of shared caches, which would serve it to whoever asks for
+/// that URL: RFC 6750 section 2.3. What the inner service said stays, unless it said the opposite.
+fn keep_private(headers: &mut HeaderMap) {
+    let mut directives = String::new();
+    for value in headers.get_all(CACHE_CONTROL) {
+        for directive in value.to_str().unwrap_or_default().split(',').map(str::trim) {
+            let name = directive.split('=').next().unwrap_or_default();
+            if !["", "public", "private", "s-maxage"].iter().any(|dropped| name.eq_ignore_ascii_case(dropped)) {
+                directives.push_str(directive);
+                directives.push_str(", ");
+            }
+        }
+    }
+    directives.push_str("private");
+    if let Ok(value) = HeaderValue::try_from(directives) {
+        headers.insert(CACHE_CONTROL, value);
     }
 }
 

@@ -3,11 +3,11 @@
 use http::Response;
 use http::request::Parts;
 
-use crate::extract::TokenSources;
+use crate::extract::{Presented, TokenSources};
 use crate::introspect::{IntrospectError, Verdict};
 use crate::policy::Policy;
 use crate::rejection::{Rejection, RejectionContext, RejectionResponse, respond};
-use crate::token::{AccessToken, BearerToken};
+use crate::token::AccessToken;
 
 /// The settings of a layer, all but the introspector.
 #[derive(Default)]
@@ -32,12 +32,16 @@ impl<R> Guard<R> {
     }
 
     /// The token the request presents; `None` if it presents none and the layer is optional.
-    pub(crate) fn find<'r>(&self, request: &'r Parts) -> Result<Option<BearerToken<'r>>, Rejection> {
+    pub(crate) fn find<'r>(&self, request: &'r Parts) -> Result<Option<Presented<'r>>, Rejection> {
         match self.sources.find(request) {
             Ok(None) if !self.optional => Err(Rejection::missing_token(&self.context)),
             Ok(token) => Ok(token),
             Err(malformed) => Err(Rejection::malformed(malformed, &self.context)),
         }
+    }
+
+    pub(crate) fn unknown_authority(&self) -> Rejection {
+        Rejection::unknown_authority(&self.context)
     }
 
     /// The one way in for a request with a token: hit or miss, the same verdict, policy and extension.
@@ -66,6 +70,6 @@ impl<R> Guard<R> {
     where
         R: RejectionResponse<B>,
     {
-        respond(&self.renderer, &rejection.to(request))
+        respond(&self.renderer, &rejection.to(request, Some(&self.policy)))
     }
 }

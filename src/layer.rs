@@ -4,16 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::request::Parts;
 use tower_layer::Layer;
 
 use crate::build_error::BuildError;
 use crate::extract::TokenSource;
 use crate::guard::Guard;
-use crate::introspect::Introspect;
+use crate::introspect::ChooseIntrospector;
+use crate::policy::policy_settings;
 use crate::rejection::{Challenge, EmptyBody, ProblemJson, RejectionContext};
 use crate::service::Introspection;
-use crate::token::AccessToken;
 
 /// Lets requests with an active access token through to the service it wraps, and answers all others itself.
 ///
@@ -38,7 +37,7 @@ pub struct IntrospectionLayer<I, R = EmptyBody> {
     guard: Arc<Guard<R>>,
 }
 
-impl<I: Introspect> IntrospectionLayer<I> {
+impl<I: ChooseIntrospector> IntrospectionLayer<I> {
     /// Any active bearer token in the `Authorization` header comes in.
     #[must_use]
     pub fn new(introspector: I) -> Self {
@@ -75,15 +74,16 @@ impl<I, R> fmt::Debug for IntrospectionLayer<I, R> {
 #[derive(Default)]
 pub(crate) struct Responses {
     pub(crate) realm: Option<String>,
+    pub(crate) resource_metadata: Option<String>,
     pub(crate) retry_after: Option<Duration>,
 }
 
 impl Responses {
     pub(crate) fn check(self) -> Result<RejectionContext, BuildError> {
-        let mut context = RejectionContext::default();
-        if let Some(realm) = self.realm {
-            context.challenge = Arc::new(Challenge::new(&realm)?);
-        }
+        let mut context = RejectionContext {
+            challenge: Arc::new(Challenge::new(self.realm.as_deref(), self.resource_metadata.as_deref())?),
+            ..RejectionContext::default()
+        };
         if let Some(retry_after) = self.retry_after {
             context.retry_after = retry_after;
         }
@@ -113,31 +113,24 @@ pub struct IntrospectionLayerBuilder<I, R = EmptyBody> {
     responses: Responses,
 }
 
-impl<I: Introspect, R> IntrospectionLayerBuilder<I, R> {
+impl<I: ChooseIntrospector, R> IntrospectionLayerBuilder<I, R> {
     /// The protection space named in challenges, RFC 9110 section 11.5. Default: `api`.
     pub fn realm(mut self, realm: impl Into<String>) -> Self {
         self.responses.realm = Some(realm.into());
         self
     }
 
-    /// Requires a scope. Called several times, it requires all of them.
-    pub fn require_scope(mut self, scope: impl Into<String>) -> Self {
-        self.guard.policy.require_scope(scope.into());
+    /// Names the document about this resource in every challenge, RFC 9728 section 5.1: the absolute URL of what
+    /// [`ProtectedResource`](crate::ProtectedResource) serves. A 401 then names the required scopes too, so that a client
+    /// that starts with nothing learns where to ask and for what.
+    ///
+    /// It comes from here and never from the `Host` header.
+    pub fn resource_metadata(mut self, url: impl Into<String>) -> Self {
+        self.responses.resource_metadata = Some(url.into());
         self
     }
 
-    /// Requires at least one of these scopes. Called several times, it requires one of each call's.
-    pub fn require_any_scope<T: Into<String>>(mut self, scopes: impl IntoIterator<Item = T>) -> Self {
-        self.guard.policy.require_any_scope(scopes.into_iter().map(|scope| scope.into().into()).collect());
-        self
-    }
-
-    /// Requires that `rule` is true of the token and the request. Judged on every request, after the scopes; several rules
-    /// must all be true. A request that fails one is [`Denied`](crate::RejectionKind::Denied).
-    pub fn authorize(mut self, rule: impl Fn(&AccessToken, &Parts) -> bool + Send + Sync + 'static) -> Self {
-        self.guard.policy.authorize(Arc::new(rule));
-        self
-    }
+    policy_settings!(guard.policy);
 
     /// Looks for the token in this place too. A request that presents a token in two places is malformed.
     pub fn token_source(mut self, source: impl TokenSource) -> Self {

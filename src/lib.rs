@@ -109,6 +109,7 @@ mod guard;
 mod introspect;
 mod layer;
 mod policy;
+mod protected_resource;
 mod rejection;
 mod require_scope;
 mod service;
@@ -126,13 +127,20 @@ pub use cache::{CacheHandle, CacheStats, Cached, CachedBuilder};
 #[cfg(any(test, feature = "test-util"))]
 pub use clock::ManualClock;
 pub use clock::{Clock, SystemClock, Timestamp};
-pub use extract::{AuthorizationHeader, TokenHeader, TokenSource, TokenSourceFn, token_source_fn};
+pub use extract::{
+    AuthorizationHeader, TokenCookie, TokenHeader, TokenQueryParameter, TokenSource, TokenSourceFn, token_source_fn,
+};
 pub use future::ResponseFuture;
+#[cfg(feature = "private-key-jwt")]
+pub use introspect::PrivateKeyJwt;
 pub use introspect::{
-    Apigee, ApigeeBuilder, Credential, InactiveReason, Introspect, IntrospectError, IntrospectErrorKind, IntrospectFn,
-    Verdict, introspect_fn,
+    AnyIntrospector, Apigee, ApigeeBuilder, ApigeeLogin, Authorities, AuthoritiesBuilder, ChooseIntrospector,
+    ClientCredentials, Credential, DiscoveryError, InactiveReason, Introspect, IntrospectError, IntrospectErrorKind,
+    IntrospectFn, Rfc7662, Rfc7662Builder, Rfc7662Discovery, Verdict, introspect_fn,
 };
 pub use layer::{IntrospectionLayer, IntrospectionLayerBuilder};
+pub use policy::Policy;
+pub use protected_resource::{ProtectedResource, ProtectedResourceBuilder};
 pub use rejection::{EmptyBody, ProblemJson, Rejection, RejectionKind, RejectionResponse};
 pub use require_scope::{RequireScope, RequireScopeLayer, RequireScopeLayerBuilder};
 pub use service::Introspection;

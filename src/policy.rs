@@ -1,7 +1,10 @@
 //! What a route requires of an active token. Judged on every request, and never remembered.
 
+use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use http::Method;
 use http::request::Parts;
 
 use crate::build_error::BuildError;
@@ -9,17 +12,149 @@ use crate::token::{AccessToken, is_scope_token};
 
 type Rule = Arc<dyn Fn(&AccessToken, &Parts) -> bool + Send + Sync>;
 
-/// All that a route requires. Empty by default: any active bearer token will do.
+/// All that a route requires of an active token; nothing by default. Every requirement must be met, on every request.
+///
+/// The builders of [`IntrospectionLayer`](crate::IntrospectionLayer) and [`RequireScopeLayer`](crate::RequireScopeLayer) have
+/// the same methods. A policy of its own is for what several layers share, and for
+/// [`for_method`](Self::for_method).
+///
+/// ```
+/// use http::Method;
+/// use tower_introspection::{IntrospectionLayer, Policy};
+/// # let introspector = tower_introspection::introspect_fn(|_| async {
+/// #     Ok(tower_introspection::Verdict::Inactive(tower_introspection::InactiveReason::Unknown)) });
+///
+/// let orders = Policy::new()
+///     .require_audience("https://api.example.com")
+///     .for_method(Method::GET, Policy::new().require_scope("orders.read"))
+///     .for_other_methods(Policy::new().require_any_scope(["orders.write", "orders.admin"]));
+/// let layer = IntrospectionLayer::builder(introspector).policy(orders).build()?;
+/// # Ok::<(), tower_introspection::BuildError>(())
+/// ```
 #[derive(Clone, Default)]
-pub(crate) struct Policy {
-    scopes: Vec<ScopeRequirement>,
-    rules: Vec<Rule>,
+#[must_use]
+pub struct Policy {
+    requirements: Vec<Requirement>,
 }
 
-#[derive(Clone, Debug)]
-struct ScopeRequirement {
-    setting: &'static str,
-    any_of: Vec<Box<str>>,
+/// The builder methods for a [`Policy`]; `$policy` is the way from `self` to it.
+macro_rules! policy_settings {
+    ($($policy:tt)+) => {
+        /// Requires a scope. Called several times, it requires all of them.
+        pub fn require_scope(mut self, scope: impl Into<String>) -> Self {
+            self.$($policy)+.add("require_scope", $crate::policy::Fact::Scope, [scope]);
+            self
+        }
+
+        /// Requires at least one of these scopes. Called several times, it requires one of each call's.
+        pub fn require_any_scope<T: Into<String>>(mut self, scopes: impl IntoIterator<Item = T>) -> Self {
+            self.$($policy)+.add("require_any_scope", $crate::policy::Fact::Scope, scopes);
+            self
+        }
+
+        /// Requires that the token is meant for this service: that its audience holds this value. A token without an audience
+        /// is refused. **Set this (or the next) wherever the authority also serves other services**, since any of their tokens
+        /// is active too. A token that fails it is [`InvalidToken`](crate::RejectionKind::InvalidToken).
+        pub fn require_audience(mut self, audience: impl Into<String>) -> Self {
+            self.$($policy)+.add("require_audience", $crate::policy::Fact::Audience, [audience]);
+            self
+        }
+
+        /// Requires that the token's audience holds at least one of these values.
+        pub fn require_any_audience<T: Into<String>>(mut self, audiences: impl IntoIterator<Item = T>) -> Self {
+            self.$($policy)+.add("require_any_audience", $crate::policy::Fact::Audience, audiences);
+            self
+        }
+
+        /// Requires that the token states this issuer (`iss`), compared to the letter. A token that fails it is
+        /// [`InvalidToken`](crate::RejectionKind::InvalidToken).
+        pub fn require_issuer(mut self, issuer: impl Into<String>) -> Self {
+            self.$($policy)+.add("require_issuer", $crate::policy::Fact::Issuer, [issuer]);
+            self
+        }
+
+        /// Requires that the token states one of these issuers.
+        pub fn require_any_issuer<T: Into<String>>(mut self, issuers: impl IntoIterator<Item = T>) -> Self {
+            self.$($policy)+.add("require_any_issuer", $crate::policy::Fact::Issuer, issuers);
+            self
+        }
+
+        /// Requires that the token was issued to this client. A token that fails it is
+        /// [`Denied`](crate::RejectionKind::Denied).
+        pub fn require_client(mut self, client_id: impl Into<String>) -> Self {
+            self.$($policy)+.add("require_client", $crate::policy::Fact::Client, [client_id]);
+            self
+        }
+
+        /// Requires that the token was issued to one of these clients.
+        pub fn require_any_client<T: Into<String>>(mut self, client_ids: impl IntoIterator<Item = T>) -> Self {
+            self.$($policy)+.add("require_any_client", $crate::policy::Fact::Client, client_ids);
+            self
+        }
+
+        /// Requires that the token may use this API product (Apigee). Called several times, it requires all of them. A token
+        /// whose products are unknown is refused. A token that fails it is [`Denied`](crate::RejectionKind::Denied).
+        pub fn require_api_product(mut self, product: impl Into<String>) -> Self {
+            self.$($policy)+.add("require_api_product", $crate::policy::Fact::ApiProduct, [product]);
+            self
+        }
+
+        /// Requires that the token may use at least one of these API products (Apigee).
+        pub fn require_any_api_product<T: Into<String>>(mut self, products: impl IntoIterator<Item = T>) -> Self {
+            self.$($policy)+.add("require_any_api_product", $crate::policy::Fact::ApiProduct, products);
+            self
+        }
+
+        /// Requires that `rule` is true of the token and the request. Rules are asked after everything else is met; several
+        /// must all be true. A request that fails one is [`Denied`](crate::RejectionKind::Denied).
+        pub fn authorize(
+            mut self,
+            rule: impl Fn(&$crate::token::AccessToken, &http::request::Parts) -> bool + Send + Sync + 'static,
+        ) -> Self {
+            self.$($policy)+.push($crate::policy::Requirement::Rule(std::sync::Arc::new(rule)));
+            self
+        }
+
+        /// Requires `policy` too, of requests with this method. One for `GET` holds for `HEAD` as well, unless `HEAD` has one
+        /// of its own: routers answer both with the same handler.
+        pub fn for_method(mut self, method: http::Method, policy: $crate::policy::Policy) -> Self {
+            self.$($policy)+.push($crate::policy::Requirement::ForMethod(method, policy));
+            self
+        }
+
+        /// Requires `policy` too, of requests with a method that no [`for_method`](Self::for_method) names. Without this
+        /// nothing further is required of them.
+        pub fn for_other_methods(mut self, policy: $crate::policy::Policy) -> Self {
+            self.$($policy)+.push($crate::policy::Requirement::ForOtherMethods(policy));
+            self
+        }
+
+        /// Requires all that `policy` requires, too.
+        pub fn policy(mut self, policy: $crate::policy::Policy) -> Self {
+            self.$($policy)+.push($crate::policy::Requirement::All(policy));
+            self
+        }
+    };
+}
+pub(crate) use policy_settings;
+
+#[derive(Clone)]
+pub(crate) enum Requirement {
+    AnyOf { setting: &'static str, fact: Fact, values: Vec<Box<str>> },
+    Rule(Rule),
+    ForMethod(Method, Policy),
+    ForOtherMethods(Policy),
+    All(Policy),
+}
+
+/// What of a token is compared.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fact {
+    Scope,
+    Audience,
+    Issuer,
+    Client,
+    ApiProduct,
 }
 
 /// Why an active token may not come in here.
@@ -27,126 +162,204 @@ struct ScopeRequirement {
 pub(crate) enum Refusal {
     /// The token is bound to a key of its holder, and nothing proved that the caller holds it.
     SenderConstrained,
+    /// The token is meant for another service.
+    Audience,
+    /// The token is from another issuer.
+    Issuer,
     /// The token lacks a scope. Holds the scopes that are wanted, separated by spaces.
     InsufficientScope(String),
-    /// A rule of the route said no.
+    /// The token is not for this route: another client, another product, or a rule of the route said no.
     Denied,
 }
 
 impl Policy {
-    pub(crate) fn require_scope(&mut self, scope: String) {
-        self.scopes.push(ScopeRequirement { setting: "require_scope", any_of: vec![scope.into()] });
+    /// Requires nothing: any active bearer token will do.
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    pub(crate) fn require_any_scope(&mut self, any_of: Vec<Box<str>>) {
-        self.scopes.push(ScopeRequirement { setting: "require_any_scope", any_of });
+    policy_settings!(itself());
+
+    fn itself(&mut self) -> &mut Self {
+        self
     }
 
-    pub(crate) fn authorize(&mut self, rule: Rule) {
-        self.rules.push(rule);
+    pub(crate) fn add<T: Into<String>>(
+        &mut self,
+        setting: &'static str,
+        fact: Fact,
+        values: impl IntoIterator<Item = T>,
+    ) {
+        let values = values.into_iter().map(|value| value.into().into()).collect();
+        self.requirements.push(Requirement::AnyOf { setting, fact, values });
+    }
+
+    pub(crate) fn push(&mut self, requirement: Requirement) {
+        self.requirements.push(requirement);
     }
 
     pub(crate) fn requires_nothing(&self) -> bool {
-        self.scopes.is_empty() && self.rules.is_empty()
+        self.requirements.is_empty()
     }
 
-    /// Refuses what could never be satisfied or never be written into a challenge.
+    /// Refuses what could never be satisfied, or never be written into a challenge.
     pub(crate) fn check(&self) -> Result<(), BuildError> {
-        for requirement in &self.scopes {
-            if requirement.any_of.is_empty() {
-                return Err(BuildError::new(requirement.setting, "it names no scope, so no token could satisfy it"));
+        self.requirements.iter().try_for_each(|requirement| match requirement {
+            Requirement::AnyOf { setting, fact, values } => check_values(setting, *fact, values),
+            Requirement::Rule(_) => Ok(()),
+            Requirement::ForMethod(_, policy) | Requirement::ForOtherMethods(policy) | Requirement::All(policy) => {
+                policy.check()
             }
-            if let Some(bad) = requirement.any_of.iter().find(|scope| !is_scope_token(scope)) {
-                return Err(BuildError::new(
-                    requirement.setting,
-                    format!(
-                        "{bad:?} is not one scope (RFC 6749 section 3.3: visible ASCII without spaces, quotes and backslashes)"
-                    ),
-                ));
-            }
-        }
-        Ok(())
+        })
     }
 
     pub(crate) fn judge(&self, token: &AccessToken, request: &Parts) -> Result<(), Refusal> {
-        if token.is_sender_constrained() {
-            return Err(Refusal::SenderConstrained);
+        verify_possession(token)?;
+        let mut lacks_scope = false;
+        let met = self.each(&request.method, &mut |requirement| match requirement {
+            Requirement::AnyOf { fact, values, .. } if !fact.is_any_of(token, values) => match fact {
+                Fact::Audience => ControlFlow::Break(Refusal::Audience),
+                Fact::Issuer => ControlFlow::Break(Refusal::Issuer),
+                Fact::Client | Fact::ApiProduct => ControlFlow::Break(Refusal::Denied),
+                Fact::Scope => {
+                    lacks_scope = true;
+                    ControlFlow::Continue(())
+                }
+            },
+            _ => ControlFlow::Continue(()),
+        });
+        if let ControlFlow::Break(refusal) = met {
+            return Err(refusal);
         }
-        if !self.scopes.iter().all(|requirement| requirement.is_met_by(token)) {
-            return Err(Refusal::InsufficientScope(self.wanted_scopes()));
+        if lacks_scope {
+            return Err(Refusal::InsufficientScope(self.wanted_scopes(&request.method).unwrap_or_default()));
         }
-        if !self.rules.iter().all(|rule| rule(token, request)) {
-            return Err(Refusal::Denied);
+        // Rules see only tokens that are good for everything else.
+        let agreed = self.each(&request.method, &mut |requirement| match requirement {
+            Requirement::Rule(rule) if !rule(token, request) => ControlFlow::Break(Refusal::Denied),
+            _ => ControlFlow::Continue(()),
+        });
+        match agreed {
+            ControlFlow::Break(refusal) => Err(refusal),
+            ControlFlow::Continue(()) => Ok(()),
         }
-        Ok(())
     }
 
-    fn wanted_scopes(&self) -> String {
-        let mut wanted: Vec<&str> = Vec::new();
-        for scope in self.scopes.iter().flat_map(|requirement| &requirement.any_of) {
-            if !wanted.contains(&&**scope) {
-                wanted.push(scope);
+    /// The scopes that requests with this method need, separated by spaces; `None` if they need none.
+    pub(crate) fn wanted_scopes(&self, method: &Method) -> Option<String> {
+        let mut wanted = String::new();
+        let _: ControlFlow<()> = self.each(method, &mut |requirement| {
+            if let Requirement::AnyOf { fact: Fact::Scope, values, .. } = requirement {
+                for scope in values {
+                    if !wanted.split(' ').any(|earlier| earlier == &**scope) {
+                        wanted.push_str(if wanted.is_empty() { "" } else { " " });
+                        wanted.push_str(scope);
+                    }
+                }
+            }
+            ControlFlow::Continue(())
+        });
+        (!wanted.is_empty()).then_some(wanted)
+    }
+
+    /// Goes through what is required of requests with this method.
+    fn each<B>(&self, method: &Method, visit: &mut impl FnMut(&Requirement) -> ControlFlow<B>) -> ControlFlow<B> {
+        for requirement in &self.requirements {
+            match requirement {
+                Requirement::ForMethod(stated, policy) if self.applies(stated, method) => policy.each(method, visit)?,
+                Requirement::ForOtherMethods(policy) if !self.names(method) => policy.each(method, visit)?,
+                Requirement::All(policy) => policy.each(method, visit)?,
+                Requirement::ForMethod(..) | Requirement::ForOtherMethods(_) => {}
+                Requirement::AnyOf { .. } | Requirement::Rule(_) => visit(requirement)?,
             }
         }
-        wanted.join(" ")
+        ControlFlow::Continue(())
+    }
+
+    fn applies(&self, stated: &Method, method: &Method) -> bool {
+        stated == method || (*stated == Method::GET && *method == Method::HEAD && !self.states(&Method::HEAD))
+    }
+
+    fn names(&self, method: &Method) -> bool {
+        self.states(method) || (*method == Method::HEAD && self.states(&Method::GET))
+    }
+
+    fn states(&self, method: &Method) -> bool {
+        let states =
+            |requirement: &Requirement| matches!(requirement, Requirement::ForMethod(stated, _) if stated == method);
+        self.requirements.iter().any(states)
     }
 }
 
-impl ScopeRequirement {
-    fn is_met_by(&self, token: &AccessToken) -> bool {
-        self.any_of.iter().any(|scope| token.scopes().contains(scope))
+impl Fact {
+    fn is_any_of(self, token: &AccessToken, values: &[Box<str>]) -> bool {
+        let listed = |stated: &str| values.iter().any(|value| **value == *stated);
+        match self {
+            Self::Scope => values.iter().any(|scope| token.scopes().contains(scope)),
+            Self::Audience => token.audience().any(listed),
+            Self::Issuer => token.issuer().is_some_and(listed),
+            Self::Client => token.client_id().is_some_and(listed),
+            // Unknown is not the same as none, but both are refused.
+            Self::ApiProduct => token.api_products().is_some_and(|mut products| products.any(listed)),
+        }
+    }
+}
+
+fn check_values(setting: &'static str, fact: Fact, values: &[Box<str>]) -> Result<(), BuildError> {
+    if values.is_empty() {
+        return Err(BuildError::new(setting, "it names nothing, so no token could satisfy it"));
+    }
+    if values.iter().any(|value| value.is_empty()) {
+        return Err(BuildError::new(setting, "it names an empty text, which no token has"));
+    }
+    match values.iter().find(|scope| fact == Fact::Scope && !is_scope_token(scope)) {
+        Some(bad) => Err(BuildError::new(
+            setting,
+            format!(
+                "{bad:?} is not one scope (RFC 6749 section 3.3: visible ASCII without spaces, quotes and backslashes)"
+            ),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a token that is bound to a key of its holder, RFC 8705 and RFC 9449: nothing here can verify a proof yet. A verifier
+/// belongs in this place, where the request is at hand, and nowhere near the cache: a proof is worth one request.
+fn verify_possession(token: &AccessToken) -> Result<(), Refusal> {
+    if !token.is_sender_constrained() {
+        return Ok(());
+    }
+    let confirmation: serde_json::Map<String, serde_json::Value> = token.claim("cnf").unwrap_or_default();
+    let missing = if confirmation.contains_key("jkt") {
+        "a DPoP proof"
+    } else if confirmation.contains_key("x5t#S256") {
+        "a client certificate"
+    } else {
+        "a proof of possession"
+    };
+    tracing::info!(missing, "a sender-constrained token was presented as a plain bearer token");
+    Err(Refusal::SenderConstrained)
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_list().entries(&self.requirements).finish()
+    }
+}
+
+impl fmt::Debug for Requirement {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            // A client's identifier may be an API key, so it is not shown.
+            Self::AnyOf { setting, fact: Fact::Client, .. } => f.write_str(setting),
+            Self::AnyOf { setting, values, .. } => f.debug_tuple(setting).field(values).finish(),
+            Self::Rule(_) => f.write_str("authorize"),
+            Self::ForMethod(method, policy) => f.debug_tuple("for_method").field(method).field(policy).finish(),
+            Self::ForOtherMethods(policy) => f.debug_tuple("for_other_methods").field(policy).finish(),
+            Self::All(policy) => policy.fmt(f),
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::token::Scopes;
-
-    fn judge(policy: &Policy, scopes: &str) -> Result<(), Refusal> {
-        let token = AccessToken::builder().scopes(Scopes::parse(scopes)).build();
-        policy.judge(&token, &http::Request::new(()).into_parts().0)
-    }
-
-    #[test]
-    fn every_required_scope_and_one_of_each_choice_must_be_there() {
-        let mut policy = Policy::default();
-        policy.require_scope("a".into());
-        policy.require_scope("b".into());
-        policy.require_any_scope(vec!["c".into(), "d".into(), "a".into()]);
-        assert_eq!(judge(&policy, "b a"), Ok(()));
-        let refusal = || Err(Refusal::InsufficientScope("a b c d".into()));
-        assert_eq!(judge(&policy, "a c d"), refusal());
-        assert_eq!(judge(&policy, ""), refusal());
-        let mut choice = Policy::default();
-        choice.require_any_scope(vec!["c".into(), "d".into()]);
-        assert_eq!(judge(&choice, "d"), Ok(()));
-        assert_eq!(judge(&choice, "e"), Err(Refusal::InsufficientScope("c d".into())));
-    }
-
-    #[test]
-    fn every_rule_must_agree() {
-        let mut policy = Policy::default();
-        policy.authorize(Arc::new(|_, _| true));
-        assert_eq!(judge(&policy, ""), Ok(()));
-        policy.authorize(Arc::new(|_, request| request.uri == "/elsewhere"));
-        assert_eq!(judge(&policy, ""), Err(Refusal::Denied));
-    }
-
-    #[test]
-    fn a_sender_constrained_token_is_refused_before_anything_else() {
-        let token = AccessToken::builder().claim_value("cnf", serde_json::json!({"jkt": "x"})).build();
-        let refusal = Policy::default().judge(&token, &http::Request::new(()).into_parts().0);
-        assert_eq!(refusal, Err(Refusal::SenderConstrained));
-    }
-
-    #[test]
-    fn scopes_that_cannot_be_satisfied_or_written_are_refused_by_the_name_of_the_setting() {
-        let mut policy = Policy::default();
-        policy.require_scope("read write".into());
-        assert_eq!(policy.check().unwrap_err().setting(), "require_scope");
-        let mut policy = Policy::default();
-        policy.require_any_scope(Vec::new());
-        assert_eq!(policy.check().unwrap_err().setting(), "require_any_scope");
-    }
-}
+mod tests;

@@ -13,7 +13,7 @@ use crate::build_error::BuildError;
 use crate::future::ResponseFuture;
 use crate::guard::Anonymous;
 use crate::layer::Responses;
-use crate::policy::Policy;
+use crate::policy::{Policy, policy_settings};
 use crate::rejection::{EmptyBody, ProblemJson, Rejection, RejectionContext, RejectionResponse, respond};
 use crate::token::AccessToken;
 
@@ -95,21 +95,17 @@ pub struct RequireScopeLayerBuilder<R = EmptyBody> {
 }
 
 impl<R> RequireScopeLayerBuilder<R> {
-    /// Requires a scope. Called several times, it requires all of them.
-    pub fn require_scope(mut self, scope: impl Into<String>) -> Self {
-        self.policy.require_scope(scope.into());
-        self
-    }
-
-    /// Requires at least one of these scopes. Called several times, it requires one of each call's.
-    pub fn require_any_scope<T: Into<String>>(mut self, scopes: impl IntoIterator<Item = T>) -> Self {
-        self.policy.require_any_scope(scopes.into_iter().map(|scope| scope.into().into()).collect());
-        self
-    }
+    policy_settings!(policy);
 
     /// The protection space named in challenges. Give it the realm of the layer around. Default: `api`.
     pub fn realm(mut self, realm: impl Into<String>) -> Self {
         self.responses.realm = Some(realm.into());
+        self
+    }
+
+    /// Names the document about this resource in every challenge. Give it that of the layer around. Default: none.
+    pub fn resource_metadata(mut self, url: impl Into<String>) -> Self {
+        self.responses.resource_metadata = Some(url.into());
         self
     }
 
@@ -126,10 +122,10 @@ impl<R> RequireScopeLayerBuilder<R> {
     /// Checks every setting.
     ///
     /// # Errors
-    /// If no scope is named, or one that no token could have, or the realm cannot stand in a challenge.
+    /// If nothing is required, or something that no token could have, or the realm or URL cannot stand in a challenge.
     pub fn build(self) -> Result<RequireScopeLayer<R>, BuildError> {
         if self.policy.requires_nothing() {
-            return Err(BuildError::new("require_scope", "no scope is named, so the layer would require nothing"));
+            return Err(BuildError::new("require_scope", "nothing is named, so the layer would require nothing"));
         }
         self.policy.check()?;
         let requirement =
@@ -161,7 +157,7 @@ impl<R> Requirement<R> {
             (None, Some(Anonymous(context))) => Rejection::missing_token(context),
             (None, None) => return Some(missing_layer("RequireScopeLayer")),
         };
-        Some(respond(&self.renderer, &rejection.to(request)))
+        Some(respond(&self.renderer, &rejection.to(request, Some(&self.policy))))
     }
 }
 
@@ -190,11 +186,11 @@ where
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (parts, body) = request.into_parts();
         match self.requirement.refusal(&parts) {
-            None => ResponseFuture::running(self.inner.call(Request::from_parts(parts, body))),
+            None => ResponseFuture::running(self.inner.call(Request::from_parts(parts, body)), false),
             Some(response) => {
                 // Whatever the service that was polled ready had reserved is given back with it.
                 self.inner = self.inner.clone();
-                ResponseFuture::rejected(response)
+                ResponseFuture::rejected(response, false)
             }
         }
     }

@@ -10,7 +10,7 @@ use tower::Service;
 
 use crate::future::ResponseFuture;
 use crate::guard::Guard;
-use crate::introspect::Introspect;
+use crate::introspect::{ChooseIntrospector, Introspect};
 use crate::rejection::{EmptyBody, RejectionResponse};
 
 /// A service whose requests come in only with an active access token. Made by
@@ -30,7 +30,7 @@ impl<S, I, R> Introspection<S, I, R> {
 impl<S, I, R, ReqBody, ResBody> Service<Request<ReqBody>> for Introspection<S, I, R>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
-    I: Introspect,
+    I: ChooseIntrospector,
     R: RejectionResponse<ResBody>,
 {
     type Response = S::Response;
@@ -43,17 +43,25 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
+        let mut private = false;
         let admitted = match self.guard.find(&parts) {
-            Ok(Some(token)) => match self.introspector.known(&token) {
-                Some(verdict) => self.guard.admit(Ok(verdict), &mut parts),
-                None => {
-                    let token = token.into_owned();
-                    let introspector = Arc::clone(&self.introspector);
-                    let question = Box::pin(async move { introspector.introspect(&token).await });
-                    let request = Request::from_parts(parts, body);
-                    return ResponseFuture::asking(question, request, self.take_ready(), Arc::clone(&self.guard));
+            Ok(Some(presented)) => {
+                private = presented.private;
+                match self.introspector.choose(&parts) {
+                    Some(introspector) => match introspector.known(&presented.token) {
+                        Some(verdict) => self.guard.admit(Ok(verdict), &mut parts),
+                        None => {
+                            let token = presented.token.into_owned();
+                            let introspector = Arc::clone(introspector);
+                            let question = Box::pin(async move { introspector.introspect(&token).await });
+                            let request = Request::from_parts(parts, body);
+                            let guard = Arc::clone(&self.guard);
+                            return ResponseFuture::asking(question, request, self.take_ready(), guard, private);
+                        }
+                    },
+                    None => Err(self.guard.unknown_authority()),
                 }
-            },
+            }
             Ok(None) => {
                 self.guard.admit_anonymous(&mut parts);
                 Ok(())
@@ -61,10 +69,10 @@ where
             Err(rejection) => Err(rejection),
         };
         match admitted {
-            Ok(()) => ResponseFuture::running(self.inner.call(Request::from_parts(parts, body))),
+            Ok(()) => ResponseFuture::running(self.inner.call(Request::from_parts(parts, body)), private),
             Err(rejection) => {
                 drop(self.take_ready());
-                ResponseFuture::rejected(self.guard.reject(rejection, &parts))
+                ResponseFuture::rejected(self.guard.reject(rejection, &parts), private)
             }
         }
     }

@@ -3,24 +3,25 @@
 //! `GET {base}/o/{org}/oauth2/accesstokens/{token}`, as the vendor's management API has it. [`wire`] turns an answer into
 //! a verdict and knows neither sockets nor the wall clock.
 
+mod login;
 mod wire;
 
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
-use std::time::Duration;
 
 use http::StatusCode;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Url;
 
+pub use self::login::ApigeeLogin;
+
 use self::wire::Reading;
+use super::connection::{Connection, connection_settings};
 use super::credentials::Credentials;
-use super::exchange::{Answer, Exchange, ExchangeBuilder, status_error};
+use super::exchange::{Answer, Exchange, Question, status_error};
 use super::{Credential, InactiveReason, Introspect, IntrospectError, Verdict};
 use crate::build_error::BuildError;
-use crate::clock::Clock;
 use crate::token::BearerToken;
 
 const CLOUD: &str = "https://api.enterprise.apigee.com/v1";
@@ -56,7 +57,8 @@ impl Apigee {
         ApigeeBuilder {
             org: org.into(),
             base_url: CLOUD.into(),
-            exchange: ExchangeBuilder::default(),
+            connection: Connection::default(),
+            credentials: None,
             reading: Reading::default(),
         }
     }
@@ -85,7 +87,7 @@ impl Introspect for Apigee {
         let url = self.url_of(token);
         let refused =
             |answer: &Answer| answer.status == StatusCode::UNAUTHORIZED && !wire::says_no_such_token(&answer.body);
-        let answer = self.exchange.send(|client| client.get(&url), refused).await?;
+        let answer = self.exchange.send(Question { url: &url, form: None }, refused).await?;
         self.verdict(&answer, token)
     }
 }
@@ -121,7 +123,8 @@ impl fmt::Debug for Apigee {
 pub struct ApigeeBuilder {
     org: String,
     base_url: String,
-    exchange: ExchangeBuilder,
+    connection: Connection,
+    credentials: Option<Result<Credentials, BuildError>>,
     reading: Reading,
 }
 
@@ -134,15 +137,21 @@ impl ApigeeBuilder {
     }
 
     /// Asks with HTTP Basic authentication. The vendor stops taking it for accounts with a second factor: use
-    /// [`credentials`](Self::credentials) for those. The last of `basic_auth`, `bearer_token` and `credentials` counts.
+    /// [`login`](Self::login) for those. The last of `basic_auth`, `bearer_token`, `login` and `credentials` counts.
     pub fn basic_auth(mut self, username: &str, password: &str) -> Self {
-        self.exchange.fixed_credential(Credential::basic(username, password));
+        self.credentials = Some(Credential::basic(username, password).map(Credentials::Fixed));
         self
     }
 
     /// Asks with a bearer token of the admin account that never changes.
     pub fn bearer_token(mut self, token: &str) -> Self {
-        self.exchange.fixed_credential(Credential::bearer(token));
+        self.credentials = Some(Credential::bearer(token).map(Credentials::Fixed));
+        self
+    }
+
+    /// Asks with the access token of an OAuth login at the vendor, for accounts with a second factor.
+    pub fn login(mut self, login: ApigeeLogin) -> Self {
+        self.credentials = Some(login.into_credentials());
         self
     }
 
@@ -172,35 +181,11 @@ impl ApigeeBuilder {
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Credential, Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
-        self.exchange.credentials = Some(Ok(Credentials::renewed(provider)));
+        self.credentials = Some(Ok(Credentials::renewed(provider)));
         self
     }
 
-    /// Sends through a client of your own, for its proxies, certificates or pools. Build it with
-    /// `redirect(reqwest::redirect::Policy::none())`, `referer(false)` and a connect timeout: a client that follows
-    /// redirects hands the token on before this crate can refuse the answer.
-    pub fn http_client(mut self, client: reqwest::Client) -> Self {
-        self.exchange.http_client = Some(client);
-        self
-    }
-
-    /// How long to wait for a connection. Default: 1 second.
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.exchange.connect_timeout = Some(timeout);
-        self
-    }
-
-    /// How long a question may take in all: credentials, connection, and the last byte of the answer. Default: 3 seconds.
-    pub fn request_timeout(mut self, timeout: Duration) -> Self {
-        self.exchange.request_timeout = timeout;
-        self
-    }
-
-    /// The largest answer read, in bytes; a larger one is a failure. Default: 65,536.
-    pub fn max_response_bytes(mut self, bytes: usize) -> Self {
-        self.exchange.max_response_bytes = bytes;
-        self
-    }
+    connection_settings!();
 
     /// Whether a token with `"expiresAt": -1`, the vendor's mark for "never", is active. Default: `false`. A cache asks
     /// about it again after its `max_ttl` all the same.
@@ -213,19 +198,6 @@ impl ApigeeBuilder {
     /// organisations that store tokens hashed.
     pub fn verify_token_echo(mut self, verify: bool) -> Self {
         self.reading.verify_token_echo = verify;
-        self
-    }
-
-    /// Allows `http://` to other machines. **Tokens and the admin account's credentials then travel in clear text.** Loopback
-    /// needs no permission. Default: `false`.
-    pub fn dangerously_allow_plain_http(mut self, allow: bool) -> Self {
-        self.exchange.plain_http = allow;
-        self
-    }
-
-    /// The clock that judges expiry. Default: [`SystemClock`](crate::SystemClock).
-    pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.exchange.clock = Arc::new(clock);
         self
     }
 
@@ -245,7 +217,16 @@ impl ApigeeBuilder {
         }
         let base_url =
             Url::parse(&self.base_url).map_err(|error| BuildError::new("base_url", format!("not a URL: {error}")))?;
-        let exchange = self.exchange.build("base_url", &base_url)?;
+        if base_url.query().is_some() {
+            return Err(BuildError::new("base_url", "it holds a query; give the plain base of the API"));
+        }
+        let credentials = self.credentials.unwrap_or_else(|| {
+            Err(BuildError::new(
+                "basic_auth",
+                "no credentials are set; call `basic_auth`, `bearer_token`, `login` or `credentials`",
+            ))
+        })?;
+        let exchange = self.connection.open("base_url", &base_url, credentials)?;
         let tokens_url = format!("{}/o/{}/oauth2/accesstokens", base_url.as_str().trim_end_matches('/'), self.org);
         Ok(Apigee { tokens_url, exchange, reading: self.reading })
     }

@@ -1,27 +1,19 @@
 //! What this service shows the authority to be allowed to ask.
 
-use std::error::Error;
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
-use tokio::sync::watch;
+use reqwest::RequestBuilder;
 
-use super::{IntrospectError, IntrospectErrorKind};
+use super::IntrospectError;
+#[cfg(feature = "private-key-jwt")]
+use super::private_key_jwt::PrivateKeyJwt;
+use super::renewal::{Obtained, Renewal};
 use crate::build_error::BuildError;
-use crate::clock::{Clock, Timestamp};
-
-/// How long before its expiry a credential is renewed; for one that lives shorter than twice this, half its life.
-const RENEW_EARLY: Duration = Duration::from_secs(30);
-/// A shorter lifetime counts as this one, so that no credential makes every question log in.
-const SHORTEST_LIFETIME: Duration = Duration::from_secs(1);
-/// How long a login may take. Questions wait no longer than their own timeout; this bounds the task.
-const LOGIN_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long after a refused credential led to a login the next refusal does not: the authority refuses the account.
-const REFUSAL_PAUSE: Duration = Duration::from_secs(30);
+use crate::clock::Clock;
 
 /// What this service shows the authority: the account it asks with, not anything of a caller.
 ///
@@ -42,8 +34,14 @@ pub struct Credential {
 
 #[derive(Clone)]
 enum Secret {
-    Basic { username: Arc<str>, password: Arc<str> },
+    Nothing,
+    Basic {
+        username: Arc<str>,
+        password: Arc<str>,
+    },
     Bearer(Arc<str>),
+    /// Parameters of the question's own form.
+    Form(Arc<[(&'static str, Box<str>)]>),
 }
 
 impl Credential {
@@ -58,7 +56,7 @@ impl Credential {
                 "a user name cannot hold a colon; check that name and password are not swapped",
             ));
         }
-        Ok(Self { secret: Secret::Basic { username: username.into(), password: password.into() }, lifetime: None })
+        Ok(Self::new(Secret::Basic { username: username.into(), password: password.into() }))
     }
 
     /// A bearer token for the account, RFC 6750.
@@ -72,7 +70,28 @@ impl Credential {
                 "it is empty or holds a character that cannot stand in a header; trim line ends",
             ));
         }
-        Ok(Self { secret: Secret::Bearer(token.into()), lifetime: None })
+        Ok(Self::new(Secret::Bearer(token.into())))
+    }
+
+    /// No credential: whoever can reach the endpoint may ask.
+    pub(super) fn none() -> Self {
+        Self::new(Secret::Nothing)
+    }
+
+    /// HTTP Basic authentication of an OAuth client. RFC 6749 section 2.3.1 has both parts form-urlencoded before the scheme
+    /// encodes them again, so that an identifier may hold a colon.
+    pub(super) fn client_secret_basic(client_id: &str, client_secret: &str) -> Self {
+        let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().into();
+        Self::new(Secret::Basic { username: encoded(client_id), password: encoded(client_secret) })
+    }
+
+    /// Credentials that travel in the form of the question.
+    pub(super) fn form<const N: usize>(parameters: [(&'static str, &str); N]) -> Self {
+        Self::new(Secret::Form(parameters.into_iter().map(|(name, value)| (name, value.into())).collect()))
+    }
+
+    fn new(secret: Secret) -> Self {
+        Self { secret, lifetime: None }
     }
 
     /// How long it is valid from now on; a renewal comes 30 seconds before. Without this it is kept until the authority
@@ -83,30 +102,46 @@ impl Credential {
         self
     }
 
-    pub(super) fn authorize(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+    pub(super) fn lifetime(&self) -> Option<Duration> {
+        self.lifetime
+    }
+
+    pub(super) fn authorize(&self, request: RequestBuilder) -> RequestBuilder {
         match &self.secret {
+            Secret::Nothing | Secret::Form(_) => request,
             Secret::Basic { username, password } => request.basic_auth(username, Some(password)),
             Secret::Bearer(token) => request.bearer_auth(token),
         }
+    }
+
+    /// What it adds to the form of a question.
+    pub(super) fn form_parameters(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let parameters = match &self.secret {
+            Secret::Form(parameters) => &parameters[..],
+            _ => &[],
+        };
+        parameters.iter().map(|(name, value)| (*name, &**value))
     }
 }
 
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str(match self.secret {
+            Secret::Nothing => "Credential(Nothing)",
             Secret::Basic { .. } => "Credential(Basic)",
             Secret::Bearer(_) => "Credential(Bearer)",
+            Secret::Form(_) => "Credential(Form)",
         })
     }
 }
-
-type Obtained = Result<Credential, Box<dyn Error + Send + Sync>>;
-type Provider = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Obtained> + Send>> + Send + Sync>;
 
 /// The credential in use, and where the next one comes from.
 pub(super) enum Credentials {
     Fixed(Credential),
     Renewed(Arc<Renewal>),
+    /// A new assertion for every question.
+    #[cfg(feature = "private-key-jwt")]
+    Signed(Box<PrivateKeyJwt>),
 }
 
 impl Credentials {
@@ -115,8 +150,7 @@ impl Credentials {
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Obtained> + Send + 'static,
     {
-        let provider: Provider = Box::new(move || Box::pin(provider()));
-        Self::Renewed(Arc::new(Renewal { provider, state: Mutex::default() }))
+        Self::Renewed(Arc::new(Renewal::new(Box::new(move || Box::pin(provider())))))
     }
 
     /// The credential to ask with.
@@ -124,6 +158,8 @@ impl Credentials {
         match self {
             Self::Fixed(credential) => Ok(Lease { credential: credential.clone(), login: 0 }),
             Self::Renewed(renewal) => renewal.lease(clock).await,
+            #[cfg(feature = "private-key-jwt")]
+            Self::Signed(key) => Ok(Lease { credential: key.sign(clock.now())?, login: 0 }),
         }
     }
 
@@ -144,176 +180,47 @@ impl Credentials {
 #[derive(Clone)]
 pub(super) struct Lease {
     pub(super) credential: Credential,
-    login: u64,
-}
-
-/// Credentials from a hook. One login is under way at a time, in a task of its own: the questions that wait for it may end
-/// before it does, and it still bears fruit.
-pub(super) struct Renewal {
-    provider: Provider,
-    state: Mutex<State>,
-}
-
-type LoginOutcome = Result<Lease, IntrospectError>;
-
-#[derive(Default)]
-struct State {
-    held: Option<Held>,
-    under_way: Option<watch::Receiver<Option<LoginOutcome>>>,
-    failure: Option<Failure>,
-    logins: u64,
-    last_refusal: Option<Timestamp>,
-}
-
-struct Held {
-    lease: Lease,
-    renew_at: Option<Timestamp>,
-    expires_at: Option<Timestamp>,
-}
-
-/// The last login's failure, handed out for a while instead of another login: a wrong password tried at the rate of
-/// requests locks the account.
-struct Failure {
-    error: IntrospectError,
-    at: Timestamp,
-    in_a_row: u32,
-}
-
-impl Renewal {
-    async fn lease(self: &Arc<Self>, clock: &Arc<dyn Clock>) -> Result<Lease, IntrospectError> {
-        let mut login = {
-            let mut state = self.state();
-            let now = clock.now();
-            if let Some(lease) = state.fresh(now) {
-                return Ok(lease);
-            }
-            let login = self.log_in(&mut state, clock, now);
-            // An early renewal is nothing to wait for.
-            if let Some(lease) = state.still_valid(now) {
-                return Ok(lease);
-            }
-            login?
-        };
-        match login.wait_for(Option::is_some).await.as_deref() {
-            Ok(Some(outcome)) => outcome.clone(),
-            Ok(None) | Err(_) => {
-                Err(IntrospectError::new(IntrospectErrorKind::Credentials).with_source("the credentials hook panicked"))
-            }
-        }
-    }
-
-    /// Joins the login under way or starts one, unless the last one failed a moment ago.
-    fn log_in(
-        self: &Arc<Self>,
-        state: &mut State,
-        clock: &Arc<dyn Clock>,
-        now: Timestamp,
-    ) -> Result<watch::Receiver<Option<LoginOutcome>>, IntrospectError> {
-        if let Some(under_way) = &state.under_way {
-            return Ok(under_way.clone());
-        }
-        if let Some(failure) = &state.failure
-            && failure.is_recent(now)
-        {
-            return Err(failure.error.clone());
-        }
-        let runtime = tokio::runtime::Handle::try_current()
-            .map_err(|error| IntrospectError::new(IntrospectErrorKind::Credentials).with_source(error))?;
-        let (sender, receiver) = watch::channel(None);
-        state.under_way = Some(receiver.clone());
-        let login = Login(Arc::clone(self));
-        let clock = Arc::clone(clock);
-        runtime.spawn(async move {
-            let timeout = tokio::time::timeout(LOGIN_TIMEOUT, (login.0.provider)());
-            let obtained = timeout.await.unwrap_or_else(|_| Err("it did not answer within 30 seconds".into()));
-            sender.send_replace(Some(login.0.finish(obtained, clock.now())));
-        });
-        Ok(receiver)
-    }
-
-    fn finish(&self, obtained: Obtained, now: Timestamp) -> LoginOutcome {
-        let mut state = self.state();
-        match obtained {
-            Ok(credential) => {
-                state.logins += 1;
-                let held = Held::new(credential, state.logins, now);
-                let lease = held.lease.clone();
-                state.held = Some(held);
-                state.failure = None;
-                Ok(lease)
-            }
-            Err(source) => {
-                tracing::error!(error = %source, "the credentials hook failed: this service cannot ask the authority without credentials");
-                let error = IntrospectError::new(IntrospectErrorKind::Credentials).with_source(source);
-                let in_a_row = state.failure.as_ref().map_or(0, |failure| failure.in_a_row) + 1;
-                state.failure = Some(Failure { error: error.clone(), at: now, in_a_row });
-                state.still_valid(now).ok_or(error)
-            }
-        }
-    }
-
-    /// Drops a credential the authority refused, so that the next lease is another one. `false` if there is no sense in
-    /// another: one was refused a moment ago, too.
-    fn give_up(&self, refused: &Lease, now: Timestamp) -> bool {
-        let mut state = self.state();
-        if state.held.as_ref().is_none_or(|held| held.lease.login != refused.login) {
-            return true;
-        }
-        if state.last_refusal.is_some_and(|at| (at..at + REFUSAL_PAUSE).contains(&now)) {
-            return false;
-        }
-        state.last_refusal = Some(now);
-        state.held = None;
-        true
-    }
-
-    /// Nothing that runs under this lock leaves the state half changed, so a panic elsewhere does not spoil it.
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The one login under way. However it ends, another may start.
-struct Login(Arc<Renewal>);
-
-impl Drop for Login {
-    fn drop(&mut self) {
-        self.0.state().under_way = None;
-    }
-}
-
-impl State {
-    fn fresh(&self, now: Timestamp) -> Option<Lease> {
-        let held = self.held.as_ref()?;
-        held.renew_at.is_none_or(|renew_at| now < renew_at).then(|| held.lease.clone())
-    }
-
-    fn still_valid(&self, now: Timestamp) -> Option<Lease> {
-        let held = self.held.as_ref()?;
-        held.expires_at.is_none_or(|expires_at| now < expires_at).then(|| held.lease.clone())
-    }
-}
-
-impl Held {
-    fn new(credential: Credential, login: u64, now: Timestamp) -> Self {
-        let lifetime = credential.lifetime.map(|lifetime| lifetime.max(SHORTEST_LIFETIME));
-        let early = |lifetime: Duration| lifetime - RENEW_EARLY.min(lifetime / 2);
-        Self {
-            renew_at: lifetime.map(|lifetime| now + early(lifetime)),
-            expires_at: lifetime.map(|lifetime| now + lifetime),
-            lease: Lease { credential, login },
-        }
-    }
-}
-
-impl Failure {
-    /// One second after the first failure, twice as long after each further one, 32 seconds at most. A clock that was set
-    /// back makes nothing recent.
-    fn is_recent(&self, now: Timestamp) -> bool {
-        let pause = Duration::from_secs(1 << (self.in_a_row - 1).min(5));
-        (self.at..self.at + pause).contains(&now)
-    }
+    pub(super) login: u64,
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    /// The `Authorization` header it makes.
+    fn header(credential: &Credential) -> String {
+        let request = credential.authorize(reqwest::Client::new().get("http://127.0.0.1/")).build().unwrap();
+        request.headers()["authorization"].to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn client_secret_basic_form_urlencodes_both_parts_before_base64() {
+        // The two parts of "a:b+c/d%e&f g\u{e4}" and "s:+/%& \u{20ac}", encoded by hand from RFC 6749 appendix B.
+        let credential = Credential::client_secret_basic("a:b+c/d%e&f g\u{e4}", "s:+/%& \u{20ac}");
+        let expected = reqwest::Client::new()
+            .get("http://127.0.0.1/")
+            .basic_auth("a%3Ab%2Bc%2Fd%25e%26f+g%C3%A4", Some("s%3A%2B%2F%25%26+%E2%82%AC"))
+            .build()
+            .unwrap();
+        assert_eq!(header(&credential), expected.headers()["authorization"].to_str().unwrap());
+        // RFC 6749 section 2.3.1, the example.
+        let example = Credential::client_secret_basic("s6BhdRkqt3", "7Fjfp0ZBr1KtDRbnfVdmIw");
+        assert_eq!(header(&example), "Basic czZCaGRSa3F0Mzo3RmpmcDBaQnIxS3REUmJuZlZkbUl3");
+    }
+
+    #[test]
+    fn a_credential_that_cannot_be_sent_is_refused_and_none_is_shown() {
+        assert_eq!(Credential::basic("a:b", "c").unwrap_err().setting(), "basic_auth");
+        for bad in ["", "token\n", "to ken", "to\u{7f}ken"] {
+            assert_eq!(Credential::bearer(bad).unwrap_err().setting(), "bearer_token", "{bad:?}");
+        }
+        for credential in [
+            Credential::basic("ann", "hush").unwrap(),
+            Credential::bearer("hush").unwrap(),
+            Credential::form([("client_secret", "hush")]),
+        ] {
+            let shown = format!("{credential:?}");
+            assert!(!shown.contains("hush") && !shown.contains("ann"), "{shown}");
+        }
+    }
+}

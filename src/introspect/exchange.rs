@@ -1,135 +1,20 @@
 //! One bounded HTTP exchange with an authority: time, size, redirects, status and credentials. Shared by all endpoints.
 
 use std::future::Future;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::{ACCEPT, USER_AGENT};
-use reqwest::{Client, RequestBuilder, Response, Url};
+use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+use reqwest::{Client, Response};
 use tracing::Instrument;
 
-use super::credentials::{Credential, Credentials, Lease};
+use super::connection::Connection;
+use super::credentials::{Credentials, Lease};
 use super::{IntrospectError, IntrospectErrorKind};
-use crate::build_error::BuildError;
-use crate::clock::{Clock, Stopwatch, SystemClock};
+use crate::clock::{Clock, Stopwatch};
 
 const USER_AGENT_VALUE: &str = concat!("tower-introspection/", env!("CARGO_PKG_VERSION"));
-
-/// What the builders of all endpoints have in common.
-pub(super) struct ExchangeBuilder {
-    pub(super) credentials: Option<Result<Credentials, BuildError>>,
-    pub(super) http_client: Option<Client>,
-    pub(super) connect_timeout: Option<Duration>,
-    pub(super) request_timeout: Duration,
-    pub(super) max_response_bytes: usize,
-    pub(super) plain_http: bool,
-    pub(super) clock: Arc<dyn Clock>,
-}
-
-impl Default for ExchangeBuilder {
-    fn default() -> Self {
-        Self {
-            credentials: None,
-            http_client: None,
-            connect_timeout: None,
-            request_timeout: Duration::from_secs(3),
-            max_response_bytes: 64 * 1024,
-            plain_http: false,
-            clock: Arc::new(SystemClock),
-        }
-    }
-}
-
-impl ExchangeBuilder {
-    const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-
-    pub(super) fn fixed_credential(&mut self, credential: Result<Credential, BuildError>) {
-        self.credentials = Some(credential.map(Credentials::Fixed));
-    }
-
-    /// Checks every setting; `url_setting` names the builder method that gave `url`.
-    pub(super) fn build(self, url_setting: &'static str, url: &Url) -> Result<Exchange, BuildError> {
-        let loopback = is_loopback(url);
-        match url.scheme() {
-            "https" if self.http_client.is_none() && !cfg!(any(feature = "rustls", feature = "native-tls")) => {
-                return Err(BuildError::new(
-                    url_setting,
-                    "https needs the feature `rustls` or `native-tls`, or an `http_client` of your own",
-                ));
-            }
-            "https" => {}
-            "http" if loopback || self.plain_http => {}
-            "http" => {
-                return Err(BuildError::new(
-                    url_setting,
-                    "http would send tokens and credentials in clear text; use https, or call `dangerously_allow_plain_http(true)`",
-                ));
-            }
-            other => return Err(BuildError::new(url_setting, format!("the scheme is {other:?}, not https"))),
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(BuildError::new(url_setting, "it holds a user name or a password; give them to `basic_auth`"));
-        }
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err(BuildError::new(url_setting, "it holds a query or a fragment; give the plain base of the API"));
-        }
-        if self.request_timeout.is_zero() {
-            return Err(BuildError::new("request_timeout", "zero leaves no time for an answer"));
-        }
-        if self.max_response_bytes == 0 {
-            return Err(BuildError::new("max_response_bytes", "zero leaves no room for an answer"));
-        }
-        if self.connect_timeout.is_some_and(|timeout| timeout.is_zero()) {
-            return Err(BuildError::new("connect_timeout", "zero leaves no time to connect"));
-        }
-        let client = match (self.http_client, self.connect_timeout) {
-            (Some(_), Some(_)) => {
-                return Err(BuildError::new(
-                    "connect_timeout",
-                    "it has no effect on an `http_client` of your own; set it there",
-                ));
-            }
-            (Some(client), None) => client,
-            (None, timeout) => http_client(timeout.unwrap_or(Self::CONNECT_TIMEOUT), loopback)?,
-        };
-        let credentials = self.credentials.unwrap_or_else(|| {
-            Err(BuildError::new(
-                "basic_auth",
-                "no credentials are set; call `basic_auth`, `bearer_token` or `credentials`",
-            ))
-        })?;
-        Ok(Exchange {
-            client,
-            credentials,
-            request_timeout: self.request_timeout,
-            max_response_bytes: self.max_response_bytes,
-            clock: self.clock,
-        })
-    }
-}
-
-fn http_client(connect_timeout: Duration, loopback: bool) -> Result<Client, BuildError> {
-    let mut client = Client::builder()
-        .connect_timeout(connect_timeout)
-        .redirect(reqwest::redirect::Policy::none())
-        // A referer would carry the URL, and the URL may hold the token.
-        .referer(false);
-    if loopback {
-        // A proxy cannot reach this machine's own loopback.
-        client = client.no_proxy();
-    }
-    client
-        .build()
-        .map_err(|error| BuildError::new("http_client", format!("no HTTP client can be made: {}", error.without_url())))
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
-}
 
 pub(super) struct Exchange {
     client: Client,
@@ -139,6 +24,14 @@ pub(super) struct Exchange {
     clock: Arc<dyn Clock>,
 }
 
+/// What is sent, all but the credentials.
+#[derive(Clone, Copy)]
+pub(super) struct Question<'q> {
+    pub(super) url: &'q str,
+    /// With a form it is a POST, without one a GET.
+    pub(super) form: Option<&'q [(&'q str, &'q str)]>,
+}
+
 /// A complete answer within the limits. Nothing is known about what it says.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
@@ -146,22 +39,32 @@ pub(super) struct Answer {
 }
 
 impl Exchange {
+    pub(super) fn new(client: Client, credentials: Credentials, settings: &Connection) -> Self {
+        Self {
+            client,
+            credentials,
+            request_timeout: settings.request_timeout,
+            max_response_bytes: settings.max_response_bytes,
+            clock: Arc::clone(&settings.clock),
+        }
+    }
+
     pub(super) fn clock(&self) -> &dyn Clock {
         &*self.clock
     }
 
-    /// Sends `request` and reads the whole answer, all within the request timeout.
+    /// Sends `question` and reads the whole answer, all within the request timeout.
     ///
     /// If the authority refuses this service's credentials (`is_refusal`) and there is a way to renew them, it is asked
     /// once more with the new ones.
     pub(super) async fn send(
         &self,
-        request: impl Fn(&Client) -> RequestBuilder + Send + Sync,
+        question: Question<'_>,
         is_refusal: impl Fn(&Answer) -> bool + Send + Sync,
     ) -> Result<Answer, IntrospectError> {
-        let question = async {
+        let asking = async {
             let stopwatch = Stopwatch::start();
-            let answer = within(self.request_timeout, self.send_authorized(request, is_refusal)).await;
+            let answer = within(self.request_timeout, self.send_authorized(question, is_refusal)).await;
             let latency_ms = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
             match &answer {
                 Ok(answer) => {
@@ -174,31 +77,37 @@ impl Exchange {
             }
             answer
         };
-        question.instrument(tracing::debug_span!("introspection")).await
+        asking.instrument(tracing::debug_span!("introspection")).await
     }
 
     async fn send_authorized(
         &self,
-        request: impl Fn(&Client) -> RequestBuilder,
+        question: Question<'_>,
         is_refusal: impl Fn(&Answer) -> bool,
     ) -> Result<Answer, IntrospectError> {
         let lease = self.credentials.current(&self.clock).await?;
-        let answer = self.send_once(&request, &lease).await?;
+        let answer = self.send_once(question, &lease).await?;
         if is_refusal(&answer)
             && let Some(renewed) = self.credentials.instead_of(&lease, &self.clock).await?
         {
-            return self.send_once(&request, &renewed).await;
+            return self.send_once(question, &renewed).await;
         }
         Ok(answer)
     }
 
-    async fn send_once(
-        &self,
-        request: impl Fn(&Client) -> RequestBuilder,
-        lease: &Lease,
-    ) -> Result<Answer, IntrospectError> {
-        let request = request(&self.client).header(USER_AGENT, USER_AGENT_VALUE).header(ACCEPT, "application/json");
-        let request = lease.credential.authorize(request).build().map_err(transport_error)?;
+    async fn send_once(&self, question: Question<'_>, lease: &Lease) -> Result<Answer, IntrospectError> {
+        let credential = &lease.credential;
+        let request = match question.form {
+            None => self.client.get(question.url),
+            Some(form) => {
+                let mut body = form_urlencoded::Serializer::new(String::new());
+                body.extend_pairs(form).extend_pairs(credential.form_parameters());
+                let request = self.client.post(question.url);
+                request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body.finish())
+            }
+        };
+        let request = request.header(USER_AGENT, USER_AGENT_VALUE).header(ACCEPT, "application/json");
+        let request = credential.authorize(request).build().map_err(transport_error)?;
         let asked = request.url().clone();
         let response = self.client.execute(request).await.map_err(transport_error)?;
         if *response.url() != asked {

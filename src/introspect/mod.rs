@@ -4,17 +4,30 @@
 //! layer knows nothing else.
 
 mod apigee;
+mod choice;
+mod client_credentials;
+mod connection;
 mod credentials;
 mod error;
 mod exchange;
+mod grant;
+#[cfg(feature = "private-key-jwt")]
+mod private_key_jwt;
+mod renewal;
+mod rfc7662;
 
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-pub use apigee::{Apigee, ApigeeBuilder};
+pub use apigee::{Apigee, ApigeeBuilder, ApigeeLogin};
+pub use choice::{AnyIntrospector, Authorities, AuthoritiesBuilder, ChooseIntrospector};
+pub use client_credentials::ClientCredentials;
 pub use credentials::Credential;
 pub use error::{IntrospectError, IntrospectErrorKind};
+#[cfg(feature = "private-key-jwt")]
+pub use private_key_jwt::PrivateKeyJwt;
+pub use rfc7662::{DiscoveryError, Rfc7662, Rfc7662Builder, Rfc7662Discovery};
 
 use crate::token::{AccessToken, BearerToken};
 

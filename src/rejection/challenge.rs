@@ -3,32 +3,40 @@
 use http::HeaderValue;
 
 use crate::build_error::BuildError;
+use crate::protected_resource::absolute_url;
 
 /// What every challenge of one layer has in common.
 #[derive(Debug)]
 pub(crate) struct Challenge {
     /// As a quoted-string, quotes included.
     realm: String,
+    resource_metadata: Option<String>,
 }
 
 impl Default for Challenge {
     fn default() -> Self {
-        Self { realm: r#""api""#.into() }
+        Self { realm: r#""api""#.into(), resource_metadata: None }
     }
 }
 
 impl Challenge {
     /// # Errors
-    /// If `realm` holds what a quoted-string cannot carry in plain sight.
-    pub(crate) fn new(realm: &str) -> Result<Self, BuildError> {
-        if let Some(bad) = realm.chars().find(|c| !matches!(c, ' '..='~')) {
-            return Err(BuildError::new(
-                "realm",
-                format!("it holds {bad:?}; only visible ASCII characters and spaces can stand in a challenge"),
-            ));
+    /// If `realm` holds what a quoted-string cannot carry in plain sight, or `resource_metadata` is not an absolute URL.
+    pub(crate) fn new(realm: Option<&str>, resource_metadata: Option<&str>) -> Result<Self, BuildError> {
+        let mut challenge = Self::default();
+        if let Some(realm) = realm {
+            challenge.realm = quoted(realm)?;
         }
-        let escaped = realm.replace('\\', r"\\").replace('"', "\\\"");
-        Ok(Self { realm: format!("\"{escaped}\"") })
+        if let Some(url) = resource_metadata {
+            let url = absolute_url("resource_metadata", url)?;
+            challenge.resource_metadata = Some(url.into());
+        }
+        Ok(challenge)
+    }
+
+    /// Whether clients are told where to learn about this resource.
+    pub(super) fn names_metadata(&self) -> bool {
+        self.resource_metadata.is_some()
     }
 
     /// `None` only if a parameter held a control character, which the fixed texts and the checked settings do not.
@@ -39,7 +47,12 @@ impl Challenge {
         scope: Option<&str>,
     ) -> Option<HeaderValue> {
         let mut value = format!("Bearer realm={}", self.realm);
-        for (name, parameter) in [("error", error), ("error_description", description), ("scope", scope)] {
+        for (name, parameter) in [
+            ("error", error),
+            ("error_description", description),
+            ("scope", scope),
+            ("resource_metadata", self.resource_metadata.as_deref()),
+        ] {
             if let Some(parameter) = parameter {
                 value.push_str(&format!(", {name}=\"{parameter}\""));
             }
@@ -48,13 +61,24 @@ impl Challenge {
     }
 }
 
+fn quoted(realm: &str) -> Result<String, BuildError> {
+    if let Some(bad) = realm.chars().find(|c| !matches!(c, ' '..='~')) {
+        return Err(BuildError::new(
+            "realm",
+            format!("it holds {bad:?}; only visible ASCII characters and spaces can stand in a challenge"),
+        ));
+    }
+    let escaped = realm.replace('\\', r"\\").replace('"', "\\\"");
+    Ok(format!("\"{escaped}\""))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn parameters_are_separated_by_commas_and_the_realm_is_quoted() {
-        let challenge = Challenge::new(r#"a "b" \c"#).unwrap();
+        let challenge = Challenge::new(Some(r#"a "b" \c"#), None).unwrap();
         assert_eq!(challenge.render(None, None, None).unwrap(), r#"Bearer realm="a \"b\" \\c""#);
         assert_eq!(
             Challenge::default().render(Some("insufficient_scope"), Some("more"), Some("a b")).unwrap(),
@@ -65,7 +89,7 @@ mod tests {
     #[test]
     fn a_realm_that_could_break_the_header_is_refused() {
         for bad in ["a\nb", "a\r\nSet-Cookie: x", "\u{e4}", "\u{7f}", "\t"] {
-            assert_eq!(Challenge::new(bad).unwrap_err().setting(), "realm", "{bad:?}");
+            assert_eq!(Challenge::new(Some(bad), None).unwrap_err().setting(), "realm", "{bad:?}");
         }
     }
 }

@@ -17,7 +17,7 @@ pub(crate) use response::respond;
 pub use response::{EmptyBody, ProblemJson, RejectionResponse};
 
 use crate::introspect::{InactiveReason, IntrospectError};
-use crate::policy::Refusal;
+use crate::policy::{Policy, Refusal};
 use crate::token::MalformedToken;
 
 /// What a rejection comes down to. The layer puts it into the extensions of the response, so that layers around it can
@@ -27,7 +27,7 @@ use crate::token::MalformedToken;
 /// | --- | --- | --- | --- | --- |
 /// | `MissingToken` | no token, or another scheme | 401 | none | 16 `UNAUTHENTICATED` |
 /// | `InvalidRequest` | malformed or oversized token, or more than one | 400 | `invalid_request` | 16 |
-/// | `InvalidToken` | unknown, revoked, expired, sender-constrained | 401 | `invalid_token` | 16 |
+/// | `InvalidToken` | unknown, revoked, expired, not yet valid, sender-constrained, for another audience, from another issuer | 401 | `invalid_token` | 16 |
 /// | `InsufficientScope` | active, but the route asks for more | 403 | `insufficient_scope` | 7 `PERMISSION_DENIED` |
 /// | `Denied` | active, but the route's own rule says no | 403 | none | 7 |
 /// | `Unavailable` | the authority could not be asked, or refused *us* | 503 | no challenge | 14 `UNAVAILABLE` |
@@ -138,6 +138,10 @@ impl Rejection {
         Self::new(RejectionKind::MissingToken, "an access token is required", context)
     }
 
+    pub(crate) fn unknown_authority(context: &RejectionContext) -> Self {
+        Self::new(RejectionKind::InvalidToken, "there is no authority for access tokens of this request", context)
+    }
+
     pub(crate) fn malformed(malformed: MalformedToken, context: &RejectionContext) -> Self {
         let description = match malformed {
             MalformedToken::Syntax => "the access token is malformed",
@@ -165,6 +169,12 @@ impl Rejection {
                 "the access token is bound to a key and is no bearer token",
                 context,
             ),
+            Refusal::Audience => {
+                Self::new(RejectionKind::InvalidToken, "the access token is meant for another service", context)
+            }
+            Refusal::Issuer => {
+                Self::new(RejectionKind::InvalidToken, "the access token is from another issuer", context)
+            }
             Refusal::InsufficientScope(wanted) => Self {
                 wanted_scopes: Some(wanted),
                 ..Self::new(
@@ -192,9 +202,12 @@ impl Rejection {
         Self { cause: Some(error), ..rejection }
     }
 
-    /// Notes what the request expects for an answer.
-    pub(crate) fn to(mut self, request: &Parts) -> Self {
+    /// Notes what the request expects for an answer, and what `policy` would have required of it.
+    pub(crate) fn to(mut self, request: &Parts, policy: Option<&Policy>) -> Self {
         self.grpc = is_grpc(&request.headers);
+        if self.kind.status() == StatusCode::UNAUTHORIZED && self.context.challenge.names_metadata() {
+            self.wanted_scopes = policy.and_then(|policy| policy.wanted_scopes(&request.method));
+        }
         self
     }
 
@@ -210,7 +223,8 @@ impl Rejection {
         self.description
     }
 
-    /// The scopes the route wants, separated by spaces, of an [`InsufficientScope`](RejectionKind::InsufficientScope).
+    /// The scopes the route wants, separated by spaces: of an [`InsufficientScope`](RejectionKind::InsufficientScope), and of
+    /// every 401 from a layer with [`resource_metadata`](crate::IntrospectionLayerBuilder::resource_metadata).
     #[must_use]
     pub fn wanted_scopes(&self) -> Option<&str> {
         self.wanted_scopes.as_deref()

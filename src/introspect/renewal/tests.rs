@@ -4,12 +4,11 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::clock::ManualClock;
+use crate::introspect::credentials::Credentials;
 
 fn shown(lease: &Lease) -> String {
-    match &lease.credential.secret {
-        Secret::Bearer(token) => token.to_string(),
-        Secret::Basic { username, .. } => username.to_string(),
-    }
+    let request = lease.credential.authorize(reqwest::Client::new().get("http://127.0.0.1/")).build().unwrap();
+    request.headers()["authorization"].to_str().unwrap().trim_start_matches("Bearer ").to_owned()
 }
 
 /// A hook that hands out `token-1`, `token-2`, ..., does what it is told, and is counted.
@@ -220,14 +219,4 @@ async fn an_authority_that_refuses_every_credential_does_not_cause_a_login_for_e
     let lease = credentials.current(&time).await.unwrap();
     assert!(credentials.instead_of(&lease, &time).await.unwrap().is_some());
     assert_eq!(hook.logins(), 3);
-}
-
-#[test]
-fn a_credential_that_cannot_be_sent_is_refused_and_none_is_shown() {
-    assert_eq!(Credential::basic("a:b", "c").unwrap_err().setting(), "basic_auth");
-    for bad in ["", "token\n", "to ken", "to\u{7f}ken"] {
-        assert_eq!(Credential::bearer(bad).unwrap_err().setting(), "bearer_token", "{bad:?}");
-    }
-    let shown = format!("{:?} {:?}", Credential::basic("ann", "hush").unwrap(), Credential::bearer("hush").unwrap());
-    assert!(!shown.contains("hush") && !shown.contains("ann"), "{shown}");
 }

@@ -1,0 +1,239 @@
+//! Several authorities behind one layer.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use http::header::HOST;
+use http::request::Parts;
+
+use super::{Introspect, IntrospectError, Verdict};
+use crate::build_error::BuildError;
+use crate::token::BearerToken;
+
+/// Who is asked about the token of a request: one [`Introspect`], or one of several [`Authorities`].
+///
+/// Every `Introspect` chooses itself. The trait is not for other types to implement.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be asked about tokens",
+    note = "implement `Introspect` for it, or use `Cached`, `Authorities` or `introspect_fn`"
+)]
+pub trait ChooseIntrospector: Send + Sync + 'static + sealed::Sealed {
+    /// What is chosen.
+    type Introspector: Introspect;
+
+    /// The introspector for this request; `None` if there is none.
+    fn choose<'a>(self: &'a Arc<Self>, request: &Parts) -> Option<&'a Arc<Self::Introspector>>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+
+    impl<I: super::Introspect> Sealed for I {}
+    impl Sealed for super::Authorities {}
+}
+
+impl<I: Introspect> ChooseIntrospector for I {
+    type Introspector = I;
+
+    fn choose<'a>(self: &'a Arc<Self>, _: &Parts) -> Option<&'a Arc<I>> {
+        Some(self)
+    }
+}
+
+/// An [`Introspect`] of any type, for where the type is known at run time only. Cloning it copies a pointer.
+///
+/// ```
+/// use tower_introspection::{AnyIntrospector, Apigee, Cached, IntrospectionLayer, Rfc7662};
+///
+/// # let moved_to_keycloak = true;
+/// let introspector = if moved_to_keycloak {
+///     let endpoint = Rfc7662::builder("https://auth.example.com/introspect").client_secret_basic("my-api", "s").build()?;
+///     AnyIntrospector::new(Cached::new(endpoint))
+/// } else {
+///     AnyIntrospector::new(Cached::new(Apigee::builder("my-org").basic_auth("u", "p").build()?))
+/// };
+/// let layer = IntrospectionLayer::new(introspector);
+/// # Ok::<(), tower_introspection::BuildError>(())
+/// ```
+#[derive(Clone)]
+pub struct AnyIntrospector(Arc<dyn Erased>);
+
+type Question<'q> = Pin<Box<dyn Future<Output = Result<Verdict, IntrospectError>> + Send + 'q>>;
+
+trait Erased: Send + Sync {
+    fn known(&self, token: &BearerToken<'_>) -> Option<Verdict>;
+    fn introspect<'q>(&'q self, token: &'q BearerToken<'_>) -> Question<'q>;
+}
+
+impl<I: Introspect> Erased for I {
+    fn known(&self, token: &BearerToken<'_>) -> Option<Verdict> {
+        Introspect::known(self, token)
+    }
+
+    fn introspect<'q>(&'q self, token: &'q BearerToken<'_>) -> Question<'q> {
+        Box::pin(Introspect::introspect(self, token))
+    }
+}
+
+impl AnyIntrospector {
+    /// Forgets the type of `introspector`.
+    #[must_use]
+    pub fn new(introspector: impl Introspect) -> Self {
+        Self(Arc::new(introspector))
+    }
+}
+
+impl Introspect for AnyIntrospector {
+    fn known(&self, token: &BearerToken<'_>) -> Option<Verdict> {
+        self.0.known(token)
+    }
+
+    async fn introspect(&self, token: &BearerToken<'_>) -> Result<Verdict, IntrospectError> {
+        self.0.introspect(token).await
+    }
+}
+
+impl fmt::Debug for AnyIntrospector {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("AnyIntrospector")
+    }
+}
+
+/// Several authorities, of which each request chooses one: by its host, or however a closure says.
+///
+/// Each has its own introspector, and with it its own cache and key space, so that no authority answers for another. A request
+/// that chooses none of them is rejected as [`InvalidToken`](crate::RejectionKind::InvalidToken), and nobody is asked.
+///
+/// **Choose by what your service itself tells tenants apart with.** A token that one authority calls active says nothing about
+/// what belongs to another.
+///
+/// ```
+/// use tower_introspection::{Apigee, Authorities, Cached, IntrospectionLayer, Rfc7662};
+///
+/// let apigee = Apigee::builder("my-org").basic_auth("token-reader@example.com", "password").build()?;
+/// let keycloak = Rfc7662::builder("https://auth.example.com/introspect").client_secret_basic("my-api", "s").build()?;
+/// let authorities = Authorities::choose_by(|request| request.uri.path().split('/').nth(1).map(Into::into))
+///     .authority("partners", Cached::new(apigee))
+///     .authority("staff", Cached::new(keycloak))
+///     .build()?;
+/// let layer = IntrospectionLayer::new(authorities);
+/// # Ok::<(), tower_introspection::BuildError>(())
+/// ```
+pub struct Authorities {
+    choose: ChooseBy,
+    by_name: HashMap<Box<str>, Arc<AnyIntrospector>>,
+}
+
+type ChooseBy = Box<dyn for<'r> Fn(&'r Parts) -> Option<Cow<'r, str>> + Send + Sync>;
+
+impl Authorities {
+    /// Chooses the authority whose name `choose` returns.
+    pub fn choose_by<F>(choose: F) -> AuthoritiesBuilder
+    where
+        F: for<'r> Fn(&'r Parts) -> Option<Cow<'r, str>> + Send + Sync + 'static,
+    {
+        AuthoritiesBuilder { choose: Box::new(choose), by_name: HashMap::new(), repeated: None }
+    }
+
+    /// Chooses the authority that is named like the request's host: in lower case, without a port. The host comes from the
+    /// request's target, or else from its one `Host` header, and thus from the caller.
+    pub fn by_host() -> AuthoritiesBuilder {
+        Self::choose_by(|request| host(request).map(Cow::Owned))
+    }
+}
+
+fn host(request: &Parts) -> Option<String> {
+    let host = match request.uri.host() {
+        Some(host) => host.to_owned(),
+        None => {
+            let mut values = request.headers.get_all(HOST).iter();
+            let value = values.next()?;
+            if values.next().is_some() {
+                return None;
+            }
+            value.to_str().ok()?.parse::<http::uri::Authority>().ok()?.host().to_owned()
+        }
+    };
+    Some(host.to_ascii_lowercase())
+}
+
+impl ChooseIntrospector for Authorities {
+    type Introspector = AnyIntrospector;
+
+    fn choose<'a>(self: &'a Arc<Self>, request: &Parts) -> Option<&'a Arc<AnyIntrospector>> {
+        self.by_name.get(&*(self.choose)(request)?)
+    }
+}
+
+impl fmt::Debug for Authorities {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Authorities").field("names", &self.by_name.keys()).finish_non_exhaustive()
+    }
+}
+
+/// Names the [`Authorities`]. Made by [`Authorities::choose_by`] and [`Authorities::by_host`].
+#[must_use]
+pub struct AuthoritiesBuilder {
+    choose: ChooseBy,
+    by_name: HashMap<Box<str>, Arc<AnyIntrospector>>,
+    repeated: Option<Box<str>>,
+}
+
+impl AuthoritiesBuilder {
+    /// Adds an authority. Wrap its endpoint in a [`Cached`](crate::Cached) of its own.
+    pub fn authority(mut self, name: impl Into<String>, introspector: impl Introspect) -> Self {
+        match self.by_name.entry(name.into().into()) {
+            Entry::Vacant(vacant) => drop(vacant.insert(Arc::new(AnyIntrospector::new(introspector)))),
+            Entry::Occupied(occupied) => self.repeated = Some(occupied.key().clone()),
+        }
+        self
+    }
+
+    /// Checks the names.
+    ///
+    /// # Errors
+    /// If there is no authority, or two of one name.
+    pub fn build(self) -> Result<Authorities, BuildError> {
+        if let Some(name) = self.repeated {
+            return Err(BuildError::new("authority", format!("there are two of the name {name:?}")));
+        }
+        if self.by_name.is_empty() {
+            return Err(BuildError::new("authority", "none is named, so every request would be rejected"));
+        }
+        Ok(Authorities { choose: self.choose, by_name: self.by_name })
+    }
+}
+
+impl fmt::Debug for AuthoritiesBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("AuthoritiesBuilder").field("names", &self.by_name.keys()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host_of(uri: &str, headers: &[&str]) -> Option<String> {
+        let mut request = http::Request::builder().uri(uri);
+        for value in headers {
+            request = request.header("host", *value);
+        }
+        host(&request.body(()).unwrap().into_parts().0)
+    }
+
+    #[test]
+    fn the_host_is_read_from_the_target_or_from_the_one_host_header() {
+        assert_eq!(host_of("https://Acme.Example:8443/x", &["other.example"]).as_deref(), Some("acme.example"));
+        assert_eq!(host_of("/x", &["Acme.Example:8443"]).as_deref(), Some("acme.example"));
+        assert_eq!(host_of("/x", &["[::1]:80"]).as_deref(), Some("[::1]"));
+        assert_eq!(host_of("/x", &[]), None);
+        assert_eq!(host_of("/x", &["a.example", "a.example"]), None);
+        assert_eq!(host_of("/x", &["a b"]), None);
+    }
+}

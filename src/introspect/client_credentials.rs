@@ -1,0 +1,114 @@
+//! A bearer token for this service, by the client credentials grant.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::connection::{Connection, connection_settings};
+use super::credentials::{Credential, Credentials};
+use super::grant::TokenEndpoint;
+#[cfg(feature = "private-key-jwt")]
+use super::private_key_jwt::PrivateKeyJwt;
+use crate::build_error::BuildError;
+
+/// Obtains a bearer token for this service by the client credentials grant, RFC 6749 section 4.4, to ask an introspection
+/// endpoint with.
+///
+/// The token is kept and renewed 30 seconds before it expires, with one login under way at a time; it is never fetched for a
+/// single question.
+///
+/// ```
+/// use tower_introspection::{ClientCredentials, Rfc7662};
+///
+/// let login = ClientCredentials::new("https://auth.example.com/token", "my-api", "secret").scope("introspect");
+/// let endpoint = Rfc7662::builder("https://auth.example.com/introspect").client_credentials(login).build()?;
+/// # Ok::<(), tower_introspection::BuildError>(())
+/// ```
+#[must_use]
+pub struct ClientCredentials {
+    token_url: String,
+    client: Client,
+    parameters: Vec<(String, String)>,
+    connection: Connection,
+}
+
+enum Client {
+    SecretBasic {
+        client_id: String,
+        client_secret: String,
+    },
+    SecretPost {
+        client_id: String,
+        client_secret: String,
+    },
+    #[cfg(feature = "private-key-jwt")]
+    PrivateKey(PrivateKeyJwt),
+}
+
+impl ClientCredentials {
+    /// Logs in at `token_url` with `client_secret_basic`.
+    pub fn new(token_url: impl Into<String>, client_id: impl Into<String>, client_secret: impl Into<String>) -> Self {
+        let client = Client::SecretBasic { client_id: client_id.into(), client_secret: client_secret.into() };
+        Self::with_client(token_url.into(), client)
+    }
+
+    /// Logs in at `token_url` with `private_key_jwt` (feature `private-key-jwt`).
+    #[cfg(feature = "private-key-jwt")]
+    pub fn with_private_key_jwt(token_url: impl Into<String>, key: PrivateKeyJwt) -> Self {
+        Self::with_client(token_url.into(), Client::PrivateKey(key))
+    }
+
+    fn with_client(token_url: String, client: Client) -> Self {
+        Self { token_url, client, parameters: Vec::new(), connection: Connection::for_login() }
+    }
+
+    /// Sends the client's identifier and secret in the form instead of the `Authorization` header.
+    pub fn client_secret_post(mut self) -> Self {
+        if let Client::SecretBasic { client_id, client_secret } = self.client {
+            self.client = Client::SecretPost { client_id, client_secret };
+        }
+        self
+    }
+
+    /// The scope to ask for, separated by spaces. Default: none is asked for, and the server chooses.
+    pub fn scope(self, scope: impl Into<String>) -> Self {
+        self.parameter("scope", scope)
+    }
+
+    /// A further parameter of the form, such as `audience` or `resource`.
+    pub fn parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.parameters.push((name.into(), value.into()));
+        self
+    }
+
+    connection_settings!();
+
+    pub(super) fn into_credentials(self) -> Result<Credentials, BuildError> {
+        let credentials = match self.client {
+            Client::SecretBasic { client_id, client_secret } => {
+                Credentials::Fixed(Credential::client_secret_basic(&client_id, &client_secret))
+            }
+            Client::SecretPost { client_id, client_secret } => {
+                Credentials::Fixed(Credential::form([("client_id", &client_id), ("client_secret", &client_secret)]))
+            }
+            #[cfg(feature = "private-key-jwt")]
+            Client::PrivateKey(key) => Credentials::Signed(Box::new(key.or_audience(&self.token_url))),
+        };
+        let endpoint = TokenEndpoint::new("client_credentials", &self.token_url, self.connection, credentials)?;
+        let login = Arc::new((endpoint, self.parameters));
+        Ok(Credentials::renewed(move || {
+            let login = Arc::clone(&login);
+            async move {
+                let (endpoint, parameters) = &*login;
+                let mut form = vec![("grant_type", "client_credentials")];
+                form.extend(parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+                Ok(endpoint.grant(&form).await?.credential)
+            }
+        }))
+    }
+}
+
+impl fmt::Debug for ClientCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("ClientCredentials").field("token_url", &self.token_url).finish_non_exhaustive()
+    }
+}

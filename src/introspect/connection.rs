@@ -1,0 +1,279 @@
+//! How an authority is reached: the settings that the builders of all endpoints have in common.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::{Client, Url};
+
+use super::credentials::Credentials;
+use super::exchange::Exchange;
+use crate::build_error::BuildError;
+use crate::clock::{Clock, SystemClock};
+
+#[derive(Clone)]
+pub(super) struct Connection {
+    pub(super) http_client: Option<Client>,
+    pub(super) connect_timeout: Option<Duration>,
+    pub(super) request_timeout: Duration,
+    pub(super) max_response_bytes: usize,
+    pub(super) plain_http: bool,
+    pub(super) root_certificates: Vec<Vec<u8>>,
+    /// A certificate and its private key, for mutual TLS.
+    pub(super) identity: Option<Vec<u8>>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl Connection {
+    /// Nobody waits for a login as for a question, and logins go further.
+    pub(super) fn for_login() -> Self {
+        Self { request_timeout: Duration::from_secs(10), ..Self::default() }
+    }
+}
+
+impl Default for Connection {
+    fn default() -> Self {
+        Self {
+            http_client: None,
+            connect_timeout: None,
+            request_timeout: Duration::from_secs(3),
+            max_response_bytes: 64 * 1024,
+            plain_http: false,
+            root_certificates: Vec::new(),
+            identity: None,
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+/// The builder methods for [`Connection`], for a builder with a member `connection`.
+macro_rules! connection_settings {
+    () => {
+        /// Sends through a client of your own, for its proxies, certificates or pools. Build it with
+        /// `redirect(reqwest::redirect::Policy::none())`, `referer(false)` and a connect timeout: a client that follows
+        /// redirects hands the token on before this crate can refuse the answer.
+        pub fn http_client(mut self, client: reqwest::Client) -> Self {
+            self.connection.http_client = Some(client);
+            self
+        }
+
+        /// How long to wait for a connection. Default: 1 second.
+        pub fn connect_timeout(mut self, timeout: std::time::Duration) -> Self {
+            self.connection.connect_timeout = Some(timeout);
+            self
+        }
+
+        /// How long a question may take in all: credentials, connection, and the last byte of the answer. Default: 3 seconds,
+        /// for a login 10.
+        pub fn request_timeout(mut self, timeout: std::time::Duration) -> Self {
+            self.connection.request_timeout = timeout;
+            self
+        }
+
+        /// The largest answer read, in bytes; a larger one is a failure. Default: 65,536.
+        pub fn max_response_bytes(mut self, bytes: usize) -> Self {
+            self.connection.max_response_bytes = bytes;
+            self
+        }
+
+        /// Trusts this certificate authority too, besides the system's: one or more certificates in PEM. Needs the feature
+        /// `rustls` or `native-tls`.
+        pub fn root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
+            self.connection.root_certificates.push(pem.into());
+            self
+        }
+
+        /// Allows `http://` to other machines. **Tokens and this service's credentials then travel in clear text.** Loopback
+        /// needs no permission. Default: `false`.
+        pub fn dangerously_allow_plain_http(mut self, allow: bool) -> Self {
+            self.connection.plain_http = allow;
+            self
+        }
+
+        /// The clock that judges expiry. Default: [`SystemClock`](crate::SystemClock).
+        pub fn clock(mut self, clock: impl crate::clock::Clock) -> Self {
+            self.connection.clock = std::sync::Arc::new(clock);
+            self
+        }
+    };
+}
+pub(super) use connection_settings;
+
+impl Connection {
+    const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+    /// Checks every setting; `url_setting` names the builder method that gave `url`.
+    pub(super) fn open(
+        self,
+        url_setting: &'static str,
+        url: &Url,
+        credentials: Credentials,
+    ) -> Result<Exchange, BuildError> {
+        let loopback = is_loopback(url);
+        match url.scheme() {
+            "https" if self.http_client.is_none() && !cfg!(any(feature = "rustls", feature = "native-tls")) => {
+                return Err(BuildError::new(
+                    url_setting,
+                    "https needs the feature `rustls` or `native-tls`, or an `http_client` of your own",
+                ));
+            }
+            "https" => {}
+            "http" if loopback || self.plain_http => {}
+            "http" => {
+                return Err(BuildError::new(
+                    url_setting,
+                    "http would send tokens and credentials in clear text; use https, or call `dangerously_allow_plain_http(true)`",
+                ));
+            }
+            other => return Err(BuildError::new(url_setting, format!("the scheme is {other:?}, not https"))),
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(BuildError::new(url_setting, "it holds a user name or a password; set credentials instead"));
+        }
+        if url.fragment().is_some() {
+            return Err(BuildError::new(url_setting, "it holds a fragment, which is never sent"));
+        }
+        if url.scheme() == "http" && self.identity.is_some() {
+            return Err(BuildError::new("tls_client_auth", "a certificate is shown over https only"));
+        }
+        if self.request_timeout.is_zero() {
+            return Err(BuildError::new("request_timeout", "zero leaves no time for an answer"));
+        }
+        if self.max_response_bytes == 0 {
+            return Err(BuildError::new("max_response_bytes", "zero leaves no room for an answer"));
+        }
+        if self.connect_timeout.is_some_and(|timeout| timeout.is_zero()) {
+            return Err(BuildError::new("connect_timeout", "zero leaves no time to connect"));
+        }
+        let client = match &self.http_client {
+            Some(client) => {
+                self.check_no_client_settings()?;
+                client.clone()
+            }
+            None => self.http_client(loopback)?,
+        };
+        Ok(Exchange::new(client, credentials, &self))
+    }
+
+    /// Settings that a client of the user's own would ignore are refused: none is stored and never read.
+    fn check_no_client_settings(&self) -> Result<(), BuildError> {
+        for (setting, is_set) in [
+            ("connect_timeout", self.connect_timeout.is_some()),
+            ("root_certificate", !self.root_certificates.is_empty()),
+            ("tls_client_auth", self.identity.is_some()),
+        ] {
+            if is_set {
+                return Err(BuildError::new(setting, "it has no effect on an `http_client` of your own; set it there"));
+            }
+        }
+        Ok(())
+    }
+
+    fn http_client(&self, loopback: bool) -> Result<Client, BuildError> {
+        let mut client = Client::builder()
+            .connect_timeout(self.connect_timeout.unwrap_or(Self::CONNECT_TIMEOUT))
+            .redirect(reqwest::redirect::Policy::none())
+            // A referer would carry the URL, and the URL may hold the token.
+            .referer(false);
+        if loopback {
+            // A proxy cannot reach this machine's own loopback.
+            client = client.no_proxy();
+        }
+        client = tls::configure(client, &self.root_certificates, self.identity.as_deref())?;
+        client.build().map_err(|error| {
+            let setting = if self.identity.is_some() { "tls_client_auth" } else { "http_client" };
+            BuildError::new(setting, format!("no HTTP client can be made: {}", describe(error)))
+        })
+    }
+}
+
+pub(super) fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// The innermost reason, which is the one that helps: reqwest's own words are "builder error".
+fn describe(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut reason: &dyn std::error::Error = &error;
+    while let Some(source) = reason.source() {
+        reason = source;
+    }
+    reason.to_string()
+}
+
+#[cfg(any(feature = "rustls", feature = "native-tls"))]
+mod tls {
+    use reqwest::{Certificate, ClientBuilder, Identity};
+
+    use super::describe;
+    use crate::build_error::BuildError;
+
+    pub(super) fn configure(
+        mut client: ClientBuilder,
+        root_certificates: &[Vec<u8>],
+        identity: Option<&[u8]>,
+    ) -> Result<ClientBuilder, BuildError> {
+        for pem in root_certificates {
+            let certificates = Certificate::from_pem_bundle(pem).unwrap_or_default();
+            if certificates.is_empty() {
+                return Err(BuildError::new("root_certificate", "it holds no certificate in PEM"));
+            }
+            client = client.tls_certs_merge(certificates);
+        }
+        if let Some(pem) = identity {
+            let identity = identity_from(pem).map_err(|error| {
+                BuildError::new(
+                    "tls_client_auth",
+                    format!("it does not hold a certificate and its private key in PEM: {}", describe(error)),
+                )
+            })?;
+            client = with_identity(client, identity);
+        }
+        Ok(client)
+    }
+
+    #[cfg(feature = "rustls")]
+    fn identity_from(pem: &[u8]) -> reqwest::Result<Identity> {
+        Identity::from_pem(pem)
+    }
+
+    /// With both features reqwest would choose the other implementation, which cannot use this identity.
+    #[cfg(feature = "rustls")]
+    fn with_identity(client: ClientBuilder, identity: Identity) -> ClientBuilder {
+        client.tls_backend_rustls().identity(identity)
+    }
+
+    #[cfg(not(feature = "rustls"))]
+    fn identity_from(pem: &[u8]) -> reqwest::Result<Identity> {
+        Identity::from_pkcs8_pem(pem, pem)
+    }
+
+    #[cfg(not(feature = "rustls"))]
+    fn with_identity(client: ClientBuilder, identity: Identity) -> ClientBuilder {
+        client.identity(identity)
+    }
+}
+
+#[cfg(not(any(feature = "rustls", feature = "native-tls")))]
+mod tls {
+    use reqwest::ClientBuilder;
+
+    use crate::build_error::BuildError;
+
+    pub(super) fn configure(
+        client: ClientBuilder,
+        root_certificates: &[Vec<u8>],
+        identity: Option<&[u8]>,
+    ) -> Result<ClientBuilder, BuildError> {
+        for (setting, is_set) in
+            [("root_certificate", !root_certificates.is_empty()), ("tls_client_auth", identity.is_some())]
+        {
+            if is_set {
+                return Err(BuildError::new(setting, "it needs the feature `rustls` or `native-tls`"));
+            }
+        }
+        Ok(client)
+    }
+}

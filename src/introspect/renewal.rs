@@ -1,0 +1,200 @@
+//! Credentials that are obtained by logging in, kept, and renewed before they expire.
+
+use std::error::Error;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::credentials::{Credential, Lease};
+use super::{IntrospectError, IntrospectErrorKind};
+use crate::clock::{Clock, Timestamp};
+
+/// How long before its expiry a credential is renewed; for one that lives shorter than twice this, half its life.
+const RENEW_EARLY: Duration = Duration::from_secs(30);
+/// A shorter lifetime counts as this one, so that no credential makes every question log in.
+const SHORTEST_LIFETIME: Duration = Duration::from_secs(1);
+/// How long a login may take. Questions wait no longer than their own timeout; this bounds the task.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long after a refused credential led to a login the next refusal does not: the authority refuses the account.
+const REFUSAL_PAUSE: Duration = Duration::from_secs(30);
+
+pub(super) type Obtained = Result<Credential, Box<dyn Error + Send + Sync>>;
+pub(super) type Provider = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Obtained> + Send>> + Send + Sync>;
+
+/// Credentials from a hook. One login is under way at a time, in a task of its own: the questions that wait for it may end
+/// before it does, and it still bears fruit.
+pub(super) struct Renewal {
+    provider: Provider,
+    state: Mutex<State>,
+}
+
+type LoginOutcome = Result<Lease, IntrospectError>;
+
+#[derive(Default)]
+struct State {
+    held: Option<Held>,
+    under_way: Option<watch::Receiver<Option<LoginOutcome>>>,
+    failure: Option<Failure>,
+    logins: u64,
+    last_refusal: Option<Timestamp>,
+}
+
+struct Held {
+    lease: Lease,
+    renew_at: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
+}
+
+/// The last login's failure, handed out for a while instead of another login: a wrong password tried at the rate of
+/// requests locks the account.
+struct Failure {
+    error: IntrospectError,
+    at: Timestamp,
+    in_a_row: u32,
+}
+
+impl Renewal {
+    pub(super) fn new(provider: Provider) -> Self {
+        Self { provider, state: Mutex::default() }
+    }
+
+    pub(super) async fn lease(self: &Arc<Self>, clock: &Arc<dyn Clock>) -> Result<Lease, IntrospectError> {
+        let mut login = {
+            let mut state = self.state();
+            let now = clock.now();
+            if let Some(lease) = state.fresh(now) {
+                return Ok(lease);
+            }
+            let login = self.log_in(&mut state, clock, now);
+            // An early renewal is nothing to wait for.
+            if let Some(lease) = state.still_valid(now) {
+                return Ok(lease);
+            }
+            login?
+        };
+        match login.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(outcome)) => outcome.clone(),
+            Ok(None) | Err(_) => {
+                Err(IntrospectError::new(IntrospectErrorKind::Credentials).with_source("the credentials hook panicked"))
+            }
+        }
+    }
+
+    /// Joins the login under way or starts one, unless the last one failed a moment ago.
+    fn log_in(
+        self: &Arc<Self>,
+        state: &mut State,
+        clock: &Arc<dyn Clock>,
+        now: Timestamp,
+    ) -> Result<watch::Receiver<Option<LoginOutcome>>, IntrospectError> {
+        if let Some(under_way) = &state.under_way {
+            return Ok(under_way.clone());
+        }
+        if let Some(failure) = &state.failure
+            && failure.is_recent(now)
+        {
+            return Err(failure.error.clone());
+        }
+        let runtime = tokio::runtime::Handle::try_current()
+            .map_err(|error| IntrospectError::new(IntrospectErrorKind::Credentials).with_source(error))?;
+        let (sender, receiver) = watch::channel(None);
+        state.under_way = Some(receiver.clone());
+        let login = Login(Arc::clone(self));
+        let clock = Arc::clone(clock);
+        runtime.spawn(async move {
+            let timeout = tokio::time::timeout(LOGIN_TIMEOUT, (login.0.provider)());
+            let obtained = timeout.await.unwrap_or_else(|_| Err("it did not answer within 30 seconds".into()));
+            sender.send_replace(Some(login.0.finish(obtained, clock.now())));
+        });
+        Ok(receiver)
+    }
+
+    fn finish(&self, obtained: Obtained, now: Timestamp) -> LoginOutcome {
+        let mut state = self.state();
+        match obtained {
+            Ok(credential) => {
+                state.logins += 1;
+                let held = Held::new(credential, state.logins, now);
+                let lease = held.lease.clone();
+                state.held = Some(held);
+                state.failure = None;
+                Ok(lease)
+            }
+            Err(source) => {
+                tracing::error!(error = %source, "the credentials hook failed: this service cannot ask the authority without credentials");
+                let error = IntrospectError::new(IntrospectErrorKind::Credentials).with_source(source);
+                let in_a_row = state.failure.as_ref().map_or(0, |failure| failure.in_a_row) + 1;
+                state.failure = Some(Failure { error: error.clone(), at: now, in_a_row });
+                state.still_valid(now).ok_or(error)
+            }
+        }
+    }
+
+    /// Drops a credential the authority refused, so that the next lease is another one. `false` if there is no sense in
+    /// another: one was refused a moment ago, too.
+    pub(super) fn give_up(&self, refused: &Lease, now: Timestamp) -> bool {
+        let mut state = self.state();
+        if state.held.as_ref().is_none_or(|held| held.lease.login != refused.login) {
+            return true;
+        }
+        if state.last_refusal.is_some_and(|at| (at..at + REFUSAL_PAUSE).contains(&now)) {
+            return false;
+        }
+        state.last_refusal = Some(now);
+        state.held = None;
+        true
+    }
+
+    /// Nothing that runs under this lock leaves the state half changed, so a panic elsewhere does not spoil it.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The one login under way. However it ends, another may start.
+struct Login(Arc<Renewal>);
+
+impl Drop for Login {
+    fn drop(&mut self) {
+        self.0.state().under_way = None;
+    }
+}
+
+impl State {
+    fn fresh(&self, now: Timestamp) -> Option<Lease> {
+        let held = self.held.as_ref()?;
+        held.renew_at.is_none_or(|renew_at| now < renew_at).then(|| held.lease.clone())
+    }
+
+    fn still_valid(&self, now: Timestamp) -> Option<Lease> {
+        let held = self.held.as_ref()?;
+        held.expires_at.is_none_or(|expires_at| now < expires_at).then(|| held.lease.clone())
+    }
+}
+
+impl Held {
+    fn new(credential: Credential, login: u64, now: Timestamp) -> Self {
+        let lifetime = credential.lifetime().map(|lifetime| lifetime.max(SHORTEST_LIFETIME));
+        let early = |lifetime: Duration| lifetime - RENEW_EARLY.min(lifetime / 2);
+        Self {
+            renew_at: lifetime.map(|lifetime| now + early(lifetime)),
+            expires_at: lifetime.map(|lifetime| now + lifetime),
+            lease: Lease { credential, login },
+        }
+    }
+}
+
+impl Failure {
+    /// One second after the first failure, twice as long after each further one, 32 seconds at most. A clock that was set
+    /// back makes nothing recent.
+    fn is_recent(&self, now: Timestamp) -> bool {
+        let pause = Duration::from_secs(1 << (self.in_a_row - 1).min(5));
+        (self.at..self.at + pause).contains(&now)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! Any RFC 7662 introspection endpoint.
+//!
+//! `POST {url}` with the token in a form. [`wire`] turns an answer into a verdict and knows neither sockets nor the wall clock;
+//! [`discovery`] finds the endpoint of an issuer.
+
+mod builder;
+mod discovery;
+mod wire;
+
+use std::fmt;
+
+use http::StatusCode;
+use serde_json::Value;
+
+pub use self::builder::Rfc7662Builder;
+pub use self::discovery::{DiscoveryError, Rfc7662Discovery};
+
+use super::exchange::{Answer, Exchange, Question, status_error};
+use super::{Introspect, IntrospectError, Verdict};
+use crate::token::BearerToken;
+
+/// Asks an OAuth 2.0 token introspection endpoint, RFC 7662.
+///
+/// ```
+/// use tower_introspection::{Cached, IntrospectionLayer, Rfc7662};
+///
+/// let endpoint = Rfc7662::builder("https://auth.example.com/introspect")
+///     .client_secret_basic("my-api", "secret")
+///     .build()?;
+/// let layer = IntrospectionLayer::builder(Cached::new(endpoint)).require_audience("https://api.example.com").build()?;
+/// # Ok::<(), tower_introspection::BuildError>(())
+/// ```
+///
+/// `active` has to be a boolean: anything else is a failure of the endpoint, never a verdict. `exp`, `nbf` and `iat` may have
+/// fractions and saturate; an `exp` or `nbf` that cannot be read, or an `exp` of zero or less, makes a token inactive. A token
+/// without `exp` is active, and a cache asks about it again after its `max_ttl`. What the answer itself calls another kind of
+/// token (`token_type`, `token_use`, `typ`) is inactive, since endpoints call refresh tokens active too. Every member without
+/// an accessor is kept as a [claim](crate::AccessToken::claim), save those that hold a token.
+///
+/// HTTP 401 and 403, and the errors `invalid_client` and `unauthorized_client`, are about *this service*.
+pub struct Rfc7662 {
+    url: String,
+    token_type_hint: Option<String>,
+    parameters: Vec<(String, String)>,
+    exchange: Exchange,
+}
+
+impl Rfc7662 {
+    /// Starts with the endpoint's URL. [Credentials](Rfc7662Builder::client_secret_basic) are required, the rest has defaults.
+    pub fn builder(url: impl Into<String>) -> Rfc7662Builder {
+        Rfc7662Builder::new(url.into())
+    }
+
+    /// Finds the endpoint in the metadata that `issuer` publishes: RFC 8414, or OpenID Connect Discovery.
+    ///
+    /// ```no_run
+    /// use tower_introspection::Rfc7662;
+    ///
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let endpoint =
+    ///     Rfc7662::discover("https://auth.example.com").fetch().await?.client_secret("my-api", "secret").build()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn discover(issuer: impl Into<String>) -> Rfc7662Discovery {
+        Rfc7662Discovery::new(issuer.into())
+    }
+
+    /// The endpoint's URL.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    fn form<'q>(&'q self, token: &'q BearerToken) -> Vec<(&'q str, &'q str)> {
+        let mut form = vec![("token", token.expose())];
+        form.extend(self.token_type_hint.as_deref().map(|hint| ("token_type_hint", hint)));
+        form.extend(self.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        form
+    }
+}
+
+impl Introspect for Rfc7662 {
+    async fn introspect(&self, token: &BearerToken<'_>) -> Result<Verdict, IntrospectError> {
+        let form = self.form(token);
+        let question = Question { url: &self.url, form: Some(&form) };
+        let refused = |answer: &Answer| answer.status == StatusCode::UNAUTHORIZED;
+        let answer = self.exchange.send(question, refused).await?;
+        match answer.status {
+            StatusCode::OK => wire::read(&answer.body, token, self.exchange.clock().now()),
+            StatusCode::BAD_REQUEST if refuses_the_client(&answer.body) => Err(status_error(StatusCode::UNAUTHORIZED)),
+            status => Err(status_error(status)),
+        }
+    }
+}
+
+/// RFC 6749 section 5.2 allows 400 for a client that is not accepted, and some servers use it.
+fn refuses_the_client(body: &[u8]) -> bool {
+    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
+    matches!(answer.get("error").and_then(Value::as_str), Some("invalid_client" | "unauthorized_client"))
+}
+
+impl fmt::Debug for Rfc7662 {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Rfc7662").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

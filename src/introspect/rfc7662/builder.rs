@@ -1,0 +1,190 @@
+//! The settings of an RFC 7662 endpoint.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+
+use reqwest::Url;
+
+use super::Rfc7662;
+use crate::build_error::BuildError;
+use crate::introspect::client_credentials::ClientCredentials;
+use crate::introspect::connection::{Connection, connection_settings};
+use crate::introspect::credentials::{Credential, Credentials};
+#[cfg(feature = "private-key-jwt")]
+use crate::introspect::private_key_jwt::PrivateKeyJwt;
+
+/// Configures an [`Rfc7662`]. Made by [`Rfc7662::builder`] or by [`Rfc7662::discover`].
+///
+/// Of the methods that set credentials the last one called counts.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_introspection::Rfc7662;
+///
+/// let endpoint = Rfc7662::builder("https://auth.example.com/introspect")
+///     .client_secret_post("my-api", "secret")
+///     .parameter("resource", "https://api.example.com")
+///     .request_timeout(Duration::from_secs(2))
+///     .build()?;
+/// # Ok::<(), tower_introspection::BuildError>(())
+/// ```
+#[must_use]
+pub struct Rfc7662Builder {
+    url: String,
+    /// What a discovered server says of itself.
+    pub(super) issuer: Option<String>,
+    pub(super) auth_methods: Option<Vec<String>>,
+    credentials: Option<Result<Credentials, BuildError>>,
+    token_type_hint: Option<String>,
+    parameters: Vec<(String, String)>,
+    pub(super) connection: Connection,
+}
+
+impl Rfc7662Builder {
+    pub(super) fn new(url: String) -> Self {
+        Self {
+            url,
+            issuer: None,
+            auth_methods: None,
+            credentials: None,
+            token_type_hint: Some("access_token".into()),
+            parameters: Vec::new(),
+            connection: Connection::default(),
+        }
+    }
+
+    /// Authenticates with the client's identifier and secret in the `Authorization` header, form-urlencoded as RFC 6749
+    /// section 2.3.1 asks: give both as they are.
+    pub fn client_secret_basic(self, client_id: &str, client_secret: &str) -> Self {
+        self.fixed(Credential::client_secret_basic(client_id, client_secret))
+    }
+
+    /// Authenticates with the client's identifier and secret in the form.
+    pub fn client_secret_post(self, client_id: &str, client_secret: &str) -> Self {
+        self.fixed(Credential::form([("client_id", client_id), ("client_secret", client_secret)]))
+    }
+
+    /// Authenticates with the client's identifier and secret in the way the discovered server lists
+    /// (`introspection_endpoint_auth_methods_supported`): in the header if it does or lists nothing, otherwise in the form.
+    pub fn client_secret(mut self, client_id: &str, client_secret: &str) -> Self {
+        let lists = |method: &str| self.auth_methods.as_ref().is_none_or(|methods| methods.iter().any(|m| m == method));
+        if lists("client_secret_basic") {
+            self.client_secret_basic(client_id, client_secret)
+        } else if lists("client_secret_post") {
+            self.client_secret_post(client_id, client_secret)
+        } else {
+            self.credentials = Some(Err(BuildError::new(
+                "client_secret",
+                format!("the server accepts no client secret, only {:?}", self.auth_methods.unwrap_or_default()),
+            )));
+            self.auth_methods = None;
+            self
+        }
+    }
+
+    /// Authenticates with a signed assertion (feature `private-key-jwt`).
+    #[cfg(feature = "private-key-jwt")]
+    pub fn private_key_jwt(mut self, key: PrivateKeyJwt) -> Self {
+        self.credentials = Some(Ok(Credentials::Signed(Box::new(key))));
+        self
+    }
+
+    /// Authenticates with a certificate in the TLS handshake, RFC 8705 (`tls_client_auth` and
+    /// `self_signed_tls_client_auth`): `pem` holds the certificate, the chain if there is one, and the private key.
+    pub fn tls_client_auth(mut self, client_id: &str, pem: impl Into<Vec<u8>>) -> Self {
+        self.connection.identity = Some(pem.into());
+        self.fixed(Credential::form([("client_id", client_id)]))
+    }
+
+    /// Authenticates with a bearer token that never changes.
+    pub fn bearer_token(mut self, token: &str) -> Self {
+        self.credentials = Some(Credential::bearer(token).map(Credentials::Fixed));
+        self
+    }
+
+    /// Authenticates with a bearer token from the client credentials grant, kept and renewed early.
+    pub fn client_credentials(mut self, login: ClientCredentials) -> Self {
+        self.credentials = Some(login.into_credentials());
+        self
+    }
+
+    /// Authenticates with what `provider` hands out, as
+    /// [`ApigeeBuilder::credentials`](crate::ApigeeBuilder::credentials) says.
+    pub fn credentials<F, Fut>(mut self, provider: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Credential, Box<dyn Error + Send + Sync>>> + Send + 'static,
+    {
+        self.credentials = Some(Ok(Credentials::renewed(provider)));
+        self
+    }
+
+    /// Does not authenticate: for endpoints that only a network guards, such as Hydra's admin port, and for an `http_client`
+    /// that does it.
+    pub fn without_credentials(self) -> Self {
+        self.fixed(Credential::none())
+    }
+
+    fn fixed(mut self, credential: Credential) -> Self {
+        self.credentials = Some(Ok(Credentials::Fixed(credential)));
+        self
+    }
+
+    /// What kind of token the server is told to look for. Default: `access_token`.
+    pub fn token_type_hint(mut self, hint: impl Into<String>) -> Self {
+        self.token_type_hint = Some(hint.into());
+        self
+    }
+
+    /// Sends no `token_type_hint`, for servers that refuse one.
+    pub fn without_token_type_hint(mut self) -> Self {
+        self.token_type_hint = None;
+        self
+    }
+
+    /// A further parameter of every question's form.
+    pub fn parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.parameters.push((name.into(), value.into()));
+        self
+    }
+
+    connection_settings!();
+
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// Names the setting that cannot work: a URL that is none or is not `https`, no credentials, a parameter that is set by
+    /// another setting, a zero timeout or size limit.
+    pub fn build(self) -> Result<Rfc7662, BuildError> {
+        // The URL of a discovered endpoint comes from the metadata; what can be wrong with it is named as there.
+        let url_setting = if self.issuer.is_some() { "introspection_endpoint" } else { "url" };
+        let url = Url::parse(&self.url).map_err(|error| BuildError::new(url_setting, format!("not a URL: {error}")))?;
+        for (name, _) in &self.parameters {
+            if ["token", "token_type_hint", "client_secret", "client_assertion"].contains(&name.as_str()) {
+                return Err(BuildError::new("parameter", format!("`{name}` has a setting of its own")));
+            }
+        }
+        let credentials = self.credentials.unwrap_or_else(|| {
+            Err(BuildError::new(
+                "client_secret_basic",
+                "no credentials are set; call `client_secret_basic`, another of its kind, or `without_credentials`",
+            ))
+        })?;
+        #[cfg(feature = "private-key-jwt")]
+        let credentials = match credentials {
+            Credentials::Signed(key) => {
+                Credentials::Signed(Box::new(key.or_audience(self.issuer.as_deref().unwrap_or(&self.url))))
+            }
+            other => other,
+        };
+        let exchange = self.connection.open(url_setting, &url, credentials)?;
+        Ok(Rfc7662 { url: self.url, token_type_hint: self.token_type_hint, parameters: self.parameters, exchange })
+    }
+}
+
+impl fmt::Debug for Rfc7662Builder {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Rfc7662Builder").field("url", &self.url).finish_non_exhaustive()
+    }
+}

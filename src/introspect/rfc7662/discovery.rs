@@ -1,0 +1,163 @@
+//! Finding the introspection endpoint of an issuer: RFC 8414, and OpenID Connect Discovery.
+
+use std::error::Error;
+use std::fmt;
+
+use http::StatusCode;
+use reqwest::Url;
+use serde::Deserialize;
+
+use super::Rfc7662Builder;
+use crate::introspect::connection::{Connection, connection_settings};
+use crate::introspect::credentials::{Credential, Credentials};
+use crate::introspect::exchange::Question;
+
+/// Finds the endpoint in the metadata of an issuer. Made by [`Rfc7662::discover`](crate::Rfc7662::discover).
+///
+/// The settings go over to the builder that [`fetch`](Self::fetch) returns.
+#[must_use]
+pub struct Rfc7662Discovery {
+    issuer: String,
+    connection: Connection,
+}
+
+/// The members of RFC 8414 section 2 that are needed here.
+#[derive(Deserialize)]
+struct Metadata {
+    issuer: String,
+    introspection_endpoint: Option<String>,
+    introspection_endpoint_auth_methods_supported: Option<Vec<String>>,
+}
+
+impl Rfc7662Discovery {
+    pub(super) fn new(issuer: String) -> Self {
+        Self { issuer, connection: Connection::default() }
+    }
+
+    connection_settings!();
+
+    /// Fetches the metadata: `/.well-known/oauth-authorization-server` with the issuer's path behind it (RFC 8414 section 3),
+    /// then `/.well-known/openid-configuration` behind the issuer's path (OpenID Connect Discovery section 4), then before it
+    /// (RFC 8414 section 5). The first document that names an introspection endpoint serves.
+    ///
+    /// # Errors
+    /// If the issuer is not an `https` URL, cannot be reached, publishes no such document, or publishes one of another
+    /// issuer (RFC 8414 section 3.3): the two must be the same to the letter, a slash at the end included.
+    pub async fn fetch(self) -> Result<Rfc7662Builder, DiscoveryError> {
+        let fail = |problem: String| DiscoveryError { issuer: self.issuer.clone(), problem, source: None };
+        let failed =
+            |source: Box<dyn Error + Send + Sync>| DiscoveryError { source: Some(source), ..fail("failed".into()) };
+        let url = Url::parse(&self.issuer).map_err(|error| fail(format!("not a URL: {error}")))?;
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(fail("an issuer has no query and no fragment".into()));
+        }
+        let credentials = Credentials::Fixed(Credential::none());
+        let exchange =
+            self.connection.clone().open("issuer", &url, credentials).map_err(|error| failed(error.into()))?;
+        let mut tried = Vec::new();
+        for url in well_known(&self.issuer, &url) {
+            let question = Question { url: &url, form: None };
+            let answer = exchange.send(question, |_| false).await.map_err(|error| failed(error.into()))?;
+            let outcome = match serde_json::from_slice::<Metadata>(&answer.body) {
+                _ if answer.status != StatusCode::OK => format!("HTTP status {}", answer.status.as_u16()),
+                Err(_) => "not a metadata document".into(),
+                Ok(metadata) if metadata.issuer != self.issuer => {
+                    return Err(fail(format!(
+                        "{url} is the metadata of another issuer, {:?}; give the issuer exactly as it is written there",
+                        metadata.issuer
+                    )));
+                }
+                Ok(Metadata { introspection_endpoint: None, .. }) => "no `introspection_endpoint`".into(),
+                Ok(Metadata {
+                    introspection_endpoint: Some(endpoint),
+                    introspection_endpoint_auth_methods_supported,
+                    ..
+                }) => {
+                    let mut builder = Rfc7662Builder::new(endpoint);
+                    builder.issuer = Some(self.issuer);
+                    builder.auth_methods = introspection_endpoint_auth_methods_supported;
+                    builder.connection = self.connection;
+                    return Ok(builder);
+                }
+            };
+            tried.push(format!("{url}: {outcome}"));
+        }
+        Err(fail(format!("no introspection endpoint found; {}", tried.join("; "))))
+    }
+}
+
+/// Where the metadata may stand. Without a path the last two are one place.
+fn well_known(issuer: &str, url: &Url) -> Vec<String> {
+    let path = url.path().trim_end_matches('/');
+    let before = |name: &str| {
+        let mut place = url.clone();
+        place.set_path(&format!("/.well-known/{name}{path}"));
+        String::from(place)
+    };
+    let mut places = vec![
+        before("oauth-authorization-server"),
+        format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/')),
+    ];
+    if !path.is_empty() {
+        places.push(before("openid-configuration"));
+    }
+    places
+}
+
+impl fmt::Debug for Rfc7662Discovery {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Rfc7662Discovery").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
+}
+
+/// The introspection endpoint of an issuer was not found.
+#[derive(Debug)]
+pub struct DiscoveryError {
+    issuer: String,
+    problem: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl fmt::Display for DiscoveryError {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "discovery of {}: {}", self.issuer, self.problem)?;
+        match &self.source {
+            Some(source) => write!(f, ": {source}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Error for DiscoveryError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_ref().map(|source| &**source as &(dyn Error + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_is_looked_for_in_all_well_known_forms() {
+        let places = |issuer: &str| well_known(issuer, &Url::parse(issuer).unwrap());
+        for issuer in ["https://a.example", "https://a.example/"] {
+            assert_eq!(
+                places(issuer),
+                [
+                    "https://a.example/.well-known/oauth-authorization-server",
+                    "https://a.example/.well-known/openid-configuration"
+                ]
+            );
+        }
+        // RFC 8414 section 3.1 and section 5.
+        assert_eq!(
+            places("https://example.com/issuer1"),
+            [
+                "https://example.com/.well-known/oauth-authorization-server/issuer1",
+                "https://example.com/issuer1/.well-known/openid-configuration",
+                "https://example.com/.well-known/openid-configuration/issuer1"
+            ]
+        );
+    }
+}

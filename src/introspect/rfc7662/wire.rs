@@ -1,0 +1,143 @@
+//! Wire form to verdict: a pure function of an answer, the token asked about, and the time.
+
+use serde_json::{Map, Value};
+
+use crate::clock::Timestamp;
+use crate::introspect::{InactiveReason, IntrospectError, IntrospectErrorKind, Verdict};
+use crate::token::{AccessToken, AccessTokenBuilder, BearerToken, Scopes};
+
+/// Reads the body of a 200, RFC 7662 section 2.2.
+///
+/// A body without a boolean `active` is a failure of the endpoint. A token that is called active, but with a time that cannot
+/// be read or as something else than a bearer access token, is inactive.
+pub(super) fn read(body: &[u8], presented: &BearerToken, now: Timestamp) -> Result<Verdict, IntrospectError> {
+    let Ok(answer) = serde_json::from_slice::<Map<String, Value>>(body) else {
+        return Err(unusable("it is not a JSON object"));
+    };
+    match answer.get("active") {
+        Some(Value::Bool(true)) => {}
+        Some(Value::Bool(false)) => return Ok(Verdict::Inactive(InactiveReason::Unknown)),
+        Some(_) => return Err(unusable("`active` is not a boolean")),
+        None => return Err(unusable("it holds no `active`")),
+    }
+    Ok(active(answer, presented, now).map_or_else(Verdict::Inactive, Verdict::Active))
+}
+
+fn active(answer: Map<String, Value>, presented: &BearerToken, now: Timestamp) -> Result<AccessToken, InactiveReason> {
+    if !is_bearer_access_token(&answer) {
+        return Err(InactiveReason::Unclear);
+    }
+    let mut facts = facts(&answer);
+    if let Some(expires_at) = time(answer.get("exp"), f64::floor)? {
+        if expires_at <= Timestamp::from_unix_millis(0) {
+            return Err(InactiveReason::Unclear);
+        }
+        facts = facts.expires_at(expires_at);
+    }
+    if let Some(not_before) = time(answer.get("nbf"), f64::ceil)? {
+        if now < not_before {
+            return Err(InactiveReason::NotYetValid);
+        }
+        facts = facts.not_before(not_before);
+    }
+    // When it was issued decides nothing, so a time that cannot be read is no more than unknown.
+    if let Ok(Some(issued_at)) = time(answer.get("iat"), f64::floor) {
+        facts = facts.issued_at(issued_at);
+    }
+    for (name, value) in answer {
+        if !MEMBERS_WITH_A_PLACE.contains(&&*name) && !is_secret(&name, &value, presented) {
+            facts = facts.claim_value(&name, value);
+        }
+    }
+    let token = facts.build();
+    if token.is_expired_at(now) { Err(InactiveReason::Expired) } else { Ok(token) }
+}
+
+/// What has an accessor of its own. Every other member is kept as a claim.
+const MEMBERS_WITH_A_PLACE: [&str; 11] =
+    ["active", "scope", "client_id", "username", "exp", "iat", "nbf", "sub", "aud", "iss", "jti"];
+
+/// Members of RFC 6749's answers that some servers repeat. No token is ever kept, under no name.
+fn is_secret(name: &str, value: &Value, presented: &BearerToken) -> bool {
+    matches!(name, "token" | "access_token" | "refresh_token" | "id_token") || value == presented.expose()
+}
+
+/// RFC 7662 calls refresh tokens active too, so whatever says that the token is another kind than an access token for a
+/// bearer is heard: `token_type`, Hydra's `token_use`, Keycloak's `typ`. A token bound to a key is not decided here: the
+/// policy refuses it, and says why.
+fn is_bearer_access_token(answer: &Map<String, Value>) -> bool {
+    let says = |member: &str, allowed: &[&str]| match answer.get(member) {
+        None | Some(Value::Null) => true,
+        Some(Value::String(stated)) => allowed.iter().any(|allowed| stated.eq_ignore_ascii_case(allowed)),
+        Some(_) => false,
+    };
+    let is_bound = answer.get("cnf").is_some_and(|confirmation| !confirmation.is_null());
+    let token_type =
+        says("token_type", &["Bearer", "access_token"]) || (is_bound && says("token_type", &["DPoP", "PoP"]));
+    let is_another_kind = answer.get("typ").and_then(Value::as_str).is_some_and(|kind| {
+        ["Refresh", "Offline", "ID", "Logout"].iter().any(|other| kind.eq_ignore_ascii_case(other))
+    });
+    token_type && says("token_use", &["access_token", "access"]) && !is_another_kind
+}
+
+fn facts(answer: &Map<String, Value>) -> AccessTokenBuilder {
+    type Setter = fn(AccessTokenBuilder, &str) -> AccessTokenBuilder;
+    let texts: [(&str, Setter); 5] = [
+        ("client_id", |facts, text| facts.client_id(text)),
+        ("username", |facts, text| facts.username(text)),
+        ("sub", |facts, text| facts.subject(text)),
+        ("iss", |facts, text| facts.issuer(text)),
+        ("jti", |facts, text| facts.token_id(text)),
+    ];
+    let mut facts = AccessToken::builder().scopes(scopes(answer.get("scope"))).audience(audience(answer.get("aud")));
+    for (member, set) in texts {
+        if let Some(text) = answer.get(member).and_then(Value::as_str) {
+            facts = set(facts, text);
+        }
+    }
+    facts
+}
+
+/// Separated by spaces only: a comma is a letter of a scope here.
+fn scopes(scope: Option<&Value>) -> Scopes {
+    strings(scope).into_iter().collect()
+}
+
+fn audience(aud: Option<&Value>) -> Vec<&str> {
+    strings(aud)
+}
+
+/// A string, or an array of them.
+fn strings(value: Option<&Value>) -> Vec<&str> {
+    match value {
+        Some(Value::String(one)) => vec![one],
+        Some(Value::Array(many)) => many.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// A NumericDate, RFC 7519 section 2: seconds since the epoch, with a fraction or without. Fractions of milliseconds are
+/// rounded by `round`, times beyond what 64 bits of milliseconds hold saturate.
+fn time(value: Option<&Value>, round: fn(f64) -> f64) -> Result<Option<Timestamp>, InactiveReason> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Number(number)) => {
+            let millis = match number.as_i64() {
+                Some(seconds) => seconds.saturating_mul(1_000),
+                None => saturated(round(number.as_f64().ok_or(InactiveReason::Unclear)? * 1_000.0)),
+            };
+            Ok(Some(Timestamp::from_unix_millis(millis)))
+        }
+        Some(_) => Err(InactiveReason::Unclear),
+    }
+}
+
+/// `as` saturates from floats to integers, at both ends.
+#[allow(clippy::cast_possible_truncation)]
+fn saturated(millis: f64) -> i64 {
+    millis as i64
+}
+
+fn unusable(why: &'static str) -> IntrospectError {
+    IntrospectError::new(IntrospectErrorKind::Answer).with_source(why)
+}
