@@ -9,8 +9,8 @@ use hyper::body::{Bytes, Incoming};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 
-use super::Fault;
 use super::state::{ORG, PASSWORD, State, USERNAME};
+use super::{Fault, oauth};
 
 pub(super) type Reply = Response<Full<Bytes>>;
 
@@ -26,9 +26,12 @@ impl std::fmt::Display for Reset {
 
 impl std::error::Error for Reset {}
 
-const MAX_REQUEST_BYTES: usize = 64 * 1024;
+pub(super) const MAX_REQUEST_BYTES: usize = 64 * 1024;
 
 pub(super) async fn answer(state: &State, request: Request<Incoming>) -> Result<Reply, Reset> {
+    if !request.uri().path().starts_with("/v1") {
+        return oauth::answer(state, request).await;
+    }
     if !is_authorized(&request) {
         let mut reply = json_reply(StatusCode::UNAUTHORIZED, &json!({"message": "Unauthorized"}));
         reply.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"sandbox\""));
@@ -62,23 +65,29 @@ fn is_authorized(request: &Request<Incoming>) -> bool {
 }
 
 async fn get(state: &State, token: &str) -> Result<Reply, Reset> {
+    Ok(misbehave(state, token).await?.unwrap_or_else(|| token_reply(state.token(token))))
+}
+
+/// Counts a question about `token`, and does what the sandbox was told to do instead of answering it.
+pub(super) async fn misbehave(state: &State, token: &str) -> Result<Option<Reply>, Reset> {
     match state.call(token) {
         None => {}
         Some(Fault::Delay(delay)) => tokio::time::sleep(delay).await,
         Some(Fault::Status(status)) => {
-            return Ok(reply(status, "application/json", r#"{"code":"sandbox.Fault","message":"told to fail"}"#));
+            let body = r#"{"code":"sandbox.Fault","message":"told to fail"}"#;
+            return Ok(Some(reply(status, "application/json", body)));
         }
         Some(Fault::Hang) => std::future::pending().await,
         Some(Fault::Reset) => return Err(Reset),
-        Some(Fault::Garbage) => return Ok(reply(200, "text/html", "<html><body>It works!</body></html>")),
+        Some(Fault::Garbage) => {
+            return Ok(Some(reply(200, "text/html", "<html><body>It works!</body></html>")));
+        }
         Some(Fault::Oversized(bytes)) => {
-            return Ok(json_reply(StatusCode::OK, &json!({"status": "approved", "padding": "x".repeat(bytes)})));
+            let body = json!({"status": "approved", "active": true, "padding": "x".repeat(bytes)});
+            return Ok(Some(json_reply(StatusCode::OK, &body)));
         }
     }
-    Ok(match state.scripted(token) {
-        Some((status, body)) => reply(status, "application/json", body),
-        None => token_reply(state.token(token)),
-    })
+    Ok(state.scripted(token).map(|(status, body)| reply(status, "application/json", body)))
 }
 
 async fn post(state: &State, token: &str, request: Request<Incoming>) -> Reply {
@@ -136,7 +145,7 @@ fn error(status: StatusCode, code: &str, message: &str) -> Reply {
     json_reply(status, &json!({"code": code, "message": message, "contexts": []}))
 }
 
-fn json_reply(status: StatusCode, body: &Value) -> Reply {
+pub(super) fn json_reply(status: StatusCode, body: &Value) -> Reply {
     reply(status.as_u16(), "application/json", body.to_string())
 }
 

@@ -1,8 +1,9 @@
-//! An in-memory Apigee management API on loopback (feature `sandbox`).
+//! An in-memory authority on loopback (feature `sandbox`): an Apigee management API and an OAuth authorization server.
 //!
-//! It answers the access-token operations as the vendor documents them: get, approve, revoke, update, delete, and revocation
-//! by app or end user, behind Basic authentication, with the vendor's own 404. On top of that it can be told to fail
-//! ([`Fault`]) and counts the questions it gets, which makes it an endpoint for your tests as it is for this crate's.
+//! The management API answers the access-token operations as the vendor documents them: get, approve, revoke, update, delete, and revocation
+//! by app or end user, behind Basic authentication, with the vendor's own 404. The authorization server knows the same tokens:
+//! metadata, client credentials grant, introspection and revocation. Both can be told to fail ([`Fault`]) and count the
+//! questions they get, which makes this an endpoint for your tests as it is for this crate's.
 //!
 //! ```
 //! use tower_introspection::sandbox::{Sandbox, SandboxToken};
@@ -26,6 +27,7 @@
 //! ```
 
 mod api;
+mod oauth;
 mod server;
 mod state;
 
@@ -42,9 +44,9 @@ pub use self::state::SandboxToken;
 
 use self::state::State;
 use crate::clock::{Clock, SystemClock};
-use crate::introspect::{Apigee, ApigeeBuilder};
+use crate::introspect::{Apigee, ApigeeBuilder, Rfc7662, Rfc7662Builder};
 
-/// A running management API. It stops, and its connections close, when this is dropped.
+/// A running authority. It stops, and its connections close, when this is dropped.
 pub struct Sandbox {
     address: SocketAddr,
     state: Arc<State>,
@@ -87,7 +89,7 @@ impl Sandbox {
     pub async fn start_with_clock(clock: impl Clock) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let state = Arc::new(State::new(Arc::new(clock)));
+        let state = Arc::new(State::new(Arc::new(clock), address));
         let server = tokio::spawn(server::run(listener, Arc::clone(&state)));
         Ok(Self { address, state, server })
     }
@@ -125,6 +127,32 @@ impl Sandbox {
     /// An [`Apigee`] that asks this sandbox; further settings can be added.
     pub fn apigee(&self) -> ApigeeBuilder {
         Apigee::builder(self.org()).base_url(self.base_url()).basic_auth(self.username(), self.password())
+    }
+
+    /// The issuer of the authorization server, such as `http://127.0.0.1:41234`. Its endpoints are `/introspect`, `/token` and
+    /// `/revoke`; its metadata is where RFC 8414 has it.
+    #[must_use]
+    pub fn issuer(&self) -> String {
+        self.state.issuer()
+    }
+
+    /// The client that may introspect and revoke, and get tokens by the client credentials grant. A token of its with the
+    /// scope `introspection` may introspect too.
+    #[must_use]
+    pub fn client_id(&self) -> &'static str {
+        state::CLIENT_ID
+    }
+
+    /// The client's secret.
+    #[must_use]
+    pub fn client_secret(&self) -> &'static str {
+        state::CLIENT_SECRET
+    }
+
+    /// An [`Rfc7662`] that asks this sandbox; further settings can be added.
+    pub fn rfc7662(&self) -> Rfc7662Builder {
+        Rfc7662::builder(format!("{}/introspect", self.issuer()))
+            .client_secret_basic(self.client_id(), self.client_secret())
     }
 
     /// Issues a token and returns it.

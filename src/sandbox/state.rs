@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ use crate::clock::{Clock, Timestamp};
 pub(super) const ORG: &str = "demo";
 pub(super) const USERNAME: &str = "admin@example.com";
 pub(super) const PASSWORD: &str = "sandbox-password";
+pub(super) const CLIENT_ID: &str = "sandbox-resource-server";
+pub(super) const CLIENT_SECRET: &str = "sandbox-secret";
 
 type Record = Map<String, Value>;
 
@@ -37,6 +40,7 @@ pub struct SandboxToken {
     scope: String,
     end_user: Option<String>,
     attributes: Vec<(String, String)>,
+    claims: Record,
     expiry: Expiry,
 }
 
@@ -56,6 +60,7 @@ impl SandboxToken {
             scope: String::new(),
             end_user: None,
             attributes: Vec::new(),
+            claims: Record::new(),
             expiry: Expiry::In(Duration::from_secs(1_800)),
         }
     }
@@ -87,6 +92,18 @@ impl SandboxToken {
     /// Adds a custom attribute.
     pub fn attribute(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.attributes.push((name.into(), value.into()));
+        self
+    }
+
+    /// Whom it is meant for: the member `aud` of an introspection answer.
+    pub fn audience(self, audience: impl Into<String>) -> Self {
+        let audience: String = audience.into();
+        self.claim("aud", audience)
+    }
+
+    /// Adds a further member to answers about it, such as `cnf`.
+    pub fn claim(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.claims.insert(name.into(), value.into());
         self
     }
 
@@ -123,10 +140,12 @@ impl SandboxToken {
             "refreshCount": 0, "refreshToken": format!("sandbox-refresh-token-{serial}"), "scope": self.scope,
             "status": "approved", "token": token, "tokenType": "BearerToken", "enduser": self.end_user,
         });
-        match members {
+        let mut record = match members {
             Value::Object(record) => record,
             _ => Record::new(),
-        }
+        };
+        record.extend(self.claims);
+        record
     }
 }
 
@@ -137,6 +156,7 @@ impl Default for SandboxToken {
 }
 
 pub(super) struct State {
+    address: SocketAddr,
     clock: Arc<dyn Clock>,
     names: RandomState,
     inner: Mutex<Inner>,
@@ -153,8 +173,16 @@ struct Inner {
 }
 
 impl State {
-    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, names: RandomState::new(), inner: Mutex::default() }
+    pub(super) fn new(clock: Arc<dyn Clock>, address: SocketAddr) -> Self {
+        Self { clock, address, names: RandomState::new(), inner: Mutex::default() }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(super) fn issuer(&self) -> String {
+        format!("http://{}", self.address)
     }
 
     pub(super) fn issue(&self, token: SandboxToken) -> String {
