@@ -5,15 +5,14 @@
 mod support;
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use axum::Router;
-use axum::extract::{Request as AxumRequest, State};
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
+use support::recorder::{Recorder, Seen};
 use support::*;
-use tower_introspection::sandbox::{Fault, Sandbox, SandboxToken};
+use tower_introspection::sandbox::{Sandbox, SandboxToken};
 use tower_introspection::{
-    Apigee, ApigeeBuilder, Cached, Credential, InactiveReason, Introspect, IntrospectErrorKind, ManualClock, Verdict,
+    Apigee, ApigeeBuilder, ApigeeLogin, Credential, InactiveReason, Introspect, IntrospectErrorKind, ManualClock,
+    Verdict,
 };
 
 fn reason(verdict: Verdict) -> Option<InactiveReason> {
@@ -82,42 +81,6 @@ async fn a_token_of_every_allowed_character_travels_as_one_path_segment() {
 
 async fn kind_of(apigee: &Apigee, token: &str) -> IntrospectErrorKind {
     apigee.introspect(&bearer(token)).await.unwrap_err().kind()
-}
-
-#[tokio::test]
-async fn every_fault_is_a_failure_of_its_kind_and_the_next_question_finds_the_endpoint_recovered() {
-    use IntrospectErrorKind::*;
-    let sandbox = Sandbox::start().await.unwrap();
-    let text = sandbox.issue(SandboxToken::new());
-    let patient = Cached::new(sandbox.apigee().build().unwrap());
-    // Short only where the fault is that no answer comes.
-    let impatient = Cached::new(sandbox.apigee().request_timeout(millis(50)).build().unwrap());
-    for (fault, cached, expected) in [
-        (Fault::Status(400), &patient, Status),
-        (Fault::Status(401), &patient, Credentials),
-        (Fault::Status(403), &patient, Credentials),
-        (Fault::Status(404), &patient, Status),
-        (Fault::Status(429), &patient, RateLimited),
-        (Fault::Status(500), &patient, Status),
-        (Fault::Status(502), &patient, Status),
-        (Fault::Status(503), &patient, Status),
-        (Fault::Status(204), &patient, Status),
-        (Fault::Reset, &patient, Transport),
-        (Fault::Garbage, &patient, Answer),
-        (Fault::Oversized(70_000), &patient, Answer),
-        (Fault::Hang, &impatient, Timeout),
-        (Fault::Delay(secs(3_600)), &impatient, Timeout),
-    ] {
-        sandbox.set_fault(fault);
-        let error = cached.introspect(&bearer(&text)).await.unwrap_err();
-        assert_eq!(error.kind(), expected, "{fault:?}");
-        assert!(cached.known(&bearer(&text)).is_none(), "{fault:?} was cached");
-        sandbox.clear_fault();
-        assert!(patient.introspect(&bearer(&text)).await.unwrap().is_active(), "after {fault:?}");
-        patient.handle().invalidate_all();
-    }
-    sandbox.set_fault(Fault::Delay(Duration::ZERO));
-    assert!(patient.introspect(&bearer(&text)).await.unwrap().is_active());
 }
 
 #[tokio::test]
@@ -203,109 +166,60 @@ async fn a_refused_admin_account_is_our_fault_and_says_so() {
     assert_eq!(sandbox.calls(&text), 0);
 }
 
-type Seen = Arc<Mutex<Vec<(String, HeaderMap)>>>;
-
-/// A server that records the headers it is sent and answers what it is told.
-struct Recorder {
-    seen: Seen,
-    base_url: String,
-}
-
-impl Recorder {
-    async fn start(answer: impl Fn(usize) -> (StatusCode, HeaderMap, &'static str) + Send + Sync + 'static) -> Self {
-        let seen = Seen::default();
-        let answer = Arc::new(answer);
-        let app = Router::new()
-            .fallback(move |State(seen): State<Seen>, request: AxumRequest| async move {
-                let mut seen = seen.lock().unwrap();
-                seen.push((request.uri().to_string(), request.headers().clone()));
-                answer(seen.len())
-            })
-            .with_state(Arc::clone(&seen));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, app).await });
-        Self { seen, base_url }
-    }
-
-    async fn active() -> Self {
-        Self::start(|_| (StatusCode::OK, HeaderMap::new(), ACTIVE)).await
-    }
-
-    fn apigee(&self) -> ApigeeBuilder {
-        Apigee::builder("my-org").base_url(self.base_url.clone())
-    }
-
-    fn requests(&self) -> Vec<(String, HeaderMap)> {
-        self.seen.lock().unwrap().clone()
-    }
-
-    fn authorizations(&self) -> Vec<String> {
-        self.requests().iter().map(|(_, headers)| headers["authorization"].to_str().unwrap().to_owned()).collect()
-    }
+fn asking(recorder: &Recorder) -> ApigeeBuilder {
+    Apigee::builder("my-org").base_url(format!("{}/v1", recorder.url()))
 }
 
 const ACTIVE: &str = r#"{"status":"approved","expiresAt":9999999999999,"token":"abc"}"#;
 
 #[tokio::test]
 async fn a_question_is_one_get_with_our_account_our_name_and_the_callers_token_in_the_path_alone() {
-    let recorder = Recorder::active().await;
-    let basic = recorder.apigee().basic_auth("reader@example.com", "p:ss w\u{f6}rd").build().unwrap();
+    let recorder = Recorder::start(|_, _| (200, ACTIVE)).await;
+    let basic = asking(&recorder).basic_auth("reader@example.com", "p:ss w\u{f6}rd").build().unwrap();
     assert!(basic.introspect(&bearer("abc")).await.unwrap().is_active());
-    let bearer_token = recorder.apigee().bearer_token("admin-token").build().unwrap();
+    let bearer_token = asking(&recorder).bearer_token("admin-token").build().unwrap();
     assert!(bearer_token.introspect(&bearer("abc")).await.unwrap().is_active());
     let requests = recorder.requests();
     assert_eq!(requests.len(), 2);
-    for (uri, headers) in &requests {
-        assert_eq!(uri, "/v1/o/my-org/oauth2/accesstokens/abc");
+    for Seen { method, uri, headers, body } in &requests {
+        assert_eq!((method.as_str(), uri.as_str(), body.as_str()), ("GET", "/v1/o/my-org/oauth2/accesstokens/abc", ""));
         assert_eq!(headers["accept"], "application/json");
         assert_eq!(headers["user-agent"], concat!("tower-introspection/", env!("CARGO_PKG_VERSION")));
         assert!(!headers.contains_key("referer"));
     }
-    assert_eq!(requests[0].1["authorization"], "Basic cmVhZGVyQGV4YW1wbGUuY29tOnA6c3Mgd8O2cmQ=");
-    assert_eq!(requests[1].1["authorization"], "Bearer admin-token");
+    assert_eq!(requests[0].headers["authorization"], "Basic cmVhZGVyQGV4YW1wbGUuY29tOnA6c3Mgd8O2cmQ=");
+    assert_eq!(requests[1].headers["authorization"], "Bearer admin-token");
 }
 
 #[tokio::test]
 async fn a_client_of_ones_own_is_used_and_still_sends_our_name() {
-    let recorder = Recorder::active().await;
+    let recorder = Recorder::start(|_, _| (200, ACTIVE)).await;
     let mut headers = HeaderMap::new();
     headers.insert("x-mine", "1".parse().unwrap());
     let client = reqwest::Client::builder().default_headers(headers).user_agent("mine").build().unwrap();
-    let apigee = recorder.apigee().basic_auth("a", "b").http_client(client).build().unwrap();
+    let apigee = asking(&recorder).basic_auth("a", "b").http_client(client).build().unwrap();
     assert!(apigee.introspect(&bearer("abc")).await.unwrap().is_active());
-    let (_, headers) = &recorder.requests()[0];
+    let headers = &recorder.requests()[0].headers;
     assert_eq!(headers["x-mine"], "1");
     assert!(headers["user-agent"].to_str().unwrap().starts_with("tower-introspection/"));
 }
 
 #[tokio::test]
 async fn redirects_are_not_followed_and_a_client_that_follows_them_is_not_trusted() {
-    let elsewhere = Recorder::active().await;
-    let target = format!("{}/o/my-org/oauth2/accesstokens/abc", elsewhere.base_url);
-    let recorder = Recorder::start(move |_| {
-        let mut headers = HeaderMap::new();
-        headers.insert("location", target.parse().unwrap());
-        (StatusCode::FOUND, headers, "")
-    })
-    .await;
-    let apigee = recorder.apigee().basic_auth("a", "b").build().unwrap();
+    let elsewhere = Recorder::start(|_, _| (200, ACTIVE)).await;
+    let recorder = Recorder::redirecting_to(format!("{}/v1/o/my-org/oauth2/accesstokens/abc", elsewhere.url())).await;
+    let apigee = asking(&recorder).basic_auth("a", "b").build().unwrap();
     assert_eq!(kind_of(&apigee, "abc").await, IntrospectErrorKind::Status);
     assert!(elsewhere.requests().is_empty());
-    let follower = recorder.apigee().basic_auth("a", "b").http_client(reqwest::Client::new()).build().unwrap();
+    let follower = asking(&recorder).basic_auth("a", "b").http_client(reqwest::Client::new()).build().unwrap();
     assert_eq!(kind_of(&follower, "abc").await, IntrospectErrorKind::Status);
 }
 
 #[tokio::test]
 async fn a_refused_credential_is_renewed_and_the_question_asked_once_more() {
-    let recorder = Recorder::start(|n| match n {
-        2 => (StatusCode::UNAUTHORIZED, HeaderMap::new(), ""),
-        _ => (StatusCode::OK, HeaderMap::new(), ACTIVE),
-    })
-    .await;
+    let recorder = Recorder::start(|n, _| if n == 2 { (401, "") } else { (200, ACTIVE) }).await;
     let logins = Arc::new(Mutex::new(0));
-    let apigee = recorder
-        .apigee()
+    let apigee = asking(&recorder)
         .credentials({
             let logins = Arc::clone(&logins);
             move || {
@@ -328,59 +242,31 @@ async fn a_refused_credential_is_renewed_and_the_question_asked_once_more() {
 
 #[tokio::test]
 async fn credentials_refused_twice_are_a_failure_after_two_requests() {
-    let recorder = Recorder::start(|_| (StatusCode::UNAUTHORIZED, HeaderMap::new(), "")).await;
-    let apigee = recorder.apigee().credentials(|| async { Ok(Credential::bearer("x")?) }).build().unwrap();
+    let recorder = Recorder::start(|_, _| (401, "")).await;
+    let apigee = asking(&recorder).credentials(|| async { Ok(Credential::bearer("x")?) }).build().unwrap();
     assert!(apigee.introspect(&bearer("abc")).await.unwrap_err().is_credentials());
     assert_eq!(recorder.requests().len(), 2);
-    let fixed = recorder.apigee().bearer_token("x").build().unwrap();
+    let fixed = asking(&recorder).bearer_token("x").build().unwrap();
     assert!(fixed.introspect(&bearer("abc")).await.unwrap_err().is_credentials());
     assert_eq!(recorder.requests().len(), 3, "a credential that cannot be renewed is not tried again");
 }
 
 #[tokio::test]
 async fn a_401_that_says_the_token_is_unknown_does_not_cost_a_login() {
-    let recorder = Recorder::start(|_| {
-        (StatusCode::UNAUTHORIZED, HeaderMap::new(), r#"{"code":"keymanagement.service.invalid_access_token"}"#)
-    })
-    .await;
-    let apigee = recorder.apigee().credentials(|| async { Ok(Credential::bearer("x")?) }).build().unwrap();
+    let recorder = Recorder::start(|_, _| (401, r#"{"code":"keymanagement.service.invalid_access_token"}"#)).await;
+    let apigee = asking(&recorder).credentials(|| async { Ok(Credential::bearer("x")?) }).build().unwrap();
     assert_eq!(reason(apigee.introspect(&bearer("abc")).await.unwrap()), Some(InactiveReason::Unknown));
     assert_eq!(recorder.requests().len(), 1);
 }
 
 #[tokio::test]
 async fn a_credentials_hook_that_fails_or_hangs_is_a_failure_within_the_request_timeout() {
-    let recorder = Recorder::active().await;
-    let failing = recorder.apigee().credentials(|| async { Err("login is down".into()) }).build().unwrap();
+    let recorder = Recorder::start(|_, _| (200, ACTIVE)).await;
+    let failing = asking(&recorder).credentials(|| async { Err("login is down".into()) }).build().unwrap();
     assert!(failing.introspect(&bearer("abc")).await.unwrap_err().is_credentials());
-    let hanging = recorder.apigee().credentials(std::future::pending).request_timeout(millis(50)).build().unwrap();
+    let hanging = asking(&recorder).credentials(std::future::pending).request_timeout(millis(50)).build().unwrap();
     assert!(hanging.introspect(&bearer("abc")).await.unwrap_err().is_timeout());
     assert!(recorder.requests().is_empty());
-}
-
-#[tokio::test]
-async fn one_connection_serves_many_questions() {
-    let sandbox = Sandbox::start().await.unwrap();
-    let apigee = sandbox.apigee().build().unwrap();
-    for n in 0..20 {
-        let text = sandbox.issue(SandboxToken::new().client_id(n.to_string()));
-        assert!(apigee.introspect(&bearer(&text)).await.unwrap().is_active());
-    }
-    assert_eq!(sandbox.connections(), 1);
-}
-
-#[tokio::test]
-async fn a_thousand_requests_with_one_token_are_one_call_at_the_endpoint() {
-    let sandbox = Sandbox::start().await.unwrap();
-    let text = sandbox.issue(SandboxToken::new());
-    let cached = Cached::new(sandbox.apigee().build().unwrap());
-    let mut requests = tokio::task::JoinSet::new();
-    for _ in 0..1_000 {
-        let (cached, text) = (cached.clone(), text.clone());
-        requests.spawn(async move { cached.introspect(&bearer(&text)).await.unwrap().is_active() });
-    }
-    assert!(requests.join_all().await.into_iter().all(|active| active));
-    assert_eq!(sandbox.calls(&text), 1);
 }
 
 #[tokio::test]
@@ -427,4 +313,106 @@ async fn the_sandbox_has_the_management_api_over_http_too() {
     assert_eq!(call(Method::POST, format!("{url}?action=revoke"), "").await.0, 404);
     assert_eq!(call(Method::DELETE, url, "").await.0, 404);
     assert_eq!(call(Method::GET, sandbox.base_url(), "").await.0, 404);
+}
+
+/// A management API and a login service at one address. Tokens of the login are `login-1`, `login-2` and so on; `refused`
+/// says which requests to refuse.
+async fn with_login(refused: impl Fn(&Seen) -> bool + Send + Sync + 'static) -> Recorder {
+    let logins = std::sync::atomic::AtomicUsize::new(0);
+    Recorder::start(move |_, seen: &Seen| {
+        if refused(seen) {
+            return (401, r#"{"error":"invalid_grant"}"#.to_owned());
+        }
+        if seen.uri != "/oauth/token" {
+            return (200, ACTIVE.to_owned());
+        }
+        let n = logins.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1;
+        (200, format!(r#"{{"access_token":"login-{n}","refresh_token":"refresh-{n}","expires_in":1800,"token_type":"bearer"}}"#))
+    })
+    .await
+}
+
+fn logins(recorder: &Recorder) -> Vec<Vec<(String, String)>> {
+    recorder.requests().iter().filter(|seen| seen.uri == "/oauth/token").map(Seen::form).collect()
+}
+
+fn form(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+#[tokio::test]
+async fn the_login_is_by_password_once_and_by_refresh_token_from_then_on() {
+    let recorder = with_login(|_| false).await;
+    let clock = ManualClock::at(START);
+    let login = ApigeeLogin::new("ann@example.com", "p&ss").token_url(format!("{}/oauth/token", recorder.url()));
+    let login = login.mfa_token(|| "123456".into());
+    let apigee = asking(&recorder).login(login).clock(clock.clone()).build().unwrap();
+    for _ in 0..3 {
+        assert!(apigee.introspect(&bearer("abc")).await.unwrap().is_active());
+    }
+    let password = form(&[
+        ("grant_type", "password"),
+        ("username", "ann@example.com"),
+        ("password", "p&ss"),
+        ("mfa_token", "123456"),
+    ]);
+    assert_eq!(logins(&recorder), [password.clone()], "one login serves many questions");
+    let first = &recorder.requests()[0];
+    assert_eq!(first.headers["authorization"], "Basic ZWRnZWNsaTplZGdlY2xpc2VjcmV0", "the vendor's public client");
+    assert_eq!(recorder.requests()[1].headers["authorization"], "Bearer login-1");
+    // Expired: nothing valid is at hand, so the question waits for the refresh.
+    clock.advance(secs(1_800));
+    assert!(apigee.introspect(&bearer("abc")).await.unwrap().is_active());
+    assert_eq!(logins(&recorder), [password, form(&[("grant_type", "refresh_token"), ("refresh_token", "refresh-1")])]);
+    assert_eq!(recorder.requests().last().unwrap().headers["authorization"], "Bearer login-2");
+}
+
+#[tokio::test]
+async fn a_refused_refresh_falls_back_to_the_password() {
+    let recorder = with_login(|seen| seen.body.contains("refresh_token")).await;
+    let clock = ManualClock::at(START);
+    let login = ApigeeLogin::new("ann", "pass").token_url(format!("{}/oauth/token", recorder.url()));
+    let apigee = asking(&recorder).login(login).clock(clock.clone()).build().unwrap();
+    assert!(apigee.introspect(&bearer("abc")).await.unwrap().is_active());
+    clock.advance(secs(1_800));
+    assert!(apigee.introspect(&bearer("abc")).await.unwrap().is_active());
+    let grants: Vec<_> = logins(&recorder).iter().map(|form| form[0].1.clone()).collect();
+    assert_eq!(grants, ["password", "refresh_token", "password"]);
+}
+
+#[tokio::test]
+async fn a_token_of_the_login_that_the_management_api_refuses_is_replaced_once() {
+    let recorder = with_login(|seen| seen.headers["authorization"] == "Bearer login-1").await;
+    let login = ApigeeLogin::new("ann", "pass").token_url(format!("{}/oauth/token", recorder.url()));
+    let apigee = asking(&recorder).login(login).build().unwrap();
+    assert!(apigee.introspect(&bearer("abc")).await.unwrap().is_active());
+    assert_eq!(logins(&recorder).len(), 2);
+}
+
+#[tokio::test]
+async fn a_refused_login_is_our_fault_and_a_hundred_questions_at_once_are_one_login() {
+    let recorder = with_login(|seen| seen.uri == "/oauth/token").await;
+    let login = || ApigeeLogin::new("ann", "wrong").token_url(format!("{}/oauth/token", recorder.url()));
+    let refused = asking(&recorder).login(login()).build().unwrap();
+    let error = refused.introspect(&bearer("abc")).await.unwrap_err();
+    assert!(error.is_credentials());
+    assert!(format!("{error:?}").contains("invalid_grant"), "{error:?}");
+    let recorder = with_login(|_| false).await;
+    let login = ApigeeLogin::new("ann", "pass").token_url(format!("{}/oauth/token", recorder.url()));
+    let shared = Arc::new(asking(&recorder).login(login).build().unwrap());
+    let mut questions = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        let shared = Arc::clone(&shared);
+        questions.spawn(async move { shared.introspect(&bearer("abc")).await.unwrap().is_active() });
+    }
+    assert!(questions.join_all().await.into_iter().all(|active| active));
+    assert_eq!(logins(&recorder).len(), 1);
+}
+
+#[test]
+fn a_zone_and_a_token_url_that_cannot_be_are_named() {
+    let error = |login| Apigee::builder("o").login(login).build().unwrap_err();
+    assert_eq!(error(ApigeeLogin::new("a", "b").token_url("http://login.example/oauth/token")).setting(), "login");
+    assert_eq!(error(ApigeeLogin::new("a", "b").zone("a b")).setting(), "login");
+    assert!(!format!("{:?}", ApigeeLogin::new("ann", "hush")).contains("hush"));
 }

@@ -1,0 +1,248 @@
+//! Authorization servers that nobody here wrote, on loopback: `oidc-provider` (npm) and `Authlib` (PyPI).
+//!
+//! They need node and python with packages that `.ci/interop` installs. Where that has not been done these tests say so and
+//! test nothing, unless `INTEROP=required` is set, as it is in CI: then what is missing is a failure.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use http::{Request, Response};
+use serde_json::Value;
+use support::*;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tower::{Layer, ServiceExt, service_fn};
+use tower_introspection::{
+    AccessToken, Cached, ClientCredentials, InactiveReason, Introspect, IntrospectErrorKind, IntrospectionLayer,
+    RejectionKind, Rfc7662, Rfc7662Builder, Verdict,
+};
+
+/// Where `.ci/interop` puts what it installs.
+fn installed() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    target.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target")).join("interop")
+}
+
+/// A server that runs for one test. It ends with its standard input, so also if the test is killed.
+struct Server {
+    facts: Value,
+    _process: Child,
+}
+
+impl Server {
+    /// `None` if it is not installed and need not be.
+    async fn start(name: &str, program: &Path, script: &Path) -> Option<Self> {
+        if !program.exists() || !script.exists() {
+            assert_ne!(
+                std::env::var("INTEROP").as_deref(),
+                Ok("required"),
+                "{name} is not installed: {} or {} is missing; run `bash .ci/interop`",
+                program.display(),
+                script.display()
+            );
+            eprintln!(
+                "SKIPPED: the interoperability test with {name}, which is not installed; run `bash .ci/interop` first"
+            );
+            return None;
+        }
+        let mut process = Command::new(program)
+            .arg(script)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let line = patiently(lines.next_line()).await.unwrap().expect("it says where it listens");
+        Some(Self { facts: serde_json::from_str(&line).unwrap(), _process: process })
+    }
+
+    async fn oidc_provider() -> Option<Self> {
+        let node = which("node");
+        Self::start("oidc-provider", &node, &installed().join("oidc-provider/server.mjs")).await
+    }
+
+    async fn authlib() -> Option<Self> {
+        let python = installed().join("authlib/venv/bin/python");
+        Self::start("Authlib", &python, &installed().join("authlib/server.py")).await
+    }
+
+    async fn all() -> Vec<Self> {
+        [Self::oidc_provider().await, Self::authlib().await].into_iter().flatten().collect()
+    }
+
+    fn text(&self, pointer: &str) -> &str {
+        self.facts.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("{pointer} in {}", self.facts))
+    }
+
+    fn endpoint(&self) -> Rfc7662Builder {
+        Rfc7662::builder(self.text("/introspection_endpoint"))
+    }
+
+    fn basic(&self) -> Rfc7662 {
+        self.endpoint()
+            .client_secret_basic(self.text("/basic/client_id"), self.text("/basic/client_secret"))
+            .build()
+            .unwrap()
+    }
+
+    async fn post(&self, url: &str, form: &[(&str, &str)]) -> Value {
+        let body: String = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let response = client
+            .post(url)
+            .basic_auth(self.text("/app/client_id"), Some(self.text("/app/client_secret")))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(body)
+            .send()
+            .await
+            .unwrap();
+        assert!(response.status().is_success(), "{}", response.status());
+        response.json().await.unwrap_or_default()
+    }
+
+    async fn issue(&self) -> String {
+        let form = [("grant_type", "client_credentials"), ("scope", "read write")];
+        let answer = self.post(self.text("/token_endpoint"), &form).await;
+        answer["access_token"].as_str().unwrap().to_owned()
+    }
+
+    async fn revoke(&self, token: &str) {
+        self.post(self.text("/revocation_endpoint"), &[("token", token)]).await;
+    }
+}
+
+fn which(program: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.exists()).unwrap_or_default()
+}
+
+async fn verdict(endpoint: &impl Introspect, token: &str) -> Verdict {
+    endpoint.introspect(&bearer(token)).await.unwrap()
+}
+
+async fn active(endpoint: &impl Introspect, token: &str) -> AccessToken {
+    match verdict(endpoint, token).await {
+        Verdict::Active(facts) => facts,
+        Verdict::Inactive(reason) => panic!("{reason:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_active_until_it_is_revoked_and_an_unknown_one_never_is() {
+    for server in Server::all().await {
+        let endpoint = server.basic();
+        let token = server.issue().await;
+        let facts = active(&endpoint, &token).await;
+        assert_eq!(facts.client_id(), Some("app"));
+        assert_eq!(facts.scopes().to_string(), "read write");
+        assert_eq!(facts.audience().collect::<Vec<_>>(), ["https://api.example.com"]);
+        assert_eq!(facts.issuer(), Some(server.text("/issuer")));
+        let lifetime = facts.expires_at().unwrap().saturating_since(facts.issued_at().unwrap());
+        assert!(lifetime > secs(0), "{lifetime:?}");
+        assert!(!serde_json::to_string(&facts).unwrap().contains(&token));
+        for dead in ["nobody-issued-this", &{
+            server.revoke(&token).await;
+            token
+        }] {
+            assert!(matches!(verdict(&endpoint, dead).await, Verdict::Inactive(InactiveReason::Unknown)));
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_endpoint_is_discovered_from_the_issuer() {
+    for server in Server::all().await {
+        let builder = Rfc7662::discover(server.text("/issuer")).fetch().await.unwrap();
+        let endpoint = builder
+            .client_secret(server.text("/basic/client_id"), server.text("/basic/client_secret"))
+            .build()
+            .unwrap();
+        assert_eq!(endpoint.url(), server.text("/introspection_endpoint"));
+        active(&endpoint, &server.issue().await).await;
+    }
+}
+
+#[tokio::test]
+async fn every_kind_of_client_is_let_in_and_a_wrong_secret_is_our_fault() {
+    for server in Server::all().await {
+        let token = server.issue().await;
+        let (id, secret) = (server.text("/post/client_id"), server.text("/post/client_secret"));
+        active(&server.endpoint().client_secret_post(id, secret).build().unwrap(), &token).await;
+        for wrong in [
+            server.endpoint().client_secret_post(id, "wrong"),
+            server.endpoint().client_secret_basic(server.text("/basic/client_id"), "wrong"),
+            server.endpoint().client_secret_basic("nobody", "wrong"),
+        ] {
+            let error = wrong.build().unwrap().introspect(&bearer(&token)).await.unwrap_err();
+            assert_eq!(error.kind(), IntrospectErrorKind::Credentials, "{error:?}");
+        }
+    }
+}
+
+#[tokio::test]
+#[cfg(feature = "private-key-jwt")]
+async fn assertions_signed_with_rs256_and_es256_are_accepted_by_oidc_provider() {
+    let Some(server) = Server::oidc_provider().await else { return };
+    let token = server.issue().await;
+    for client in server.facts["private_key_jwt"].as_array().unwrap() {
+        let text = |member: &str| client[member].as_str().unwrap();
+        let key = || {
+            let key = tower_introspection::PrivateKeyJwt::from_pem(text("client_id"), text("private_key_pem")).unwrap();
+            key.key_id(text("key_id"))
+        };
+        let discovered = Rfc7662::discover(server.text("/issuer")).fetch().await.unwrap();
+        let endpoint = discovered.private_key_jwt(key()).build().unwrap();
+        for _ in 0..2 {
+            active(&endpoint, &token).await;
+        }
+        let wrong = server.endpoint().private_key_jwt(key().audience("https://elsewhere.example")).build().unwrap();
+        assert!(wrong.introspect(&bearer(&token)).await.unwrap_err().is_credentials());
+    }
+}
+
+#[tokio::test]
+async fn the_client_credentials_grant_works_at_both() {
+    for server in Server::all().await {
+        // These servers let no bearer token introspect, so what counts is that the login itself succeeded.
+        let (id, secret) = (server.text("/app/client_id"), server.text("/app/client_secret"));
+        let login = ClientCredentials::new(server.text("/token_endpoint"), id, secret).scope("read");
+        let endpoint = server.endpoint().client_credentials(login).build().unwrap();
+        let error = format!("{:?}", endpoint.introspect(&bearer("abc")).await.unwrap_err());
+        assert!(error.contains("HTTP status") && !error.contains("the token endpoint"), "{error}");
+        let wrong = ClientCredentials::new(server.text("/token_endpoint"), id, "wrong");
+        let endpoint = server.endpoint().client_credentials(wrong).build().unwrap();
+        let error = format!("{:?}", endpoint.introspect(&bearer("abc")).await.unwrap_err());
+        assert!(error.contains("the token endpoint refused") && error.contains("invalid_client"), "{error}");
+    }
+}
+
+/// What a layer over the server answers a request with `token`.
+async fn through_a_layer(server: &Server, token: &str) -> Option<RejectionKind> {
+    let layer = IntrospectionLayer::builder(Cached::new(server.basic()))
+        .require_audience("https://api.example.com")
+        .require_issuer(server.text("/issuer"))
+        .require_scope("read")
+        .build()
+        .unwrap();
+    let inner =
+        service_fn(|_: Request<String>| async { Ok::<_, std::convert::Infallible>(Response::new(String::new())) });
+    let response = layer.layer(inner).oneshot(request(&format!("Bearer {token}"))).await.unwrap();
+    response.extensions().get().copied()
+}
+
+#[tokio::test]
+async fn a_request_comes_in_through_the_whole_layer_and_a_key_bound_token_does_not() {
+    for server in Server::all().await {
+        assert_eq!(through_a_layer(&server, &server.issue().await).await, None);
+        assert_eq!(through_a_layer(&server, "nobody-issued-this").await, Some(RejectionKind::InvalidToken));
+    }
+    let Some(server) = Server::oidc_provider().await else { return };
+    let bound = server.text("/dpop_token");
+    assert!(active(&server.basic(), bound).await.is_sender_constrained());
+    assert_eq!(through_a_layer(&server, bound).await, Some(RejectionKind::InvalidToken));
+}

@@ -1,0 +1,325 @@
+//! RFC 7662 over real sockets: what is sent, by every kind of client, and how the endpoint is found.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value)]
+
+mod support;
+
+use support::recorder::{Recorder, Seen};
+use support::*;
+use tower_introspection::{
+    ClientCredentials, Credential, DiscoveryError, Introspect, IntrospectErrorKind, Rfc7662, Rfc7662Builder,
+};
+
+const ACTIVE: &str = r#"{"active":true}"#;
+
+fn introspection(recorder: &Recorder) -> Rfc7662Builder {
+    Rfc7662::builder(format!("{}/introspect", recorder.url()))
+}
+
+async fn asked(builder: Rfc7662Builder) {
+    let endpoint = builder.build().unwrap();
+    assert!(endpoint.introspect(&bearer("mF_9.B5f-4.1JqM")).await.unwrap().is_active());
+}
+
+async fn always_active() -> Recorder {
+    Recorder::start(|_, _| (200, ACTIVE)).await
+}
+
+#[tokio::test]
+async fn the_requests_of_rfc_7662_section_2_1_are_sent_as_the_standard_has_them() {
+    let recorder = always_active().await;
+    asked(introspection(&recorder).bearer_token("23410913-abewfq.123483").without_token_type_hint()).await;
+    asked(introspection(&recorder).client_secret_basic("s6BhdRkqt3", "gX1fBat3bV")).await;
+    let [with_bearer, with_secret] = &recorder.requests()[..] else { panic!("two requests") };
+    for seen in [with_bearer, with_secret] {
+        assert_eq!((seen.method.as_str(), seen.uri.as_str()), ("POST", "/introspect"));
+        assert_eq!(seen.headers["accept"], "application/json");
+        assert_eq!(seen.headers["content-type"], "application/x-www-form-urlencoded");
+        assert_eq!(seen.headers["user-agent"], concat!("tower-introspection/", env!("CARGO_PKG_VERSION")));
+    }
+    assert_eq!(with_bearer.headers["authorization"], "Bearer 23410913-abewfq.123483");
+    assert_eq!(with_bearer.body, "token=mF_9.B5f-4.1JqM");
+    assert_eq!(with_secret.headers["authorization"], "Basic czZCaGRSa3F0MzpnWDFmQmF0M2JW");
+    assert_eq!(with_secret.body, "token=mF_9.B5f-4.1JqM&token_type_hint=access_token");
+}
+
+#[tokio::test]
+async fn each_kind_of_client_shows_what_it_has_and_nothing_else() {
+    let recorder = always_active().await;
+    asked(introspection(&recorder).client_secret_basic("a:b+c/d%e&f g\u{e4}", "s:+/%& \u{20ac}")).await;
+    asked(introspection(&recorder).client_secret_post("a&b", "s=\u{20ac}")).await;
+    asked(introspection(&recorder).without_credentials().token_type_hint("at").parameter("resource", "r&s")).await;
+    asked(introspection(&recorder).credentials(|| async { Ok(Credential::basic("plain", "as it is")?) })).await;
+    asked(introspection(&recorder).client_secret_post("earlier", "x").bearer_token("the-last-counts")).await;
+    let requests = recorder.requests();
+    // "a%3Ab%2Bc%2Fd%25e%26f+g%C3%A4:s%3A%2B%2F%25%26+%E2%82%AC"
+    let basic = "Basic YSUzQWIlMkJjJTJGZCUyNWUlMjZmK2clQzMlQTQ6cyUzQSUyQiUyRiUyNSUyNislRTIlODIlQUM=";
+    assert_eq!(requests[0].headers["authorization"], basic);
+    assert!(!requests[1].headers.contains_key("authorization"));
+    assert_eq!(requests[1].parameter("client_id").as_deref(), Some("a&b"));
+    assert_eq!(requests[1].parameter("client_secret").as_deref(), Some("s=\u{20ac}"));
+    assert!(!requests[2].headers.contains_key("authorization"));
+    assert_eq!(requests[2].body, "token=mF_9.B5f-4.1JqM&token_type_hint=at&resource=r%26s");
+    assert_eq!(requests[3].headers["authorization"], "Basic cGxhaW46YXMgaXQgaXM=");
+    assert_eq!(requests[4].headers["authorization"], "Bearer the-last-counts");
+    assert_eq!(requests[4].parameter("client_id"), None);
+}
+
+#[cfg(feature = "private-key-jwt")]
+fn key() -> tower_introspection::PrivateKeyJwt {
+    tower_introspection::PrivateKeyJwt::from_pem("my-api", include_str!("keys/ec.pem")).unwrap()
+}
+
+/// The claims of an assertion; its signature is checked where it is made.
+#[cfg(feature = "private-key-jwt")]
+fn claims(seen: &Seen) -> serde_json::Value {
+    assert_eq!(
+        seen.parameter("client_assertion_type").as_deref(),
+        Some("urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+    );
+    let assertion = seen.parameter("client_assertion").unwrap();
+    jsonwebtoken::dangerous::insecure_decode(&assertion).unwrap().claims
+}
+
+#[tokio::test]
+#[cfg(feature = "private-key-jwt")]
+async fn every_question_has_an_assertion_of_its_own_for_the_endpoint() {
+    let recorder = always_active().await;
+    let endpoint = introspection(&recorder).private_key_jwt(key()).build().unwrap();
+    for _ in 0..2 {
+        assert!(endpoint.introspect(&bearer("abc")).await.unwrap().is_active());
+    }
+    let [first, second] = [0, 1].map(|n| claims(&recorder.requests()[n]));
+    assert_eq!(first["aud"], format!("{}/introspect", recorder.url()));
+    assert_eq!((&first["iss"], &first["sub"]), (&"my-api".into(), &"my-api".into()));
+    assert_ne!(first["jti"], second["jti"]);
+}
+
+#[tokio::test]
+async fn a_client_that_is_refused_is_our_fault_whatever_the_status() {
+    for (status, body, kind) in [
+        (401, "", IntrospectErrorKind::Credentials),
+        (403, "", IntrospectErrorKind::Credentials),
+        (400, r#"{"error":"invalid_client"}"#, IntrospectErrorKind::Credentials),
+        (400, r#"{"error":"invalid_request"}"#, IntrospectErrorKind::Status),
+        (404, ACTIVE, IntrospectErrorKind::Status),
+        (201, ACTIVE, IntrospectErrorKind::Status),
+        (200, r#"{"active":"true"}"#, IntrospectErrorKind::Answer),
+    ] {
+        let recorder = Recorder::start(move |_, _| (status, body)).await;
+        let endpoint = introspection(&recorder).client_secret_basic("a", "b").build().unwrap();
+        assert_eq!(endpoint.introspect(&bearer("abc")).await.unwrap_err().kind(), kind, "{status} {body}");
+        assert_eq!(recorder.requests().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn redirects_are_not_followed_since_they_would_take_the_token_along() {
+    let elsewhere = always_active().await;
+    let recorder = Recorder::redirecting_to(elsewhere.url().to_owned()).await;
+    for builder in [introspection(&recorder), introspection(&recorder).http_client(reqwest::Client::new())] {
+        let endpoint = builder.client_secret_post("a", "b").build().unwrap();
+        assert_eq!(endpoint.introspect(&bearer("abc")).await.unwrap_err().kind(), IntrospectErrorKind::Status);
+    }
+    // The client of the user's own followed before it could be refused; the documentation says how to build one.
+    assert_eq!(elsewhere.requests().len(), 1);
+}
+
+/// A token endpoint at `/token` and an introspection endpoint, which refuses what `refused` says.
+async fn with_token_endpoint(refused: impl Fn(&Seen) -> bool + Send + Sync + 'static) -> Recorder {
+    let logins = std::sync::atomic::AtomicUsize::new(0);
+    Recorder::start(move |_, seen: &Seen| {
+        if refused(seen) {
+            return (401, r#"{"error":"invalid_client"}"#.to_owned());
+        }
+        if seen.uri != "/token" {
+            return (200, ACTIVE.to_owned());
+        }
+        let n = logins.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1;
+        (200, format!(r#"{{"access_token":"login-{n}","expires_in":300,"token_type":"Bearer"}}"#))
+    })
+    .await
+}
+
+fn logins(recorder: &Recorder) -> Vec<Seen> {
+    recorder.requests().into_iter().filter(|seen| seen.uri == "/token").collect()
+}
+
+fn login(recorder: &Recorder) -> ClientCredentials {
+    ClientCredentials::new(format!("{}/token", recorder.url()), "my api", "secret")
+}
+
+#[tokio::test]
+async fn the_client_credentials_grant_is_one_login_for_many_questions() {
+    let recorder = with_token_endpoint(|_| false).await;
+    let login = login(&recorder).scope("introspect more").parameter("resource", "https://auth.example.com");
+    let endpoint = std::sync::Arc::new(introspection(&recorder).client_credentials(login).build().unwrap());
+    let mut questions = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        let endpoint = std::sync::Arc::clone(&endpoint);
+        questions.spawn(async move { endpoint.introspect(&bearer("abc")).await.unwrap().is_active() });
+    }
+    assert!(questions.join_all().await.into_iter().all(|active| active));
+    let [login] = &logins(&recorder)[..] else { panic!("one login") };
+    assert_eq!(
+        login.body,
+        "grant_type=client_credentials&scope=introspect+more&resource=https%3A%2F%2Fauth.example.com"
+    );
+    assert_eq!(login.headers["authorization"], "Basic bXkrYXBpOnNlY3JldA==", "my+api:secret");
+    let asked = recorder.requests().into_iter().find(|seen| seen.uri == "/introspect").unwrap();
+    assert_eq!(asked.headers["authorization"], "Bearer login-1");
+}
+
+#[tokio::test]
+#[cfg(feature = "test-util")]
+async fn its_token_is_renewed_thirty_seconds_early_and_once_more_after_a_401() {
+    let clock = tower_introspection::ManualClock::at(START);
+    let recorder = with_token_endpoint(|_| false).await;
+    let login = login(&recorder).client_secret_post();
+    let endpoint = introspection(&recorder).client_credentials(login).clock(clock.clone()).build().unwrap();
+    let ask = async || assert!(endpoint.introspect(&bearer("abc")).await.unwrap().is_active());
+    ask().await;
+    clock.set(START + millis(269_999));
+    ask().await;
+    assert_eq!(logins(&recorder).len(), 1);
+    clock.set(START + secs(270));
+    ask().await;
+    patiently(async {
+        while logins(&recorder).len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(logins(&recorder)[0].parameter("client_id").as_deref(), Some("my api"));
+    assert!(!logins(&recorder)[0].headers.contains_key("authorization"));
+
+    let recorder =
+        with_token_endpoint(|seen| seen.headers.get("authorization").is_some_and(|value| value == "Bearer login-1"))
+            .await;
+    asked(introspection(&recorder).client_credentials(self::login(&recorder).client_secret_post())).await;
+    assert_eq!(logins(&recorder).len(), 2);
+}
+
+#[tokio::test]
+async fn a_refused_login_is_our_fault_and_names_the_standards_code_only() {
+    let recorder = with_token_endpoint(|seen| seen.uri == "/token").await;
+    let endpoint = introspection(&recorder).client_credentials(login(&recorder)).build().unwrap();
+    let error = endpoint.introspect(&bearer("abc")).await.unwrap_err();
+    assert!(error.is_credentials());
+    assert!(format!("{error:?}").contains("invalid_client"), "{error:?}");
+}
+
+#[tokio::test]
+#[cfg(feature = "private-key-jwt")]
+async fn a_login_may_sign_an_assertion_for_the_token_endpoint() {
+    let recorder = with_token_endpoint(|_| false).await;
+    let url = format!("{}/token", recorder.url());
+    let login = ClientCredentials::with_private_key_jwt(&url, key());
+    asked(introspection(&recorder).client_credentials(login)).await;
+    assert_eq!(claims(&logins(&recorder)[0])["aud"], url);
+}
+
+/// A server that publishes `document` at `path`, with `{issuer}` in it replaced by its own address.
+async fn publishing(path: &'static str, document: &'static str) -> Recorder {
+    Recorder::start(move |_, seen: &Seen| match seen.uri.as_str() {
+        uri if uri == path => {
+            (200, document.replace("{issuer}", &format!("http://{}", seen.headers["host"].to_str().unwrap())))
+        }
+        "/introspect" => (200, ACTIVE.to_owned()),
+        _ => (404, String::new()),
+    })
+    .await
+}
+
+async fn discovered(issuer: String) -> Result<Rfc7662Builder, DiscoveryError> {
+    Rfc7662::discover(issuer).fetch().await
+}
+
+const METADATA: &str = r#"{"issuer":"{issuer}/a","introspection_endpoint":"{issuer}/introspect"}"#;
+
+#[tokio::test]
+async fn an_endpoint_is_found_in_every_well_known_place() {
+    for path in [
+        "/.well-known/oauth-authorization-server/a",
+        "/a/.well-known/openid-configuration",
+        "/.well-known/openid-configuration/a",
+    ] {
+        let server = publishing(path, METADATA).await;
+        let builder = discovered(format!("{}/a", server.url())).await.unwrap();
+        let endpoint = builder.client_secret("id", "secret").build().unwrap();
+        assert_eq!(endpoint.url(), format!("{}/introspect", server.url()));
+        assert!(endpoint.introspect(&bearer("abc")).await.unwrap().is_active());
+        assert_eq!(server.requests().last().unwrap().headers["authorization"], "Basic aWQ6c2VjcmV0");
+    }
+}
+
+#[tokio::test]
+async fn the_way_to_authenticate_is_chosen_from_what_the_server_lists() {
+    let path = "/.well-known/oauth-authorization-server";
+    let post = r#"{"issuer":"{issuer}","introspection_endpoint":"{issuer}/introspect","introspection_endpoint_auth_methods_supported":["private_key_jwt","client_secret_post"]}"#;
+    let server = publishing(path, post).await;
+    asked(discovered(server.url().to_owned()).await.unwrap().client_secret("id", "s")).await;
+    assert_eq!(server.requests().last().unwrap().parameter("client_secret").as_deref(), Some("s"));
+    let neither = r#"{"issuer":"{issuer}","introspection_endpoint":"{issuer}/introspect","introspection_endpoint_auth_methods_supported":["private_key_jwt"]}"#;
+    let server = publishing(path, neither).await;
+    let error = discovered(server.url().to_owned()).await.unwrap().client_secret("id", "s").build().unwrap_err();
+    assert_eq!(error.setting(), "client_secret");
+    assert!(error.to_string().contains("private_key_jwt"), "{error}");
+    #[cfg(feature = "private-key-jwt")]
+    {
+        asked(discovered(server.url().to_owned()).await.unwrap().private_key_jwt(key())).await;
+        assert_eq!(claims(server.requests().last().unwrap())["aud"], server.url(), "the issuer");
+    }
+}
+
+#[tokio::test]
+async fn metadata_of_another_issuer_is_refused_and_whatever_is_missing_is_named() {
+    let server = publishing("/.well-known/oauth-authorization-server/a", METADATA).await;
+    let message = async |issuer: String| discovered(issuer).await.unwrap_err().to_string();
+    let mismatch = message(format!("{}/a/", server.url())).await;
+    assert!(mismatch.contains("another issuer") && mismatch.contains("/a\""), "a slash counts: {mismatch}");
+    let other = publishing(
+        "/.well-known/oauth-authorization-server",
+        r#"{"issuer":"https://evil.example","introspection_endpoint":"{issuer}/x"}"#,
+    )
+    .await;
+    let mismatch = message(other.url().to_owned()).await;
+    assert!(mismatch.contains("another issuer") && mismatch.contains("https://evil.example"), "{mismatch}");
+    // With a slash at the end it is another issuer, RFC 8414 section 3.3.
+    let own = publishing(
+        "/.well-known/oauth-authorization-server",
+        r#"{"issuer":"{issuer}","introspection_endpoint":"{issuer}/x"}"#,
+    )
+    .await;
+    assert!(message(format!("{}/", own.url())).await.contains("another issuer"));
+    let lacking = publishing("/.well-known/oauth-authorization-server", r#"{"issuer":"{issuer}"}"#).await;
+    let lacks = message(lacking.url().to_owned()).await;
+    assert!(
+        lacks.contains("no `introspection_endpoint`") && lacks.contains("openid-configuration: HTTP status 404"),
+        "{lacks}"
+    );
+    let page = publishing("/.well-known/oauth-authorization-server", "<html>").await;
+    assert!(message(page.url().to_owned()).await.contains("not a metadata document"));
+    for (issuer, named) in [
+        ("nonsense", "not a URL"),
+        ("http://auth.example.com", "issuer"),
+        ("https://auth.example.com/?a=b", "no query"),
+    ] {
+        let message = message(issuer.to_owned()).await;
+        assert!(message.starts_with(&format!("discovery of {issuer}: ")) && message.contains(named), "{message}");
+    }
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gone = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    assert!(message(gone).await.contains("no connection"));
+}
+
+#[tokio::test]
+async fn a_discovered_endpoint_in_clear_text_is_refused() {
+    let server = publishing(
+        "/.well-known/oauth-authorization-server",
+        r#"{"issuer":"{issuer}","introspection_endpoint":"http://auth.example.com/x"}"#,
+    )
+    .await;
+    let error = discovered(server.url().to_owned()).await.unwrap().client_secret("a", "b").build().unwrap_err();
+    assert_eq!(error.setting(), "introspection_endpoint");
+}
