@@ -34,8 +34,12 @@ impl tower::Service<http::Request<()>> for Inner {
 fn every_public_type_is_send_sync_and_debug() {
     assert_send_sync_debug::<AccessToken>();
     assert_send_sync_debug::<AccessTokenBuilder>();
+    assert_send_sync_debug::<AnyIntrospector>();
     assert_send_sync_debug::<Apigee>();
     assert_send_sync_debug::<ApigeeBuilder>();
+    assert_send_sync_debug::<ApigeeLogin>();
+    assert_send_sync_debug::<Authorities>();
+    assert_send_sync_debug::<AuthoritiesBuilder>();
     assert_send_sync_debug::<AuthorizationHeader>();
     assert_send_sync_debug::<BearerToken<'static>>();
     assert_send_sync_debug::<BuildError>();
@@ -43,7 +47,9 @@ fn every_public_type_is_send_sync_and_debug() {
     assert_send_sync_debug::<CacheStats>();
     assert_send_sync_debug::<Cached<Authority>>();
     assert_send_sync_debug::<CachedBuilder<Authority>>();
+    assert_send_sync_debug::<ClientCredentials>();
     assert_send_sync_debug::<Credential>();
+    assert_send_sync_debug::<DiscoveryError>();
     assert_send_sync_debug::<EmptyBody>();
     assert_send_sync_debug::<InactiveReason>();
     assert_send_sync_debug::<IntrospectError>();
@@ -53,18 +59,28 @@ fn every_public_type_is_send_sync_and_debug() {
     assert_send_sync_debug::<IntrospectionLayerBuilder<Authority>>();
     assert_send_sync_debug::<Introspection<Inner, Authority>>();
     assert_send_sync_debug::<MalformedToken>();
+    assert_send_sync_debug::<Policy>();
     assert_send_sync_debug::<ProblemJson>();
+    assert_send_sync_debug::<ProtectedResource>();
+    assert_send_sync_debug::<ProtectedResourceBuilder>();
     assert_send_sync_debug::<Rejection>();
     assert_send_sync_debug::<RejectionKind>();
     assert_send_sync_debug::<RequireScope<Inner>>();
     assert_send_sync_debug::<RequireScopeLayer>();
     assert_send_sync_debug::<RequireScopeLayerBuilder>();
+    assert_send_sync_debug::<Rfc7662>();
+    assert_send_sync_debug::<Rfc7662Builder>();
+    assert_send_sync_debug::<Rfc7662Discovery>();
     assert_send_sync_debug::<Scopes>();
     assert_send_sync_debug::<SystemClock>();
     assert_send_sync_debug::<Timestamp>();
+    assert_send_sync_debug::<TokenCookie>();
     assert_send_sync_debug::<TokenHeader>();
+    assert_send_sync_debug::<TokenQueryParameter>();
     assert_send_sync_debug::<TokenSourceFn<fn()>>();
     assert_send_sync_debug::<Verdict>();
+    #[cfg(feature = "private-key-jwt")]
+    assert_send_sync_debug::<PrivateKeyJwt>();
     #[cfg(feature = "sandbox")]
     assert_send_sync_debug::<sandbox::Sandbox>();
     #[cfg(feature = "test-util")]

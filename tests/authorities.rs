@@ -1,0 +1,71 @@
+//! Several authorities behind one layer.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::convert::Infallible;
+
+use http::{Request, Response};
+use support::*;
+use tower::{Layer, ServiceExt, service_fn};
+use tower_introspection::{
+    AccessToken, Authorities, Cached, InactiveReason, IntrospectionLayer, RejectionKind, Verdict,
+};
+
+async fn answer(layer: &IntrospectionLayer<Authorities>, uri: &str) -> Response<String> {
+    let inner = service_fn(|request: Request<String>| async move {
+        let token = request.extensions().get::<AccessToken>().unwrap();
+        Ok::<_, Infallible>(Response::new(token.client_id().unwrap().to_owned()))
+    });
+    let mut request = request("Bearer abc");
+    *request.uri_mut() = uri.parse().unwrap();
+    layer.layer(inner).oneshot(request).await.unwrap()
+}
+
+fn issued_to(client: &str) -> Answer {
+    Ok(Verdict::Active(AccessToken::builder().client_id(client).build()))
+}
+
+#[tokio::test]
+async fn each_request_asks_the_authority_it_chooses_and_no_authority_answers_for_another() {
+    let (ours, theirs) = (Authority::new(issued_to("ours")), Authority::new(inactive(InactiveReason::Unknown)));
+    let authorities = Authorities::by_host()
+        .authority("a.example", Cached::new(ours.clone()))
+        .authority("b.example", Cached::new(theirs.clone()))
+        .build()
+        .unwrap();
+    let layer = IntrospectionLayer::new(authorities);
+    for _ in 0..3 {
+        assert_eq!(answer(&layer, "https://A.example:8443/x").await.body(), "ours");
+        let refused = answer(&layer, "https://b.example/x").await;
+        assert_eq!(refused.extensions().get(), Some(&RejectionKind::InvalidToken));
+    }
+    assert_eq!((ours.questions(), theirs.questions()), (1, 1), "each has its cache");
+    theirs.says(issued_to("theirs"));
+    assert_eq!(answer(&layer, "https://a.example/x").await.body(), "ours");
+}
+
+#[tokio::test]
+async fn a_request_that_chooses_no_authority_is_rejected_and_nobody_is_asked() {
+    let authority = Authority::new(issued_to("a"));
+    let authorities = Authorities::choose_by(|request| request.uri.path().split('/').nth(1).map(Into::into))
+        .authority("tenant", authority.clone())
+        .build()
+        .unwrap();
+    let layer = IntrospectionLayer::new(authorities);
+    for uri in ["/", "/other/x", "/TENANT/x", "*"] {
+        let response = answer(&layer, uri).await;
+        assert_eq!(response.status(), 401, "{uri}");
+        assert_eq!(parameter(&challenge(&response.headers()["www-authenticate"]), "error"), Some("invalid_token"));
+    }
+    assert_eq!(authority.questions(), 0);
+    assert_eq!(answer(&layer, "/tenant/x").await.body(), "a");
+}
+
+#[test]
+fn no_authority_and_two_of_one_name_are_refused() {
+    assert_eq!(Authorities::by_host().build().unwrap_err().setting(), "authority");
+    let twice = || Authority::new(active());
+    let error = Authorities::by_host().authority("a", twice()).authority("a", twice()).build().unwrap_err();
+    assert!(error.to_string().contains("two of the name \"a\""), "{error}");
+}

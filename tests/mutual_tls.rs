@@ -1,0 +1,117 @@
+//! Mutual TLS against a server with a certificate authority of its own: RFC 8705 section 2.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![cfg(any(feature = "rustls", feature = "native-tls"))]
+
+mod support;
+
+use std::sync::{Arc, Mutex};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use support::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+use tower_introspection::{Introspect, IntrospectErrorKind, Rfc7662, Rfc7662Builder};
+
+struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+struct Certified {
+    certificate: rcgen::Certificate,
+    key: KeyPair,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap() }
+    }
+
+    fn certify(&self, name: &str) -> Certified {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        Certified { certificate: params.signed_by(&key, &self.issuer).unwrap(), key }
+    }
+
+    fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+}
+
+impl Certified {
+    fn pem(&self) -> String {
+        format!("{}{}", self.certificate.pem(), self.key.serialize_pem())
+    }
+}
+
+/// Answers every request of a client with a certificate of `authority`, and records what it sent.
+async fn server(authority: &Authority) -> (String, Arc<Mutex<String>>) {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.issuer.der().clone()).unwrap();
+    let own = authority.certify("localhost");
+    let config = ServerConfig::builder()
+        .with_client_cert_verifier(WebPkiClientVerifier::builder(Arc::new(roots)).build().unwrap())
+        .with_single_cert(
+            vec![own.certificate.der().clone()],
+            PrivateKeyDer::try_from(own.key.serialize_der()).unwrap(),
+        )
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}/introspect", listener.local_addr().unwrap().port());
+    let seen = Arc::new(Mutex::new(String::new()));
+    let recorded = Arc::clone(&seen);
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let mut buffer = vec![0; 4_096];
+            let mut request = String::new();
+            while !request.contains("token=") {
+                let read = stream.read(&mut buffer).await.unwrap();
+                request.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
+            }
+            *recorded.lock().unwrap() = request;
+            let response = "HTTP/1.1 200 OK\r\ncontent-length: 15\r\nconnection: close\r\n\r\n{\"active\":true}";
+            stream.write_all(response.as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
+        }
+    });
+    (url, seen)
+}
+
+async fn kind(builder: Rfc7662Builder) -> Option<IntrospectErrorKind> {
+    builder.build().unwrap().introspect(&bearer("abc")).await.err().map(|error| error.kind())
+}
+
+#[tokio::test]
+async fn a_client_with_the_right_certificate_is_let_in_and_says_who_it_is() {
+    let authority = Authority::new();
+    let (url, seen) = server(&authority).await;
+    let client = authority.certify("my-api").pem();
+    let endpoint = Rfc7662::builder(&url).root_certificate(authority.pem()).tls_client_auth("my-api", client);
+    assert_eq!(kind(endpoint).await, None);
+    let request = seen.lock().unwrap().clone();
+    assert!(request.contains("client_id=my-api") && !request.contains("authorization"), "{request}");
+}
+
+#[tokio::test]
+async fn no_certificate_a_strangers_and_an_unknown_server_are_failures_to_connect() {
+    let authority = Authority::new();
+    let (url, seen) = server(&authority).await;
+    let stranger = Authority::new().certify("my-api").pem();
+    let trusting = || Rfc7662::builder(&url).root_certificate(authority.pem());
+    for builder in [
+        trusting().without_credentials(),
+        trusting().tls_client_auth("my-api", stranger),
+        Rfc7662::builder(&url).tls_client_auth("my-api", authority.certify("my-api").pem()),
+    ] {
+        let kind = kind(builder).await.expect("refused");
+        assert!(matches!(kind, IntrospectErrorKind::Connect | IntrospectErrorKind::Transport), "{kind:?}");
+    }
+    assert_eq!(*seen.lock().unwrap(), "", "nothing was sent");
+}

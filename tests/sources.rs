@@ -1,0 +1,124 @@
+//! Tokens in the query and in cookies, through the layer.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::convert::Infallible;
+
+use http::{Request, Response};
+use support::*;
+use tower::{Layer, ServiceExt, service_fn};
+use tower_introspection::{
+    InactiveReason, Introspect, IntrospectionLayer, IntrospectionLayerBuilder, RejectionKind, TokenCookie,
+    TokenQueryParameter, introspect_fn,
+};
+
+/// Lets the token `abc` in, and nothing else.
+fn abc() -> impl Introspect {
+    introspect_fn(
+        |token| async move { if token.expose() == "abc" { active() } else { inactive(InactiveReason::Unknown) } },
+    )
+}
+
+fn get(uri: &str, headers: &[(&str, &str)]) -> Request<String> {
+    let mut request = Request::builder().uri(uri);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(String::new()).unwrap()
+}
+
+/// Answers with what it sees of the request, and with `cache_control`.
+async fn answer<I: Introspect>(
+    builder: IntrospectionLayerBuilder<I>,
+    request: Request<String>,
+    cache_control: Option<&'static str>,
+) -> Response<String> {
+    let inner = service_fn(move |request: Request<String>| async move {
+        let mut response = Response::new(format!("{} {:?}", request.uri(), request.headers()));
+        if let Some(value) = cache_control {
+            response.headers_mut().insert("cache-control", value.parse().unwrap());
+        }
+        Ok::<_, Infallible>(response)
+    });
+    builder.build().unwrap().layer(inner).oneshot(request).await.unwrap()
+}
+
+fn kind(response: &Response<String>) -> Option<RejectionKind> {
+    response.extensions().get().copied()
+}
+
+#[tokio::test]
+async fn the_query_and_cookies_are_not_looked_at_unless_that_is_switched_on() {
+    for request in [get("/?access_token=abc", &[]), get("/", &[("cookie", "token=abc")])] {
+        let response = answer(IntrospectionLayer::builder(abc()), request, None).await;
+        assert_eq!(kind(&response), Some(RejectionKind::MissingToken));
+    }
+}
+
+#[tokio::test]
+async fn a_token_in_the_query_comes_in_and_the_answer_is_private() {
+    let query = || IntrospectionLayer::builder(abc()).token_source(TokenQueryParameter);
+    for (theirs, ours) in [
+        (None, "private"),
+        (Some("max-age=60, public"), "max-age=60, private"),
+        (Some("private, no-store"), "no-store, private"),
+        (Some("S-MaxAge=60,no-cache=\"set-cookie\""), "no-cache=\"set-cookie\", private"),
+    ] {
+        let response = answer(query(), get("/x?access_token=abc", &[]), theirs).await;
+        assert_eq!(kind(&response), None);
+        assert_eq!(response.headers()["cache-control"], ours);
+    }
+    let refused = answer(query(), get("/x?access_token=other", &[]), None).await;
+    assert_eq!(kind(&refused), Some(RejectionKind::InvalidToken));
+    assert_eq!(refused.headers()["cache-control"], "private", "a refusal is nobody else's either");
+    // A header's token leaves the answer alone.
+    let response = answer(query(), get("/x", &[("authorization", "Bearer abc")]), Some("public")).await;
+    assert_eq!(response.headers()["cache-control"], "public");
+}
+
+#[tokio::test]
+async fn a_token_in_the_query_keeps_a_hit_private_too() {
+    let cached = tower_introspection::Cached::new(abc());
+    for _ in 0..2 {
+        let builder = IntrospectionLayer::builder(cached.clone()).token_source(TokenQueryParameter);
+        let response = answer(builder, get("/x?access_token=abc", &[]), None).await;
+        assert_eq!(response.headers()["cache-control"], "private");
+    }
+    assert_eq!(cached.handle().stats().questions, 1);
+}
+
+#[tokio::test]
+async fn a_token_presented_twice_or_in_two_ways_is_malformed() {
+    let both =
+        || IntrospectionLayer::builder(abc()).token_source(TokenQueryParameter).token_source(TokenCookie::new("t"));
+    for request in [
+        get("/?access_token=abc&access_token=abc", &[]),
+        get("/?access_token=abc", &[("authorization", "Bearer abc")]),
+        get("/?access_token=abc", &[("cookie", "t=abc")]),
+        get("/", &[("authorization", "Bearer abc"), ("cookie", "t=abc")]),
+        get("/", &[("cookie", "t=abc; t=abc")]),
+        get("/?access_token=", &[]),
+        get("/?access_token=a%20b", &[]),
+        get("/", &[("cookie", "t=a b")]),
+    ] {
+        let response = answer(both(), request, None).await;
+        assert_eq!(kind(&response), Some(RejectionKind::InvalidRequest));
+    }
+}
+
+#[tokio::test]
+async fn a_cookies_token_comes_in_marked_and_is_taken_out_if_so_wished() {
+    let cookie = || IntrospectionLayer::builder(abc()).token_source(TokenCookie::new("t"));
+    let request = || get("/x", &[("cookie", "a=b; t=abc")]);
+    let response = answer(cookie(), request(), None).await;
+    assert_eq!(response.body(), r#"/x {"cookie": Sensitive}"#);
+    assert!(!response.headers().contains_key("cache-control"));
+    let query = IntrospectionLayer::builder(abc()).token_source(TokenQueryParameter).remove_token();
+    assert_eq!(answer(query, get("/x?a=b&access_token=abc", &[]), None).await.body(), "/x?a=b {}");
+    let layer = cookie().remove_token().build().unwrap();
+    let inner = service_fn(|request: Request<String>| async move {
+        Ok::<_, Infallible>(Response::new(request.headers()["cookie"].to_str().unwrap().to_owned()))
+    });
+    assert_eq!(layer.layer(inner).oneshot(request()).await.unwrap().body(), "a=b");
+}
