@@ -11,12 +11,14 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use http::{Request, Response};
+use support::recorder::{Recorder, Seen};
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_introspection::sandbox::{Fault, Sandbox};
 use tower_introspection::{
-    Apigee, BearerToken, Cached, Credential, Introspect, IntrospectionLayer, Rejection, RequireScopeLayer,
+    Apigee, ApigeeLogin, BearerToken, Cached, ClientCredentials, Credential, Introspect, IntrospectionLayer, Rejection,
+    RequireScopeLayer, Rfc7662, TokenCookie, TokenQueryParameter,
 };
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -70,6 +72,93 @@ fn answer(status: &str) -> String {
     format!(
         r#"{{"status":"{status}","expiresAt":9999999999999,"token":"{TOKEN}","refreshToken":"hush-refresh","clientId":"c"}}"#
     )
+}
+
+async fn other_clients(captured: &Captured, sandbox: &Sandbox, token: &BearerToken<'_>) {
+    let endpoint = || sandbox.rfc7662();
+    for body in [
+        format!(
+            r#"{{"active":true,"token":"{TOKEN}","refresh_token":"hush","echo":"{TOKEN}","sub":"s","cnf":{{"jkt":"k"}}}}"#
+        ),
+        r#"{"active":"hush"}"#.into(),
+        r#"{"active":true,"exp":"hush"}"#.into(),
+    ] {
+        sandbox.script(TOKEN, 200, body);
+        match endpoint().build().unwrap().introspect(token).await {
+            Ok(verdict) => captured.show(&verdict),
+            Err(error) => captured.show_error(&error),
+        }
+    }
+    sandbox.script(TOKEN, 200, r#"{"active":true,"cnf":{"jkt":"hush"}}"#);
+    let layer = IntrospectionLayer::builder(endpoint().build().unwrap())
+        .token_source(TokenQueryParameter)
+        .token_source(TokenCookie::new("t"))
+        .remove_token()
+        .build()
+        .unwrap();
+    let presented = |bound: bool| {
+        sandbox.script(
+            TOKEN,
+            200,
+            if bound { r#"{"active":true,"cnf":{"jkt":"hush"}}"# } else { r#"{"active":true}"# },
+        );
+        let inner = {
+            let captured = captured.clone();
+            service_fn(move |request: Request<String>| {
+                captured.show(&request);
+                async { Ok::<_, Infallible>(Response::new(String::new())) }
+            })
+        };
+        layer.layer(inner)
+    };
+    for bound in [false, true] {
+        let query = Request::builder().uri(format!("/?access_token={}", TOKEN.replace('+', "%2B"))).body(String::new());
+        captured.show(&presented(bound).oneshot(query.unwrap()).await.unwrap());
+        let cookie = Request::builder().header("cookie", format!("t={TOKEN}")).body(String::new());
+        captured.show(&presented(bound).oneshot(cookie.unwrap()).await.unwrap());
+    }
+
+    // A server that hands out secrets, and takes them.
+    let server = Recorder::start(|_, seen: &Seen| match seen.uri.as_str() {
+        "/token" => (200, r#"{"access_token":"hush-granted","refresh_token":"hush-refresh","expires_in":60}"#),
+        "/refused" => (401, r#"{"error":"hush"}"#),
+        "/garbage" => (200, "hush"),
+        _ => (401, "hush"),
+    })
+    .await;
+    let url = |path: &str| format!("{}{path}", server.url());
+    for login in ["/token", "/refused", "/garbage"] {
+        let login = url(login);
+        let grant = ClientCredentials::new(&login, "hush-id", "hush-secret").client_secret_post();
+        captured.show(&grant);
+        let builder = Rfc7662::builder(url("/introspect")).client_credentials(grant);
+        captured.show(&builder);
+        captured.show_error(&builder.build().unwrap().introspect(token).await.unwrap_err());
+        let account = ApigeeLogin::new("hush-user", "hush-password").token_url(&login).mfa_token(|| "hush-code".into());
+        captured.show(&account);
+        let apigee = Apigee::builder("o").base_url(server.url()).login(account).build().unwrap();
+        captured.show_error(&apigee.introspect(token).await.unwrap_err());
+    }
+    for builder in [
+        Rfc7662::builder(url("/introspect")).client_secret_basic("hush-user", "hush-password"),
+        Rfc7662::builder(url("/introspect")).client_secret_post("hush-user", "hush-password"),
+        Rfc7662::builder(url("/introspect")).bearer_token("hush"),
+    ] {
+        captured.show(&builder);
+        let endpoint = builder.build().unwrap();
+        captured.show(&endpoint);
+        captured.show_error(&endpoint.introspect(token).await.unwrap_err());
+    }
+    #[cfg(feature = "private-key-jwt")]
+    {
+        let key = tower_introspection::PrivateKeyJwt::from_pem("c", include_str!("keys/ec.pem")).unwrap();
+        captured.show(&key);
+        let signed = Rfc7662::builder(url("/introspect")).private_key_jwt(key).build().unwrap();
+        captured.show_error(&signed.introspect(token).await.unwrap_err());
+        let assertion = server.requests().last().unwrap().parameter("client_assertion").unwrap();
+        assert!(!captured.text().contains(&assertion));
+    }
+    captured.show_error(&Rfc7662::discover(url("/garbage")).fetch().await.unwrap_err());
 }
 
 #[tokio::test]
@@ -130,6 +219,9 @@ async fn no_secret_is_shown_on_any_path() {
     }
     let failing = builder().credentials(|| async { Err("the login answered 500".into()) }).build().unwrap();
     captured.show_error(&failing.introspect(&token).await.unwrap_err());
+
+    // An RFC 7662 endpoint, every kind of client, logins, and tokens in other places.
+    other_clients(&captured, &sandbox, &token).await;
 
     // Settings that are refused.
     for wrong in [
@@ -207,6 +299,7 @@ async fn no_secret_is_shown_on_any_path() {
         "refused this service's own credentials",
         "the credentials hook failed",
         "request rejected",
+        "a sender-constrained token was presented as a plain bearer token",
         "found no IntrospectionLayer around it",
         "HTTP/1.1 200 OK",
         "HTTP/1.1 401 Unauthorized",
