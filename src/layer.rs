@@ -158,7 +158,7 @@ impl<I: ChooseIntrospector, R> IntrospectionLayerBuilder<I, R> {
         self
     }
 
-    /// Lets requests that present no token through, without an [`AccessToken`] in their extensions. A token that is
+    /// Lets requests that present no token through, without an [`AccessToken`](crate::AccessToken) in their extensions. A token that is
     /// presented is judged as ever, and a bad one is rejected. Required scopes and rules bind requests with a token only.
     pub fn optional(mut self) -> Self {
         self.guard.optional = true;

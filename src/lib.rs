@@ -2,8 +2,8 @@
 //! in here?*
 //!
 //! Opaque access tokens mean nothing to the service that receives them; only the authority that issued them can tell what
-//! they are worth. This crate takes the token out of each request, asks that authority (Apigee Edge's access-token endpoint,
-//! or any [`Introspect`] of your own), remembers the answer no longer than the token lives, and turns every refusal into the
+//! they are worth. This crate takes the token out of each request, asks that authority (Apigee Edge's access-token endpoint, an
+//! RFC 7662 introspection endpoint, or any [`Introspect`] of your own), remembers the answer no longer than the token lives, and turns every refusal into the
 //! HTTP or gRPC answer the standards ask for.
 //!
 //! ```
@@ -11,11 +11,15 @@
 //!
 //! use http::{Request, Response};
 //! use tower::ServiceBuilder;
-//! use tower_introspection::{AccessToken, Apigee, Cached, IntrospectionLayer};
+//! use tower_introspection::{AccessToken, Cached, IntrospectionLayer, Rfc7662};
 //!
 //! # fn main() -> Result<(), tower_introspection::BuildError> {
-//! let apigee = Apigee::builder("my-org").basic_auth("token-reader@example.com", "password").build()?;
-//! let layer = IntrospectionLayer::builder(Cached::new(apigee)).require_scope("orders.read").build()?;
+//! // For Apigee Edge: `Apigee::builder("my-org").basic_auth("token-reader@example.com", "password").build()?`
+//! let endpoint = Rfc7662::builder("https://auth.example.com/introspect").client_secret_basic("my-api", "secret").build()?;
+//! let layer = IntrospectionLayer::builder(Cached::new(endpoint))
+//!     .require_audience("https://api.example.com")
+//!     .require_scope("orders.read")
+//!     .build()?;
 //!
 //! let service = ServiceBuilder::new().layer(layer).service_fn(|request: Request<String>| async move {
 //!     let token = request.extensions().get::<AccessToken>().expect("the layer put it there");
@@ -34,7 +38,7 @@
 //!    │  known?          an answer at hand: no waiting, one allocation
 //!    ▼  introspect      asks, through the cache: one flight per token  ── failed ──────────────▶ Rejection
 //! Verdict               Active(AccessToken) or Inactive(reason)        ── inactive ────────────▶ Rejection
-//!    │  policy          scopes and rules, judged on every request      ── denied ──────────────▶ Rejection
+//!    │  policy          audience, scopes, rules: on every request      ── denied ──────────────▶ Rejection
 //!    ▼
 //! request.extensions ◀─ AccessToken
 //!    ▼
@@ -60,7 +64,7 @@
 //!     it is called unready. A rejected request gives back what readiness had reserved.
 //! 11. A sender-constrained token (`cnf`) presented as a plain bearer token is refused.
 //! 12. Zero never means forever. `max_ttl` zero means "do not cache"; a missing, malformed or non-positive expiry is refused,
-//!     never extended.
+//!     never extended. (RFC 7662 has tokens without an expiry; a cache asks about one again after `max_ttl`.)
 //!
 //! # What it does not do
 //!
@@ -69,6 +73,7 @@
 //! * **Skip paths.** There is no list of public paths in it. Put the layer on the routes it guards; leave health checks and
 //!   CORS preflights to a router or a CORS layer outside of it.
 //! * **Share answers between processes.** Each process asks for itself.
+//! * **Verify proofs of possession.** A token bound to a key (DPoP, mutual TLS) is refused; it cannot be accepted yet.
 //!
 //! # Logs
 //!
@@ -81,6 +86,7 @@
 //! | error | a scope requirement or an extractor has no layer around it | |
 //! | warn | the authority could not be asked | `kind`, `error`, `latency_ms` |
 //! | warn | request rejected because of that | `kind`, `cause` |
+//! | info | a sender-constrained token was presented as a plain bearer token | `missing` |
 //! | debug | the authority answered | `status`, `latency_ms` |
 //! | debug | request rejected | `kind` |
 //!
@@ -94,7 +100,8 @@
 //! | `native-tls` | | `https` to the authority with the system's TLS |
 //! | `axum` | | [`AccessToken`] as an axum extractor |
 //! | `tonic` | | `RequestExt` for [`AccessToken`] of a `tonic::Request`; guarded services keep their gRPC name |
-//! | `sandbox` | | an in-memory Apigee management API on loopback |
+//! | `private-key-jwt` | | `PrivateKeyJwt`: client authentication with a signed assertion |
+//! | `sandbox` | | an in-memory authority on loopback: Apigee's management API and an RFC 7662 server |
 //! | `test-util` | | `ManualClock`, for tests that stand still in time |
 
 #![forbid(unsafe_code)]
@@ -149,6 +156,6 @@ pub use token::{AccessToken, AccessTokenBuilder, BearerToken, MalformedToken, Sc
 pub use tonic::RequestExt;
 
 /// The README's snippets, compiled.
-#[cfg(all(doctest, feature = "axum", feature = "tonic", feature = "sandbox"))]
+#[cfg(all(doctest, feature = "axum", feature = "private-key-jwt", feature = "tonic", feature = "sandbox"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -153,9 +153,11 @@ impl ProtectedResourceBuilder {
     pub fn member(mut self, name: impl Into<String>, value: impl Serialize) -> Self {
         let name = name.into();
         match serde_json::to_value(value) {
-            Ok(value) => drop(self.further.insert(name, value)),
+            Ok(value) => {
+                self.further.insert(name, value);
+            }
             Err(_) => {
-                self.error = Some(BuildError::new("member", format!("the value of {name:?} has no form in JSON")))
+                self.error = Some(BuildError::new("member", format!("the value of {name:?} has no form in JSON")));
             }
         }
         self
