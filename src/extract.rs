@@ -1,12 +1,16 @@
 //! Where in a request the token stands.
 
+mod cookie;
+mod query;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::Uri;
-use http::header::{AUTHORIZATION, COOKIE, Entry, HeaderMap, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use percent_encoding::percent_decode_str;
+
+pub use self::cookie::TokenCookie;
+pub use self::query::TokenQueryParameter;
 
 use crate::build_error::BuildError;
 use crate::token::{BearerToken, MalformedToken};
@@ -106,128 +110,6 @@ impl TokenSource for TokenHeader {
 
     fn remove(&self, request: &mut Parts) {
         request.headers.remove(&self.0);
-    }
-}
-
-/// The `access_token` parameter of the request's query, RFC 6750 section 2.3.
-///
-/// **URLs are logged, kept in histories and sent as referers.** Switch this on only for clients that cannot set a header, such
-/// as a browser's WebSocket, and keep queries out of your access logs;
-/// [`remove_token`](crate::IntrospectionLayerBuilder::remove_token) hides it from what runs below the layer. Responses get
-/// `Cache-Control: private`. A repeated parameter is malformed.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct TokenQueryParameter;
-
-impl TokenQueryParameter {
-    const NAME: &str = "access_token";
-
-    fn holds_token(pair: &str) -> bool {
-        let name = pair.split('=').next().unwrap_or_default();
-        percent_decode_str(name).eq(Self::NAME.bytes())
-    }
-}
-
-impl TokenSource for TokenQueryParameter {
-    fn find<'r>(&self, request: &'r Parts) -> Result<Option<Cow<'r, str>>, MalformedToken> {
-        let query = request.uri.query().unwrap_or_default();
-        let mut pairs = query.split('&').filter(|pair| Self::holds_token(pair));
-        let Some(pair) = pairs.next() else {
-            return Ok(None);
-        };
-        if pairs.next().is_some() {
-            return Err(MalformedToken::Repeated);
-        }
-        let (_, value) = pair.split_once('=').unwrap_or_default();
-        // A plus sign stands for itself, RFC 3986. As a space, which forms make of it, it could be in no token anyway.
-        percent_decode_str(value).decode_utf8().map(Some).map_err(|_| MalformedToken::Syntax)
-    }
-
-    fn remove(&self, request: &mut Parts) {
-        let Some(query) = request.uri.query() else { return };
-        let kept: Vec<&str> = query.split('&').filter(|pair| !Self::holds_token(pair)).collect();
-        let target = match kept.as_slice() {
-            [] => request.uri.path().to_owned(),
-            kept => format!("{}?{}", request.uri.path(), kept.join("&")),
-        };
-        let mut uri = request.uri.clone().into_parts();
-        uri.path_and_query = target.parse().ok();
-        // What is left of a URI after a part of its query was taken out is one, so this always succeeds.
-        if let Ok(uri) = Uri::from_parts(uri) {
-            request.uri = uri;
-        }
-    }
-
-    fn needs_private_response(&self) -> bool {
-        true
-    }
-}
-
-/// A cookie whose value is the token.
-///
-/// **Browsers send cookies by themselves, also with requests that another site makes them send.** Use this with `SameSite`
-/// cookies or a protection against cross-site request forgery. Two cookies of the name are malformed.
-///
-/// ```
-/// use tower_introspection::{IntrospectionLayer, TokenCookie};
-/// # let introspector = tower_introspection::introspect_fn(|_| async {
-/// #     Ok(tower_introspection::Verdict::Inactive(tower_introspection::InactiveReason::Unknown)) });
-///
-/// let layer = IntrospectionLayer::builder(introspector).token_source(TokenCookie::new("__Host-token")).build()?;
-/// # Ok::<(), tower_introspection::BuildError>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct TokenCookie(Box<str>);
-
-impl TokenCookie {
-    /// The cookie `name`.
-    #[must_use]
-    pub fn new(name: impl Into<String>) -> Self {
-        Self(name.into().into())
-    }
-
-    /// The value of a `name=value` pair, if the name is this one's.
-    fn value<'v>(&self, pair: &'v [u8]) -> Option<&'v [u8]> {
-        let value =
-            pair.trim_ascii().strip_prefix(self.0.as_bytes())?.trim_ascii_start().strip_prefix(b"=")?.trim_ascii();
-        Some(value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value))
-    }
-}
-
-impl TokenSource for TokenCookie {
-    fn find<'r>(&self, request: &'r Parts) -> Result<Option<Cow<'r, str>>, MalformedToken> {
-        // HTTP/2 may spread the cookies over several headers, RFC 9113 section 8.2.3.
-        let headers = request.headers.get_all(COOKIE).iter();
-        let mut values = headers
-            .flat_map(|header| header.as_bytes().split(|&byte| byte == b';'))
-            .filter_map(|pair| self.value(pair));
-        match (values.next(), values.next()) {
-            (None, _) => Ok(None),
-            (Some(value), None) => text(value).map(Some),
-            (Some(_), Some(_)) => Err(MalformedToken::Repeated),
-        }
-    }
-
-    fn mark_sensitive(&self, request: &mut Parts) {
-        if let Entry::Occupied(mut cookies) = request.headers.entry(COOKIE) {
-            cookies.iter_mut().for_each(|value| value.set_sensitive(true));
-        }
-    }
-
-    fn remove(&self, request: &mut Parts) {
-        let Entry::Occupied(cookies) = request.headers.entry(COOKIE) else { return };
-        let (_, headers) = cookies.remove_entry_mult();
-        let without = |header: HeaderValue| {
-            let pairs = header.as_bytes().split(|&byte| byte == b';');
-            let kept: Vec<&[u8]> = pairs.filter(|pair| self.value(pair).is_none()).map(<[u8]>::trim_ascii).collect();
-            // A part of a header's value always is one.
-            let mut value = HeaderValue::from_bytes(&kept.join(&b"; "[..])).ok().filter(|value| !value.is_empty())?;
-            value.set_sensitive(header.is_sensitive());
-            Some(value)
-        };
-        let kept: Vec<HeaderValue> = headers.filter_map(without).collect();
-        for value in kept {
-            request.headers.append(COOKIE, value);
-        }
     }
 }
 

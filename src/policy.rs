@@ -1,11 +1,15 @@
 //! What a route requires of an active token. Judged on every request, and never remembered.
 
+mod settings;
+
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use http::Method;
 use http::request::Parts;
+
+pub(crate) use self::settings::policy_settings;
 
 use crate::build_error::BuildError;
 use crate::token::{AccessToken, is_scope_token};
@@ -36,107 +40,6 @@ type Rule = Arc<dyn Fn(&AccessToken, &Parts) -> bool + Send + Sync>;
 pub struct Policy {
     requirements: Vec<Requirement>,
 }
-
-/// The builder methods for a [`Policy`]; `$policy` is the way from `self` to it.
-macro_rules! policy_settings {
-    ($($policy:tt)+) => {
-        /// Requires a scope. Called several times, it requires all of them.
-        pub fn require_scope(mut self, scope: impl Into<String>) -> Self {
-            self.$($policy)+.add("require_scope", $crate::policy::Fact::Scope, [scope]);
-            self
-        }
-
-        /// Requires at least one of these scopes. Called several times, it requires one of each call's.
-        pub fn require_any_scope<T: Into<String>>(mut self, scopes: impl IntoIterator<Item = T>) -> Self {
-            self.$($policy)+.add("require_any_scope", $crate::policy::Fact::Scope, scopes);
-            self
-        }
-
-        /// Requires that the token is meant for this service: that its audience holds this value. A token without an audience
-        /// is refused. **Set this (or the next) wherever the authority also serves other services**, since any of their tokens
-        /// is active too. A token that fails it is [`InvalidToken`](crate::RejectionKind::InvalidToken).
-        pub fn require_audience(mut self, audience: impl Into<String>) -> Self {
-            self.$($policy)+.add("require_audience", $crate::policy::Fact::Audience, [audience]);
-            self
-        }
-
-        /// Requires that the token's audience holds at least one of these values.
-        pub fn require_any_audience<T: Into<String>>(mut self, audiences: impl IntoIterator<Item = T>) -> Self {
-            self.$($policy)+.add("require_any_audience", $crate::policy::Fact::Audience, audiences);
-            self
-        }
-
-        /// Requires that the token states this issuer (`iss`), compared to the letter. A token that fails it is
-        /// [`InvalidToken`](crate::RejectionKind::InvalidToken).
-        pub fn require_issuer(mut self, issuer: impl Into<String>) -> Self {
-            self.$($policy)+.add("require_issuer", $crate::policy::Fact::Issuer, [issuer]);
-            self
-        }
-
-        /// Requires that the token states one of these issuers.
-        pub fn require_any_issuer<T: Into<String>>(mut self, issuers: impl IntoIterator<Item = T>) -> Self {
-            self.$($policy)+.add("require_any_issuer", $crate::policy::Fact::Issuer, issuers);
-            self
-        }
-
-        /// Requires that the token was issued to this client. A token that fails it is
-        /// [`Denied`](crate::RejectionKind::Denied).
-        pub fn require_client(mut self, client_id: impl Into<String>) -> Self {
-            self.$($policy)+.add("require_client", $crate::policy::Fact::Client, [client_id]);
-            self
-        }
-
-        /// Requires that the token was issued to one of these clients.
-        pub fn require_any_client<T: Into<String>>(mut self, client_ids: impl IntoIterator<Item = T>) -> Self {
-            self.$($policy)+.add("require_any_client", $crate::policy::Fact::Client, client_ids);
-            self
-        }
-
-        /// Requires that the token may use this API product (Apigee). Called several times, it requires all of them. A token
-        /// whose products are unknown is refused. A token that fails it is [`Denied`](crate::RejectionKind::Denied).
-        pub fn require_api_product(mut self, product: impl Into<String>) -> Self {
-            self.$($policy)+.add("require_api_product", $crate::policy::Fact::ApiProduct, [product]);
-            self
-        }
-
-        /// Requires that the token may use at least one of these API products (Apigee).
-        pub fn require_any_api_product<T: Into<String>>(mut self, products: impl IntoIterator<Item = T>) -> Self {
-            self.$($policy)+.add("require_any_api_product", $crate::policy::Fact::ApiProduct, products);
-            self
-        }
-
-        /// Requires that `rule` is true of the token and the request. Rules are asked after everything else is met; several
-        /// must all be true. A request that fails one is [`Denied`](crate::RejectionKind::Denied).
-        pub fn authorize(
-            mut self,
-            rule: impl Fn(&$crate::token::AccessToken, &http::request::Parts) -> bool + Send + Sync + 'static,
-        ) -> Self {
-            self.$($policy)+.push($crate::policy::Requirement::Rule(std::sync::Arc::new(rule)));
-            self
-        }
-
-        /// Requires `policy` too, of requests with this method. One for `GET` holds for `HEAD` as well, unless `HEAD` has one
-        /// of its own: routers answer both with the same handler.
-        pub fn for_method(mut self, method: http::Method, policy: $crate::policy::Policy) -> Self {
-            self.$($policy)+.push($crate::policy::Requirement::ForMethod(method, policy));
-            self
-        }
-
-        /// Requires `policy` too, of requests with a method that no [`for_method`](Self::for_method) names. Without this
-        /// nothing further is required of them.
-        pub fn for_other_methods(mut self, policy: $crate::policy::Policy) -> Self {
-            self.$($policy)+.push($crate::policy::Requirement::ForOtherMethods(policy));
-            self
-        }
-
-        /// Requires all that `policy` requires, too.
-        pub fn policy(mut self, policy: $crate::policy::Policy) -> Self {
-            self.$($policy)+.push($crate::policy::Requirement::All(policy));
-            self
-        }
-    };
-}
-pub(crate) use policy_settings;
 
 #[derive(Clone)]
 pub(crate) enum Requirement {

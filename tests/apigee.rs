@@ -356,7 +356,7 @@ async fn the_login_is_by_password_once_and_by_refresh_token_from_then_on() {
         ("password", "p&ss"),
         ("mfa_token", "123456"),
     ]);
-    assert_eq!(logins(&recorder), [password.clone()], "one login serves many questions");
+    assert_eq!(logins(&recorder), std::slice::from_ref(&password), "one login serves many questions");
     let first = &recorder.requests()[0];
     assert_eq!(first.headers["authorization"], "Basic ZWRnZWNsaTplZGdlY2xpc2VjcmV0", "the vendor's public client");
     assert_eq!(recorder.requests()[1].headers["authorization"], "Bearer login-1");

@@ -76,9 +76,11 @@ impl Rfc7662Builder {
         } else {
             self.credentials = Some(Err(BuildError::new(
                 "client_secret",
-                format!("the server accepts no client secret, only {:?}", self.auth_methods.unwrap_or_default()),
+                format!(
+                    "the server accepts no client secret, only {:?}",
+                    self.auth_methods.as_deref().unwrap_or_default()
+                ),
             )));
-            self.auth_methods = None;
             self
         }
     }
