@@ -247,7 +247,24 @@ mod tls {
 
     #[cfg(not(feature = "rustls"))]
     fn identity_from(pem: &[u8]) -> reqwest::Result<Identity> {
-        Identity::from_pkcs8_pem(pem, pem)
+        let (before, key, after) = key_of(pem);
+        Identity::from_pkcs8_pem(&[before, after].concat(), key)
+    }
+
+    /// The private key, and what stands before and behind it: this implementation wants it by itself, in PKCS #8.
+    #[cfg(not(feature = "rustls"))]
+    fn key_of(pem: &[u8]) -> (&[u8], &[u8], &[u8]) {
+        const BEGIN: &[u8] = b"-----BEGIN PRIVATE KEY-----";
+        const END: &[u8] = b"-----END PRIVATE KEY-----";
+        let position = |of: &[u8]| pem.windows(of.len()).position(|window| window == of);
+        match (position(BEGIN), position(END)) {
+            (Some(begin), Some(end)) if begin < end => {
+                let (before, rest) = pem.split_at(begin);
+                let (key, after) = rest.split_at(end - begin + END.len());
+                (before, key, after)
+            }
+            _ => (pem, &[], &[]),
+        }
     }
 
     #[cfg(not(feature = "rustls"))]

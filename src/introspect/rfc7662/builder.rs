@@ -93,7 +93,8 @@ impl Rfc7662Builder {
     }
 
     /// Authenticates with a certificate in the TLS handshake, RFC 8705 (`tls_client_auth` and
-    /// `self_signed_tls_client_auth`): `pem` holds the certificate, the chain if there is one, and the private key.
+    /// `self_signed_tls_client_auth`): `pem` holds the certificate, the chain if there is one, and the private key
+    /// (with the feature `native-tls` alone in PKCS #8).
     pub fn tls_client_auth(mut self, client_id: &str, pem: impl Into<Vec<u8>>) -> Self {
         self.connection.identity = Some(pem.into());
         self.fixed(Credential::form([("client_id", client_id)]))
