@@ -1,46 +1,62 @@
-//! The quickstart as a newcomer meets it: its output, its curl lines, Ctrl-C, and bad environment values.
+//! The examples as a newcomer meets them: their output, their curl lines, Ctrl-C, and bad environment values.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(all(feature = "axum", feature = "sandbox", unix))]
 
 mod support;
 
 use std::path::PathBuf;
-use std::process::{Output, Stdio};
+use std::process::Stdio;
 
-use support::secs;
+use reqwest::{Client, Response};
+use serde_json::Value;
+use support::{challenge, parameter, secs};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tower_introspection::sandbox::{Sandbox, SandboxToken};
 
 /// Cargo builds the examples beside the tests.
-fn quickstart() -> Command {
+fn example(name: &str) -> Command {
     let mut path = PathBuf::from(std::env::current_exe().unwrap().parent().unwrap().parent().unwrap());
-    path.extend(["examples", "quickstart"]);
-    assert!(
-        path.exists(),
-        "{} is missing: run `cargo test`, or `cargo build --example quickstart` first",
-        path.display()
-    );
+    path.extend(["examples", name]);
+    assert!(path.exists(), "{} is missing: run `cargo test`, or `cargo build --examples` first", path.display());
     let mut command = Command::new(path);
-    command.env_clear().env("LISTEN_ADDR", "127.0.0.1:0").stdin(Stdio::null()).kill_on_drop(true);
+    // A proxy in the environment is no way to this machine's own loopback.
+    command.env_clear().env("LISTEN_ADDR", "127.0.0.1:0").env("HTTP_PROXY", "http://127.0.0.1:1");
+    command.stdin(Stdio::null()).kill_on_drop(true);
     command
 }
 
-async fn refused(variables: &[(&str, &str)]) -> Output {
-    quickstart().envs(variables.iter().copied()).output().await.unwrap()
+async fn assert_refused(name: &str, variables: &[(&str, &str)], named: &str) {
+    let output = example(name).envs(variables.iter().copied()).output();
+    let output = support::patiently(output).await.unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{name} {variables:?}: {message}");
+    assert_eq!(message.lines().count(), 1, "{message}");
+    assert!(message.starts_with(&format!("{named}: ")), "{message}");
 }
 
 #[tokio::test]
 async fn a_bad_environment_value_is_one_line_that_names_the_variable_and_exit_code_2() {
+    for name in ["quickstart", "rfc7662", "mcp"] {
+        for (variable, value) in [
+            ("LISTEN_ADDR", "nowhere"),
+            ("LISTEN_ADDR", "192.0.2.1:1"),
+            ("MAX_TTL", "-1"),
+            ("MAX_TTL", "1.5"),
+            ("INACTIVE_TTL", "soon"),
+            ("INACTIVE_TTL", ""),
+            ("RUST_LOG", "a=b=c"),
+        ] {
+            assert_refused(name, &[(variable, value)], variable).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_quickstart_names_what_is_wrong_with_the_organisation() {
     let apigee = [("APIGEE_ORG", "o"), ("APIGEE_USERNAME", "u"), ("APIGEE_PASSWORD", "p")];
     let with = |name: &'static str, value: &'static str| [&apigee[..], &[(name, value)]].concat();
     for (variables, named) in [
-        (vec![("LISTEN_ADDR", "nowhere")], "LISTEN_ADDR"),
-        (vec![("LISTEN_ADDR", "192.0.2.1:1")], "LISTEN_ADDR"),
-        (vec![("MAX_TTL", "-1")], "MAX_TTL"),
-        (vec![("MAX_TTL", "1.5")], "MAX_TTL"),
-        (vec![("INACTIVE_TTL", "soon")], "INACTIVE_TTL"),
-        (vec![("INACTIVE_TTL", "")], "INACTIVE_TTL"),
-        (vec![("RUST_LOG", "a=b=c")], "RUST_LOG"),
         (vec![("APIGEE_BASE_URL", "https://example.com/v1")], "APIGEE_ORG"),
         (vec![("APIGEE_ORG", "o")], "APIGEE_USERNAME"),
         (vec![("APIGEE_ORG", "o"), ("APIGEE_USERNAME", "u")], "APIGEE_PASSWORD"),
@@ -48,19 +64,62 @@ async fn a_bad_environment_value_is_one_line_that_names_the_variable_and_exit_co
         (with("APIGEE_USERNAME", "a:b"), "APIGEE_USERNAME"),
         (with("APIGEE_BASE_URL", "http://example.com/v1"), "APIGEE_BASE_URL"),
     ] {
-        let output = refused(&variables).await;
-        let message = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{variables:?}: {message}");
-        assert_eq!(message.lines().count(), 1, "{message}");
-        assert!(message.starts_with(&format!("{named}: ")), "{message}");
+        assert_refused("quickstart", &variables, named).await;
     }
+}
+
+#[tokio::test]
+async fn rfc7662_names_what_is_wrong_with_the_server() {
+    let client = [("CLIENT_ID", "c"), ("CLIENT_SECRET", "s")];
+    let with = |name: &'static str, value: &'static str| [&client[..], &[(name, value)]].concat();
+    let url = ("INTROSPECTION_URL", "https://example.com/introspect");
+    let issuer = ("ISSUER", "https://example.com");
+    for (variables, named) in [
+        (vec![url, issuer], "ISSUER"),
+        ([&client[..], &[url, issuer]].concat(), "ISSUER"),
+        (client.to_vec(), "INTROSPECTION_URL"),
+        (vec![client[0]], "INTROSPECTION_URL"),
+        (vec![client[1]], "INTROSPECTION_URL"),
+        (vec![url], "CLIENT_ID"),
+        (vec![url, client[0]], "CLIENT_SECRET"),
+        (vec![issuer], "CLIENT_ID"),
+        (vec![issuer, client[0]], "CLIENT_SECRET"),
+        (vec![url, client[1], ("CLIENT_ID", "")], "CLIENT_ID"),
+        (vec![("INTROSPECTION_URL", "")], "INTROSPECTION_URL"),
+        (vec![("ISSUER", "")], "ISSUER"),
+        (with("INTROSPECTION_URL", "nowhere"), "INTROSPECTION_URL"),
+        (with("INTROSPECTION_URL", "http://example.com/introspect"), "INTROSPECTION_URL"),
+        (with("ISSUER", "nowhere"), "ISSUER"),
+        (with("ISSUER", "http://example.com"), "ISSUER"),
+        (with("ISSUER", "http://127.0.0.1:1"), "ISSUER"),
+        (vec![("REQUIRE_SCOPE", "")], "REQUIRE_SCOPE"),
+        (vec![("REQUIRE_SCOPE", " ")], "REQUIRE_SCOPE"),
+        (vec![("REQUIRE_SCOPE", "read a\"b")], "REQUIRE_SCOPE"),
+    ] {
+        assert_refused("rfc7662", &variables, named).await;
+    }
+}
+
+#[tokio::test]
+async fn rfc7662_refuses_an_issuer_that_is_not_the_one_of_the_metadata() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let client = [("CLIENT_ID", sandbox.client_id()), ("CLIENT_SECRET", sandbox.client_secret())];
+    for other in [format!("{}/", sandbox.issuer()), sandbox.issuer().replace("127.0.0.1", "localhost")] {
+        assert_refused("rfc7662", &[&client[..], &[("ISSUER", &other)]].concat(), "ISSUER").await;
+    }
+    assert_eq!(sandbox.total_calls(), 0);
+}
+
+#[tokio::test]
+async fn mcp_names_the_address_if_no_resource_can_be_there_without_tls() {
+    assert_refused("mcp", &[("LISTEN_ADDR", "0.0.0.0:0")], "LISTEN_ADDR").await;
 }
 
 async fn started(command: &mut Command) -> (Child, Vec<String>) {
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut seen = Vec::new();
-    while let Some(line) = lines.next_line().await.unwrap() {
+    while let Some(line) = support::patiently(lines.next_line()).await.unwrap() {
         let last = line.starts_with("listening on http://");
         seen.push(line);
         if last {
@@ -73,64 +132,237 @@ async fn started(command: &mut Command) -> (Child, Vec<String>) {
     panic!("it ended early: {seen:#?}");
 }
 
-/// Does what a printed curl line does, and returns the status and what follows the line's `#`.
-async fn curl(line: &str) -> (u16, String) {
-    let (command, promise) = line.split_once("  # ").unwrap();
-    let url = command.split(['\'', ' ']).find(|word| word.starts_with("http://")).unwrap();
-    let method = if command.contains("-X POST") { http::Method::POST } else { http::Method::GET };
-    let mut request = reqwest::Client::builder().no_proxy().build().unwrap().request(method, url);
-    if let Some((_, rest)) = command.split_once("Authorization: ") {
-        request = request.header("authorization", rest.split('\'').next().unwrap());
-    }
-    if let Some((_, rest)) = command.split_once("-u '") {
-        let (user, password) = rest.split('\'').next().unwrap().split_once(':').unwrap();
-        request = request.basic_auth(user, Some(password));
-    }
-    (request.send().await.unwrap().status().as_u16(), promise.to_owned())
-}
-
-#[tokio::test]
-async fn every_printed_curl_line_gets_the_status_it_promises_and_ctrl_c_ends_it() {
-    // A proxy in the environment is no way to this machine's own loopback.
-    let (mut child, lines) = started(quickstart().env("MAX_TTL", "0").env("HTTP_PROXY", "http://127.0.0.1:1")).await;
-    for token in ["active token: ", "admin token: ", "revoked token: ", "expired token: "] {
-        assert!(lines.iter().any(|line| line.starts_with(token)), "{lines:#?}");
-    }
-    let mut promised = Vec::new();
-    for line in lines.iter().filter(|line| line.starts_with("curl ")) {
-        let (status, promise) = curl(line).await;
-        assert!(promise.starts_with(&status.to_string()), "{status} of {line}");
-        promised.push(status);
-    }
-    assert_eq!(promised, [200, 401, 200, 403, 200, 401, 401, 401, 400, 204]);
-    // The last line revoked the active token; with MAX_TTL=0 the window is shut at once.
-    let whoami = lines.iter().find(|line| line.contains("200, the facts")).unwrap();
-    assert_eq!(curl(whoami).await.0, 401);
-
+async fn interrupted(mut child: Child) {
     let pid = child.id().unwrap().to_string();
     assert!(Command::new("kill").args(["-INT", &pid]).status().await.unwrap().success());
     let status = tokio::time::timeout(secs(30), child.wait()).await.expect("it shuts down").unwrap();
     assert!(status.success(), "{status}");
 }
 
+fn client() -> Client {
+    Client::builder().no_proxy().build().unwrap()
+}
+
+/// The words of a command as a shell has them, as far as quotes go.
+fn words(command: &str) -> Vec<String> {
+    let (mut words, mut quote) = (vec![String::new()], None);
+    for c in command.chars() {
+        match (quote, c) {
+            (Some(open), _) if open == c => quote = None,
+            (None, '\'' | '"') => quote = Some(c),
+            (None, ' ') => words.push(String::new()),
+            (None, '$' | '\\' | '`' | '&' | '|' | '#' | '?' | '*') => {
+                panic!("{c} means something to a shell: {command}")
+            }
+            _ => words.last_mut().unwrap().push(c),
+        }
+    }
+    assert_eq!(quote, None, "{command}");
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// Does what a printed curl line does, and returns the answer and what follows the line's `#`.
+async fn curl(line: &str) -> (Response, String) {
+    let (command, promise) = line.split_once("  # ").unwrap_or_else(|| panic!("no promise: {line}"));
+    let words = words(command);
+    let mut words = words.iter();
+    assert_eq!((words.next().unwrap().as_str(), words.next().unwrap().as_str()), ("curl", "-i"));
+    let (mut method, mut url, mut headers, mut user, mut data) = (None, None, Vec::new(), None, None);
+    while let Some(word) = words.next() {
+        let mut argument = || words.next().unwrap_or_else(|| panic!("{word} of {line}"));
+        match word.as_str() {
+            "-X" => method = Some(argument().parse().unwrap()),
+            "-H" => headers.push(argument().split_once(": ").unwrap()),
+            "-u" => user = Some(argument().split_once(':').unwrap()),
+            "-d" => data = Some(argument()),
+            word => assert_eq!(url.replace(word), None, "{line}"),
+        }
+    }
+    let implied = if data.is_some() { http::Method::POST } else { http::Method::GET };
+    let mut request = client().request(method.unwrap_or(implied), url.unwrap());
+    if let Some((user, password)) = user {
+        request = request.basic_auth(user, Some(password));
+    }
+    if let Some(data) = data {
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
+            headers.push(("content-type", "application/x-www-form-urlencoded"));
+        }
+        request = request.body(data.clone());
+    }
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    (support::patiently(request.send()).await.unwrap(), promise.to_owned())
+}
+
+/// Runs every curl line, in order, and returns the statuses. Each has to be the one that was promised.
+async fn promised(lines: &[String]) -> Vec<u16> {
+    let mut statuses = Vec::new();
+    for line in lines.iter().filter(|line| line.starts_with("curl ")) {
+        let (response, promise) = curl(line).await;
+        let status = response.status().as_u16();
+        assert!(promise.starts_with(&status.to_string()), "{status} of {line}");
+        statuses.push(status);
+    }
+    statuses
+}
+
+async fn whoami(lines: &[String], token: &str) -> u16 {
+    let base = lines.last().unwrap().strip_prefix("listening on ").unwrap();
+    let answer = client().get(format!("{base}/whoami")).bearer_auth(token).send();
+    support::patiently(answer).await.unwrap().status().as_u16()
+}
+
+fn line<'l>(lines: &'l [String], promise: &str) -> &'l str {
+    lines.iter().find(|line| line.contains(promise)).unwrap_or_else(|| panic!("no {promise} in {lines:#?}"))
+}
+
+#[tokio::test]
+async fn every_printed_curl_line_gets_the_status_it_promises_and_ctrl_c_ends_it() {
+    for (name, revoked) in [("quickstart", 204), ("rfc7662", 200)] {
+        let (child, lines) = started(example(name).env("MAX_TTL", "0")).await;
+        for token in ["active token: ", "admin token: ", "revoked token: ", "expired token: "] {
+            assert!(lines.iter().any(|line| line.starts_with(token)), "{lines:#?}");
+        }
+        assert_eq!(promised(&lines).await, [200, 401, 200, 403, 200, 401, 401, 401, 400, revoked], "{name}");
+        // The last line revoked the active token; with MAX_TTL=0 the window is shut at once.
+        assert_eq!(curl(line(&lines, "200, the facts")).await.0.status(), 401, "{name}");
+        interrupted(child).await;
+    }
+}
+
+#[tokio::test]
+async fn rfc7662_says_that_its_authorization_server_is_the_sandbox() {
+    let (_child, lines) = started(&mut example("rfc7662")).await;
+    let issuer = line(&lines, "authorization server: http://127.0.0.1:");
+    assert!(issuer.ends_with(", the sandbox in this process"), "{issuer}");
+    let issuer = issuer.split(['/', ',']).nth(2).unwrap();
+    assert!(line(&lines, "-d 'token=").contains(&format!(" http://{issuer}/revoke")), "{lines:#?}");
+}
+
+#[tokio::test]
+async fn with_required_scopes_the_curl_lines_still_keep_their_promises() {
+    for (scopes, admin) in [("orders", 403), ("read", 403), ("orders  write", 403), ("admin", 200), ("admin read", 200)]
+    {
+        let (child, lines) = started(example("rfc7662").env("REQUIRE_SCOPE", scopes)).await;
+        assert_eq!(promised(&lines).await, [200, 401, 200, admin, 200, 403, 401, 401, 401, 400, 200], "{scopes}");
+        let (response, _) = curl(line(&lines, "403, what REQUIRE_SCOPE asks for is missing")).await;
+        let wanted = challenge(&response.headers()["www-authenticate"]);
+        let wanted = parameter(&wanted, "scope").unwrap();
+        assert_eq!(wanted, scopes.replace("  ", " "));
+        interrupted(child).await;
+    }
+}
+
 #[tokio::test]
 async fn with_an_organisation_set_it_asks_that_endpoint() {
-    let sandbox = tower_introspection::sandbox::Sandbox::start().await.unwrap();
-    let token = sandbox.issue(tower_introspection::sandbox::SandboxToken::new());
-    let (child, lines) = started(
-        quickstart()
+    let sandbox = Sandbox::start().await.unwrap();
+    let token = sandbox.issue(SandboxToken::new());
+    let (_child, lines) = started(
+        example("quickstart")
             .env("APIGEE_ORG", sandbox.org())
             .env("APIGEE_BASE_URL", sandbox.base_url())
             .env("APIGEE_USERNAME", sandbox.username())
             .env("APIGEE_PASSWORD", sandbox.password()),
     )
     .await;
-    let base = lines.last().unwrap().strip_prefix("listening on ").unwrap();
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let whoami = || client.get(format!("{base}/whoami")).bearer_auth(&token).send();
-    assert_eq!(whoami().await.unwrap().status(), 200);
+    assert_eq!(whoami(&lines, &token).await, 200);
     sandbox.revoke(&token);
-    assert_eq!(whoami().await.unwrap().status(), 200, "the answer is kept for the default of 60 seconds");
+    assert_eq!(whoami(&lines, &token).await, 200, "the answer is kept for the default of 60 seconds");
     assert_eq!(sandbox.calls(&token), 1);
-    drop(child);
+}
+
+#[tokio::test]
+async fn with_an_endpoint_or_an_issuer_set_rfc7662_asks_that_server() {
+    let sandbox = Sandbox::start().await.unwrap();
+    for place in [("INTROSPECTION_URL", format!("{}/introspect", sandbox.issuer())), ("ISSUER", sandbox.issuer())] {
+        let token = sandbox.issue(SandboxToken::new().scope("read orders"));
+        let unscoped = sandbox.issue(SandboxToken::new().scope("read"));
+        let (_child, lines) = started(
+            example("rfc7662")
+                .envs([place])
+                .env("CLIENT_ID", sandbox.client_id())
+                .env("CLIENT_SECRET", sandbox.client_secret())
+                .env("REQUIRE_SCOPE", "orders"),
+        )
+        .await;
+        assert!(!lines.iter().any(|line| line.contains("sandbox")), "{lines:#?}");
+        // Those with a token of the reader's own promise nothing.
+        let (ours, theirs): (Vec<_>, Vec<_>) = lines.iter().cloned().partition(|line| !line.contains("$TOKEN"));
+        assert_eq!(promised(&ours).await, [200, 401, 400]);
+        assert_eq!(theirs.len(), 2);
+        assert_eq!(whoami(&lines, &token).await, 200);
+        assert_eq!(whoami(&lines, &unscoped).await, 403);
+        assert_eq!(whoami(&lines, "nobody-issued-this").await, 401);
+        sandbox.revoke(&token);
+        assert_eq!(whoami(&lines, &token).await, 200, "the answer is kept for the default of 60 seconds");
+        assert_eq!(sandbox.calls(&token), 1);
+    }
+}
+
+#[tokio::test]
+async fn mcp_keeps_the_promises_of_its_curl_lines_and_ctrl_c_ends_it() {
+    let (child, lines) = started(&mut example("mcp")).await;
+    assert_eq!(promised(&lines).await, [401, 200, 200, 200, 200, 200, 401, 403, 405]);
+    interrupted(child).await;
+}
+
+#[tokio::test]
+async fn mcp_leads_a_client_that_starts_with_nothing_to_the_authorization_server() {
+    let (_child, lines) = started(&mut example("mcp")).await;
+    let (response, _) = curl(line(&lines, "401, no token")).await;
+    let response = challenge(&response.headers()["www-authenticate"]);
+    assert_eq!(parameter(&response, "scope"), Some("mcp:tools"));
+    assert_eq!(parameter(&response, "error"), None);
+    let place = parameter(&response, "resource_metadata").unwrap();
+
+    let resource = line(&lines, "resource: ").split(' ').next_back().unwrap();
+    let document: Value = client().get(place).send().await.unwrap().json().await.unwrap();
+    assert_eq!(document["resource"], resource);
+    assert_eq!(document["scopes_supported"], serde_json::json!(["mcp:tools"]));
+    let issuer = document["authorization_servers"][0].as_str().unwrap();
+    assert!(line(&lines, "authorization server: ").contains(&format!(" {issuer},")), "{lines:#?}");
+    let server: Value = curl(line(&lines, "/.well-known/oauth-authorization-server")).await.0.json().await.unwrap();
+    assert_eq!(server["issuer"], issuer);
+}
+
+#[tokio::test]
+async fn mcp_answers_json_rpc() {
+    let (_child, lines) = started(&mut example("mcp")).await;
+    let hello: Value = curl(line(&lines, "200, hello")).await.0.json().await.unwrap();
+    assert_eq!((&hello["jsonrpc"], &hello["id"]), (&"2.0".into(), &1.into()));
+    assert_eq!(hello["result"]["protocolVersion"], "2025-06-18");
+    let tools: Value = curl(line(&lines, "200, one tool")).await.0.json().await.unwrap();
+    assert_eq!(tools["result"]["tools"][0]["name"], "whoami");
+
+    let call = line(&lines, "200, the facts");
+    let answer: Value = curl(call).await.0.json().await.unwrap();
+    let facts: Value = serde_json::from_str(answer["result"]["content"][0]["text"].as_str().unwrap()).unwrap();
+    assert_eq!(facts["client_id"], "demo-client");
+    let token = call.split("Bearer ").nth(1).unwrap().split('\'').next().unwrap();
+    assert!(!answer.to_string().contains(token), "{answer}");
+
+    let resource = line(&lines, "resource: ").split(' ').next_back().unwrap();
+    for (message, status, code) in [
+        (r#"{"jsonrpc":"2.0","id":"a","method":"resources/list"}"#, 200, Some(-32601)),
+        (r#"{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"rm"}}"#, 200, Some(-32602)),
+        (r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#, 202, None),
+        (r#"{"id":1,"method":"initialize"}"#, 400, Some(-32600)),
+        ("[]", 400, Some(-32600)),
+        ("{", 400, Some(-32700)),
+        ("", 400, Some(-32700)),
+    ] {
+        let answer = client().post(resource).bearer_auth(token).body(message).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{message}");
+        let body = answer.text().await.unwrap();
+        match code {
+            Some(code) => {
+                let body: Value = serde_json::from_str(&body).unwrap();
+                assert_eq!(body["error"]["code"], code, "{message}");
+                assert_eq!(body["id"], if status == 200 { "a".into() } else { Value::Null }, "{message}");
+            }
+            None => assert_eq!(body, "", "{message}"),
+        }
+    }
 }

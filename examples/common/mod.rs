@@ -1,0 +1,82 @@
+//! What the examples that are servers have in common. A folder without `main.rs` is no example of its own.
+
+// Each example uses a part of it.
+#![allow(dead_code)]
+
+pub(crate) mod environment;
+pub(crate) mod outcomes;
+
+use std::error::Error;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use axum::{Json, Router, routing::get};
+use tokio::net::TcpListener;
+use tower_introspection::{
+    AccessToken, BuildError, CacheHandle, ChooseIntrospector, IntrospectionLayer, RequireScopeLayer,
+};
+use tracing_subscriber::EnvFilter;
+
+use self::environment::BadVariable;
+
+pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
+
+/// 2 if the environment cannot be used, 1 for whatever else went wrong, each with one line on stderr.
+pub(crate) fn exit_code(outcome: Result<(), BoxError>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            if error.is::<BadVariable>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+pub(crate) fn init_tracing(log: EnvFilter) {
+    let stderr_is_terminal = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(log).with_ansi(stderr_is_terminal).with_writer(std::io::stderr).init();
+}
+
+/// One route for everybody, one for every token that `guard` lets in, and one for those with the scope `admin`.
+pub(crate) fn router<I: ChooseIntrospector>(guard: IntrospectionLayer<I>) -> Result<Router, BuildError> {
+    Ok(Router::new()
+        .route("/admin", get(async || "welcome, admin\n").route_layer(RequireScopeLayer::new("admin")?))
+        .route("/whoami", get(async |token: AccessToken| Json(token)))
+        // Guards the routes above; `/healthz`, added below it, stays open.
+        .route_layer(guard)
+        .route("/healthz", get(async || "ok\n")))
+}
+
+/// Serves `app` until it is told to stop.
+pub(crate) async fn serve(listener: TcpListener, app: Router, cache: CacheHandle) -> Result<(), BoxError> {
+    println!("listening on http://{}", listener.local_addr()?);
+    axum::serve(listener, app).with_graceful_shutdown(shutdown()).await?;
+    println!("stopped; the cache's figures: {:?}", cache.stats());
+    Ok(())
+}
+
+/// Ends on Ctrl-C, and on SIGTERM where there is one.
+async fn shutdown() {
+    let interrupt = async {
+        if let Err(error) = tokio::signal::ctrl_c().await {
+            tracing::error!(%error, "cannot listen for Ctrl-C");
+            std::future::pending::<()>().await;
+        }
+    };
+    #[cfg(unix)]
+    let terminate = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(error) => {
+                tracing::error!(%error, "cannot listen for SIGTERM");
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    #[cfg(not(unix))]
+    let terminate = std::future::pending::<()>();
+    tokio::select! {
+        () = interrupt => {}
+        () = terminate => {}
+    }
+}
