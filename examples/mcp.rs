@@ -54,7 +54,7 @@ async fn run() -> Result<(), BoxError> {
     let cache = introspector.handle();
     let guard = IntrospectionLayer::builder(introspector)
         .resource_metadata(metadata.url())
-        .require_audience(&resource)
+        .require_audience(metadata.resource())
         .require_scope(SCOPE)
         .build()?;
     let app = Router::new()

@@ -18,7 +18,8 @@ impl BuildError {
         Self { setting, problem: problem.into() }
     }
 
-    /// The builder method whose value was refused.
+    /// The builder method whose value was refused. What a builder starts with goes by the name of that parameter (`org`,
+    /// `url`, `issuer`, `resource`), what a discovered server stated by its name there (`introspection_endpoint`).
     #[must_use]
     pub fn setting(&self) -> &'static str {
         self.setting

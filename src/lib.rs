@@ -121,6 +121,7 @@ mod rejection;
 mod require_scope;
 mod service;
 mod token;
+mod url;
 
 #[cfg(feature = "axum")]
 pub mod axum;

@@ -8,13 +8,13 @@ use std::task::{Context, Poll};
 
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use reqwest::Url;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tower::Service;
 
 use crate::build_error::BuildError;
 use crate::token::is_scope_token;
+use crate::url::absolute_url;
 
 /// Serves the metadata of a protected resource, RFC 9728, from configuration: which authorization servers issue tokens for it,
 /// and with which scopes. It is a service that answers GET and HEAD, for the route [`path`](Self::path).
@@ -32,8 +32,9 @@ use crate::token::is_scope_token;
 /// assert_eq!(metadata.url(), "https://api.example.com/.well-known/oauth-protected-resource/orders");
 ///
 /// let guard = IntrospectionLayer::builder(introspector)
-///     .require_scope("orders.read")
 ///     .resource_metadata(metadata.url())
+///     .require_audience(metadata.resource())
+///     .require_scope("orders.read")
 ///     .build()?;
 /// let app: Router = Router::new()
 ///     .route("/orders", get(async || "all of them"))
@@ -46,6 +47,7 @@ use crate::token::is_scope_token;
 pub struct ProtectedResource(Arc<Document>);
 
 struct Document {
+    resource: String,
     url: String,
     path: String,
     body: String,
@@ -62,6 +64,13 @@ impl ProtectedResource {
             further: Map::new(),
             error: None,
         }
+    }
+
+    /// The resource's own identifier, as it was given: the audience to
+    /// [require](crate::IntrospectionLayerBuilder::require_audience) of tokens.
+    #[must_use]
+    pub fn resource(&self) -> &str {
+        &self.0.resource
     }
 
     /// Where clients look for the document: `/.well-known/oauth-protected-resource` between the resource's host and its path,
@@ -199,23 +208,7 @@ impl ProtectedResourceBuilder {
         let path = if resource.path() == "/" { "" } else { resource.path() };
         url.set_path(&format!("/.well-known/oauth-protected-resource{path}"));
         let path = url.path().to_owned();
-        Ok(ProtectedResource(Arc::new(Document { url: url.into(), path, body: Value::Object(document).to_string() })))
+        let body = Value::Object(document).to_string();
+        Ok(ProtectedResource(Arc::new(Document { resource: self.resource, url: url.into(), path, body })))
     }
-}
-
-/// A URL that may stand in a challenge and in the document: absolute, without a fragment, and safe to follow. Parsing leaves
-/// nothing in it that a quoted-string would have to escape.
-pub(crate) fn absolute_url(setting: &'static str, text: &str) -> Result<Url, BuildError> {
-    let url = Url::parse(text).map_err(|error| BuildError::new(setting, format!("{text:?} is not a URL: {error}")))?;
-    let loopback = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-    if url.scheme() != "https" && !(url.scheme() == "http" && loopback) {
-        return Err(BuildError::new(setting, format!("{text:?} is not an https URL")));
-    }
-    if url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
-        return Err(BuildError::new(setting, format!("{text:?} holds a fragment, a user name or a password")));
-    }
-    if url.as_str().contains(['"', '\\']) {
-        return Err(BuildError::new(setting, format!("{text:?} holds a quote or a backslash; percent-encode it")));
-    }
-    Ok(url)
 }

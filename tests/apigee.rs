@@ -368,6 +368,25 @@ async fn the_login_is_by_password_once_and_by_refresh_token_from_then_on() {
 }
 
 #[tokio::test]
+async fn a_refresh_without_a_new_refresh_token_leaves_the_old_one_in_use() {
+    let recorder = Recorder::start(|_, seen: &Seen| match seen.parameter("grant_type").as_deref() {
+        Some("password") => (200, r#"{"access_token":"a","refresh_token":"r","expires_in":60}"#),
+        Some(_) => (200, r#"{"access_token":"b","expires_in":60}"#),
+        None => (200, ACTIVE),
+    })
+    .await;
+    let clock = ManualClock::at(START);
+    let login = ApigeeLogin::new("ann", "pass").token_url(format!("{}/oauth/token", recorder.url()));
+    let apigee = asking(&recorder).login(login).clock(clock.clone()).build().unwrap();
+    for _ in 0..3 {
+        assert!(apigee.introspect(&bearer("abc")).await.unwrap().is_active());
+        clock.advance(secs(60));
+    }
+    let refresh = form(&[("grant_type", "refresh_token"), ("refresh_token", "r")]);
+    assert_eq!(logins(&recorder)[1..], [refresh.clone(), refresh]);
+}
+
+#[tokio::test]
 async fn a_refused_refresh_falls_back_to_the_password() {
     let recorder = with_login(|seen| seen.body.contains("refresh_token")).await;
     let clock = ManualClock::at(START);

@@ -206,6 +206,14 @@ async fn assertions_signed_with_rs256_and_es256_are_accepted_by_oidc_provider() 
 }
 
 #[tokio::test]
+async fn a_token_that_looks_like_a_jwt_is_inactive_and_no_outage() {
+    for server in Server::all().await {
+        let token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl";
+        assert!(!verdict(&server.basic(), token).await.is_active());
+    }
+}
+
+#[tokio::test]
 async fn the_client_credentials_grant_works_at_both() {
     for server in Server::all().await {
         // These servers let no bearer token introspect, so what counts is that the login itself succeeded.

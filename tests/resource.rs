@@ -97,7 +97,9 @@ fn a_document_url_that_cannot_stand_in_a_challenge_is_refused() {
         let error = layer(active()).resource_metadata(bad).build().unwrap_err();
         assert_eq!(error.setting(), "resource_metadata", "{bad}");
     }
-    layer(active()).resource_metadata("http://127.0.0.1:3000/x").build().unwrap();
+    for loopback in ["http://127.0.0.2:3000/x", "http://localhost/x", "http://[::1]/x"] {
+        layer(active()).resource_metadata(loopback).build().unwrap();
+    }
 }
 
 async fn fetched(resource: &ProtectedResource, method: Method) -> Response<String> {
@@ -149,7 +151,7 @@ fn the_document_stands_between_the_host_and_the_path() {
         ("https://r.example/a?b=c", "https://r.example/.well-known/oauth-protected-resource/a?b=c"),
     ] {
         let built = ProtectedResource::builder(resource).authorization_server("https://as.example").build().unwrap();
-        assert_eq!(built.url(), url);
+        assert_eq!((built.url(), built.resource()), (url, resource));
         let stated: serde_json::Value = serde_json::from_str(built.document()).unwrap();
         assert_eq!(stated["resource"], resource, "as it was given, since clients compare it");
         assert_eq!(stated["bearer_methods_supported"], serde_json::json!(["header"]));

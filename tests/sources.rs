@@ -118,6 +118,7 @@ async fn a_cookies_token_comes_in_marked_and_is_taken_out_if_so_wished() {
     assert_eq!(answer(query, get("/x?a=b&access_token=abc", &[]), None).await.body(), "/x?a=b {}");
     let layer = cookie().remove_token().build().unwrap();
     let inner = service_fn(|request: Request<String>| async move {
+        assert!(request.headers()["cookie"].is_sensitive(), "the others may be secret as well");
         Ok::<_, Infallible>(Response::new(request.headers()["cookie"].to_str().unwrap().to_owned()))
     });
     assert_eq!(layer.layer(inner).oneshot(request()).await.unwrap().body(), "a=b");

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::connection::{Connection, connection_settings};
-use super::credentials::{Credential, Credentials};
+use super::credentials::{Credential, Credentials, check_client_id};
 use super::grant::TokenEndpoint;
 #[cfg(feature = "private-key-jwt")]
 use super::private_key_jwt::PrivateKeyJwt;
@@ -85,9 +85,11 @@ impl ClientCredentials {
     pub(super) fn into_credentials(self) -> Result<Credentials, BuildError> {
         let credentials = match self.client {
             Client::SecretBasic { client_id, client_secret } => {
+                check_client_id("client_credentials", &client_id)?;
                 Credentials::Fixed(Credential::client_secret_basic(&client_id, &client_secret))
             }
             Client::SecretPost { client_id, client_secret } => {
+                check_client_id("client_credentials", &client_id)?;
                 Credentials::Fixed(Credential::form([("client_id", &client_id), ("client_secret", &client_secret)]))
             }
             #[cfg(feature = "private-key-jwt")]

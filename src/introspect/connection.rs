@@ -1,6 +1,5 @@
 //! How an authority is reached: the settings that the builders of all endpoints have in common.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use super::credentials::Credentials;
 use super::exchange::Exchange;
 use crate::build_error::BuildError;
 use crate::clock::{Clock, SystemClock};
+use crate::url::is_loopback;
 
 #[derive(Clone)]
 pub(super) struct Connection {
@@ -122,7 +122,7 @@ impl Connection {
             "http" => {
                 return Err(BuildError::new(
                     url_setting,
-                    "http would send tokens and credentials in clear text; use https, or call `dangerously_allow_plain_http(true)`",
+                    "http can be read and changed on the way; use https, or call `dangerously_allow_plain_http(true)`",
                 ));
             }
             other => return Err(BuildError::new(url_setting, format!("the scheme is {other:?}, not https"))),
@@ -185,12 +185,6 @@ impl Connection {
             BuildError::new(setting, format!("no HTTP client can be made: {}", describe(error)))
         })
     }
-}
-
-pub(super) fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// The innermost reason, which is the one that helps: reqwest's own words are "builder error".

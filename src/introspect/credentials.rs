@@ -80,8 +80,13 @@ impl Credential {
 
     /// HTTP Basic authentication of an OAuth client. RFC 6749 section 2.3.1 has both parts form-urlencoded before the scheme
     /// encodes them again, so that an identifier may hold a colon.
+    ///
+    /// A space is written `%20`: every form decoder reads it, while there are servers (Authlib) that take `+` for itself.
     pub(super) fn client_secret_basic(client_id: &str, client_secret: &str) -> Self {
-        let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().into();
+        let encoded = |text: &str| {
+            let form: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
+            form.replace('+', "%20").into()
+        };
         Self::new(Secret::Basic { username: encoded(client_id), password: encoded(client_secret) })
     }
 
@@ -133,6 +138,13 @@ impl fmt::Debug for Credential {
             Secret::Form(_) => "Credential(Form)",
         })
     }
+}
+
+pub(super) fn check_client_id(setting: &'static str, client_id: &str) -> Result<(), BuildError> {
+    if client_id.is_empty() {
+        return Err(BuildError::new(setting, "the client's identifier is empty"));
+    }
+    Ok(())
 }
 
 /// The credential in use, and where the next one comes from.
@@ -199,7 +211,7 @@ mod tests {
         let credential = Credential::client_secret_basic("a:b+c/d%e&f g\u{e4}", "s:+/%& \u{20ac}");
         let expected = reqwest::Client::new()
             .get("http://127.0.0.1/")
-            .basic_auth("a%3Ab%2Bc%2Fd%25e%26f+g%C3%A4", Some("s%3A%2B%2F%25%26+%E2%82%AC"))
+            .basic_auth("a%3Ab%2Bc%2Fd%25e%26f%20g%C3%A4", Some("s%3A%2B%2F%25%26%20%E2%82%AC"))
             .build()
             .unwrap();
         assert_eq!(header(&credential), expected.headers()["authorization"].to_str().unwrap());

@@ -166,7 +166,7 @@ pub(super) fn status_error(status: StatusCode) -> IntrospectError {
     if kind == IntrospectErrorKind::Credentials {
         tracing::error!(
             status = status.as_u16(),
-            "the authority refused this service's own credentials: check `basic_auth`, `bearer_token` or `credentials` and the account's permissions; callers get 503 until then"
+            "the authority refused this service's own credentials: check what the endpoint's builder was given, and what the account or client may do; callers get 503 until then"
         );
     }
     IntrospectError::new(kind).with_source(format!("HTTP status {}", status.as_u16()))

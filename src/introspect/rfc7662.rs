@@ -15,8 +15,9 @@ use serde_json::Value;
 pub use self::builder::Rfc7662Builder;
 pub use self::discovery::{DiscoveryError, Rfc7662Discovery};
 
+use self::wire::Reading;
 use super::exchange::{Answer, Exchange, Question, status_error};
-use super::{Introspect, IntrospectError, Verdict};
+use super::{InactiveReason, Introspect, IntrospectError, Verdict};
 use crate::token::BearerToken;
 
 /// Asks an OAuth 2.0 token introspection endpoint, RFC 7662.
@@ -34,14 +35,17 @@ use crate::token::BearerToken;
 /// `active` has to be a boolean: anything else is a failure of the endpoint, never a verdict. `exp`, `nbf` and `iat` may have
 /// fractions and saturate; an `exp` or `nbf` that cannot be read, or an `exp` of zero or less, makes a token inactive. A token
 /// without `exp` is active, and a cache asks about it again after its `max_ttl`. What the answer itself calls another kind of
-/// token (`token_type`, `token_use`, `typ`) is inactive, since endpoints call refresh tokens active too. Every member without
+/// token (`token_type`, `token_use`, `typ`) is inactive, since endpoints call refresh tokens active too; see
+/// [`require_token_type`](Rfc7662Builder::require_token_type). Every member without
 /// an accessor is kept as a [claim](crate::AccessToken::claim), save those that hold a token.
 ///
-/// HTTP 401 and 403, and the errors `invalid_client` and `unauthorized_client`, are about *this service*.
+/// HTTP 401 and 403, and the errors `invalid_client` and `unauthorized_client`, are about *this service*. The error
+/// `unsupported_token_type` is about the token.
 pub struct Rfc7662 {
     url: String,
     token_type_hint: Option<String>,
     parameters: Vec<(String, String)>,
+    reading: Reading,
     exchange: Exchange,
 }
 
@@ -86,17 +90,24 @@ impl Introspect for Rfc7662 {
         let refused = |answer: &Answer| answer.status == StatusCode::UNAUTHORIZED;
         let answer = self.exchange.send(question, refused).await?;
         match answer.status {
-            StatusCode::OK => wire::read(&answer.body, token, self.exchange.clock().now()),
-            StatusCode::BAD_REQUEST if refuses_the_client(&answer.body) => Err(status_error(StatusCode::UNAUTHORIZED)),
+            StatusCode::OK => wire::read(&answer.body, token, self.exchange.clock().now(), self.reading),
+            // RFC 6749 section 5.2 allows 400 for a client that is not accepted, and some servers use it.
+            StatusCode::BAD_REQUEST if says(&answer.body, &["invalid_client", "unauthorized_client"]) => {
+                Err(status_error(StatusCode::UNAUTHORIZED))
+            }
+            // oidc-provider's answer to whatever looks like a JWT: any caller can cause it, so it is about the token.
+            StatusCode::BAD_REQUEST if says(&answer.body, &["unsupported_token_type"]) => {
+                Ok(Verdict::Inactive(InactiveReason::Unclear))
+            }
             status => Err(status_error(status)),
         }
     }
 }
 
-/// RFC 6749 section 5.2 allows 400 for a client that is not accepted, and some servers use it.
-fn refuses_the_client(body: &[u8]) -> bool {
+/// Whether the body of an error answer holds one of these codes, RFC 6749 section 5.2.
+fn says(body: &[u8], codes: &[&str]) -> bool {
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
-    matches!(answer.get("error").and_then(Value::as_str), Some("invalid_client" | "unauthorized_client"))
+    answer.get("error").and_then(Value::as_str).is_some_and(|code| codes.contains(&code))
 }
 
 impl fmt::Debug for Rfc7662 {

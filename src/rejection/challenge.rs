@@ -3,7 +3,7 @@
 use http::HeaderValue;
 
 use crate::build_error::BuildError;
-use crate::protected_resource::absolute_url;
+use crate::url::absolute_url;
 
 /// What every challenge of one layer has in common.
 #[derive(Debug)]

@@ -113,7 +113,12 @@ fn grant(state: &State, form: &[(String, String)]) -> Reply {
     }
     let scope = parameter(form, "scope").unwrap_or_default();
     let lifetime = std::time::Duration::from_secs(LIFETIME_SECONDS);
-    let token = state.issue(SandboxToken::new().client_id(CLIENT_ID).scope(scope).expires_in(lifetime));
+    let mut token = SandboxToken::new().client_id(CLIENT_ID).scope(scope).expires_in(lifetime);
+    // RFC 8707: whom the token is for.
+    if let Some(resource) = parameter(form, "resource") {
+        token = token.audience(resource);
+    }
+    let token = state.issue(token);
     let answer = json!({"access_token": token, "token_type": "Bearer", "expires_in": LIFETIME_SECONDS, "scope": scope});
     let mut reply = json_reply(StatusCode::OK, &answer);
     reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -89,7 +89,7 @@ impl SandboxToken {
         self
     }
 
-    /// Adds a custom attribute.
+    /// Adds a custom attribute, which the management API alone has.
     pub fn attribute(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.attributes.push((name.into(), value.into()));
         self
@@ -101,7 +101,8 @@ impl SandboxToken {
         self.claim("aud", audience)
     }
 
-    /// Adds a further member to answers about it, such as `cnf`.
+    /// Adds a further member to answers about it, such as `cnf`. The management API has it too, but an [`Apigee`](crate::Apigee)
+    /// reads `cnf` alone.
     pub fn claim(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.claims.insert(name.into(), value.into());
         self

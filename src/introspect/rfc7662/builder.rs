@@ -7,10 +7,11 @@ use std::future::Future;
 use reqwest::Url;
 
 use super::Rfc7662;
+use super::wire::Reading;
 use crate::build_error::BuildError;
 use crate::introspect::client_credentials::ClientCredentials;
 use crate::introspect::connection::{Connection, connection_settings};
-use crate::introspect::credentials::{Credential, Credentials};
+use crate::introspect::credentials::{Credential, Credentials, check_client_id};
 #[cfg(feature = "private-key-jwt")]
 use crate::introspect::private_key_jwt::PrivateKeyJwt;
 
@@ -38,6 +39,7 @@ pub struct Rfc7662Builder {
     credentials: Option<Result<Credentials, BuildError>>,
     token_type_hint: Option<String>,
     parameters: Vec<(String, String)>,
+    reading: Reading,
     pub(super) connection: Connection,
 }
 
@@ -50,6 +52,7 @@ impl Rfc7662Builder {
             credentials: None,
             token_type_hint: Some("access_token".into()),
             parameters: Vec::new(),
+            reading: Reading::default(),
             connection: Connection::default(),
         }
     }
@@ -57,16 +60,19 @@ impl Rfc7662Builder {
     /// Authenticates with the client's identifier and secret in the `Authorization` header, form-urlencoded as RFC 6749
     /// section 2.3.1 asks: give both as they are.
     pub fn client_secret_basic(self, client_id: &str, client_secret: &str) -> Self {
-        self.fixed(Credential::client_secret_basic(client_id, client_secret))
+        let credential = Credential::client_secret_basic(client_id, client_secret);
+        self.client("client_secret_basic", client_id, credential)
     }
 
     /// Authenticates with the client's identifier and secret in the form.
     pub fn client_secret_post(self, client_id: &str, client_secret: &str) -> Self {
-        self.fixed(Credential::form([("client_id", client_id), ("client_secret", client_secret)]))
+        let credential = Credential::form([("client_id", client_id), ("client_secret", client_secret)]);
+        self.client("client_secret_post", client_id, credential)
     }
 
     /// Authenticates with the client's identifier and secret in the way the discovered server lists
     /// (`introspection_endpoint_auth_methods_supported`): in the header if it does or lists nothing, otherwise in the form.
+    /// For an endpoint that was not discovered this is [`client_secret_basic`](Self::client_secret_basic).
     pub fn client_secret(mut self, client_id: &str, client_secret: &str) -> Self {
         let lists = |method: &str| self.auth_methods.as_ref().is_none_or(|methods| methods.iter().any(|m| m == method));
         if lists("client_secret_basic") {
@@ -97,7 +103,7 @@ impl Rfc7662Builder {
     /// (with the feature `native-tls` alone in PKCS #8).
     pub fn tls_client_auth(mut self, client_id: &str, pem: impl Into<Vec<u8>>) -> Self {
         self.connection.identity = Some(pem.into());
-        self.fixed(Credential::form([("client_id", client_id)]))
+        self.client("tls_client_auth", client_id, Credential::form([("client_id", client_id)]))
     }
 
     /// Authenticates with a bearer token that never changes.
@@ -125,12 +131,20 @@ impl Rfc7662Builder {
 
     /// Does not authenticate: for endpoints that only a network guards, such as Hydra's admin port, and for an `http_client`
     /// that does it.
-    pub fn without_credentials(self) -> Self {
-        self.fixed(Credential::none())
+    pub fn without_credentials(mut self) -> Self {
+        self.credentials = Some(Ok(Credentials::Fixed(Credential::none())));
+        self
     }
 
-    fn fixed(mut self, credential: Credential) -> Self {
-        self.credentials = Some(Ok(Credentials::Fixed(credential)));
+    fn client(mut self, setting: &'static str, client_id: &str, credential: Credential) -> Self {
+        self.credentials = Some(check_client_id(setting, client_id).map(|()| Credentials::Fixed(credential)));
+        self
+    }
+
+    /// Takes a token for inactive if the answer has no `token_type`: the only mark of a refresh token at servers such as
+    /// oidc-provider. RFC 7662 makes the member optional, so look at what your server says of access tokens first.
+    pub fn require_token_type(mut self) -> Self {
+        self.reading.require_token_type = true;
         self
     }
 
@@ -182,7 +196,13 @@ impl Rfc7662Builder {
             other => other,
         };
         let exchange = self.connection.open(url_setting, &url, credentials)?;
-        Ok(Rfc7662 { url: self.url, token_type_hint: self.token_type_hint, parameters: self.parameters, exchange })
+        Ok(Rfc7662 {
+            url: self.url,
+            token_type_hint: self.token_type_hint,
+            parameters: self.parameters,
+            reading: self.reading,
+            exchange,
+        })
     }
 }
 

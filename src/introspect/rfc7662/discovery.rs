@@ -8,6 +8,7 @@ use reqwest::Url;
 use serde::Deserialize;
 
 use super::Rfc7662Builder;
+use crate::introspect::IntrospectError;
 use crate::introspect::connection::{Connection, connection_settings};
 use crate::introspect::credentials::{Credential, Credentials};
 use crate::introspect::exchange::Question;
@@ -44,20 +45,22 @@ impl Rfc7662Discovery {
     /// If the issuer is not an `https` URL, cannot be reached, publishes no such document, or publishes one of another
     /// issuer (RFC 8414 section 3.3): the two must be the same to the letter, a slash at the end included.
     pub async fn fetch(self) -> Result<Rfc7662Builder, DiscoveryError> {
-        let fail = |problem: String| DiscoveryError { issuer: self.issuer.clone(), problem, source: None };
-        let failed =
-            |source: Box<dyn Error + Send + Sync>| DiscoveryError { source: Some(source), ..fail("failed".into()) };
+        let fail = |problem: String| DiscoveryError { issuer: self.issuer.clone(), problem, unreachable: false };
+        let unreachable = |error: &IntrospectError| {
+            let problem = format!("{error}: {}", innermost(error));
+            DiscoveryError { unreachable: true, ..fail(problem) }
+        };
         let url = Url::parse(&self.issuer).map_err(|error| fail(format!("not a URL: {error}")))?;
         if url.query().is_some() || url.fragment().is_some() {
             return Err(fail("an issuer has no query and no fragment".into()));
         }
         let credentials = Credentials::Fixed(Credential::none());
         let exchange =
-            self.connection.clone().open("issuer", &url, credentials).map_err(|error| failed(error.into()))?;
+            self.connection.clone().open("issuer", &url, credentials).map_err(|error| fail(error.to_string()))?;
         let mut tried = Vec::new();
         for url in well_known(&self.issuer, &url) {
             let question = Question { url: &url, form: None };
-            let answer = exchange.send(question, |_| false).await.map_err(|error| failed(error.into()))?;
+            let answer = exchange.send(question, |_| false).await.map_err(|error| unreachable(&error))?;
             let outcome = match serde_json::from_slice::<Metadata>(&answer.body) {
                 _ if answer.status != StatusCode::OK => format!("HTTP status {}", answer.status.as_u16()),
                 Err(_) => "not a metadata document".into(),
@@ -115,24 +118,29 @@ impl fmt::Debug for Rfc7662Discovery {
 pub struct DiscoveryError {
     issuer: String,
     problem: String,
-    source: Option<Box<dyn Error + Send + Sync>>,
+    unreachable: bool,
+}
+
+impl DiscoveryError {
+    /// Whether the server could not be reached, or did not answer completely and in time: it may do so another time. Otherwise
+    /// somebody has to change something.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        self.unreachable
+    }
+}
+
+fn innermost(error: &dyn Error) -> &dyn Error {
+    error.source().map_or(error, innermost)
 }
 
 impl fmt::Display for DiscoveryError {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "discovery of {}: {}", self.issuer, self.problem)?;
-        match &self.source {
-            Some(source) => write!(f, ": {source}"),
-            None => Ok(()),
-        }
+        write!(f, "discovery of {}: {}", self.issuer, self.problem)
     }
 }
 
-impl Error for DiscoveryError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_ref().map(|source| &**source as &(dyn Error + 'static))
-    }
-}
+impl Error for DiscoveryError {}
 
 #[cfg(test)]
 mod tests {

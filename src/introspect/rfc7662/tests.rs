@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::wire::read;
+use super::wire::{Reading, read};
 use super::*;
 use crate::clock::Timestamp;
 use crate::introspect::{InactiveReason, IntrospectErrorKind};
@@ -13,7 +13,8 @@ use crate::token::AccessToken;
 const NOW: Timestamp = Timestamp::from_unix_millis(1_419_350_000_000);
 
 fn judge(answer: &Value) -> Result<Verdict, IntrospectError> {
-    read(answer.to_string().as_bytes(), &BearerToken::parse("2YotnFZFEjr1zCsicMWpAA").unwrap(), NOW)
+    let token = BearerToken::parse("2YotnFZFEjr1zCsicMWpAA").unwrap();
+    read(answer.to_string().as_bytes(), &token, NOW, Reading::default())
 }
 
 fn active(answer: Value) -> AccessToken {
@@ -65,7 +66,11 @@ fn active_is_a_boolean_or_the_answer_is_a_failure() {
     }
     for body in ["", "{}", "[]", "true", "[{\"active\":true}]", "<html>", "{\"active\":true", "{\"Active\":true}"] {
         let token = BearerToken::parse("abc").unwrap();
-        assert_eq!(read(body.as_bytes(), &token, NOW).unwrap_err().kind(), IntrospectErrorKind::Answer, "{body}");
+        assert_eq!(
+            read(body.as_bytes(), &token, NOW, Reading::default()).unwrap_err().kind(),
+            IntrospectErrorKind::Answer,
+            "{body}"
+        );
     }
 }
 
@@ -144,6 +149,14 @@ fn what_is_no_access_token_for_a_bearer_is_inactive() {
 }
 
 #[test]
+fn an_answer_without_a_token_type_is_inactive_if_one_is_required() {
+    let token = BearerToken::parse("abc").unwrap();
+    let verdict = |body: &[u8]| read(body, &token, NOW, Reading { require_token_type: true }).unwrap();
+    assert!(!verdict(br#"{"active":true,"sub":"u","client_id":"a"}"#).is_active(), "a refresh token of oidc-provider");
+    assert!(verdict(br#"{"active":true,"token_type":"Bearer"}"#).is_active());
+}
+
+#[test]
 fn a_token_bound_to_a_key_is_left_to_the_policy_which_refuses_it() {
     let bound =
         json!({"active": true, "token_type": "DPoP", "cnf": {"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}});
@@ -167,6 +180,7 @@ fn no_token_is_kept_under_any_name() {
 
 #[test]
 fn a_client_that_is_refused_with_400_is_seen() {
+    let refuses_the_client = |body: &[u8]| says(body, &["invalid_client", "unauthorized_client"]);
     assert!(refuses_the_client(br#"{"error":"invalid_client"}"#));
     assert!(refuses_the_client(br#"{"error":"unauthorized_client"}"#));
     for other in [&br#"{"error":"invalid_request"}"#[..], b"", b"invalid_client", b"[]"] {
@@ -225,7 +239,7 @@ proptest! {
 
     #[test]
     fn no_bytes_make_reading_panic_or_a_token_active(body in prop::collection::vec(any::<u8>(), 0..64)) {
-        let verdict = read(&body, &BearerToken::parse("abc").unwrap(), NOW);
+        let verdict = read(&body, &BearerToken::parse("abc").unwrap(), NOW, Reading::default());
         prop_assert!(!verdict.is_ok_and(|verdict| verdict.is_active()));
     }
 }
@@ -269,8 +283,13 @@ mod building {
         assert_eq!(refused(own().tls_client_auth("id", "x")), "tls_client_auth");
         let login = crate::ClientCredentials::new("http://a.example/token", "id", "s");
         assert_eq!(refused(usable().client_credentials(login)), "client_credentials");
-        let plain = Rfc7662::builder("http://127.0.0.1:1/x").tls_client_auth("id", "x");
-        assert_eq!(refused(plain), "tls_client_auth");
+        let plain = Rfc7662::builder("http://127.0.0.1:1/x").tls_client_auth("id", "x").build().unwrap_err();
+        assert!(plain.to_string().contains("over https only"), "{plain}");
+        assert_eq!(refused(usable().client_secret_basic("", "s")), "client_secret_basic");
+        assert_eq!(refused(usable().client_secret_post("", "s")), "client_secret_post");
+        assert_eq!(refused(usable().tls_client_auth("", "x")), "tls_client_auth");
+        let nobody = crate::ClientCredentials::new("https://a.example/token", "", "s");
+        assert_eq!(refused(usable().client_credentials(nobody)), "client_credentials");
     }
 
     #[test]

@@ -6,11 +6,22 @@ use crate::clock::Timestamp;
 use crate::introspect::{InactiveReason, IntrospectError, IntrospectErrorKind, Verdict};
 use crate::token::{AccessToken, AccessTokenBuilder, BearerToken, Scopes};
 
+/// How an answer is read where servers differ.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Reading {
+    pub(super) require_token_type: bool,
+}
+
 /// Reads the body of a 200, RFC 7662 section 2.2.
 ///
 /// A body without a boolean `active` is a failure of the endpoint. A token that is called active, but with a time that cannot
 /// be read or as something else than a bearer access token, is inactive.
-pub(super) fn read(body: &[u8], presented: &BearerToken, now: Timestamp) -> Result<Verdict, IntrospectError> {
+pub(super) fn read(
+    body: &[u8],
+    presented: &BearerToken,
+    now: Timestamp,
+    reading: Reading,
+) -> Result<Verdict, IntrospectError> {
     let Ok(answer) = serde_json::from_slice::<Map<String, Value>>(body) else {
         return Err(unusable("it is not a JSON object"));
     };
@@ -19,6 +30,9 @@ pub(super) fn read(body: &[u8], presented: &BearerToken, now: Timestamp) -> Resu
         Some(Value::Bool(false)) => return Ok(Verdict::Inactive(InactiveReason::Unknown)),
         Some(_) => return Err(unusable("`active` is not a boolean")),
         None => return Err(unusable("it holds no `active`")),
+    }
+    if reading.require_token_type && !answer.contains_key("token_type") {
+        return Ok(Verdict::Inactive(InactiveReason::Unclear));
     }
     Ok(active(answer, presented, now).map_or_else(Verdict::Inactive, Verdict::Active))
 }

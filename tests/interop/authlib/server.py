@@ -83,9 +83,9 @@ class Token(TokenMixin):
 
 
 APP = Client("app", "app-secret", "client_secret_basic", ("read", "write"))
-# Read correctly only if the client percent-encodes both, in UTF-8, as RFC 6749, section 2.3.1, asks. No space in them:
+# Read correctly only if the client percent-encodes both, in UTF-8, as RFC 6749, section 2.3.1, asks, and a space as %20:
 # Authlib decodes with `unquote`, to which the "+" of form-urlencoding is a plus sign.
-BASIC = Client("rs:1+/%&=é", "p:+/%&=~s!ü", "client_secret_basic")
+BASIC = Client("rs:1 +/%&=é", "p:+/%& =~s!ü", "client_secret_basic")
 POST = Client("rs-post", "rs-post-secret", "client_secret_post")
 
 clients = {client.client_id: client for client in (APP, BASIC, POST)}
