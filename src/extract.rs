@@ -39,9 +39,10 @@ pub trait TokenSource: Send + Sync + 'static {
     }
 
     /// Whether responses to requests with a token in this place must be kept out of shared caches: then the layer adds
-    /// `Cache-Control: private` to them. `false` unless written.
+    /// `Cache-Control: private` to them. Caches heed the `Authorization` header by themselves (RFC 9111 section 3.5) and no other
+    /// place, so this is `true` unless written.
     fn needs_private_response(&self) -> bool {
-        false
+        true
     }
 }
 
@@ -64,6 +65,10 @@ impl TokenSource for AuthorizationHeader {
         mark(&mut request.headers, &AUTHORIZATION);
     }
 
+    fn needs_private_response(&self) -> bool {
+        false
+    }
+
     /// Leaves credentials of another scheme where they are: they are not the token, and meant for somebody else.
     fn remove(&self, request: &mut Parts) {
         if self.find(request).is_ok_and(|token| token.is_some()) {
@@ -72,7 +77,7 @@ impl TokenSource for AuthorizationHeader {
     }
 }
 
-/// A header whose whole value is the token, such as `x-access-token`.
+/// A header whose whole value is the token, such as `x-access-token`. Responses get `Cache-Control: private`.
 ///
 /// ```
 /// use http::HeaderName;
@@ -110,6 +115,10 @@ impl TokenSource for TokenHeader {
 
     fn remove(&self, request: &mut Parts) {
         request.headers.remove(&self.0);
+    }
+
+    fn needs_private_response(&self) -> bool {
+        self.0 != AUTHORIZATION
     }
 }
 

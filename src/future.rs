@@ -116,20 +116,29 @@ where
 /// Keeps the answer to a request that had its token in the URL out of shared caches, which would serve it to whoever asks for
 /// that URL: RFC 6750 section 2.3. What the inner service said stays, unless it said the opposite.
 fn keep_private(headers: &mut HeaderMap) {
-    let mut directives = String::new();
+    let mut directives = String::from("private");
     for value in headers.get_all(CACHE_CONTROL) {
-        for directive in value.to_str().unwrap_or_default().split(',').map(str::trim) {
+        for directive in split_outside_quotes(value.to_str().unwrap_or_default()) {
             let name = directive.split('=').next().unwrap_or_default();
             if !["", "public", "private", "s-maxage"].iter().any(|dropped| name.eq_ignore_ascii_case(dropped)) {
-                directives.push_str(directive);
                 directives.push_str(", ");
+                directives.push_str(directive);
             }
         }
     }
-    directives.push_str("private");
     if let Ok(value) = HeaderValue::try_from(directives) {
         headers.insert(CACHE_CONTROL, value);
     }
+}
+
+/// The elements of a list; a comma within quotes separates none.
+fn split_outside_quotes(list: &str) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    let elements = list.split(move |c| {
+        quoted ^= c == '"';
+        c == ',' && !quoted
+    });
+    elements.map(str::trim)
 }
 
 impl<S, B, R> std::fmt::Debug for ResponseFuture<S, B, R>

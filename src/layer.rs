@@ -151,7 +151,8 @@ impl<I: ChooseIntrospector, R> IntrospectionLayerBuilder<I, R> {
         self
     }
 
-    /// Takes the token out of the request before the inner service sees it. Otherwise it stays, marked sensitive. A source
+    /// Takes the token out of the request before the inner service sees it. Otherwise it stays, marked sensitive. Copies made
+    /// before the layer ran, such as axum's `OriginalUri`, are out of its reach. A source
     /// made by [`token_source_fn`](crate::token_source_fn) can do neither.
     pub fn remove_token(mut self) -> Self {
         self.guard.remove_token = true;

@@ -102,7 +102,12 @@ impl Policy {
     }
 
     pub(crate) fn requires_nothing(&self) -> bool {
-        self.requirements.is_empty()
+        self.requirements.iter().all(|requirement| match requirement {
+            Requirement::AnyOf { .. } | Requirement::Rule(_) => false,
+            Requirement::ForMethod(_, policy) | Requirement::ForOtherMethods(policy) | Requirement::All(policy) => {
+                policy.requires_nothing()
+            }
+        })
     }
 
     /// Refuses what could never be satisfied, or never be written into a challenge.

@@ -30,7 +30,7 @@ fn issued_to(client: &str) -> Answer {
 async fn each_request_asks_the_authority_it_chooses_and_no_authority_answers_for_another() {
     let (ours, theirs) = (Authority::new(issued_to("ours")), Authority::new(inactive(InactiveReason::Unknown)));
     let authorities = Authorities::by_host()
-        .authority("a.example", Cached::new(ours.clone()))
+        .authority("A.Example", Cached::new(ours.clone()))
         .authority("b.example", Cached::new(theirs.clone()))
         .build()
         .unwrap();

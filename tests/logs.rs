@@ -92,7 +92,7 @@ async fn other_clients(captured: &Captured, sandbox: &Sandbox, token: &BearerTok
     sandbox.script(TOKEN, 200, r#"{"active":true,"cnf":{"jkt":"hush"}}"#);
     let layer = IntrospectionLayer::builder(endpoint().build().unwrap())
         .token_source(TokenQueryParameter)
-        .token_source(TokenCookie::new("t"))
+        .token_source(TokenCookie::new("t").unwrap())
         .remove_token()
         .build()
         .unwrap();

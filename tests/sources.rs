@@ -9,7 +9,7 @@ use http::{Request, Response};
 use support::*;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_introspection::{
-    InactiveReason, Introspect, IntrospectionLayer, IntrospectionLayerBuilder, RejectionKind, TokenCookie,
+    InactiveReason, Introspect, IntrospectionLayer, IntrospectionLayerBuilder, RejectionKind, TokenCookie, TokenHeader,
     TokenQueryParameter, introspect_fn,
 };
 
@@ -61,9 +61,11 @@ async fn a_token_in_the_query_comes_in_and_the_answer_is_private() {
     let query = || IntrospectionLayer::builder(abc()).token_source(TokenQueryParameter);
     for (theirs, ours) in [
         (None, "private"),
-        (Some("max-age=60, public"), "max-age=60, private"),
-        (Some("private, no-store"), "no-store, private"),
-        (Some("S-MaxAge=60,no-cache=\"set-cookie\""), "no-cache=\"set-cookie\", private"),
+        (Some("max-age=60, public"), "private, max-age=60"),
+        (Some("private, no-store"), "private, no-store"),
+        (Some("S-MaxAge=60,no-cache=\"set-cookie\""), "private, no-cache=\"set-cookie\""),
+        (Some("private=\"set-cookie, x-user\", max-age=600"), "private, max-age=600"),
+        (Some("no-cache=\"a, b\",,public"), "private, no-cache=\"a, b\""),
     ] {
         let response = answer(query(), get("/x?access_token=abc", &[]), theirs).await;
         assert_eq!(kind(&response), None);
@@ -90,8 +92,11 @@ async fn a_token_in_the_query_keeps_a_hit_private_too() {
 
 #[tokio::test]
 async fn a_token_presented_twice_or_in_two_ways_is_malformed() {
-    let both =
-        || IntrospectionLayer::builder(abc()).token_source(TokenQueryParameter).token_source(TokenCookie::new("t"));
+    let both = || {
+        IntrospectionLayer::builder(abc())
+            .token_source(TokenQueryParameter)
+            .token_source(TokenCookie::new("t").unwrap())
+    };
     for request in [
         get("/?access_token=abc&access_token=abc", &[]),
         get("/?access_token=abc", &[("authorization", "Bearer abc")]),
@@ -109,10 +114,19 @@ async fn a_token_presented_twice_or_in_two_ways_is_malformed() {
 
 #[tokio::test]
 async fn a_cookies_token_comes_in_marked_and_is_taken_out_if_so_wished() {
-    let cookie = || IntrospectionLayer::builder(abc()).token_source(TokenCookie::new("t"));
+    let cookie = || IntrospectionLayer::builder(abc()).token_source(TokenCookie::new("t").unwrap());
     let request = || get("/x", &[("cookie", "a=b; t=abc")]);
     let response = answer(cookie(), request(), None).await;
     assert_eq!(response.body(), r#"/x {"cookie": Sensitive}"#);
+    assert_eq!(response.headers()["cache-control"], "private");
+    let header = TokenHeader::new(http::HeaderName::from_static("x-token"));
+    let header = IntrospectionLayer::builder(abc()).token_source(header);
+    let response = answer(header, get("/x", &[("x-token", "abc")]), Some("public")).await;
+    assert_eq!(response.headers()["cache-control"], "private");
+    // Shared caches heed this header by themselves, also where it holds a bare token.
+    let header = TokenHeader::new(http::header::AUTHORIZATION);
+    let header = IntrospectionLayer::builder(abc()).without_authorization_header().token_source(header);
+    let response = answer(header, get("/x", &[("authorization", "abc")]), None).await;
     assert!(!response.headers().contains_key("cache-control"));
     let query = IntrospectionLayer::builder(abc()).token_source(TokenQueryParameter).remove_token();
     assert_eq!(answer(query, get("/x?a=b&access_token=abc", &[]), None).await.body(), "/x?a=b {}");

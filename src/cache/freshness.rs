@@ -5,6 +5,9 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::introspect::{InactiveReason, Verdict};
 
+/// How long "not valid yet" is remembered at most.
+const NOT_YET_VALID_TTL: Duration = Duration::from_secs(1);
+
 /// The limits a cache was built with.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
@@ -28,8 +31,13 @@ impl Limits {
     /// than until it is. A moment that is not ahead means "do not keep".
     pub(super) fn deadline(&self, verdict: &Verdict, asked_at: Timestamp, now: Timestamp) -> Timestamp {
         let asked_at = asked_at.min(now);
-        let Verdict::Active(token) = verdict else {
-            return asked_at + self.inactive_ttl;
+        let token = match verdict {
+            Verdict::Active(token) => token,
+            // A clock a moment behind the authority's makes every new token look like this: it must not cost it ten seconds.
+            Verdict::Inactive(InactiveReason::NotYetValid) => {
+                return asked_at + self.inactive_ttl.min(NOT_YET_VALID_TTL);
+            }
+            Verdict::Inactive(_) => return asked_at + self.inactive_ttl,
         };
         if token.is_expired_at(now) {
             return asked_at + self.inactive_ttl;
@@ -134,5 +142,12 @@ mod tests {
             judge(Verdict::Inactive(InactiveReason::Revoked), at(0)),
             Verdict::Inactive(InactiveReason::Revoked)
         ));
+    }
+
+    #[test]
+    fn not_valid_yet_is_remembered_for_a_second_at_most() {
+        let deadline = |limits: Limits| limits.deadline(&Verdict::Inactive(InactiveReason::NotYetValid), at(0), at(0));
+        assert_eq!(deadline(Limits::default()), at(1_000));
+        assert_eq!(deadline(Limits { inactive_ttl: Duration::ZERO, ..Limits::default() }), at(0));
     }
 }

@@ -214,7 +214,8 @@ pub struct CachedBuilder<I> {
 }
 
 impl<I: Introspect> CachedBuilder<I> {
-    /// How many active tokens are remembered. Zero remembers none. Default: 100,000.
+    /// How many active tokens are remembered. Zero remembers none. Default: 100,000. An entry holds the facts of the answer, so
+    /// its size is the authority's choice, up to a multiple of the endpoint's `max_response_bytes`.
     pub fn max_capacity(mut self, entries: u64) -> Self {
         self.settings.max_capacity = entries;
         self

@@ -2,23 +2,25 @@
 
 use std::borrow::Cow;
 
-use http::header::{COOKIE, Entry, HeaderValue};
+use http::header::{COOKIE, Entry, HeaderName, HeaderValue};
 use http::request::Parts;
 
 use super::{TokenSource, text};
+use crate::build_error::BuildError;
 use crate::token::MalformedToken;
 
 /// A cookie whose value is the token.
 ///
 /// **Browsers send cookies by themselves, also with requests that another site makes them send.** Use this with `SameSite`
-/// cookies or a protection against cross-site request forgery. Two cookies of the name are malformed.
+/// cookies or a protection against cross-site request forgery. Responses get `Cache-Control: private`. Two cookies of the name
+/// are malformed.
 ///
 /// ```
 /// use tower_introspection::{IntrospectionLayer, TokenCookie};
 /// # let introspector = tower_introspection::introspect_fn(|_| async {
 /// #     Ok(tower_introspection::Verdict::Inactive(tower_introspection::InactiveReason::Unknown)) });
 ///
-/// let layer = IntrospectionLayer::builder(introspector).token_source(TokenCookie::new("__Host-token")).build()?;
+/// let layer = IntrospectionLayer::builder(introspector).token_source(TokenCookie::new("__Host-token")?).build()?;
 /// # Ok::<(), tower_introspection::BuildError>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -26,9 +28,17 @@ pub struct TokenCookie(Box<str>);
 
 impl TokenCookie {
     /// The cookie `name`.
-    #[must_use]
-    pub fn new(name: impl Into<String>) -> Self {
-        Self(name.into().into())
+    ///
+    /// # Errors
+    /// If no cookie can have this name: RFC 6265 section 4.1.1 has letters, digits and some signs, no spaces and no `=`, `;` or
+    /// `,`.
+    pub fn new(name: impl Into<String>) -> Result<Self, BuildError> {
+        let name = name.into();
+        // A cookie's name is a token as a header's is.
+        if HeaderName::try_from(&name).is_err() {
+            return Err(BuildError::new("token_source", format!("{name:?} cannot be the name of a cookie")));
+        }
+        Ok(Self(name.into()))
     }
 
     /// The value of a `name=value` pair, if the name is this one's.

@@ -13,7 +13,8 @@ use crate::token::MalformedToken;
 ///
 /// **URLs are logged, kept in histories and sent as referers.** Switch this on only for clients that cannot set a header, such
 /// as a browser's WebSocket, and keep queries out of your access logs;
-/// [`remove_token`](crate::IntrospectionLayerBuilder::remove_token) hides it from what runs below the layer. Responses get
+/// [`remove_token`](crate::IntrospectionLayerBuilder::remove_token) takes it out of the URI, but not out of copies made before,
+/// such as axum's `OriginalUri`. Responses get
 /// `Cache-Control: private`. A repeated parameter is malformed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TokenQueryParameter;
@@ -55,9 +56,5 @@ impl TokenSource for TokenQueryParameter {
         if let Ok(uri) = Uri::from_parts(uri) {
             request.uri = uri;
         }
-    }
-
-    fn needs_private_response(&self) -> bool {
-        true
     }
 }

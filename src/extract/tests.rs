@@ -146,7 +146,7 @@ fn a_query_parameter_is_taken_out_and_the_rest_of_the_target_stays() {
 
 #[test]
 fn a_cookie_holds_the_token_in_whichever_header_it_stands() {
-    let cookie = TokenCookie::new("token");
+    let cookie = TokenCookie::new("token").unwrap();
     let found = |headers: &[(&str, &str)]| cookie.find(&parts(headers)).map(|text| text.map(Cow::into_owned));
     assert_eq!(found(&[("cookie", "a=b; token=abc; c=d")]), Ok(Some("abc".into())));
     assert_eq!(found(&[("cookie", "a=b"), ("cookie", "token=\"abc\"")]), Ok(Some("abc".into())));
@@ -160,8 +160,15 @@ fn a_cookie_holds_the_token_in_whichever_header_it_stands() {
 }
 
 #[test]
+fn a_name_that_no_cookie_has_is_refused() {
+    for bad in ["", "a b", "a=b", "a;b", "\u{e4}"] {
+        assert_eq!(TokenCookie::new(bad).unwrap_err().setting(), "token_source", "{bad:?}");
+    }
+}
+
+#[test]
 fn a_cookie_is_marked_and_taken_out_and_the_others_stay() {
-    let cookie = TokenCookie::new("token");
+    let cookie = TokenCookie::new("token").unwrap();
     let left = |headers: &[(&str, &str)]| {
         let mut request = parts(headers);
         cookie.mark_sensitive(&mut request);

@@ -17,7 +17,7 @@ use reqwest::Url;
 pub use self::login::ApigeeLogin;
 
 use self::wire::Reading;
-use super::connection::{Connection, connection_settings};
+use super::connection::{Connection, clock_setting, connection_settings};
 use super::credentials::Credentials;
 use super::exchange::{Answer, Exchange, Question, status_error};
 use super::{Credential, InactiveReason, Introspect, IntrospectError, Verdict};
@@ -186,6 +186,7 @@ impl ApigeeBuilder {
     }
 
     connection_settings!();
+    clock_setting!();
 
     /// Whether a token with `"expiresAt": -1`, the vendor's mark for "never", is active. Default: `false`. A cache asks
     /// about it again after its `max_ttl` all the same.

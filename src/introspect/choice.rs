@@ -137,29 +137,37 @@ impl Authorities {
     where
         F: for<'r> Fn(&'r Parts) -> Option<Cow<'r, str>> + Send + Sync + 'static,
     {
-        AuthoritiesBuilder { choose: Box::new(choose), by_name: HashMap::new(), repeated: None }
+        AuthoritiesBuilder { choose: Box::new(choose), by_name: HashMap::new(), any_case: false, repeated: None }
     }
 
-    /// Chooses the authority that is named like the request's host: in lower case, without a port. The host comes from the
-    /// request's target, or else from its one `Host` header, and thus from the caller.
+    /// Chooses the authority that is named like the request's host, in whichever case, without a port. The host comes from the
+    /// request's target and from its one `Host` header, and thus from the caller; a request in which the two differ chooses
+    /// none.
     pub fn by_host() -> AuthoritiesBuilder {
-        Self::choose_by(|request| host(request).map(Cow::Owned))
+        let builder = Self::choose_by(|request| host(request).map(Cow::Owned));
+        AuthoritiesBuilder { any_case: true, ..builder }
     }
 }
 
+/// The one host the request names. The service may look at either place, so if both name one it has to be the same.
 fn host(request: &Parts) -> Option<String> {
-    let host = match request.uri.host() {
-        Some(host) => host.to_owned(),
-        None => {
-            let mut values = request.headers.get_all(HOST).iter();
-            let value = values.next()?;
-            if values.next().is_some() {
-                return None;
-            }
-            value.to_str().ok()?.parse::<http::uri::Authority>().ok()?.host().to_owned()
-        }
+    let mut headers = request.headers.get_all(HOST).iter();
+    let stated = match (headers.next(), headers.next()) {
+        (None, _) => None,
+        (Some(value), None) => Some(bare_host(&value.to_str().ok()?.parse().ok()?)?),
+        (Some(_), Some(_)) => return None,
     };
-    Some(host.to_ascii_lowercase())
+    let Some(target) = request.uri.authority() else { return stated };
+    let target = bare_host(target)?;
+    stated.is_none_or(|stated| stated == target).then_some(target)
+}
+
+/// In lower case, without a port; `None` if there is a user before it, or behind it something that is no port.
+fn bare_host(authority: &http::uri::Authority) -> Option<String> {
+    let host = authority.host();
+    let rest = authority.as_str().strip_prefix(host)?;
+    let is_port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    (rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port)).then(|| host.to_ascii_lowercase())
 }
 
 impl ChooseIntrospector for Authorities {
@@ -181,13 +189,18 @@ impl fmt::Debug for Authorities {
 pub struct AuthoritiesBuilder {
     choose: ChooseBy,
     by_name: HashMap<Box<str>, Arc<AnyIntrospector>>,
+    any_case: bool,
     repeated: Option<Box<str>>,
 }
 
 impl AuthoritiesBuilder {
     /// Adds an authority. Wrap its endpoint in a [`Cached`](crate::Cached) of its own.
     pub fn authority(mut self, name: impl Into<String>, introspector: impl Introspect) -> Self {
-        match self.by_name.entry(name.into().into()) {
+        let mut name = name.into();
+        if self.any_case {
+            name.make_ascii_lowercase();
+        }
+        match self.by_name.entry(name.into()) {
             Entry::Vacant(vacant) => drop(vacant.insert(Arc::new(AnyIntrospector::new(introspector)))),
             Entry::Occupied(occupied) => self.repeated = Some(occupied.key().clone()),
         }
@@ -229,11 +242,24 @@ mod tests {
 
     #[test]
     fn the_host_is_read_from_the_target_or_from_the_one_host_header() {
-        assert_eq!(host_of("https://Acme.Example:8443/x", &["other.example"]).as_deref(), Some("acme.example"));
+        assert_eq!(host_of("https://Acme.Example:8443/x", &[]).as_deref(), Some("acme.example"));
+        assert_eq!(host_of("https://acme.example/x", &["ACME.example"]).as_deref(), Some("acme.example"));
         assert_eq!(host_of("/x", &["Acme.Example:8443"]).as_deref(), Some("acme.example"));
         assert_eq!(host_of("/x", &["[::1]:80"]).as_deref(), Some("[::1]"));
         assert_eq!(host_of("/x", &[]), None);
         assert_eq!(host_of("/x", &["a.example", "a.example"]), None);
         assert_eq!(host_of("/x", &["a b"]), None);
+    }
+
+    #[test]
+    fn a_host_that_could_be_read_in_two_ways_chooses_nobody() {
+        for (target, header) in [
+            ("http://a.example/x", "b.example"),
+            ("http://b.example@a.example/x", "a.example"),
+            ("/x", "b.example@a.example"),
+            ("/x", "a.example:b.example"),
+        ] {
+            assert_eq!(host_of(target, &[header]), None, "{target} {header}");
+        }
     }
 }

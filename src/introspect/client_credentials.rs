@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::connection::{Connection, connection_settings};
-use super::credentials::{Credential, Credentials, check_client_id};
+use super::credentials::{Credential, Credentials, check_client_id, check_parameters};
 use super::grant::TokenEndpoint;
 #[cfg(feature = "private-key-jwt")]
 use super::private_key_jwt::PrivateKeyJwt;
@@ -27,6 +27,7 @@ use crate::build_error::BuildError;
 pub struct ClientCredentials {
     token_url: String,
     client: Client,
+    scope: Option<String>,
     parameters: Vec<(String, String)>,
     connection: Connection,
 }
@@ -58,7 +59,7 @@ impl ClientCredentials {
     }
 
     fn with_client(token_url: String, client: Client) -> Self {
-        Self { token_url, client, parameters: Vec::new(), connection: Connection::for_login() }
+        Self { token_url, client, scope: None, parameters: Vec::new(), connection: Connection::for_login() }
     }
 
     /// Sends the client's identifier and secret in the form instead of the `Authorization` header.
@@ -70,8 +71,9 @@ impl ClientCredentials {
     }
 
     /// The scope to ask for, separated by spaces. Default: none is asked for, and the server chooses.
-    pub fn scope(self, scope: impl Into<String>) -> Self {
-        self.parameter("scope", scope)
+    pub fn scope(mut self, scope: impl Into<String>) -> Self {
+        self.scope = Some(scope.into());
+        self
     }
 
     /// A further parameter of the form, such as `audience` or `resource`.
@@ -95,8 +97,12 @@ impl ClientCredentials {
             #[cfg(feature = "private-key-jwt")]
             Client::PrivateKey(key) => Credentials::Signed(Box::new(key.or_audience(&self.token_url))),
         };
+        let taken = credentials.form_parameters().chain(["grant_type", "scope"]);
+        check_parameters("client_credentials", &self.parameters, taken)?;
         let endpoint = TokenEndpoint::new("client_credentials", &self.token_url, self.connection, credentials)?;
-        let login = Arc::new((endpoint, self.parameters));
+        let scope = self.scope.map(|scope| ("scope".to_owned(), scope));
+        let parameters: Vec<_> = scope.into_iter().chain(self.parameters).collect();
+        let login = Arc::new((endpoint, parameters));
         Ok(Credentials::renewed(move || {
             let login = Arc::clone(&login);
             async move {

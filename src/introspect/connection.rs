@@ -64,7 +64,7 @@ macro_rules! connection_settings {
         }
 
         /// How long a question may take in all: credentials, connection, and the last byte of the answer. Default: 3 seconds,
-        /// for a login 10.
+        /// for a login 10, and never more than 30.
         pub fn request_timeout(mut self, timeout: std::time::Duration) -> Self {
             self.connection.request_timeout = timeout;
             self
@@ -89,7 +89,13 @@ macro_rules! connection_settings {
             self.connection.plain_http = allow;
             self
         }
+    };
+}
+pub(super) use connection_settings;
 
+/// The same for [`Connection::clock`], where expiry is judged.
+macro_rules! clock_setting {
+    () => {
         /// The clock that judges expiry. Default: [`SystemClock`](crate::SystemClock).
         pub fn clock(mut self, clock: impl crate::clock::Clock) -> Self {
             self.connection.clock = std::sync::Arc::new(clock);
@@ -97,7 +103,7 @@ macro_rules! connection_settings {
         }
     };
 }
-pub(super) use connection_settings;
+pub(super) use clock_setting;
 
 impl Connection {
     const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);

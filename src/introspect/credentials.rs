@@ -147,6 +147,19 @@ pub(super) fn check_client_id(setting: &'static str, client_id: &str) -> Result<
     Ok(())
 }
 
+/// Refuses parameters that another setting sends too: none may be there twice, RFC 6749 section 3.2.
+pub(super) fn check_parameters(
+    setting: &'static str,
+    parameters: &[(String, String)],
+    taken: impl Iterator<Item = &'static str>,
+) -> Result<(), BuildError> {
+    let taken: Vec<_> = taken.collect();
+    match parameters.iter().find(|(name, _)| taken.contains(&name.as_str())) {
+        Some((name, _)) => Err(BuildError::new(setting, format!("`{name}` has a setting of its own"))),
+        None => Ok(()),
+    }
+}
+
 /// The credential in use, and where the next one comes from.
 pub(super) enum Credentials {
     Fixed(Credential),
@@ -163,6 +176,17 @@ impl Credentials {
         Fut: Future<Output = Obtained> + Send + 'static,
     {
         Self::Renewed(Arc::new(Renewal::new(Box::new(move || Box::pin(provider())))))
+    }
+
+    /// The names of what they add to the form of a question.
+    pub(super) fn form_parameters(&self) -> impl Iterator<Item = &'static str> {
+        let names: Vec<_> = match self {
+            Self::Fixed(credential) => credential.form_parameters().map(|(name, _)| name).collect(),
+            Self::Renewed(_) => Vec::new(),
+            #[cfg(feature = "private-key-jwt")]
+            Self::Signed(_) => vec!["client_assertion", "client_assertion_type"],
+        };
+        names.into_iter()
     }
 
     /// The credential to ask with.

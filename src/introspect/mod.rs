@@ -11,6 +11,7 @@ mod credentials;
 mod error;
 mod exchange;
 mod grant;
+mod json;
 #[cfg(feature = "private-key-jwt")]
 mod private_key_jwt;
 mod renewal;

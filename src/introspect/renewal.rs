@@ -62,54 +62,24 @@ impl Renewal {
     }
 
     pub(super) async fn lease(self: &Arc<Self>, clock: &Arc<dyn Clock>) -> Result<Lease, IntrospectError> {
-        let mut login = {
-            let mut state = self.state();
-            let now = clock.now();
-            if let Some(lease) = state.fresh(now) {
-                return Ok(lease);
+        let next = self.state().next(clock.now());
+        let mut login = match next {
+            Next::Use(lease) => return Ok(lease),
+            Next::Fail(error) => return Err(error),
+            Next::Wait(login) => login,
+            Next::LogIn { outcome, login, meanwhile } => {
+                // Not under the lock: a runtime that shuts down drops the task, and with it the `Login`, at once.
+                Login { renewal: Arc::clone(self), outcome, clock: Arc::clone(clock) }.start();
+                match meanwhile {
+                    Some(lease) => return Ok(lease),
+                    None => login,
+                }
             }
-            let login = self.log_in(&mut state, clock, now);
-            // An early renewal is nothing to wait for.
-            if let Some(lease) = state.still_valid(now) {
-                return Ok(lease);
-            }
-            login?
         };
         match login.wait_for(Option::is_some).await.as_deref() {
             Ok(Some(outcome)) => outcome.clone(),
-            Ok(None) | Err(_) => {
-                Err(IntrospectError::new(IntrospectErrorKind::Credentials).with_source("the credentials hook panicked"))
-            }
+            Ok(None) | Err(_) => Err(IntrospectError::new(IntrospectErrorKind::Credentials).with_source(GIVEN_UP)),
         }
-    }
-
-    /// Joins the login under way or starts one, unless the last one failed a moment ago.
-    fn log_in(
-        self: &Arc<Self>,
-        state: &mut State,
-        clock: &Arc<dyn Clock>,
-        now: Timestamp,
-    ) -> Result<watch::Receiver<Option<LoginOutcome>>, IntrospectError> {
-        if let Some(under_way) = &state.under_way {
-            return Ok(under_way.clone());
-        }
-        if let Some(failure) = &state.failure
-            && failure.is_recent(now)
-        {
-            return Err(failure.error.clone());
-        }
-        let runtime = tokio::runtime::Handle::try_current()
-            .map_err(|error| IntrospectError::new(IntrospectErrorKind::Credentials).with_source(error))?;
-        let (sender, receiver) = watch::channel(None);
-        state.under_way = Some(receiver.clone());
-        let login = Login(Arc::clone(self));
-        let clock = Arc::clone(clock);
-        runtime.spawn(async move {
-            let timeout = tokio::time::timeout(LOGIN_TIMEOUT, (login.0.provider)());
-            let obtained = timeout.await.unwrap_or_else(|_| Err("it did not answer within 30 seconds".into()));
-            sender.send_replace(Some(login.0.finish(obtained, clock.now())));
-        });
-        Ok(receiver)
     }
 
     fn finish(&self, obtained: Obtained, now: Timestamp) -> LoginOutcome {
@@ -154,16 +124,77 @@ impl Renewal {
     }
 }
 
-/// The one login under way. However it ends, another may start.
-struct Login(Arc<Renewal>);
+const GIVEN_UP: &str = "the login was given up: its hook panicked, or its runtime went away";
 
-impl Drop for Login {
-    fn drop(&mut self) {
-        self.0.state().under_way = None;
+/// The one login under way. However it ends, it has an outcome, and another may start.
+struct Login {
+    renewal: Arc<Renewal>,
+    outcome: watch::Sender<Option<LoginOutcome>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Login {
+    fn start(self) {
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(self.run())),
+            Err(error) => self.ends(Err(error.into())),
+        }
+    }
+
+    async fn run(self) {
+        let timeout = tokio::time::timeout(LOGIN_TIMEOUT, (self.renewal.provider)());
+        let obtained = timeout.await.unwrap_or_else(|_| Err("it did not answer within 30 seconds".into()));
+        self.ends(obtained);
+    }
+
+    fn ends(&self, obtained: Obtained) {
+        self.outcome.send_replace(Some(self.renewal.finish(obtained, self.clock.now())));
     }
 }
 
+impl Drop for Login {
+    fn drop(&mut self) {
+        let has_ended = self.outcome.borrow().is_some();
+        if !has_ended {
+            // A failure like any other: a hook that panics for a wrong password must not try it again for every question.
+            self.ends(Err(GIVEN_UP.into()));
+        }
+        self.renewal.state().under_way = None;
+    }
+}
+
+/// What a question for credentials comes to.
+enum Next {
+    Use(Lease),
+    Fail(IntrospectError),
+    /// For the login under way.
+    Wait(watch::Receiver<Option<LoginOutcome>>),
+    /// Start one. An early renewal is nothing to wait for, so there may be a lease to use meanwhile.
+    LogIn {
+        outcome: watch::Sender<Option<LoginOutcome>>,
+        login: watch::Receiver<Option<LoginOutcome>>,
+        meanwhile: Option<Lease>,
+    },
+}
+
 impl State {
+    fn next(&mut self, now: Timestamp) -> Next {
+        if let Some(lease) = self.fresh(now) {
+            return Next::Use(lease);
+        }
+        let meanwhile = self.still_valid(now);
+        if let Some(login) = &self.under_way {
+            return meanwhile.map_or_else(|| Next::Wait(login.clone()), Next::Use);
+        }
+        // The last login failed a moment ago.
+        if let Some(failure) = self.failure.as_ref().filter(|failure| failure.is_recent(now)) {
+            return meanwhile.map_or_else(|| Next::Fail(failure.error.clone()), Next::Use);
+        }
+        let (outcome, login) = watch::channel(None);
+        self.under_way = Some(login.clone());
+        Next::LogIn { outcome, login, meanwhile }
+    }
+
     fn fresh(&self, now: Timestamp) -> Option<Lease> {
         let held = self.held.as_ref()?;
         held.renew_at.is_none_or(|renew_at| now < renew_at).then(|| held.lease.clone())

@@ -80,6 +80,9 @@ macro_rules! policy_settings {
 
         /// Requires `policy` too, of requests with this method. One for `GET` holds for `HEAD` as well, unless `HEAD` has one
         /// of its own: routers answer both with the same handler.
+        ///
+        /// Like every requirement it binds requests with a token. Below an optional layer use
+        /// [`RequireScopeLayer`](crate::RequireScopeLayer), which wants one.
         pub fn for_method(mut self, method: http::Method, policy: $crate::policy::Policy) -> Self {
             self.$($policy)+.push($crate::policy::Requirement::ForMethod(method, policy));
             self

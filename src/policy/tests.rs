@@ -140,6 +140,12 @@ fn what_cannot_be_satisfied_or_written_is_refused_by_the_name_of_the_setting() {
 }
 
 #[test]
+fn a_policy_of_empty_policies_requires_nothing() {
+    assert!(Policy::new().policy(Policy::new()).for_method(Method::GET, Policy::new()).requires_nothing());
+    assert!(!Policy::new().policy(Policy::new().require_scope("a")).requires_nothing());
+}
+
+#[test]
 fn debug_shows_what_is_required_but_no_client() {
     let policy = Policy::new().require_scope("a").require_client("api-key").authorize(|_, _| true);
     let shown = format!("{:?}", Policy::new().for_method(Method::GET, policy));

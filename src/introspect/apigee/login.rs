@@ -27,6 +27,7 @@ pub struct ApigeeLogin {
     username: String,
     password: String,
     mfa_token: Option<MfaToken>,
+    bad_zone: Option<String>,
     connection: Connection,
 }
 
@@ -40,12 +41,16 @@ impl ApigeeLogin {
             username: username.into(),
             password: password.into(),
             mfa_token: None,
+            bad_zone: None,
             connection: Connection::for_login(),
         }
     }
 
     /// Logs in at the identity zone `zone`: `https://{zone}.login.apigee.com/oauth/token`.
-    pub fn zone(self, zone: &str) -> Self {
+    pub fn zone(mut self, zone: &str) -> Self {
+        let is_label = !zone.is_empty() && zone.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        // Anything else could end the host's name before `login.apigee.com`, and send the password elsewhere.
+        self.bad_zone = (!is_label).then(|| zone.to_owned());
         self.token_url(format!("https://{zone}.login.apigee.com/oauth/token"))
     }
 
@@ -64,6 +69,9 @@ impl ApigeeLogin {
     connection_settings!();
 
     pub(in crate::introspect) fn into_credentials(self) -> Result<Credentials, BuildError> {
+        if let Some(zone) = self.bad_zone {
+            return Err(BuildError::new("login", format!("{zone:?} is no zone's name: letters, digits and `-`")));
+        }
         // A constant that the vendor publishes for its clients: it is no secret, and it is the same for everyone.
         let client = Credentials::Fixed(Credential::basic("edgecli", "edgeclisecret")?);
         let account = Arc::new(Account {

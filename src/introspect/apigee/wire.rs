@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
-use crate::introspect::{InactiveReason, IntrospectError, IntrospectErrorKind, Verdict};
+use crate::introspect::{InactiveReason, IntrospectError, IntrospectErrorKind, Verdict, json};
 use crate::token::{AccessToken, AccessTokenBuilder, BearerToken, Scopes};
 
 /// The only codes with which this API says that a token does not exist.
@@ -37,8 +37,8 @@ pub(super) fn read(
     now: Timestamp,
     reading: Reading,
 ) -> Result<Verdict, IntrospectError> {
-    let Ok(answer) = serde_json::from_slice::<Map<String, Value>>(body) else {
-        return Err(unusable("it is not a JSON object"));
+    let Some(answer) = json::object(body) else {
+        return Err(unusable("it is not a JSON object, or holds a member twice"));
     };
     if reading.verify_token_echo && echoes_another(&answer, presented) {
         return Err(unusable("it speaks of another token than the one asked for (`verify_token_echo`)"));

@@ -180,11 +180,28 @@ async fn a_slow_login_bears_fruit_even_if_everyone_who_waited_for_it_is_gone() {
 
 #[tokio::test]
 async fn a_login_that_panics_is_a_failure_and_another_may_start() {
-    let (credentials, hook, _, time) = credentials(HALF_AN_HOUR);
+    let (credentials, hook, clock, time) = credentials(HALF_AN_HOUR);
     hook.is(Mood::Panicking);
-    assert!(credentials.current(&time).await.err().unwrap().is_credentials());
+    for _ in 0..50 {
+        assert!(credentials.current(&time).await.err().unwrap().is_credentials());
+    }
+    assert_eq!(hook.logins(), 1, "a hook that panics is not called for every question either");
     hook.is(Mood::Fine);
+    clock.set(at(1_000));
     assert_eq!(shown(&credentials.current(&time).await.unwrap()), "token-2");
+}
+
+#[test]
+fn a_runtime_that_is_gone_is_a_failure_and_no_deadlock() {
+    let (credentials, _, _, time) = credentials(HALF_AN_HOUR);
+    let gone = tokio::runtime::Runtime::new().unwrap();
+    let handle = gone.handle().clone();
+    drop(gone);
+    let _entered = handle.enter();
+    let mut question = Box::pin(credentials.current(&time));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let std::task::Poll::Ready(outcome) = question.as_mut().poll(&mut context) else { panic!("it waits for nothing") };
+    assert!(outcome.err().unwrap().is_credentials());
 }
 
 #[tokio::test(start_paused = true)]

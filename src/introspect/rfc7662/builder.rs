@@ -10,14 +10,15 @@ use super::Rfc7662;
 use super::wire::Reading;
 use crate::build_error::BuildError;
 use crate::introspect::client_credentials::ClientCredentials;
-use crate::introspect::connection::{Connection, connection_settings};
-use crate::introspect::credentials::{Credential, Credentials, check_client_id};
+use crate::introspect::connection::{Connection, clock_setting, connection_settings};
+use crate::introspect::credentials::{Credential, Credentials, check_client_id, check_parameters};
 #[cfg(feature = "private-key-jwt")]
 use crate::introspect::private_key_jwt::PrivateKeyJwt;
 
 /// Configures an [`Rfc7662`]. Made by [`Rfc7662::builder`] or by [`Rfc7662::discover`].
 ///
-/// Of the methods that set credentials the last one called counts.
+/// Of the methods that set credentials the last one called counts. A certificate stays: with
+/// [`tls_client_auth`](Self::tls_client_auth) before another it is shown as well (RFC 8705 section 3).
 ///
 /// ```
 /// use std::time::Duration;
@@ -141,8 +142,9 @@ impl Rfc7662Builder {
         self
     }
 
-    /// Takes a token for inactive if the answer has no `token_type`: the only mark of a refresh token at servers such as
-    /// oidc-provider. RFC 7662 makes the member optional, so look at what your server says of access tokens first.
+    /// Takes a token for inactive if the answer has no `token_type`: the only mark of a refresh or ID token at servers such as
+    /// oidc-provider and Spring Authorization Server. RFC 7662 makes the member optional, so look at what your server says of
+    /// access tokens first.
     pub fn require_token_type(mut self) -> Self {
         self.reading.require_token_type = true;
         self
@@ -167,6 +169,7 @@ impl Rfc7662Builder {
     }
 
     connection_settings!();
+    clock_setting!();
 
     /// Checks every setting.
     ///
@@ -177,10 +180,8 @@ impl Rfc7662Builder {
         // The URL of a discovered endpoint comes from the metadata; what can be wrong with it is named as there.
         let url_setting = if self.issuer.is_some() { "introspection_endpoint" } else { "url" };
         let url = Url::parse(&self.url).map_err(|error| BuildError::new(url_setting, format!("not a URL: {error}")))?;
-        for (name, _) in &self.parameters {
-            if ["token", "token_type_hint", "client_secret", "client_assertion"].contains(&name.as_str()) {
-                return Err(BuildError::new("parameter", format!("`{name}` has a setting of its own")));
-            }
+        if self.issuer.as_ref().is_some_and(|issuer| issuer.starts_with("https:")) && url.scheme() != "https" {
+            return Err(BuildError::new(url_setting, "the issuer is https, and the endpoint it names is not"));
         }
         let credentials = self.credentials.unwrap_or_else(|| {
             Err(BuildError::new(
@@ -188,6 +189,8 @@ impl Rfc7662Builder {
                 "no credentials are set; call `client_secret_basic`, another of its kind, or `without_credentials`",
             ))
         })?;
+        let taken = credentials.form_parameters().chain(["token", "token_type_hint"]);
+        check_parameters("parameter", &self.parameters, taken)?;
         #[cfg(feature = "private-key-jwt")]
         let credentials = match credentials {
             Credentials::Signed(key) => {

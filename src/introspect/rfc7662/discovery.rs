@@ -16,6 +16,7 @@ use crate::introspect::exchange::Question;
 /// Finds the endpoint in the metadata of an issuer. Made by [`Rfc7662::discover`](crate::Rfc7662::discover).
 ///
 /// The settings go over to the builder that [`fetch`](Self::fetch) returns.
+#[derive(Clone)]
 #[must_use]
 pub struct Rfc7662Discovery {
     issuer: String,

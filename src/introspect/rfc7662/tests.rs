@@ -64,7 +64,17 @@ fn active_is_a_boolean_or_the_answer_is_a_failure() {
         let error = judge(&json!({"active": bad})).unwrap_err();
         assert_eq!(error.kind(), IntrospectErrorKind::Answer, "{bad}");
     }
-    for body in ["", "{}", "[]", "true", "[{\"active\":true}]", "<html>", "{\"active\":true", "{\"Active\":true}"] {
+    for body in [
+        "",
+        "{}",
+        "[]",
+        "true",
+        "[{\"active\":true}]",
+        "<html>",
+        "{\"active\":true",
+        "{\"Active\":true}",
+        "{\"active\":false,\"active\":true}",
+    ] {
         let token = BearerToken::parse("abc").unwrap();
         assert_eq!(
             read(body.as_bytes(), &token, NOW, Reading::default()).unwrap_err().kind(),
@@ -118,7 +128,9 @@ fn an_audience_is_a_string_or_an_array_and_a_scope_holds_commas() {
     assert_eq!(scopes(json!(" a  b,c ")), "a b,c");
     assert_eq!(scopes(json!(["a", "b"])), "a b");
     assert_eq!(scopes(json!(1)), "");
-    assert!(!active(with("scope", "read,admin")).scopes().contains("admin"));
+    for sly in [json!("read,admin"), json!("read\u{a0}admin"), json!(["read\tadmin"]), json!("read\nadmin")] {
+        assert!(!active(with("scope", sly)).scopes().contains("admin"));
+    }
 }
 
 #[test]
@@ -132,10 +144,15 @@ fn what_is_no_access_token_for_a_bearer_is_inactive() {
         ("typ", "Refresh"),
         ("typ", "Offline"),
         ("typ", "ID"),
+        ("typ", "logout+jwt"),
+        ("typ", "RegistrationAccessToken"),
+        ("typ", "DPoP"),
     ] {
         assert_eq!(reason(with(member, value)), InactiveReason::Unclear, "{member}: {value}");
     }
-    assert_eq!(reason(with("token_type", 1)), InactiveReason::Unclear);
+    for member in ["token_type", "token_use", "typ"] {
+        assert_eq!(reason(with(member, json!(["Bearer"]))), InactiveReason::Unclear);
+    }
     for (member, value) in [
         ("token_type", "Bearer"),
         ("token_type", "bearer"),
@@ -153,6 +170,7 @@ fn an_answer_without_a_token_type_is_inactive_if_one_is_required() {
     let token = BearerToken::parse("abc").unwrap();
     let verdict = |body: &[u8]| read(body, &token, NOW, Reading { require_token_type: true }).unwrap();
     assert!(!verdict(br#"{"active":true,"sub":"u","client_id":"a"}"#).is_active(), "a refresh token of oidc-provider");
+    assert!(!verdict(br#"{"active":true,"token_type":null}"#).is_active());
     assert!(verdict(br#"{"active":true,"token_type":"Bearer"}"#).is_active());
 }
 
@@ -163,6 +181,7 @@ fn a_token_bound_to_a_key_is_left_to_the_policy_which_refuses_it() {
     assert!(active(bound).is_sender_constrained());
     assert!(active(json!({"active": true, "cnf": {}})).is_sender_constrained());
     assert!(active(with("cnf", "garbage")).is_sender_constrained());
+    assert!(active(with("cnf", "2YotnFZFEjr1zCsicMWpAA")).is_sender_constrained(), "the token itself");
     assert!(!active(with("cnf", Value::Null)).is_sender_constrained());
 }
 
@@ -171,8 +190,9 @@ fn no_token_is_kept_under_any_name() {
     let presented = "2YotnFZFEjr1zCsicMWpAA";
     let token = active(json!({
         "active": true, "token": "t-secret", "access_token": "a-secret", "refresh_token": "r-secret", "id_token": "i-secret",
-        "echo": presented, "kept": 1
+        "echo": presented, "jti": presented, "list": [[presented]], "nested": {"a": {"b": presented}}, "kept": 1
     }));
+    assert_eq!(token.token_id(), None);
     let shown = serde_json::to_string(&token).unwrap();
     assert!(!shown.contains("secret") && !shown.contains(presented), "{shown}");
     assert_eq!(token.claim("kept"), Some(1));
@@ -271,8 +291,14 @@ mod building {
             .dangerously_allow_plain_http(true)
             .build()
             .unwrap();
-        for name in ["token", "token_type_hint", "client_secret", "client_assertion"] {
-            assert_eq!(refused(usable().parameter(name, "x")), "parameter");
+        for name in ["token", "token_type_hint", "client_secret", "client_id"] {
+            assert_eq!(refused(usable().client_secret_post("a", "b").parameter(name, "x")), "parameter");
+        }
+        usable().parameter("client_id", "for an `http_client` with a certificate").build().unwrap();
+        let login = || crate::ClientCredentials::new("https://a.example/token", "id", "s");
+        for name in ["grant_type", "scope", "client_id"] {
+            let login = login().client_secret_post().parameter(name, "x");
+            assert_eq!(refused(usable().client_credentials(login)), "client_credentials");
         }
         assert_eq!(refused(usable().bearer_token("a b")), "bearer_token");
         assert_eq!(refused(usable().request_timeout(std::time::Duration::ZERO)), "request_timeout");
@@ -281,8 +307,8 @@ mod building {
         let own = || usable().http_client(reqwest::Client::new());
         assert_eq!(refused(own().root_certificate("x")), "root_certificate");
         assert_eq!(refused(own().tls_client_auth("id", "x")), "tls_client_auth");
-        let login = crate::ClientCredentials::new("http://a.example/token", "id", "s");
-        assert_eq!(refused(usable().client_credentials(login)), "client_credentials");
+        let plain = crate::ClientCredentials::new("http://a.example/token", "id", "s");
+        assert_eq!(refused(usable().client_credentials(plain)), "client_credentials");
         let plain = Rfc7662::builder("http://127.0.0.1:1/x").tls_client_auth("id", "x").build().unwrap_err();
         assert!(plain.to_string().contains("over https only"), "{plain}");
         assert_eq!(refused(usable().client_secret_basic("", "s")), "client_secret_basic");
@@ -290,6 +316,17 @@ mod building {
         assert_eq!(refused(usable().tls_client_auth("", "x")), "tls_client_auth");
         let nobody = crate::ClientCredentials::new("https://a.example/token", "", "s");
         assert_eq!(refused(usable().client_credentials(nobody)), "client_credentials");
+    }
+
+    #[test]
+    fn an_https_issuer_cannot_send_secrets_over_http_not_even_to_this_machine() {
+        let discovered_by = |issuer: &str| {
+            let mut builder = Rfc7662::builder("http://127.0.0.1:1/x").without_credentials();
+            builder.issuer = Some(issuer.into());
+            builder.build().map_err(|error| error.setting()).err()
+        };
+        assert_eq!(discovered_by("https://tenant.example"), Some("introspection_endpoint"));
+        assert_eq!(discovered_by("http://127.0.0.1:1"), None);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
-use crate::introspect::{InactiveReason, IntrospectError, IntrospectErrorKind, Verdict};
-use crate::token::{AccessToken, AccessTokenBuilder, BearerToken, Scopes};
+use crate::introspect::{InactiveReason, IntrospectError, IntrospectErrorKind, Verdict, json};
+use crate::token::{AccessToken, AccessTokenBuilder, BearerToken, Scopes, is_scope_token};
 
 /// How an answer is read where servers differ.
 #[derive(Clone, Copy, Default)]
@@ -22,8 +22,8 @@ pub(super) fn read(
     now: Timestamp,
     reading: Reading,
 ) -> Result<Verdict, IntrospectError> {
-    let Ok(answer) = serde_json::from_slice::<Map<String, Value>>(body) else {
-        return Err(unusable("it is not a JSON object"));
+    let Some(answer) = json::object(body) else {
+        return Err(unusable("it is not a JSON object, or holds a member twice"));
     };
     match answer.get("active") {
         Some(Value::Bool(true)) => {}
@@ -31,7 +31,7 @@ pub(super) fn read(
         Some(_) => return Err(unusable("`active` is not a boolean")),
         None => return Err(unusable("it holds no `active`")),
     }
-    if reading.require_token_type && !answer.contains_key("token_type") {
+    if reading.require_token_type && answer.get("token_type").is_none_or(Value::is_null) {
         return Ok(Verdict::Inactive(InactiveReason::Unclear));
     }
     Ok(active(answer, presented, now).map_or_else(Verdict::Inactive, Verdict::Active))
@@ -41,7 +41,7 @@ fn active(answer: Map<String, Value>, presented: &BearerToken, now: Timestamp) -
     if !is_bearer_access_token(&answer) {
         return Err(InactiveReason::Unclear);
     }
-    let mut facts = facts(&answer);
+    let mut facts = facts(&answer, presented);
     if let Some(expires_at) = time(answer.get("exp"), f64::floor)? {
         if expires_at <= Timestamp::from_unix_millis(0) {
             return Err(InactiveReason::Unclear);
@@ -71,9 +71,21 @@ fn active(answer: Map<String, Value>, presented: &BearerToken, now: Timestamp) -
 const MEMBERS_WITH_A_PLACE: [&str; 11] =
     ["active", "scope", "client_id", "username", "exp", "iat", "nbf", "sub", "aud", "iss", "jti"];
 
-/// Members of RFC 6749's answers that some servers repeat. No token is ever kept, under no name.
+/// Members of RFC 6749's answers that some servers repeat, and whatever holds the token itself at any depth: no token is ever
+/// kept, under no name. A confirmation stays whatever it holds, since it is what keeps the token out.
 fn is_secret(name: &str, value: &Value, presented: &BearerToken) -> bool {
-    matches!(name, "token" | "access_token" | "refresh_token" | "id_token") || value == presented.expose()
+    let is_token = matches!(name, "token" | "access_token" | "refresh_token" | "id_token");
+    name != "cnf" && (is_token || holds(value, presented.expose()))
+}
+
+/// Whether `text` stands anywhere in `value`. No deeper than a JSON parser goes, which is 128 levels.
+fn holds(value: &Value, text: &str) -> bool {
+    match value {
+        Value::String(string) => string == text,
+        Value::Array(values) => values.iter().any(|value| holds(value, text)),
+        Value::Object(members) => members.iter().any(|(name, value)| name == text || holds(value, text)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
 }
 
 /// RFC 7662 calls refresh tokens active too, so whatever says that the token is another kind than an access token for a
@@ -88,13 +100,11 @@ fn is_bearer_access_token(answer: &Map<String, Value>) -> bool {
     let is_bound = answer.get("cnf").is_some_and(|confirmation| !confirmation.is_null());
     let token_type =
         says("token_type", &["Bearer", "access_token"]) || (is_bound && says("token_type", &["DPoP", "PoP"]));
-    let is_another_kind = answer.get("typ").and_then(Value::as_str).is_some_and(|kind| {
-        ["Refresh", "Offline", "ID", "Logout"].iter().any(|other| kind.eq_ignore_ascii_case(other))
-    });
-    token_type && says("token_use", &["access_token", "access"]) && !is_another_kind
+    let typ = says("typ", &["Bearer", "at+jwt", "application/at+jwt", "JWT"]) || (is_bound && says("typ", &["DPoP"]));
+    token_type && typ && says("token_use", &["access_token", "access"])
 }
 
-fn facts(answer: &Map<String, Value>) -> AccessTokenBuilder {
+fn facts(answer: &Map<String, Value>, presented: &BearerToken) -> AccessTokenBuilder {
     type Setter = fn(AccessTokenBuilder, &str) -> AccessTokenBuilder;
     let texts: [(&str, Setter); 5] = [
         ("client_id", |facts, text| facts.client_id(text)),
@@ -105,16 +115,17 @@ fn facts(answer: &Map<String, Value>) -> AccessTokenBuilder {
     ];
     let mut facts = AccessToken::builder().scopes(scopes(answer.get("scope"))).audience(audience(answer.get("aud")));
     for (member, set) in texts {
-        if let Some(text) = answer.get(member).and_then(Value::as_str) {
+        // There are servers whose tokens are their own `jti`.
+        if let Some(text) = answer.get(member).and_then(Value::as_str).filter(|text| *text != presented.expose()) {
             facts = set(facts, text);
         }
     }
     facts
 }
 
-/// Separated by spaces only: a comma is a letter of a scope here.
+/// Separated by spaces alone: a comma is a letter of a scope here, and what no scope can hold makes none.
 fn scopes(scope: Option<&Value>) -> Scopes {
-    strings(scope).into_iter().collect()
+    strings(scope).into_iter().flat_map(|list| list.split(' ')).filter(|scope| is_scope_token(scope)).collect()
 }
 
 fn audience(aud: Option<&Value>) -> Vec<&str> {
