@@ -5,11 +5,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::header::{CACHE_CONTROL, HeaderMap, HeaderValue};
 use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower::Service;
 
+use crate::cache_control::kept_private;
 use crate::guard::Guard;
 use crate::introspect::{IntrospectError, Verdict};
 use crate::rejection::RejectionResponse;
@@ -81,19 +81,18 @@ where
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let private = *this.private;
-        let kept = |mut response: Response<ResBody>| {
-            if private {
-                keep_private(response.headers_mut());
-            }
-            response
-        };
         let mut state = this.state;
         loop {
             match state.as_mut().project() {
-                StateProjection::Running { future } => return future.poll(context).map_ok(kept),
+                StateProjection::Running { future } => {
+                    let response = future.poll(context);
+                    // Not mapped unless there is something to do: a response is large to move.
+                    return if private { response.map_ok(kept_private) } else { response };
+                }
                 StateProjection::Rejected { response } => {
                     // Polled after it was done, a future may do anything but be unsound; waiting for ever is the mildest.
-                    return response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(kept(*response))));
+                    let Some(response) = response.take() else { return Poll::Pending };
+                    return Poll::Ready(Ok(if private { kept_private(*response) } else { *response }));
                 }
                 StateProjection::Asking { question, held } => {
                     let answer = ready!(question.as_mut().poll(context));
@@ -111,34 +110,6 @@ where
             }
         }
     }
-}
-
-/// Keeps the answer to a request that had its token in the URL out of shared caches, which would serve it to whoever asks for
-/// that URL: RFC 6750 section 2.3. What the inner service said stays, unless it said the opposite.
-fn keep_private(headers: &mut HeaderMap) {
-    let mut directives = String::from("private");
-    for value in headers.get_all(CACHE_CONTROL) {
-        for directive in split_outside_quotes(value.to_str().unwrap_or_default()) {
-            let name = directive.split('=').next().unwrap_or_default();
-            if !["", "public", "private", "s-maxage"].iter().any(|dropped| name.eq_ignore_ascii_case(dropped)) {
-                directives.push_str(", ");
-                directives.push_str(directive);
-            }
-        }
-    }
-    if let Ok(value) = HeaderValue::try_from(directives) {
-        headers.insert(CACHE_CONTROL, value);
-    }
-}
-
-/// The elements of a list; a comma within quotes separates none.
-fn split_outside_quotes(list: &str) -> impl Iterator<Item = &str> {
-    let mut quoted = false;
-    let elements = list.split(move |c| {
-        quoted ^= c == '"';
-        c == ',' && !quoted
-    });
-    elements.map(str::trim)
 }
 
 impl<S, B, R> std::fmt::Debug for ResponseFuture<S, B, R>

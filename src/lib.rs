@@ -109,6 +109,7 @@
 
 mod build_error;
 mod cache;
+mod cache_control;
 mod clock;
 mod extract;
 mod future;
