@@ -259,6 +259,10 @@ async fn the_way_to_authenticate_is_chosen_from_what_the_server_lists() {
     let server = publishing(path, post).await;
     asked(discovered(server.url().to_owned()).await.unwrap().client_secret("id", "s")).await;
     assert_eq!(server.requests().last().unwrap().parameter("client_secret").as_deref(), Some("s"));
+    let at_the_token_endpoint = r#"{"issuer":"{issuer}","introspection_endpoint":"{issuer}/introspect","token_endpoint_auth_methods_supported":["client_secret_post"]}"#;
+    let server = publishing(path, at_the_token_endpoint).await;
+    asked(discovered(server.url().to_owned()).await.unwrap().client_secret("id", "s")).await;
+    assert_eq!(server.requests().last().unwrap().parameter("client_secret").as_deref(), Some("s"));
     let neither = r#"{"issuer":"{issuer}","introspection_endpoint":"{issuer}/introspect","introspection_endpoint_auth_methods_supported":["private_key_jwt"]}"#;
     let server = publishing(path, neither).await;
     let error = discovered(server.url().to_owned()).await.unwrap().client_secret("id", "s").build().unwrap_err();

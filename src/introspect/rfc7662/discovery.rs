@@ -29,6 +29,15 @@ struct Metadata {
     issuer: String,
     introspection_endpoint: Option<String>,
     introspection_endpoint_auth_methods_supported: Option<Vec<String>>,
+    token_endpoint_auth_methods_supported: Option<Vec<String>>,
+}
+
+impl Metadata {
+    /// How clients authenticate at the introspection endpoint. Where that is not said, what the token endpoint takes is the best
+    /// guess: they are the same clients.
+    fn auth_methods(self) -> Option<Vec<String>> {
+        self.introspection_endpoint_auth_methods_supported.or(self.token_endpoint_auth_methods_supported)
+    }
 }
 
 impl Rfc7662Discovery {
@@ -71,18 +80,16 @@ impl Rfc7662Discovery {
                         metadata.issuer
                     )));
                 }
-                Ok(Metadata { introspection_endpoint: None, .. }) => "no `introspection_endpoint`".into(),
-                Ok(Metadata {
-                    introspection_endpoint: Some(endpoint),
-                    introspection_endpoint_auth_methods_supported,
-                    ..
-                }) => {
-                    let mut builder = Rfc7662Builder::new(endpoint);
-                    builder.issuer = Some(self.issuer);
-                    builder.auth_methods = introspection_endpoint_auth_methods_supported;
-                    builder.connection = self.connection;
-                    return Ok(builder);
-                }
+                Ok(mut metadata) => match metadata.introspection_endpoint.take() {
+                    None => "no `introspection_endpoint`".into(),
+                    Some(endpoint) => {
+                        let mut builder = Rfc7662Builder::new(endpoint);
+                        builder.issuer = Some(self.issuer);
+                        builder.auth_methods = metadata.auth_methods();
+                        builder.connection = self.connection;
+                        return Ok(builder);
+                    }
+                },
             };
             tried.push(format!("{url}: {outcome}"));
         }
