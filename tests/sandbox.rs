@@ -1,0 +1,95 @@
+//! The sandbox's authorization server, as a client of it sees it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![cfg(feature = "sandbox")]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::*;
+use tower_introspection::sandbox::{Sandbox, SandboxToken};
+use tower_introspection::{ClientCredentials, Introspect, Rfc7662, Verdict};
+
+async fn post(sandbox: &Sandbox, path: &str, secret: &str, form: impl Into<reqwest::Body>) -> (u16, Value) {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let response = client
+        .post(format!("{}{path}", sandbox.issuer()))
+        .basic_auth(sandbox.client_id(), Some(secret))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(form)
+        .send()
+        .await
+        .unwrap();
+    (response.status().as_u16(), response.json().await.unwrap_or_default())
+}
+
+#[tokio::test]
+async fn a_discovered_server_grants_introspects_and_revokes() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let secret = sandbox.client_secret();
+    let (status, granted) =
+        post(&sandbox, "/token", secret, "grant_type=client_credentials&scope=read&resource=https%3A%2F%2Fapi.example")
+            .await;
+    assert_eq!((status, &granted["token_type"], &granted["expires_in"]), (200, &json!("Bearer"), &json!(1_800)));
+    let token = granted["access_token"].as_str().unwrap();
+    let builder = Rfc7662::discover(sandbox.issuer()).fetch().await.unwrap();
+    let endpoint = builder.client_secret(sandbox.client_id(), secret).build().unwrap();
+    let Verdict::Active(facts) = endpoint.introspect(&bearer(token)).await.unwrap() else { panic!("not active") };
+    assert_eq!(facts.audience().collect::<Vec<_>>(), ["https://api.example"]);
+    assert_eq!((facts.scopes().to_string(), facts.issuer()), ("read".into(), Some(sandbox.issuer().as_str())));
+    let form = format!("token={token}");
+    assert_eq!(post(&sandbox, "/revoke", secret, form).await.0, 200);
+    assert!(!endpoint.introspect(&bearer(token)).await.unwrap().is_active());
+}
+
+#[tokio::test]
+async fn a_token_with_the_scope_for_it_may_introspect_and_no_other() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let token = sandbox.issue(SandboxToken::new());
+    let asking = |scope: &str| {
+        let url = sandbox.issuer();
+        let login = ClientCredentials::new(format!("{url}/token"), sandbox.client_id(), sandbox.client_secret());
+        Rfc7662::builder(format!("{url}/introspect")).client_credentials(login.scope(scope)).build().unwrap()
+    };
+    assert!(asking("introspection").introspect(&bearer(&token)).await.unwrap().is_active());
+    assert!(asking("read").introspect(&bearer(&token)).await.unwrap_err().is_credentials());
+}
+
+#[tokio::test]
+async fn whoever_is_not_the_client_and_whatever_is_not_a_request_is_refused() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let secret = sandbox.client_secret();
+    for path in ["/token", "/introspect", "/revoke"] {
+        let (status, body) = post(&sandbox, path, "wrong", "grant_type=client_credentials&token=abc").await;
+        assert_eq!((status, &body["error"]), (401, &json!("invalid_client")), "{path}");
+    }
+    for (path, form, status, error) in [
+        ("/token", "grant_type=password", 400, "unsupported_grant_type"),
+        ("/token", "", 400, "invalid_request"),
+        ("/introspect", "", 400, "invalid_request"),
+        ("/elsewhere", "", 404, "not_found"),
+    ] {
+        let (got, body) = post(&sandbox, path, secret, form).await;
+        assert_eq!((got, &body["error"]), (status, &json!(error)), "{path} {form}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_tells_what_the_standard_has_and_nothing_of_the_management_api() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let token =
+        SandboxToken::new().end_user("ann").scope("a b").attribute("tier", "gold").claim("acr", "1").never_expires();
+    let token = sandbox.issue(token);
+    let form = format!("token={token}");
+    let (_, mut answer) = post(&sandbox, "/introspect", sandbox.client_secret(), form).await;
+    assert!(answer["iat"].is_number());
+    answer["iat"] = json!(0);
+    assert_eq!(
+        answer,
+        json!({
+            "active": true, "token_type": "Bearer", "iss": sandbox.issuer(), "iat": 0, "client_id": "demo-client",
+            "scope": "a b", "sub": "ann", "acr": "1",
+        })
+    );
+    let unknown = post(&sandbox, "/introspect", sandbox.client_secret(), "token=nobody").await;
+    assert_eq!(unknown, (200, json!({"active": false})));
+}
