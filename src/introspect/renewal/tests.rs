@@ -61,10 +61,18 @@ impl Hook {
     }
 
     async fn called(&self, logins: usize) {
-        while self.logins() < logins {
+        eventually(async || self.logins() >= logins).await;
+    }
+}
+
+/// Waits until something is so, but not for ever: a test that fails says so instead of hanging.
+async fn eventually(is_so: impl AsyncFn() -> bool) {
+    let waiting = async {
+        while !is_so().await {
             tokio::task::yield_now().await;
         }
-    }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("it happens within a minute");
 }
 
 const HALF_AN_HOUR: Duration = Duration::from_secs(1_800);
@@ -83,9 +91,7 @@ async fn a_credential_is_kept_and_renewed_thirty_seconds_early_without_anybody_w
     clock.set(at(1_770_000));
     assert_eq!(shown(&credentials.current(&time).await.unwrap()), "token-1");
     hook.called(2).await;
-    while shown(&credentials.current(&time).await.unwrap()) != "token-2" {
-        tokio::task::yield_now().await;
-    }
+    eventually(async || shown(&credentials.current(&time).await.unwrap()) == "token-2").await;
     assert_eq!(hook.logins(), 2);
 }
 
