@@ -338,6 +338,15 @@ async fn settings_of_the_discovery_go_over_to_the_endpoint() {
 }
 
 #[tokio::test]
+async fn a_required_token_type_is_asked_of_the_answer() {
+    let recorder = always_active().await;
+    let builder = || introspection(&recorder).client_secret_basic("a", "b");
+    assert!(builder().build().unwrap().introspect(&bearer("abc")).await.unwrap().is_active());
+    let strict = builder().require_token_type().build().unwrap();
+    assert!(!strict.introspect(&bearer("abc")).await.unwrap().is_active());
+}
+
+#[tokio::test]
 async fn what_an_endpoint_says_of_a_kind_of_token_is_about_the_token() {
     let recorder = Recorder::start(|_, _| (400, r#"{"error":"unsupported_token_type"}"#)).await;
     let endpoint = introspection(&recorder).client_secret_basic("a", "b").build().unwrap();
