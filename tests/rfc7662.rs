@@ -124,22 +124,6 @@ async fn redirects_are_not_followed_since_they_would_take_the_token_along() {
     assert_eq!(elsewhere.requests().len(), 1);
 }
 
-/// A token endpoint at `/token` and an introspection endpoint, which refuses what `refused` says.
-async fn with_token_endpoint(refused: impl Fn(&Seen) -> bool + Send + Sync + 'static) -> Recorder {
-    let logins = std::sync::atomic::AtomicUsize::new(0);
-    Recorder::start(move |_, seen: &Seen| {
-        if refused(seen) {
-            return (401, r#"{"error":"invalid_client"}"#.to_owned());
-        }
-        if seen.uri != "/token" {
-            return (200, ACTIVE.to_owned());
-        }
-        let n = logins.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1;
-        (200, format!(r#"{{"access_token":"login-{n}","expires_in":300,"token_type":"Bearer"}}"#))
-    })
-    .await
-}
-
 fn logins(recorder: &Recorder) -> Vec<Seen> {
     recorder.requests().into_iter().filter(|seen| seen.uri == "/token").collect()
 }
@@ -150,7 +134,7 @@ fn login(recorder: &Recorder) -> ClientCredentials {
 
 #[tokio::test]
 async fn the_client_credentials_grant_is_one_login_for_many_questions() {
-    let recorder = with_token_endpoint(|_| false).await;
+    let recorder = Recorder::with_token_endpoint("/token", ACTIVE, |_| false).await;
     let login = login(&recorder).scope("introspect more").parameter("resource", "https://auth.example.com");
     let endpoint = std::sync::Arc::new(introspection(&recorder).client_credentials(login).build().unwrap());
     let mut questions = tokio::task::JoinSet::new();
@@ -173,15 +157,15 @@ async fn the_client_credentials_grant_is_one_login_for_many_questions() {
 #[cfg(feature = "test-util")]
 async fn its_token_is_renewed_thirty_seconds_early_and_once_more_after_a_401() {
     let clock = tower_introspection::ManualClock::at(START);
-    let recorder = with_token_endpoint(|_| false).await;
+    let recorder = Recorder::with_token_endpoint("/token", ACTIVE, |_| false).await;
     let login = login(&recorder).client_secret_post();
     let endpoint = introspection(&recorder).client_credentials(login).clock(clock.clone()).build().unwrap();
     let ask = async || assert!(endpoint.introspect(&bearer("abc")).await.unwrap().is_active());
     ask().await;
-    clock.set(START + millis(269_999));
+    clock.set(START + millis(1_769_999));
     ask().await;
     assert_eq!(logins(&recorder).len(), 1);
-    clock.set(START + secs(270));
+    clock.set(START + secs(1_770));
     ask().await;
     patiently(async {
         while logins(&recorder).len() < 2 {
@@ -192,16 +176,17 @@ async fn its_token_is_renewed_thirty_seconds_early_and_once_more_after_a_401() {
     assert_eq!(logins(&recorder)[0].parameter("client_id").as_deref(), Some("my api"));
     assert!(!logins(&recorder)[0].headers.contains_key("authorization"));
 
-    let recorder =
-        with_token_endpoint(|seen| seen.headers.get("authorization").is_some_and(|value| value == "Bearer login-1"))
-            .await;
+    let recorder = Recorder::with_token_endpoint("/token", ACTIVE, |seen| {
+        seen.headers.get("authorization").is_some_and(|value| value == "Bearer login-1")
+    })
+    .await;
     asked(introspection(&recorder).client_credentials(self::login(&recorder).client_secret_post())).await;
     assert_eq!(logins(&recorder).len(), 2);
 }
 
 #[tokio::test]
 async fn a_refused_login_is_our_fault_and_names_the_standards_code_only() {
-    let recorder = with_token_endpoint(|seen| seen.uri == "/token").await;
+    let recorder = Recorder::with_token_endpoint("/token", ACTIVE, |seen| seen.uri == "/token").await;
     let endpoint = introspection(&recorder).client_credentials(login(&recorder)).build().unwrap();
     let error = endpoint.introspect(&bearer("abc")).await.unwrap_err();
     assert!(error.is_credentials());
@@ -211,7 +196,7 @@ async fn a_refused_login_is_our_fault_and_names_the_standards_code_only() {
 #[tokio::test]
 #[cfg(feature = "private-key-jwt")]
 async fn a_login_may_sign_an_assertion_for_the_token_endpoint() {
-    let recorder = with_token_endpoint(|_| false).await;
+    let recorder = Recorder::with_token_endpoint("/token", ACTIVE, |_| false).await;
     let url = format!("{}/token", recorder.url());
     let login = ClientCredentials::with_private_key_jwt(&url, key());
     asked(introspection(&recorder).client_credentials(login)).await;

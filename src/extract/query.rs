@@ -14,8 +14,7 @@ use crate::token::MalformedToken;
 /// **URLs are logged, kept in histories and sent as referers.** Switch this on only for clients that cannot set a header, such
 /// as a browser's WebSocket, and keep queries out of your access logs;
 /// [`remove_token`](crate::IntrospectionLayerBuilder::remove_token) takes it out of the URI, but not out of copies made before,
-/// such as axum's `OriginalUri`. Responses get
-/// `Cache-Control: private`. A repeated parameter is malformed.
+/// such as axum's `OriginalUri`. Responses get `Cache-Control: private`. A repeated parameter is malformed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TokenQueryParameter;
 

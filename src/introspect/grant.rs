@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::connection::Connection;
 use super::credentials::{Credential, Credentials};
 use super::exchange::{Exchange, Question};
+use super::json;
 use crate::build_error::BuildError;
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -101,9 +102,8 @@ fn seconds(value: &Value) -> Option<Duration> {
 }
 
 fn error_code(body: &[u8]) -> &'static str {
-    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
-    let code = answer.get("error").and_then(Value::as_str);
-    ERRORS.into_iter().find(|known| Some(*known) == code).unwrap_or("no error code")
+    let code = json::error_code(body);
+    ERRORS.into_iter().find(|known| Some(*known) == code.as_deref()).unwrap_or("no error code")
 }
 
 #[cfg(test)]

@@ -5,13 +5,29 @@ use std::fmt;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
-/// The members of a JSON object; `None` if `body` is none, or holds a member twice: whoever reads the first and whoever reads
-/// the last would hold different things true of one token.
-pub(super) fn object(body: &[u8]) -> Option<Map<String, Value>> {
+use super::{IntrospectError, IntrospectErrorKind};
+
+/// The members of a JSON object.
+///
+/// # Errors
+/// If `body` is none, or holds a member twice: whoever reads the first and whoever reads the last would hold different things
+/// true of one token.
+pub(super) fn object(body: &[u8]) -> Result<Map<String, Value>, IntrospectError> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let members = deserializer.deserialize_map(Members).ok()?;
-    deserializer.end().ok()?;
-    Some(members)
+    let members = deserializer.deserialize_map(Members);
+    let members = members.and_then(|members| deserializer.end().map(|()| members));
+    members.map_err(|_| unusable("it is not a JSON object, or holds a member twice"))
+}
+
+/// The authority answered with something that says nothing of the token.
+pub(super) fn unusable(why: &'static str) -> IntrospectError {
+    IntrospectError::new(IntrospectErrorKind::Answer).with_source(why)
+}
+
+/// The `error` of an OAuth error answer, RFC 6749 section 5.2.
+pub(super) fn error_code(body: &[u8]) -> Option<String> {
+    let answer: Value = serde_json::from_slice(body).ok()?;
+    answer.get("error")?.as_str().map(str::to_owned)
 }
 
 struct Members;
@@ -50,7 +66,7 @@ mod tests {
             b"null",
             b"",
         ] {
-            assert_eq!(object(bad), None, "{}", String::from_utf8_lossy(bad));
+            assert!(object(bad).is_err(), "{}", String::from_utf8_lossy(bad));
         }
     }
 }

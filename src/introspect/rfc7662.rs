@@ -10,14 +10,13 @@ mod wire;
 use std::fmt;
 
 use http::StatusCode;
-use serde_json::Value;
 
 pub use self::builder::Rfc7662Builder;
 pub use self::discovery::{DiscoveryError, Rfc7662Discovery};
 
 use self::wire::Reading;
 use super::exchange::{Answer, Exchange, Question, status_error};
-use super::{InactiveReason, Introspect, IntrospectError, Verdict};
+use super::{InactiveReason, Introspect, IntrospectError, Verdict, json};
 use crate::token::BearerToken;
 
 /// Asks an OAuth 2.0 token introspection endpoint, RFC 7662.
@@ -104,10 +103,8 @@ impl Introspect for Rfc7662 {
     }
 }
 
-/// Whether the body of an error answer holds one of these codes, RFC 6749 section 5.2.
 fn says(body: &[u8], codes: &[&str]) -> bool {
-    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
-    answer.get("error").and_then(Value::as_str).is_some_and(|code| codes.contains(&code))
+    json::error_code(body).is_some_and(|code| codes.contains(&code.as_str()))
 }
 
 impl fmt::Debug for Rfc7662 {

@@ -1,5 +1,6 @@
 //! A server that records what it is sent and answers what it is told.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -40,6 +41,28 @@ impl Recorder {
         Self::serve(move |n, seen| {
             let (status, body) = answer(n, seen);
             (StatusCode::from_u16(status).unwrap(), HeaderMap::new(), body.into())
+        })
+        .await
+    }
+
+    /// A token endpoint at `path`, which hands out `login-1`, `login-2` and so on with a refresh token each, for half an hour;
+    /// everywhere else it answers `otherwise`. What `refused` says gets 401.
+    pub async fn with_token_endpoint(
+        path: &'static str,
+        otherwise: &'static str,
+        refused: impl Fn(&Seen) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        let logins = AtomicUsize::new(0);
+        Self::start(move |_, seen| {
+            if refused(seen) {
+                return (401, r#"{"error":"invalid_client"}"#.to_owned());
+            }
+            if seen.uri != path {
+                return (200, otherwise.to_owned());
+            }
+            let n = logins.fetch_add(1, Ordering::SeqCst) + 1;
+            let tokens = format!(r#""access_token":"login-{n}","refresh_token":"refresh-{n}""#);
+            (200, format!(r#"{{{tokens},"expires_in":1800,"token_type":"Bearer"}}"#))
         })
         .await
     }

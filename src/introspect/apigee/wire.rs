@@ -3,7 +3,8 @@
 use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
-use crate::introspect::{InactiveReason, IntrospectError, IntrospectErrorKind, Verdict, json};
+use crate::introspect::json::{self, unusable};
+use crate::introspect::{InactiveReason, IntrospectError, Verdict};
 use crate::token::{AccessToken, AccessTokenBuilder, BearerToken, Scopes};
 
 /// The only codes with which this API says that a token does not exist.
@@ -37,9 +38,7 @@ pub(super) fn read(
     now: Timestamp,
     reading: Reading,
 ) -> Result<Verdict, IntrospectError> {
-    let Some(answer) = json::object(body) else {
-        return Err(unusable("it is not a JSON object, or holds a member twice"));
-    };
+    let answer = json::object(body)?;
     if reading.verify_token_echo && echoes_another(&answer, presented) {
         return Err(unusable("it speaks of another token than the one asked for (`verify_token_echo`)"));
     }
@@ -75,10 +74,6 @@ fn xml_code(body: &[u8]) -> Option<String> {
     let (_, code) = error.split_once("<Code>")?;
     let (code, _) = code.split_once("</Code>")?;
     Some(code.to_owned())
-}
-
-fn unusable(why: &'static str) -> IntrospectError {
-    IntrospectError::new(IntrospectErrorKind::Answer).with_source(why)
 }
 
 fn echoes_another(answer: &Map<String, Value>, presented: &BearerToken) -> bool {

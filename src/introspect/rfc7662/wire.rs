@@ -3,7 +3,8 @@
 use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
-use crate::introspect::{InactiveReason, IntrospectError, IntrospectErrorKind, Verdict, json};
+use crate::introspect::json::{self, unusable};
+use crate::introspect::{InactiveReason, IntrospectError, Verdict};
 use crate::token::{AccessToken, AccessTokenBuilder, BearerToken, Scopes, is_scope_token};
 
 /// How an answer is read where servers differ.
@@ -22,9 +23,7 @@ pub(super) fn read(
     now: Timestamp,
     reading: Reading,
 ) -> Result<Verdict, IntrospectError> {
-    let Some(answer) = json::object(body) else {
-        return Err(unusable("it is not a JSON object, or holds a member twice"));
-    };
+    let answer = json::object(body)?;
     match answer.get("active") {
         Some(Value::Bool(true)) => {}
         Some(Value::Bool(false)) => return Ok(Verdict::Inactive(InactiveReason::Unknown)),
@@ -161,8 +160,4 @@ fn time(value: Option<&Value>, round: fn(f64) -> f64) -> Result<Option<Timestamp
 #[allow(clippy::cast_possible_truncation)]
 fn saturated(millis: f64) -> i64 {
     millis as i64
-}
-
-fn unusable(why: &'static str) -> IntrospectError {
-    IntrospectError::new(IntrospectErrorKind::Answer).with_source(why)
 }
