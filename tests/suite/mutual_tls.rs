@@ -1,13 +1,10 @@
 //! Mutual TLS against a server with a certificate authority of its own: RFC 8705 section 2.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(any(feature = "rustls", feature = "native-tls"))]
-
-mod support;
 
 use std::sync::{Arc, Mutex};
 
+use crate::support::*;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;

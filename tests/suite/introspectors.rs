@@ -1,13 +1,11 @@
 //! One suite over every introspector: what a token's fate at its authority comes to, whoever asks and however.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value)]
+#![allow(clippy::needless_pass_by_value)]
 #![cfg(all(feature = "sandbox", feature = "test-util"))]
-
-mod support;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use support::*;
+use crate::support::*;
 use tower_introspection::sandbox::{Fault, Sandbox, SandboxToken};
 use tower_introspection::{
     AccessToken, AnyIntrospector, Cached, InactiveReason, Introspect, IntrospectErrorKind, ManualClock, Verdict,

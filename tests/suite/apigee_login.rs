@@ -1,13 +1,11 @@
 //! The vendor's OAuth login, for the account that asks.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value)]
+#![allow(clippy::needless_pass_by_value)]
 #![cfg(feature = "test-util")]
-
-mod support;
 
 use std::sync::Arc;
 
-use support::recorder::{Recorder, Seen};
-use support::*;
+use crate::support::recorder::{Recorder, Seen};
+use crate::support::*;
 use tower_introspection::{Apigee, ApigeeBuilder, ApigeeLogin, Introspect, ManualClock};
 
 const ACTIVE: &str = r#"{"status":"approved","expiresAt":9999999999999,"token":"abc"}"#;

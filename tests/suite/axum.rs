@@ -1,14 +1,11 @@
 //! axum servers on real sockets, asked by a real client, with the sandbox as the authority.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(feature = "axum")]
 
-mod support;
-
+use crate::support::*;
 use axum::body::Bytes;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::StatusCode;
-use support::*;
 use tower::ServiceBuilder;
 #[cfg(feature = "sandbox")]
 use tower_introspection::sandbox::{Fault, Sandbox, SandboxToken};

@@ -1,12 +1,9 @@
 //! What is remembered, and for how long: by a clock that stands still until it is moved.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(feature = "test-util")]
-
-mod support;
 
 use std::time::Duration;
 
-use support::*;
+use crate::support::*;
 use tower_introspection::{
     Cached, CachedBuilder, InactiveReason, Introspect, IntrospectErrorKind, ManualClock, Verdict,
 };

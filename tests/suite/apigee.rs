@@ -1,14 +1,12 @@
 //! The Apigee endpoint over real sockets: the sandbox, each of its faults, and a server that records what it is sent.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value)]
+#![allow(clippy::needless_pass_by_value)]
 #![cfg(all(feature = "sandbox", feature = "test-util"))]
-
-mod support;
 
 use std::sync::{Arc, Mutex};
 
+use crate::support::recorder::{Recorder, Seen};
+use crate::support::*;
 use http::HeaderMap;
-use support::recorder::{Recorder, Seen};
-use support::*;
 use tower_introspection::sandbox::{Sandbox, SandboxToken};
 use tower_introspection::{
     Apigee, ApigeeBuilder, Credential, InactiveReason, Introspect, IntrospectErrorKind, ManualClock, Verdict,

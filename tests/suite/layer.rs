@@ -1,7 +1,4 @@
 //! The layer around a service: who comes in, and how the inner service is treated.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -9,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
+use crate::support::*;
 use http::{HeaderName, Request, Response, StatusCode};
-use support::*;
 use tower::buffer::Buffer;
 use tower::limit::ConcurrencyLimit;
 use tower::{Layer, Service, ServiceExt};

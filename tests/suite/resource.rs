@@ -1,13 +1,10 @@
 //! What a client that starts with nothing is told: challenges, and the document about the resource (RFC 9728).
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
 
 use std::convert::Infallible;
 
+use crate::support::*;
 use http::{HeaderValue, Method, Request, Response};
 use proptest::prelude::*;
-use support::*;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_introspection::{
     InactiveReason, IntrospectionLayer, IntrospectionLayerBuilder, Policy, ProtectedResource, RequireScopeLayer,
@@ -58,10 +55,11 @@ async fn the_challenge_of_rfc_9728_section_5_1_names_the_document_and_a_401_the_
     let inactive = challenge(&inactive);
     assert_eq!(parameter(&inactive, "scope"), Some("read admin"));
     assert_eq!(parameter(&inactive, "error"), Some("invalid_token"));
-    let lacking = challenge(&challenge_of(builder(support::active()).require_scope("x"), request("Bearer abc")).await);
+    let lacking =
+        challenge(&challenge_of(builder(crate::support::active()).require_scope("x"), request("Bearer abc")).await);
     assert_eq!(parameter(&lacking, "resource_metadata"), Some(METADATA));
     assert_eq!(parameter(&lacking, "scope"), Some("read admin x"));
-    let malformed = challenge(&challenge_of(builder(support::active()), request("Bearer a b")).await);
+    let malformed = challenge(&challenge_of(builder(crate::support::active()), request("Bearer a b")).await);
     assert_eq!((parameter(&malformed, "scope"), parameter(&malformed, "resource_metadata")), (None, Some(METADATA)));
 }
 

@@ -1,11 +1,8 @@
 //! Every row of the table of rejections, in the bytes that a client reads, as HTTP and as gRPC.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
+use crate::support::*;
 use axum::Router;
 use axum::routing::get;
-use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower_introspection::{AccessToken, InactiveReason, IntrospectErrorKind, IntrospectionLayer, Scopes, Verdict};
 

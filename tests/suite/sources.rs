@@ -1,12 +1,9 @@
 //! Tokens in the query and in cookies, through the layer.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
 
 use std::convert::Infallible;
 
+use crate::support::*;
 use http::{Request, Response};
-use support::*;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_introspection::{
     InactiveReason, Introspect, IntrospectionLayer, IntrospectionLayerBuilder, RejectionKind, TokenCookie, TokenHeader,

@@ -1,13 +1,10 @@
 //! At most one question per token under way, detached from whoever asked.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use support::*;
+use crate::support::*;
 use tokio::task::{JoinHandle, JoinSet};
 #[cfg(feature = "test-util")]
 use tower_introspection::ManualClock;

@@ -1,10 +1,8 @@
 //! RFC 7662 over real sockets: what is sent, by every kind of client, and how the endpoint is found.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value)]
+#![allow(clippy::needless_pass_by_value)]
 
-mod support;
-
-use support::recorder::{Recorder, Seen};
-use support::*;
+use crate::support::recorder::{Recorder, Seen};
+use crate::support::*;
 use tower_introspection::{
     ClientCredentials, Credential, DiscoveryError, Introspect, IntrospectErrorKind, Rfc7662, Rfc7662Builder,
 };
@@ -66,7 +64,7 @@ async fn each_kind_of_client_shows_what_it_has_and_nothing_else() {
 
 #[cfg(feature = "private-key-jwt")]
 fn key() -> tower_introspection::PrivateKeyJwt {
-    tower_introspection::PrivateKeyJwt::from_pem("my-api", include_str!("keys/ec.pem")).unwrap()
+    tower_introspection::PrivateKeyJwt::from_pem("my-api", include_str!("../keys/ec.pem")).unwrap()
 }
 
 /// The claims of an assertion; its signature is checked where it is made.

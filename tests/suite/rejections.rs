@@ -1,12 +1,9 @@
 //! What a caller is told: every row of the table, as HTTP and as gRPC, with challenges read by a parser.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
 
 use std::convert::Infallible;
 
+use crate::support::*;
 use http::{Request, Response, StatusCode};
-use support::*;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_introspection::{
     InactiveReason, IntrospectErrorKind, IntrospectionLayer, IntrospectionLayerBuilder, Rejection, RejectionKind,

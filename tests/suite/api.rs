@@ -1,12 +1,9 @@
 //! The public types, as types.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
 
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use support::Authority;
+use crate::support::Authority;
 use tower_introspection::*;
 
 fn assert_send_sync_debug<T: Send + Sync + Debug + 'static>() {}

@@ -1,11 +1,8 @@
 //! The sandbox's authorization server, as a client of it sees it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(feature = "sandbox")]
 
-mod support;
-
+use crate::support::*;
 use serde_json::{Value, json};
-use support::*;
 use tower_introspection::sandbox::{Sandbox, SandboxToken};
 use tower_introspection::{ClientCredentials, Introspect, Rfc7662, Verdict};
 

@@ -1,14 +1,11 @@
 //! tonic servers on real sockets, called by a real gRPC client.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(feature = "tonic")]
-
-mod support;
 
 use std::convert::Infallible;
 
+use crate::support::*;
 use axum::Router;
 use axum::routing::get;
-use support::*;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::body::Body;
 use tonic::transport::{Channel, Server};

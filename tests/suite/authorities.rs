@@ -1,12 +1,9 @@
 //! Several authorities behind one layer.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
 
 use std::convert::Infallible;
 
+use crate::support::*;
 use http::{Request, Response};
-use support::*;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_introspection::{
     AccessToken, Authorities, Cached, InactiveReason, IntrospectionLayer, RejectionKind, Verdict,

@@ -1,0 +1,24 @@
+//! The behaviour of the crate as its users see it. One binary, because linking takes longer than testing; what needs a
+//! process of its own (an allocator, a log subscriber, other programs) stands beside this folder.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod api;
+mod apigee;
+mod apigee_login;
+mod authorities;
+mod axum;
+mod cache;
+mod flights;
+mod introspectors;
+mod layer;
+mod mutual_tls;
+mod rejections;
+mod resource;
+mod rfc7662;
+mod sandbox;
+mod sources;
+mod tonic;
+mod wire;
