@@ -1,12 +1,15 @@
 //! What one layer does with every request, whoever is asked: find the token, judge the verdict, render the rejection.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use http::Response;
 use http::request::Parts;
 
 use crate::extract::{Presented, TokenSources};
 use crate::introspect::{IntrospectError, Verdict};
+use crate::metrics::LayerMetrics;
 use crate::policy::Policy;
-use crate::rejection::{Rejection, RejectionContext, RejectionResponse, respond};
+use crate::rejection::{Rejection, RejectionContext, RejectionKind, RejectionResponse, respond};
 use crate::token::AccessToken;
 
 /// The settings of a layer, all but the introspector.
@@ -18,6 +21,7 @@ pub(crate) struct Guard<R> {
     pub(crate) policy: Policy,
     pub(crate) context: RejectionContext,
     pub(crate) renderer: R,
+    pub(crate) outcomes: Outcomes,
 }
 
 /// Stands in the extensions of a request that an optional layer let through without a token, so that what runs below can
@@ -27,8 +31,8 @@ pub(crate) struct Anonymous(pub(crate) RejectionContext);
 
 impl<R> Guard<R> {
     pub(crate) fn with_renderer<R2>(self, renderer: R2) -> Guard<R2> {
-        let Self { sources, remove_token, optional, policy, context, renderer: _ } = self;
-        Guard { sources, remove_token, optional, policy, context, renderer }
+        let Self { sources, remove_token, optional, policy, context, renderer: _, outcomes } = self;
+        Guard { sources, remove_token, optional, policy, context, renderer, outcomes }
     }
 
     /// The token the request presents; `None` if it presents none and the layer is optional.
@@ -57,6 +61,7 @@ impl<R> Guard<R> {
             self.sources.remove(request);
         }
         request.extensions.insert(token);
+        self.outcomes.accepted();
         Ok(())
     }
 
@@ -64,12 +69,65 @@ impl<R> Guard<R> {
     pub(crate) fn admit_anonymous(&self, request: &mut Parts) {
         request.extensions.remove::<AccessToken>();
         request.extensions.insert(Anonymous(self.context.clone()));
+        self.outcomes.anonymous();
     }
 
     pub(crate) fn reject<B>(&self, rejection: Rejection, request: &Parts) -> Response<B>
     where
         R: RejectionResponse<B>,
     {
+        self.outcomes.rejected(rejection.kind());
         respond(&self.renderer, &rejection.to(request, Some(&self.policy)))
     }
+}
+
+/// How requests fared at one layer.
+#[derive(Default)]
+pub(crate) struct Outcomes {
+    accepted: AtomicU64,
+    anonymous: AtomicU64,
+    rejected: [AtomicU64; RejectionKind::ALL.len()],
+    metrics: LayerMetrics,
+}
+
+impl Outcomes {
+    fn accepted(&self) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        self.metrics.accepted();
+    }
+
+    fn anonymous(&self) {
+        self.anonymous.fetch_add(1, Ordering::Relaxed);
+        self.metrics.anonymous();
+    }
+
+    fn rejected(&self, kind: RejectionKind) {
+        // Each kind has a place of its own in the array.
+        if let Some(counter) = self.rejected.get(kind as usize) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        self.metrics.rejected(kind);
+    }
+
+    pub(crate) fn stats(&self) -> LayerStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let rejected = RejectionKind::ALL.into_iter().zip(self.rejected.iter().map(read));
+        LayerStats {
+            accepted: read(&self.accepted),
+            anonymous: read(&self.anonymous),
+            rejected: rejected.filter(|(_, count)| *count > 0).collect(),
+        }
+    }
+}
+
+/// How requests fared at a layer, since it was made. Given by [`IntrospectionLayer::stats`](crate::IntrospectionLayer::stats).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LayerStats {
+    /// Requests let through with a token.
+    pub accepted: u64,
+    /// Requests let through without one, as [`optional`](crate::IntrospectionLayerBuilder::optional) has it.
+    pub anonymous: u64,
+    /// Requests rejected, by kind; kinds that did not occur are left out.
+    pub rejected: Vec<(RejectionKind, u64)>,
 }

@@ -8,7 +8,7 @@ use tower_layer::Layer;
 
 use crate::build_error::BuildError;
 use crate::extract::TokenSource;
-use crate::guard::Guard;
+use crate::guard::{Guard, LayerStats};
 use crate::introspect::ChooseIntrospector;
 use crate::policy::policy_settings;
 use crate::rejection::{Challenge, EmptyBody, ProblemJson, RejectionContext};
@@ -47,6 +47,14 @@ impl<I: ChooseIntrospector> IntrospectionLayer<I> {
     /// Starts with what [`new`](Self::new) does.
     pub fn builder(introspector: I) -> IntrospectionLayerBuilder<I> {
         IntrospectionLayerBuilder { introspector, guard: Guard::default(), responses: Responses::default() }
+    }
+}
+
+impl<I, R> IntrospectionLayer<I, R> {
+    /// How requests fared at this layer, its clones, and all services it wraps.
+    #[must_use]
+    pub fn stats(&self) -> LayerStats {
+        self.guard.outcomes.stats()
     }
 }
 
@@ -166,7 +174,8 @@ impl<I: ChooseIntrospector, R> IntrospectionLayerBuilder<I, R> {
         self
     }
 
-    /// What a 503 sends as `Retry-After`, rounded up to whole seconds. Default: 5 seconds.
+    /// What a 503 sends as `Retry-After`, rounded up to whole seconds, unless it is known how long the authority will not be
+    /// asked. Default: 5 seconds.
     pub fn retry_after(mut self, delay: Duration) -> Self {
         self.responses.retry_after = Some(delay);
         self

@@ -100,6 +100,7 @@
 //! | `native-tls` | | `https` to the authority with the system's TLS |
 //! | `axum` | | [`AccessToken`] as an axum extractor |
 //! | `tonic` | | `RequestExt` for [`AccessToken`] of a `tonic::Request`; guarded services keep their gRPC name |
+//! | `metrics` | | counters, gauges and histograms through the [`metrics`](https://docs.rs/metrics) facade |
 //! | `private-key-jwt` | | `PrivateKeyJwt`: client authentication with a signed assertion |
 //! | `sandbox` | | an in-memory authority on loopback: Apigee's management API and an RFC 7662 server |
 //! | `test-util` | | `ManualClock`, for tests that stand still in time |
@@ -114,8 +115,10 @@ mod clock;
 mod extract;
 mod future;
 mod guard;
+mod histogram;
 mod introspect;
 mod layer;
+mod metrics;
 mod policy;
 mod protected_resource;
 mod rejection;
@@ -140,12 +143,15 @@ pub use extract::{
     AuthorizationHeader, TokenCookie, TokenHeader, TokenQueryParameter, TokenSource, TokenSourceFn, token_source_fn,
 };
 pub use future::ResponseFuture;
+pub use guard::LayerStats;
+pub use histogram::Histogram;
 #[cfg(feature = "private-key-jwt")]
 pub use introspect::PrivateKeyJwt;
 pub use introspect::{
-    AnyIntrospector, Apigee, ApigeeBuilder, ApigeeLogin, Authorities, AuthoritiesBuilder, ChooseIntrospector,
-    ClientCredentials, Credential, DiscoveryError, InactiveReason, Introspect, IntrospectError, IntrospectErrorKind,
-    IntrospectFn, Rfc7662, Rfc7662Builder, Rfc7662Discovery, Verdict, introspect_fn,
+    AnyIntrospector, Apigee, ApigeeBuilder, ApigeeLogin, Authorities, AuthoritiesBuilder, BreakerState,
+    ChooseIntrospector, ClientCredentials, Credential, DiscoveryError, EndpointHandle, EndpointStats, Health,
+    InactiveReason, Introspect, IntrospectError, IntrospectErrorKind, IntrospectFn, Rfc7662, Rfc7662Builder,
+    Rfc7662Discovery, Verdict, introspect_fn,
 };
 pub use layer::{IntrospectionLayer, IntrospectionLayerBuilder};
 pub use policy::Policy;

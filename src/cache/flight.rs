@@ -4,16 +4,18 @@
 //! task of its own; everyone, the first included, only holds a [`Passenger`] and may leave at any time. The flight ends in
 //! one of two ways: it *lands*, which remembers the answer and frees the slot in one step, or it is dropped (its task
 //! panicked, its runtime went away), which frees the slot and tells whoever still waits.
+//!
+//! Whatever changes what is remembered does so under the lock of the slots: an answer that lands, an invalidation, a
+//! refresh that is claimed. So none of them can bring back what another has just removed.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
 use super::key::{TokenKey, UniformState};
 use crate::clock::Timestamp;
-use crate::introspect::{IntrospectError, IntrospectErrorKind, Verdict};
+use crate::introspect::{IntrospectError, IntrospectErrorKind, Share, Verdict};
 use crate::token::AccessToken;
 
 pub(super) type Answer = Result<Verdict, IntrospectError>;
@@ -28,11 +30,20 @@ const MAX_PREDICATES: usize = 16;
 type Landed = (Answer, Timestamp);
 
 pub(super) struct Flights {
-    slots: Mutex<HashMap<TokenKey, Slot, UniformState>>,
+    slots: Mutex<Slots>,
+    /// For strangers, and once more for known tokens.
     limit: usize,
 }
 
+#[derive(Default)]
+struct Slots {
+    by_key: HashMap<TokenKey, Slot, UniformState>,
+    /// How many of them are about known tokens.
+    known: usize,
+}
+
 struct Slot {
+    share: Share,
     landed: watch::Receiver<Option<Landed>>,
     invalidation: Invalidation,
 }
@@ -83,44 +94,100 @@ impl Flights {
     }
 
     /// Boards the flight of `key`. `known` looks into the cache once more, while no flight can land.
-    pub(super) fn board(self: &Arc<Self>, key: TokenKey, known: impl FnOnce() -> Option<Verdict>) -> Boarding {
+    pub(super) fn board(
+        self: &Arc<Self>,
+        key: TokenKey,
+        share: Share,
+        known: impl FnOnce() -> Option<Verdict>,
+    ) -> Boarding {
         let mut slots = self.slots();
-        let under_way = slots.len();
-        let vacant = match slots.entry(key) {
-            Entry::Occupied(slot) => return Boarding::Joined(Passenger(slot.get().landed.clone())),
-            Entry::Vacant(vacant) => vacant,
-        };
+        if let Some(slot) = slots.by_key.get(&key) {
+            return Boarding::Joined(Passenger(slot.landed.clone()));
+        }
         if let Some(verdict) = known() {
             return Boarding::Known(verdict);
         }
-        if under_way >= self.limit {
-            return Boarding::Full;
+        match self.start(&mut slots, key, share) {
+            Some((flight, passenger)) => Boarding::Started(passenger, flight),
+            None => Boarding::Full,
         }
-        let (sender, landed) = watch::channel(None);
-        vacant.insert(Slot { landed: landed.clone(), invalidation: Invalidation::default() });
-        Boarding::Started(Passenger(landed), Flight { flights: Arc::clone(self), key, landing: Some(sender) })
     }
 
-    /// Keeps the answer now under way for `key` from being used, so that it is asked for again.
-    pub(super) fn invalidate(&self, key: TokenKey) {
-        if let Some(slot) = self.slots().get_mut(&key) {
+    /// Starts a flight that nobody waits for, if `claim` says so while no flight can land.
+    pub(super) fn refresh(self: &Arc<Self>, key: TokenKey, claim: impl FnOnce() -> bool) -> Option<Flight> {
+        let mut slots = self.slots();
+        if slots.by_key.contains_key(&key) || !self.has_room(&slots, Share::Known) || !claim() {
+            return None;
+        }
+        self.start(&mut slots, key, Share::Known).map(|(flight, _)| flight)
+    }
+
+    fn start(self: &Arc<Self>, slots: &mut Slots, key: TokenKey, share: Share) -> Option<(Flight, Passenger)> {
+        if !self.has_room(slots, share) {
+            return None;
+        }
+        let (sender, landed) = watch::channel(None);
+        let slot = Slot { share, landed: landed.clone(), invalidation: Invalidation::default() };
+        slots.insert(key, slot);
+        Some((Flight { flights: Arc::clone(self), key, landing: Some(sender) }, Passenger(landed)))
+    }
+
+    fn has_room(&self, slots: &Slots, share: Share) -> bool {
+        let under_way = match share {
+            Share::Known => slots.known,
+            Share::Stranger => slots.by_key.len() - slots.known,
+        };
+        under_way < self.limit
+    }
+
+    pub(super) fn under_way(&self) -> usize {
+        self.slots().by_key.len()
+    }
+
+    /// Keeps the answer now under way for `key` from being used, so that it is asked for again, and has `forget` remove what
+    /// is remembered.
+    pub(super) fn invalidate(&self, key: TokenKey, forget: impl FnOnce()) {
+        let mut slots = self.slots();
+        if let Some(slot) = slots.by_key.get_mut(&key) {
             slot.invalidation.whatever_it_is = true;
         }
+        forget();
     }
 
     /// The same for every question under way.
-    pub(super) fn invalidate_all(&self) {
-        self.slots().values_mut().for_each(|slot| slot.invalidation.whatever_it_is = true);
+    pub(super) fn invalidate_all(&self, forget: impl FnOnce()) {
+        let mut slots = self.slots();
+        slots.by_key.values_mut().for_each(|slot| slot.invalidation.whatever_it_is = true);
+        forget();
     }
 
     /// The same for every question whose answer turns out to be an active token of which `predicate` is true.
     pub(super) fn invalidate_where(&self, predicate: &Predicate) {
-        self.slots().values_mut().for_each(|slot| slot.invalidation.add(predicate));
+        self.slots().by_key.values_mut().for_each(|slot| slot.invalidation.add(predicate));
+    }
+
+    /// Has `forget` remove something while no flight can land.
+    pub(super) fn forget(&self, forget: impl FnOnce()) {
+        let _slots = self.slots();
+        forget();
     }
 
     /// Nothing that runs under this lock leaves the map half changed, so a panic elsewhere does not spoil it.
-    fn slots(&self) -> MutexGuard<'_, HashMap<TokenKey, Slot, UniformState>> {
+    fn slots(&self) -> MutexGuard<'_, Slots> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slots {
+    fn insert(&mut self, key: TokenKey, slot: Slot) {
+        self.known += usize::from(slot.share == Share::Known);
+        self.by_key.insert(key, slot);
+    }
+
+    fn remove(&mut self, key: TokenKey) {
+        if let Some(slot) = self.by_key.remove(&key) {
+            self.known -= usize::from(slot.share == Share::Known);
+        }
     }
 }
 
@@ -149,7 +216,7 @@ pub(super) struct Flight {
 impl Flight {
     /// To be called before each question: an invalidation before this moment is no concern of its answer.
     pub(super) fn depart(&self) {
-        if let Some(slot) = self.flights.slots().get_mut(&self.key) {
+        if let Some(slot) = self.flights.slots().by_key.get_mut(&self.key) {
             slot.invalidation = Invalidation::default();
         }
     }
@@ -158,12 +225,12 @@ impl Flight {
     /// what the answer says was invalidated since it was asked for.
     pub(super) fn land(self, answer: Answer, asked_at: Timestamp, remember: impl FnOnce(&Answer)) -> Option<Self> {
         let mut slots = self.flights.slots();
-        if slots.get(&self.key).is_some_and(|slot| slot.invalidation.covers(&answer)) {
+        if slots.by_key.get(&self.key).is_some_and(|slot| slot.invalidation.covers(&answer)) {
             drop(slots);
             return Some(self);
         }
         remember(&answer);
-        slots.remove(&self.key);
+        slots.remove(self.key);
         drop(slots);
         self.announce((answer, asked_at));
         None
@@ -171,7 +238,7 @@ impl Flight {
 
     /// Ends the flight with a failure, whatever was invalidated.
     pub(super) fn abandon(self, error: IntrospectError, now: Timestamp) {
-        self.flights.slots().remove(&self.key);
+        self.flights.slots().remove(self.key);
         self.announce((Err(error), now));
     }
 
@@ -185,7 +252,7 @@ impl Flight {
 impl Drop for Flight {
     fn drop(&mut self) {
         if self.landing.is_some() {
-            self.flights.slots().remove(&self.key);
+            self.flights.slots().remove(self.key);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::introspect::{InactiveReason, Verdict};
+use crate::token::AccessToken;
 
 /// How long "not valid yet" is remembered at most.
 const NOT_YET_VALID_TTL: Duration = Duration::from_secs(1);
@@ -14,11 +15,20 @@ pub(super) struct Limits {
     pub(super) max_ttl: Duration,
     pub(super) inactive_ttl: Duration,
     pub(super) expiry_leeway: Duration,
+    /// The part of an active answer's time, at its end, in which a hit has it asked for again.
+    pub(super) refresh_ahead: f64,
+    pub(super) stale_if_error: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_ttl: Duration::from_secs(60), inactive_ttl: Duration::from_secs(10), expiry_leeway: Duration::ZERO }
+        Self {
+            max_ttl: Duration::from_secs(60),
+            inactive_ttl: Duration::from_secs(10),
+            expiry_leeway: Duration::ZERO,
+            refresh_ahead: 0.2,
+            stale_if_error: Duration::ZERO,
+        }
     }
 }
 
@@ -48,6 +58,32 @@ impl Limits {
         let deadline = asked_at + self.max_ttl;
         token.expires_at().map_or(deadline, |expires_at| deadline.min(expires_at - self.expiry_leeway))
     }
+
+    /// From when on a hit has an active answer asked for again, so that a token in use never has to wait: in the last part of
+    /// the answer's time, earlier or later in the first half of that part by `chance` (0 to 1), so that tokens that came
+    /// together do not all come again together. `None` if a new answer would serve no longer than this one.
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // milliseconds; one more or less is no matter
+    pub(super) fn refresh_at(
+        &self,
+        token: &AccessToken,
+        asked_at: Timestamp,
+        deadline: Timestamp,
+        chance: f64,
+    ) -> Option<Timestamp> {
+        let is_at_its_end = token.expires_at().is_some_and(|expires_at| deadline >= expires_at - self.expiry_leeway);
+        if is_at_its_end || self.refresh_ahead <= 0.0 {
+            return None;
+        }
+        let part = deadline.saturating_since(asked_at).mul_f64(self.refresh_ahead * (1.0 - chance / 2.0));
+        Some(deadline - part)
+    }
+
+    /// The first moment at which an active answer no longer serves even though the authority fails: never later than the
+    /// token's expiry.
+    pub(super) fn stale_until(&self, token: &AccessToken, deadline: Timestamp) -> Timestamp {
+        let until = deadline + self.stale_if_error;
+        token.expires_at().map_or(until, |expires_at| until.min(expires_at)).max(deadline)
+    }
 }
 
 /// The same verdict at a later moment: an active token may have expired since.
@@ -64,7 +100,6 @@ pub(super) fn judge(verdict: Verdict, now: Timestamp) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::token::AccessToken;
 
     fn at(millis: i64) -> Timestamp {
         Timestamp::from_unix_millis(millis)
@@ -142,6 +177,38 @@ mod tests {
             judge(Verdict::Inactive(InactiveReason::Revoked), at(0)),
             Verdict::Inactive(InactiveReason::Revoked)
         ));
+    }
+
+    #[test]
+    fn a_refresh_is_due_in_the_first_half_of_the_last_part() {
+        let token = AccessToken::builder().build();
+        let due = |chance| limits(1_000, 0).refresh_at(&token, at(0), at(1_000), chance);
+        assert_eq!(due(0.0), Some(at(800)));
+        assert_eq!(due(0.5), Some(at(850)));
+        assert_eq!(due(1.0), Some(at(900)));
+    }
+
+    #[test]
+    fn nothing_is_refreshed_that_would_serve_no_longer_for_it_or_if_that_is_switched_off() {
+        let short = AccessToken::builder().expires_at(at(1_000)).build();
+        assert_eq!(limits(60_000, 0).refresh_at(&short, at(0), at(1_000), 0.0), None);
+        assert_eq!(limits(60_000, 100).refresh_at(&short, at(0), at(900), 0.0), None);
+        assert!(limits(500, 0).refresh_at(&short, at(0), at(500), 0.0).is_some());
+        let off = Limits { refresh_ahead: 0.0, ..Limits::default() };
+        assert_eq!(off.refresh_at(&AccessToken::builder().build(), at(0), at(1_000), 0.0), None);
+    }
+
+    #[test]
+    fn the_allowance_of_an_outage_ends_with_the_token_and_never_before_the_deadline() {
+        let limits = Limits { stale_if_error: Duration::from_secs(1), ..Limits::default() };
+        let until = |expires_at: Option<i64>| {
+            let token = AccessToken::builder();
+            let token = expires_at.map_or(token.clone(), |millis| token.expires_at(at(millis))).build();
+            limits.stale_until(&token, at(500))
+        };
+        assert_eq!(until(None), at(1_500));
+        assert_eq!(until(Some(1_200)), at(1_200));
+        assert_eq!(until(Some(500)), at(500));
     }
 
     #[test]

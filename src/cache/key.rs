@@ -13,6 +13,14 @@ use crate::token::BearerToken;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct TokenKey(u128);
 
+impl TokenKey {
+    /// A number from 0 to 1 that is the token's own and says nothing else of it.
+    #[allow(clippy::cast_possible_truncation)] // the upper half fits
+    pub(super) fn chance(self) -> f64 {
+        f64::from((self.0 >> 96) as u32) / f64::from(u32::MAX)
+    }
+}
+
 impl Hash for TokenKey {
     #[allow(clippy::cast_possible_truncation)] // either half of a pseudo-random value is as good as the other
     fn hash<H: Hasher>(&self, state: &mut H) {

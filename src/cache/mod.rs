@@ -6,6 +6,7 @@
 //! Two clocks guard every entry. The injected [`Clock`] judges each read exactly, so expiry holds at the millisecond. moka's
 //! own monotonic clock evicts at about the same moment, so that an entry does not live on when the wall clock is set back.
 
+mod figures;
 mod flight;
 mod freshness;
 mod handle;
@@ -13,18 +14,25 @@ mod key;
 mod store;
 
 use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-pub use handle::{CacheHandle, CacheStats};
+pub use figures::CacheStats;
+pub use handle::CacheHandle;
+
+use tokio::sync::watch;
+use tracing::Instrument;
 
 use self::flight::{Boarding, Flight};
 use self::freshness::{Limits, judge};
 use self::key::TokenKey;
 use self::store::Store;
 use crate::build_error::BuildError;
-use crate::clock::{Clock, SystemClock};
-use crate::introspect::{Introspect, IntrospectError, IntrospectErrorKind, Verdict};
+use crate::clock::{Clock, Stopwatch, SystemClock};
+use crate::introspect::{EndpointHandle, Introspect, IntrospectError, IntrospectErrorKind, Share, Verdict};
 use crate::token::BearerToken;
 
 /// How often one flight asks when its answers are invalidated while it waits for them.
@@ -56,6 +64,8 @@ const MAX_QUESTIONS_PER_FLIGHT: usize = 3;
 pub struct Cached<I> {
     introspector: Arc<I>,
     store: Arc<Store>,
+    /// Ends the questions under way when the last clone is gone: nobody can use their answers any more.
+    in_use: Arc<watch::Sender<()>>,
 }
 
 impl<I: Introspect> Cached<I> {
@@ -71,7 +81,8 @@ impl<I: Introspect> Cached<I> {
     }
 
     fn with_store(introspector: I, settings: CacheSettings) -> Self {
-        Self { introspector: Arc::new(introspector), store: Arc::new(Store::new(settings)) }
+        let store = Store::new(settings, introspector.endpoint());
+        Self { introspector: Arc::new(introspector), store: Arc::new(store), in_use: Arc::default() }
     }
 
     /// Controls and observes this cache from elsewhere in the application.
@@ -83,7 +94,12 @@ impl<I: Introspect> Cached<I> {
 
 impl<I: Introspect> Introspect for Cached<I> {
     fn known(&self, token: &BearerToken<'_>) -> Option<Verdict> {
-        self.store.known(self.store.key_of(token))
+        let key = self.store.key_of(token);
+        let known = self.store.known(key)?;
+        if known.refresh {
+            self.refresh_ahead(key, token);
+        }
+        Some(known.verdict)
     }
 
     async fn introspect(&self, token: &BearerToken<'_>) -> Result<Verdict, IntrospectError> {
@@ -91,64 +107,113 @@ impl<I: Introspect> Introspect for Cached<I> {
         let key = self.store.key_of(token);
         let mut waited_before = false;
         loop {
-            let passenger = match self.store.flights.board(key, || self.store.known(key)) {
+            let share = self.store.share_of(key);
+            let at_hand = || self.store.known(key).map(|known| known.verdict);
+            let passenger = match self.store.flights.board(key, share, at_hand) {
                 Boarding::Known(verdict) => return Ok(verdict),
                 Boarding::Full => {
-                    self.store.counters.overloaded();
+                    self.store.figures.overloaded();
                     return Err(IntrospectError::new(IntrospectErrorKind::Overloaded));
                 }
                 Boarding::Joined(passenger) => {
-                    self.store.counters.coalesced();
+                    self.store.figures.coalesced();
                     passenger
                 }
                 Boarding::Started(passenger, flight) => {
-                    self.store.counters.miss();
-                    self.take_off(flight, key, token)?;
+                    self.store.figures.miss();
+                    self.take_off(flight, Question { key, share, is_refresh: false }, token)?;
                     passenger
                 }
             };
-            let (verdict, asked_at) = passenger.verdict().await?;
+            let (verdict, asked_at) = match passenger.verdict().await {
+                Ok(landed) => landed,
+                Err(error) if error.is_failure_of_the_authority() => return self.store.stale(key).ok_or(error),
+                Err(error) => return Err(error),
+            };
             let now = self.store.clock.now();
             // A question that was under way before this request came may be older than an answer may be. The next one is
             // not: it was asked after the first one had landed.
             if waited_before || asked_at >= arrived_at || self.store.serves(&verdict, asked_at, now) {
-                return Ok(judge(verdict, now));
+                let verdict = judge(verdict, now);
+                if verdict.is_active() {
+                    self.store.figures.used(now.saturating_since(asked_at));
+                }
+                return Ok(verdict);
             }
             waited_before = true;
         }
     }
+
+    fn endpoint(&self) -> Option<EndpointHandle> {
+        self.introspector.endpoint()
+    }
+}
+
+/// What is asked.
+#[derive(Clone, Copy)]
+struct Question {
+    key: TokenKey,
+    share: Share,
+    /// Nobody waits for it.
+    is_refresh: bool,
 }
 
 impl<I: Introspect> Cached<I> {
-    /// Hands the flight to a task of its own.
-    fn take_off(&self, flight: Flight, key: TokenKey, token: &BearerToken) -> Result<(), IntrospectError> {
+    #[cold]
+    fn refresh_ahead(&self, key: TokenKey, token: &BearerToken) {
+        let Some(flight) = self.store.refresh(key) else { return };
+        let question = Question { key, share: Share::Known, is_refresh: true };
+        if let Err(error) = self.take_off(flight, question, token) {
+            tracing::debug!(?error, "a token in use is not asked about ahead of time");
+        }
+    }
+
+    /// Hands the flight to a task of its own, which ends when this cache is gone.
+    fn take_off(&self, flight: Flight, question: Question, token: &BearerToken) -> Result<(), IntrospectError> {
         let runtime = tokio::runtime::Handle::try_current()
             .map_err(|error| IntrospectError::new(IntrospectErrorKind::Abandoned).with_source(error))?;
         let (introspector, store) = (Arc::clone(&self.introspector), Arc::clone(&self.store));
-        runtime.spawn(ask(introspector, store, flight, key, token.clone().into_owned()));
+        let mut in_use = self.in_use.subscribe();
+        let token = token.clone().into_owned();
+        let task = async move {
+            let mut asking = pin!(ask(&*introspector, &store, flight, question, &token));
+            // Nothing is ever sent: it ends when the sender does.
+            let mut abandoned = pin!(in_use.changed());
+            let either = poll_fn(|context| match abandoned.as_mut().poll(context) {
+                Poll::Ready(_) => Poll::Ready(()),
+                Poll::Pending => asking.as_mut().poll(context),
+            });
+            either.await;
+        };
+        let span = tracing::debug_span!("introspection_flight", refresh = question.is_refresh);
+        runtime.spawn(task.instrument(span));
         Ok(())
     }
 }
 
 /// Asks until an answer lands that was not invalidated while it was under way.
 async fn ask<I: Introspect>(
-    introspector: Arc<I>,
-    store: Arc<Store>,
+    introspector: &I,
+    store: &Store,
     mut flight: Flight,
-    key: TokenKey,
-    token: BearerToken<'static>,
+    Question { key, share, is_refresh }: Question,
+    token: &BearerToken<'static>,
 ) {
     for _ in 0..MAX_QUESTIONS_PER_FLIGHT {
         flight.depart();
-        store.counters.question();
+        store.figures.question(is_refresh);
+        let stopwatch = Stopwatch::start();
         let asked_at = store.clock.now();
-        let answer = tokio::time::timeout(store.question_timeout, introspector.introspect(&token)).await;
-        let answer = answer.unwrap_or_else(|_| {
+        let asking = async {
+            match share {
+                Share::Known => introspector.refresh(token).await,
+                Share::Stranger => introspector.introspect(token).await,
+            }
+        };
+        let answer = tokio::time::timeout(store.question_timeout, asking).await.unwrap_or_else(|_| {
             Err(IntrospectError::new(IntrospectErrorKind::Timeout).with_source("`question_timeout` passed"))
         });
-        if answer.is_err() {
-            store.counters.failure();
-        }
+        store.figures.answered(&answer, stopwatch.elapsed(), is_refresh);
         match flight.land(answer, asked_at, |answer| store.remember(key, answer, asked_at)) {
             None => return,
             Some(invalidated) => flight = invalidated,
@@ -160,7 +225,11 @@ async fn ask<I: Introspect>(
 
 impl<I> Clone for Cached<I> {
     fn clone(&self) -> Self {
-        Self { introspector: Arc::clone(&self.introspector), store: Arc::clone(&self.store) }
+        Self {
+            introspector: Arc::clone(&self.introspector),
+            store: Arc::clone(&self.store),
+            in_use: Arc::clone(&self.in_use),
+        }
     }
 }
 
@@ -171,6 +240,7 @@ impl<I> fmt::Debug for Cached<I> {
 }
 
 struct CacheSettings {
+    name: String,
     max_capacity: u64,
     inactive_capacity: u64,
     max_questions: usize,
@@ -182,6 +252,7 @@ struct CacheSettings {
 impl Default for CacheSettings {
     fn default() -> Self {
         Self {
+            name: "default".into(),
             max_capacity: 100_000,
             inactive_capacity: 10_000,
             max_questions: 1_000,
@@ -214,6 +285,13 @@ pub struct CachedBuilder<I> {
 }
 
 impl<I: Introspect> CachedBuilder<I> {
+    /// What this cache is called in metrics, log lines and on the status page. Give each a name of its own if there are
+    /// several. Default: `default`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.settings.name = name.into();
+        self
+    }
+
     /// How many active tokens are remembered. Zero remembers none. Default: 100,000. An entry holds the facts of the answer, so
     /// its size is the authority's choice, up to a multiple of the endpoint's `max_response_bytes`.
     pub fn max_capacity(mut self, entries: u64) -> Self {
@@ -242,6 +320,26 @@ impl<I: Introspect> CachedBuilder<I> {
         self
     }
 
+    /// The last part of an active answer's time in which a request that is served from memory has the token asked about again
+    /// in the background, from 0 to 1, so that a token in use never waits: with 0.2 and the default `max_ttl`, in the last 12
+    /// seconds. It begins up to half of that later, depending on the token, so that tokens that came together do not come
+    /// again together. A failure changes nothing; it is tried again. Tokens that nobody uses are not asked about. Zero means
+    /// never. Default: 0.2.
+    pub fn refresh_ahead(mut self, part: f64) -> Self {
+        self.settings.limits.refresh_ahead = part;
+        self
+    }
+
+    /// How much longer an active answer serves when the authority *failed* to answer the question that is due, never when it
+    /// said no, and never at or after the token's expiry. **A token revoked during the outage is accepted this much longer.**
+    /// Such a token says [`is_stale`](crate::AccessToken::is_stale). A request that has to wait for the failure waits; once the
+    /// circuit breaker of the endpoint is open it does not. Default: zero, which means that an outage refuses tokens
+    /// `max_ttl` after they were last asked about.
+    pub fn stale_if_error(mut self, allowance: Duration) -> Self {
+        self.settings.limits.stale_if_error = allowance;
+        self
+    }
+
     /// How long before a token's expiry the cache stops answering for it, so that the authority's own clock decides the last
     /// moments. For a clock here that may lag behind the authority's. It never lets a token live longer. Default: zero.
     pub fn expiry_leeway(mut self, leeway: Duration) -> Self {
@@ -249,8 +347,9 @@ impl<I: Introspect> CachedBuilder<I> {
         self
     }
 
-    /// How many questions may be under way at a time, each for another token. A request that would start one more fails
-    /// with [`Overloaded`](IntrospectErrorKind::Overloaded). Default: 1,000.
+    /// How many questions may be under way at a time, each for another token, and as many again for tokens that were active
+    /// when they were last asked about. A request that would start one more fails with
+    /// [`Overloaded`](IntrospectErrorKind::Overloaded). Default: 1,000.
     pub fn max_questions(mut self, questions: usize) -> Self {
         self.settings.max_questions = questions;
         self
@@ -272,14 +371,17 @@ impl<I: Introspect> CachedBuilder<I> {
     /// Checks every setting.
     ///
     /// # Errors
-    /// If [`max_questions`](Self::max_questions) or [`question_timeout`](Self::question_timeout) is zero: no token could
-    /// ever be checked.
+    /// If [`max_questions`](Self::max_questions) or [`question_timeout`](Self::question_timeout) is zero, since no token could
+    /// ever be checked, or if [`refresh_ahead`](Self::refresh_ahead) is not a number from 0 to 1.
     pub fn build(self) -> Result<Cached<I>, BuildError> {
         if self.settings.max_questions == 0 {
             return Err(BuildError::new("max_questions", "zero would let no token be checked"));
         }
         if self.settings.question_timeout.is_zero() {
             return Err(BuildError::new("question_timeout", "zero leaves no time for an answer"));
+        }
+        if !(0.0..=1.0).contains(&self.settings.limits.refresh_ahead) {
+            return Err(BuildError::new("refresh_ahead", "it is a part of the time an answer serves, from 0 to 1"));
         }
         Ok(Cached::with_store(self.introspector, self.settings))
     }

@@ -19,7 +19,9 @@ pub use self::login::ApigeeLogin;
 use self::wire::Reading;
 use super::connection::{Connection, clock_setting, connection_settings};
 use super::credentials::Credentials;
-use super::exchange::{Answer, Exchange, Question, status_error};
+use super::endpoint::Endpoint;
+use super::exchange::{Answer, Question};
+use super::protection::{EndpointHandle, ProtectionSettings, Share, protection_settings};
 use super::{Credential, InactiveReason, Introspect, IntrospectError, Verdict};
 use crate::build_error::BuildError;
 use crate::token::BearerToken;
@@ -47,7 +49,7 @@ const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remo
 /// about the account asking. The secrets in an answer (`token`, `refreshToken`) are read past and never kept.
 pub struct Apigee {
     tokens_url: String,
-    exchange: Exchange,
+    endpoint: Endpoint,
     reading: Reading,
 }
 
@@ -58,6 +60,7 @@ impl Apigee {
             org: org.into(),
             base_url: CLOUD.into(),
             connection: Connection::default(),
+            protection: ProtectionSettings::with_rate_limit_per_minute(6_000),
             credentials: None,
             reading: Reading::default(),
         }
@@ -68,27 +71,37 @@ impl Apigee {
     }
 
     fn verdict(&self, answer: &Answer, token: &BearerToken) -> Result<Verdict, IntrospectError> {
+        let now = self.endpoint.clock().now();
         if answer.status == StatusCode::OK {
-            return wire::read(&answer.body, token, self.exchange.clock().now(), self.reading);
+            return wire::read(&answer.body, token, now, self.reading);
         }
         // The code before the status: the same code has been seen with five of them.
         if wire::says_no_such_token(&answer.body) {
             return Ok(Verdict::Inactive(InactiveReason::Unknown));
         }
-        Err(status_error(answer.status))
+        Err(answer.status_error(now))
+    }
+
+    async fn ask(&self, token: &BearerToken<'_>, share: Share) -> Result<Verdict, IntrospectError> {
+        if has_dot_segment(token.expose()) {
+            return Ok(Verdict::Inactive(InactiveReason::Unknown));
+        }
+        let url = self.url_of(token);
+        self.endpoint.ask(Question { url: &url, form: None }, share, |answer| self.verdict(answer, token)).await
     }
 }
 
 impl Introspect for Apigee {
     async fn introspect(&self, token: &BearerToken<'_>) -> Result<Verdict, IntrospectError> {
-        if has_dot_segment(token.expose()) {
-            return Ok(Verdict::Inactive(InactiveReason::Unknown));
-        }
-        let url = self.url_of(token);
-        let refused =
-            |answer: &Answer| answer.status == StatusCode::UNAUTHORIZED && !wire::says_no_such_token(&answer.body);
-        let answer = self.exchange.send(Question { url: &url, form: None }, refused).await?;
-        self.verdict(&answer, token)
+        self.ask(token, Share::Stranger).await
+    }
+
+    async fn refresh(&self, token: &BearerToken<'_>) -> Result<Verdict, IntrospectError> {
+        self.ask(token, Share::Known).await
+    }
+
+    fn endpoint(&self) -> Option<EndpointHandle> {
+        Some(self.endpoint.handle())
     }
 }
 
@@ -124,6 +137,7 @@ pub struct ApigeeBuilder {
     org: String,
     base_url: String,
     connection: Connection,
+    protection: ProtectionSettings,
     credentials: Option<Result<Credentials, BuildError>>,
     reading: Reading,
 }
@@ -187,6 +201,7 @@ impl ApigeeBuilder {
 
     connection_settings!();
     clock_setting!();
+    protection_settings!("6,000 a minute, of the 10,000 the vendor allows an organisation.");
 
     /// Whether a token with `"expiresAt": -1`, the vendor's mark for "never", is active. Default: `false`. A cache asks
     /// about it again after its `max_ttl` all the same.
@@ -227,9 +242,12 @@ impl ApigeeBuilder {
                 "no credentials are set; call `basic_auth`, `bearer_token`, `login` or `credentials`",
             ))
         })?;
-        let exchange = self.connection.open("base_url", &base_url, credentials)?;
+        let exchange = self.connection.open("base_url", &base_url)?;
+        self.protection.check()?;
         let tokens_url = format!("{}/o/{}/oauth2/accesstokens", base_url.as_str().trim_end_matches('/'), self.org);
-        Ok(Apigee { tokens_url, exchange, reading: self.reading })
+        let host = base_url.host_str().unwrap_or_default();
+        let endpoint = Endpoint::new(exchange, credentials, &self.protection, self.connection.clock, host);
+        Ok(Apigee { tokens_url, endpoint, reading: self.reading })
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use http::header::HOST;
 use http::request::Parts;
 
-use super::{Introspect, IntrospectError, Verdict};
+use super::{EndpointHandle, Introspect, IntrospectError, Verdict};
 use crate::build_error::BuildError;
 use crate::token::BearerToken;
 
@@ -68,6 +68,8 @@ type Question<'q> = Pin<Box<dyn Future<Output = Result<Verdict, IntrospectError>
 trait Erased: Send + Sync {
     fn known(&self, token: &BearerToken<'_>) -> Option<Verdict>;
     fn introspect<'q>(&'q self, token: &'q BearerToken<'_>) -> Question<'q>;
+    fn refresh<'q>(&'q self, token: &'q BearerToken<'_>) -> Question<'q>;
+    fn endpoint(&self) -> Option<EndpointHandle>;
 }
 
 impl<I: Introspect> Erased for I {
@@ -77,6 +79,14 @@ impl<I: Introspect> Erased for I {
 
     fn introspect<'q>(&'q self, token: &'q BearerToken<'_>) -> Question<'q> {
         Box::pin(Introspect::introspect(self, token))
+    }
+
+    fn refresh<'q>(&'q self, token: &'q BearerToken<'_>) -> Question<'q> {
+        Box::pin(Introspect::refresh(self, token))
+    }
+
+    fn endpoint(&self) -> Option<EndpointHandle> {
+        Introspect::endpoint(self)
     }
 }
 
@@ -95,6 +105,14 @@ impl Introspect for AnyIntrospector {
 
     async fn introspect(&self, token: &BearerToken<'_>) -> Result<Verdict, IntrospectError> {
         self.0.introspect(token).await
+    }
+
+    async fn refresh(&self, token: &BearerToken<'_>) -> Result<Verdict, IntrospectError> {
+        self.0.refresh(token).await
+    }
+
+    fn endpoint(&self) -> Option<EndpointHandle> {
+        self.0.endpoint()
     }
 }
 

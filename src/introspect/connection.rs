@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use reqwest::{Client, Url};
 
-use super::credentials::Credentials;
 use super::exchange::Exchange;
 use crate::build_error::BuildError;
 use crate::clock::{Clock, SystemClock};
@@ -63,8 +62,8 @@ macro_rules! connection_settings {
             self
         }
 
-        /// How long a question may take in all: credentials, connection, and the last byte of the answer. Default: 3 seconds,
-        /// for a login 10, and never more than 30.
+        /// How long a question may take in all: waiting for its turn, credentials, connection, retries, and the last byte of
+        /// the answer. Default: 3 seconds, for a login 10, and never more than 30.
         pub fn request_timeout(mut self, timeout: std::time::Duration) -> Self {
             self.connection.request_timeout = timeout;
             self
@@ -109,12 +108,7 @@ impl Connection {
     const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
     /// Checks every setting; `url_setting` names the builder method that gave `url`.
-    pub(super) fn open(
-        self,
-        url_setting: &'static str,
-        url: &Url,
-        credentials: Credentials,
-    ) -> Result<Exchange, BuildError> {
+    pub(super) fn open(&self, url_setting: &'static str, url: &Url) -> Result<Exchange, BuildError> {
         let loopback = is_loopback(url);
         match url.scheme() {
             "https" if self.http_client.is_none() && !cfg!(any(feature = "rustls", feature = "native-tls")) => {
@@ -158,7 +152,7 @@ impl Connection {
             }
             None => self.http_client(loopback)?,
         };
-        Ok(Exchange::new(client, credentials, &self))
+        Ok(Exchange::new(client, self))
     }
 
     /// Settings that a client of the user's own would ignore are refused: none is stored and never read.

@@ -3,6 +3,9 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
 
 /// The authority could not be asked, or gave an answer that cannot be trusted.
 ///
@@ -12,6 +15,10 @@ use std::sync::Arc;
 pub struct IntrospectError {
     kind: IntrospectErrorKind,
     source: Option<Arc<dyn Error + Send + Sync>>,
+    status: Option<StatusCode>,
+    retry_after: Option<Duration>,
+    /// The connection could not be made, or broke before the answer began: nothing was said.
+    before_answer: bool,
 }
 
 /// What kept the authority from answering.
@@ -32,13 +39,29 @@ pub enum IntrospectErrorKind {
     Status,
     /// The answer is too large, is not what the protocol asks for, or speaks of another token.
     Answer,
-    /// Too many questions are under way already; the authority was not asked.
+    /// Too many questions are under way or waiting already; the authority was not asked.
     Overloaded,
+    /// The authority failed again and again a moment ago, or asked for a pause; it was not asked.
+    CircuitOpen,
     /// The question was given up: its introspector panicked, its runtime went away, or it was invalidated again and again.
     Abandoned,
 }
 
 impl IntrospectErrorKind {
+    /// All of them, each at its own number.
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Connect,
+        Self::Transport,
+        Self::Timeout,
+        Self::Credentials,
+        Self::RateLimited,
+        Self::Status,
+        Self::Answer,
+        Self::Overloaded,
+        Self::CircuitOpen,
+        Self::Abandoned,
+    ];
+
     /// One word for logs and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -51,6 +74,7 @@ impl IntrospectErrorKind {
             Self::Status => "status",
             Self::Answer => "answer",
             Self::Overloaded => "overloaded",
+            Self::CircuitOpen => "circuit_open",
             Self::Abandoned => "abandoned",
         }
     }
@@ -60,7 +84,7 @@ impl IntrospectError {
     /// An error of this kind.
     #[must_use]
     pub fn new(kind: IntrospectErrorKind) -> Self {
-        Self { kind, source: None }
+        Self { kind, source: None, status: None, retry_after: None, before_answer: false }
     }
 
     /// The same error with its cause. The cause is logged: it must not hold a token. (`reqwest::Error` prints the URL; call
@@ -68,6 +92,29 @@ impl IntrospectError {
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(Arc::from(source.into()));
+        self
+    }
+
+    /// The same error with how long the authority wants to be left alone. Callers are told to come back then.
+    #[must_use]
+    pub fn with_retry_after(mut self, delay: Duration) -> Self {
+        self.retry_after = Some(delay);
+        self
+    }
+
+    /// Zero is no delay at all.
+    pub(super) fn retry_after_at_most(mut self, longest: Duration) -> Self {
+        self.retry_after = self.retry_after.map(|delay| delay.min(longest)).filter(|delay| !delay.is_zero());
+        self
+    }
+
+    pub(super) fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    pub(super) fn before_answer(mut self) -> Self {
+        self.before_answer = true;
         self
     }
 
@@ -89,6 +136,51 @@ impl IntrospectError {
         self.kind == IntrospectErrorKind::Timeout
     }
 
+    /// How long the authority wants to be left alone, or is.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// The HTTP status, if it is what makes this a failure.
+    pub(super) fn status(&self) -> Option<StatusCode> {
+        self.status
+    }
+
+    /// Whether it says that the authority is down or wants to be left alone. Other failures may be the doing of whoever
+    /// sent the token.
+    pub(super) fn is_outage(&self) -> bool {
+        match self.kind {
+            IntrospectErrorKind::Connect
+            | IntrospectErrorKind::Transport
+            | IntrospectErrorKind::Timeout
+            | IntrospectErrorKind::RateLimited => true,
+            _ => self.is_gateway_failure(),
+        }
+    }
+
+    /// Whether asking again at once may help, and can do no harm. A pause that the authority asks for is not an "at once".
+    pub(super) fn is_worth_another_attempt(&self) -> bool {
+        self.before_answer || (self.is_gateway_failure() && self.retry_after.is_none())
+    }
+
+    fn is_gateway_failure(&self) -> bool {
+        matches!(
+            self.status,
+            Some(StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
+        )
+    }
+
+    pub(super) fn was_not_asked(&self) -> bool {
+        matches!(self.kind, IntrospectErrorKind::Overloaded | IntrospectErrorKind::CircuitOpen)
+    }
+
+    /// Whether the authority was asked in vain, or not asked because it would be: an older answer may serve meanwhile, if
+    /// that is wanted. Not if it was this side that had no room for the question.
+    pub(crate) fn is_failure_of_the_authority(&self) -> bool {
+        !matches!(self.kind, IntrospectErrorKind::Overloaded | IntrospectErrorKind::Abandoned)
+    }
+
     /// Whether the authority was not asked because too many questions are under way.
     #[must_use]
     pub fn is_overloaded(&self) -> bool {
@@ -107,6 +199,7 @@ impl fmt::Display for IntrospectError {
             IntrospectErrorKind::Status => "the authority answered with an unexpected status",
             IntrospectErrorKind::Answer => "the authority's answer cannot be used",
             IntrospectErrorKind::Overloaded => "too many questions are under way",
+            IntrospectErrorKind::CircuitOpen => "the authority failed a moment ago and is not asked for a while",
             IntrospectErrorKind::Abandoned => "the question was given up",
         })
     }

@@ -1,27 +1,22 @@
 //! One bounded HTTP exchange with an authority: time, size, redirects, status and credentials. Shared by all endpoints.
 
-use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, RETRY_AFTER, USER_AGENT};
 use reqwest::{Client, Response};
-use tracing::Instrument;
 
 use super::connection::Connection;
-use super::credentials::{Credentials, Lease};
+use super::credentials::Credential;
 use super::{IntrospectError, IntrospectErrorKind};
-use crate::clock::{Clock, Stopwatch};
+use crate::clock::Timestamp;
 
 const USER_AGENT_VALUE: &str = concat!("tower-introspection/", env!("CARGO_PKG_VERSION"));
 
 pub(super) struct Exchange {
     client: Client,
-    credentials: Credentials,
     request_timeout: Duration,
     max_response_bytes: usize,
-    clock: Arc<dyn Clock>,
 }
 
 /// What is sent, all but the credentials.
@@ -36,67 +31,37 @@ pub(super) struct Question<'q> {
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) body: Vec<u8>,
+    headers: HeaderMap,
 }
 
 impl Exchange {
-    pub(super) fn new(client: Client, credentials: Credentials, settings: &Connection) -> Self {
-        Self {
-            client,
-            credentials,
-            request_timeout: settings.request_timeout,
-            max_response_bytes: settings.max_response_bytes,
-            clock: Arc::clone(&settings.clock),
-        }
+    pub(super) fn new(client: Client, settings: &Connection) -> Self {
+        Self { client, request_timeout: settings.request_timeout, max_response_bytes: settings.max_response_bytes }
     }
 
-    pub(super) fn clock(&self) -> &dyn Clock {
-        &*self.clock
+    pub(super) fn request_timeout(&self) -> Duration {
+        self.request_timeout
     }
 
-    /// Sends `question` and reads the whole answer, all within the request timeout.
-    ///
-    /// If the authority refuses this service's credentials (`is_refusal`) and there is a way to renew them, it is asked
-    /// once more with the new ones.
+    /// Sends `question` once and reads the whole answer, within the request timeout.
     pub(super) async fn send(
         &self,
         question: Question<'_>,
-        is_refusal: impl Fn(&Answer) -> bool + Send + Sync,
+        credential: &Credential,
     ) -> Result<Answer, IntrospectError> {
-        let asking = async {
-            let stopwatch = Stopwatch::start();
-            let answer = within(self.request_timeout, self.send_authorized(question, is_refusal)).await;
-            let latency_ms = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
-            match &answer {
-                Ok(answer) => {
-                    tracing::debug!(status = answer.status.as_u16(), latency_ms, "the authority answered");
-                }
-                Err(error) => {
-                    let kind = error.kind().as_str();
-                    tracing::warn!(kind, ?error, latency_ms, "the authority could not be asked");
-                }
-            }
-            answer
-        };
-        asking.instrument(tracing::debug_span!("introspection")).await
+        tokio::time::timeout(self.request_timeout, self.send_without_limit(question, credential)).await.unwrap_or_else(
+            |_| {
+                Err(IntrospectError::new(IntrospectErrorKind::Timeout)
+                    .with_source(format!("{:?} passed (`request_timeout`)", self.request_timeout)))
+            },
+        )
     }
 
-    async fn send_authorized(
+    async fn send_without_limit(
         &self,
         question: Question<'_>,
-        is_refusal: impl Fn(&Answer) -> bool,
+        credential: &Credential,
     ) -> Result<Answer, IntrospectError> {
-        let lease = self.credentials.current(&self.clock).await?;
-        let answer = self.send_once(question, &lease).await?;
-        if is_refusal(&answer)
-            && let Some(renewed) = self.credentials.instead_of(&lease, &self.clock).await?
-        {
-            return self.send_once(question, &renewed).await;
-        }
-        Ok(answer)
-    }
-
-    async fn send_once(&self, question: Question<'_>, lease: &Lease) -> Result<Answer, IntrospectError> {
-        let credential = &lease.credential;
         let request = match question.form {
             None => self.client.get(question.url),
             Some(form) => {
@@ -107,21 +72,21 @@ impl Exchange {
             }
         };
         let request = request.header(USER_AGENT, USER_AGENT_VALUE).header(ACCEPT, "application/json");
-        let request = credential.authorize(request).build().map_err(transport_error)?;
+        let request = credential.authorize(request).build().map_err(broken)?;
         let asked = request.url().clone();
-        let response = self.client.execute(request).await.map_err(transport_error)?;
+        let response = self.client.execute(request).await.map_err(no_answer)?;
         if *response.url() != asked {
             return Err(IntrospectError::new(IntrospectErrorKind::Status)
                 .with_source("the HTTP client followed a redirect; build it with `redirect::Policy::none()`"));
         }
-        let status = response.status();
+        let (status, headers) = (response.status(), response.headers().clone());
         let body = self.read(response).await?;
-        Ok(Answer { status, body })
+        Ok(Answer { status, body, headers })
     }
 
     async fn read(&self, mut response: Response) -> Result<Vec<u8>, IntrospectError> {
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(transport_error)? {
+        while let Some(chunk) = response.chunk().await.map_err(broken)? {
             if chunk.len() > self.max_response_bytes - body.len() {
                 return Err(IntrospectError::new(IntrospectErrorKind::Answer).with_source(format!(
                     "it is larger than {} bytes (`max_response_bytes`)",
@@ -134,18 +99,16 @@ impl Exchange {
     }
 }
 
-async fn within<T>(
-    timeout: Duration,
-    answer: impl Future<Output = Result<T, IntrospectError>>,
-) -> Result<T, IntrospectError> {
-    tokio::time::timeout(timeout, answer).await.unwrap_or_else(|_| {
-        Err(IntrospectError::new(IntrospectErrorKind::Timeout)
-            .with_source(format!("{timeout:?} passed (`request_timeout`)")))
-    })
+/// The request went out, or could not, and nothing came back.
+fn no_answer(error: reqwest::Error) -> IntrospectError {
+    // A connection that timed out was not made; any other timeout used up the time there was.
+    let is_worth_another = error.is_connect() || !(error.is_timeout() || error.is_builder());
+    let error = broken(error);
+    if is_worth_another { error.before_answer() } else { error }
 }
 
 /// reqwest prints the URL of a failed request, and with Apigee the URL holds the token.
-fn transport_error(error: reqwest::Error) -> IntrospectError {
+fn broken(error: reqwest::Error) -> IntrospectError {
     let kind = if error.is_timeout() {
         IntrospectErrorKind::Timeout
     } else if error.is_connect() {
@@ -156,18 +119,60 @@ fn transport_error(error: reqwest::Error) -> IntrospectError {
     IntrospectError::new(kind).with_source(error.without_url())
 }
 
-/// What an HTTP status says when the body says nothing: always something about us or the authority, never about a token.
+impl Answer {
+    /// What the status says when the body says nothing: always something about us or the authority, never about a token.
+    pub(super) fn status_error(&self, now: Timestamp) -> IntrospectError {
+        let error = status_error(self.status);
+        match self.retry_after(now) {
+            Some(delay) => error.with_retry_after(delay),
+            None => error,
+        }
+    }
+
+    /// How long the authority wants to be left alone: seconds or a date, RFC 9110 section 10.2.3, with the two statuses that
+    /// ask for it.
+    fn retry_after(&self, now: Timestamp) -> Option<Duration> {
+        if !matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            return None;
+        }
+        let value = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+        if let Ok(seconds) = value.parse() {
+            return Some(Duration::from_secs(seconds));
+        }
+        let date = httpdate::parse_http_date(value).ok()?;
+        Some(Timestamp::from(date).saturating_since(now))
+    }
+}
+
 pub(super) fn status_error(status: StatusCode) -> IntrospectError {
     let kind = match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => IntrospectErrorKind::Credentials,
         StatusCode::TOO_MANY_REQUESTS => IntrospectErrorKind::RateLimited,
         _ => IntrospectErrorKind::Status,
     };
-    if kind == IntrospectErrorKind::Credentials {
-        tracing::error!(
-            status = status.as_u16(),
-            "the authority refused this service's own credentials: check what the endpoint's builder was given, and what the account or client may do; callers get 503 until then"
-        );
+    IntrospectError::new(kind).with_status(status).with_source(format!("HTTP status {}", status.as_u16()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_read_as_seconds_and_as_a_date_and_with_two_statuses_only() {
+        let now = Timestamp::from_unix_millis(1_445_412_470_000); // Wed, 21 Oct 2015 07:27:50 GMT
+        let read = |status: u16, value: &'static str| {
+            let headers = [(RETRY_AFTER, http::HeaderValue::from_static(value))].into_iter().collect();
+            let answer = Answer { status: StatusCode::from_u16(status).unwrap(), body: Vec::new(), headers };
+            answer.status_error(now).retry_after()
+        };
+        assert_eq!(read(429, "7"), Some(Duration::from_secs(7)));
+        assert_eq!(read(503, " 120 "), Some(Duration::from_secs(120)));
+        assert_eq!(read(503, "Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::from_secs(10)));
+        assert_eq!(read(503, "Wed, 21 Oct 2015 07:00:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(read(429, "18446744073709551615"), Some(Duration::from_secs(u64::MAX)));
+        for not_a_delay in ["", "-1", "soon", "1.5"] {
+            assert_eq!(read(503, not_a_delay), None, "{not_a_delay}");
+        }
+        assert_eq!(read(500, "7"), None);
     }
-    IntrospectError::new(kind).with_source(format!("HTTP status {}", status.as_u16()))
 }

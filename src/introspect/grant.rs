@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -13,12 +14,15 @@ use super::credentials::{Credential, Credentials};
 use super::exchange::{Exchange, Question};
 use super::json;
 use crate::build_error::BuildError;
+use crate::clock::Clock;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
 pub(super) struct TokenEndpoint {
     url: String,
     exchange: Exchange,
+    credentials: Credentials,
+    clock: Arc<dyn Clock>,
 }
 
 /// What a token endpoint hands out.
@@ -60,14 +64,16 @@ impl TokenEndpoint {
         credentials: Credentials,
     ) -> Result<Self, BuildError> {
         let parsed = Url::parse(url).map_err(|error| BuildError::new(setting, format!("not a URL: {error}")))?;
-        Ok(Self { url: url.to_owned(), exchange: connection.open(setting, &parsed, credentials)? })
+        let exchange = connection.open(setting, &parsed)?;
+        Ok(Self { url: url.to_owned(), exchange, credentials, clock: connection.clock })
     }
 
     /// # Errors
     /// [`Refused`] if the endpoint said no; anything else is a failure to ask.
     pub(super) async fn grant(&self, form: &[(&str, &str)]) -> Result<Granted, BoxError> {
         let question = Question { url: &self.url, form: Some(form) };
-        let answer = self.exchange.send(question, |_| false).await?;
+        let lease = self.credentials.current(&self.clock).await?;
+        let answer = self.exchange.send(question, &lease.credential).await?;
         match answer.status {
             StatusCode::OK => granted(&answer.body),
             status @ (StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {

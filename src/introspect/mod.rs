@@ -8,12 +8,14 @@ mod choice;
 mod client_credentials;
 mod connection;
 mod credentials;
+mod endpoint;
 mod error;
 mod exchange;
 mod grant;
 mod json;
 #[cfg(feature = "private-key-jwt")]
 mod private_key_jwt;
+mod protection;
 mod renewal;
 mod rfc7662;
 
@@ -28,6 +30,8 @@ pub use credentials::Credential;
 pub use error::{IntrospectError, IntrospectErrorKind};
 #[cfg(feature = "private-key-jwt")]
 pub use private_key_jwt::PrivateKeyJwt;
+pub(crate) use protection::Share;
+pub use protection::{BreakerState, EndpointHandle, EndpointStats, Health};
 pub use rfc7662::{DiscoveryError, Rfc7662, Rfc7662Builder, Rfc7662Discovery};
 
 use crate::token::{AccessToken, BearerToken};
@@ -64,6 +68,21 @@ pub trait Introspect: Send + Sync + 'static {
     /// If the authority could not be asked, or its answer cannot be trusted. "The authority said no" is a verdict, never an
     /// error.
     fn introspect(&self, token: &BearerToken<'_>) -> impl Future<Output = Result<Verdict, IntrospectError>> + Send;
+
+    /// Asks again about a token that was active when it was last asked about. A cache calls it instead of
+    /// [`introspect`](Self::introspect), which is what it does unless an introspector knows better: the endpoints of this
+    /// crate keep a share of their limits for it, so that a flood of junk tokens cannot starve the tokens in use.
+    ///
+    /// # Errors
+    /// As for [`introspect`](Self::introspect).
+    fn refresh(&self, token: &BearerToken<'_>) -> impl Future<Output = Result<Verdict, IntrospectError>> + Send {
+        self.introspect(token)
+    }
+
+    /// How the endpoint that is asked fares, if it keeps count: those of this crate do.
+    fn endpoint(&self) -> Option<EndpointHandle> {
+        None
+    }
 }
 
 impl<I: Introspect> Introspect for Arc<I> {
@@ -73,6 +92,14 @@ impl<I: Introspect> Introspect for Arc<I> {
 
     fn introspect(&self, token: &BearerToken<'_>) -> impl Future<Output = Result<Verdict, IntrospectError>> + Send {
         (**self).introspect(token)
+    }
+
+    fn refresh(&self, token: &BearerToken<'_>) -> impl Future<Output = Result<Verdict, IntrospectError>> + Send {
+        (**self).refresh(token)
+    }
+
+    fn endpoint(&self) -> Option<EndpointHandle> {
+        (**self).endpoint()
     }
 }
 

@@ -15,7 +15,9 @@ pub use self::builder::Rfc7662Builder;
 pub use self::discovery::{DiscoveryError, Rfc7662Discovery};
 
 use self::wire::Reading;
-use super::exchange::{Answer, Exchange, Question, status_error};
+use super::endpoint::Endpoint;
+use super::exchange::{Answer, Question, status_error};
+use super::protection::{EndpointHandle, Share};
 use super::{InactiveReason, Introspect, IntrospectError, Verdict, json};
 use crate::token::BearerToken;
 
@@ -45,7 +47,7 @@ pub struct Rfc7662 {
     token_type_hint: Option<String>,
     parameters: Vec<(String, String)>,
     reading: Reading,
-    exchange: Exchange,
+    endpoint: Endpoint,
 }
 
 impl Rfc7662 {
@@ -80,16 +82,11 @@ impl Rfc7662 {
         form.extend(self.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         form
     }
-}
 
-impl Introspect for Rfc7662 {
-    async fn introspect(&self, token: &BearerToken<'_>) -> Result<Verdict, IntrospectError> {
-        let form = self.form(token);
-        let question = Question { url: &self.url, form: Some(&form) };
-        let refused = |answer: &Answer| answer.status == StatusCode::UNAUTHORIZED;
-        let answer = self.exchange.send(question, refused).await?;
+    fn verdict(&self, answer: &Answer, token: &BearerToken) -> Result<Verdict, IntrospectError> {
+        let now = self.endpoint.clock().now();
         match answer.status {
-            StatusCode::OK => wire::read(&answer.body, token, self.exchange.clock().now(), self.reading),
+            StatusCode::OK => wire::read(&answer.body, token, now, self.reading),
             // RFC 6749 section 5.2 allows 400 for a client that is not accepted, and some servers use it.
             StatusCode::BAD_REQUEST if says(&answer.body, &["invalid_client", "unauthorized_client"]) => {
                 Err(status_error(StatusCode::UNAUTHORIZED))
@@ -98,8 +95,28 @@ impl Introspect for Rfc7662 {
             StatusCode::BAD_REQUEST if says(&answer.body, &["unsupported_token_type"]) => {
                 Ok(Verdict::Inactive(InactiveReason::Unclear))
             }
-            status => Err(status_error(status)),
+            _ => Err(answer.status_error(now)),
         }
+    }
+
+    async fn ask(&self, token: &BearerToken<'_>, share: Share) -> Result<Verdict, IntrospectError> {
+        let form = self.form(token);
+        let question = Question { url: &self.url, form: Some(&form) };
+        self.endpoint.ask(question, share, |answer| self.verdict(answer, token)).await
+    }
+}
+
+impl Introspect for Rfc7662 {
+    async fn introspect(&self, token: &BearerToken<'_>) -> Result<Verdict, IntrospectError> {
+        self.ask(token, Share::Stranger).await
+    }
+
+    async fn refresh(&self, token: &BearerToken<'_>) -> Result<Verdict, IntrospectError> {
+        self.ask(token, Share::Known).await
+    }
+
+    fn endpoint(&self) -> Option<EndpointHandle> {
+        Some(self.endpoint.handle())
     }
 }
 

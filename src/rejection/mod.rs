@@ -59,6 +59,17 @@ struct Row {
 }
 
 impl RejectionKind {
+    /// All of them, each at its own number.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::MissingToken,
+        Self::InvalidRequest,
+        Self::InvalidToken,
+        Self::InsufficientScope,
+        Self::Denied,
+        Self::Unavailable,
+        Self::Overloaded,
+    ];
+
     fn row(self) -> Row {
         let row = |name, status, error, grpc_code| Row { name, status, error, grpc_code };
         match self {
@@ -105,7 +116,7 @@ impl RejectionKind {
 /// A request that does not come in, and what its caller is told.
 ///
 /// Everything in it is from fixed texts and from the layer's own settings; nothing comes from the request, the token or the
-/// authority's answer.
+/// authority's answer, but for how long the authority wants to be left alone, within the bound set for it.
 #[derive(Clone, Debug)]
 pub struct Rejection {
     kind: RejectionKind,
@@ -115,6 +126,9 @@ pub struct Rejection {
     context: RejectionContext,
     grpc: bool,
 }
+
+/// The soonest a caller is told to come back.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// What all rejections of one layer have in common.
 #[derive(Clone, Debug)]
@@ -246,10 +260,12 @@ impl Rejection {
         self.context.challenge.render(self.kind.error(), description, self.wanted_scopes())
     }
 
-    /// How long the caller should wait before it tries again. `None` unless the fault is on this side (503).
+    /// How long the caller should wait before it tries again: as long as the authority is left alone, or else as the layer was
+    /// told. `None` unless the fault is on this side (503).
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        (!self.kind.has_challenge()).then_some(self.context.retry_after)
+        let known = self.cause.as_ref().and_then(IntrospectError::retry_after);
+        (!self.kind.has_challenge()).then(|| known.map_or(self.context.retry_after, |delay| delay.max(AT_ONCE)))
     }
 
     /// Whether the request is a gRPC call, and expects an answer of that form.

@@ -12,8 +12,10 @@ use crate::build_error::BuildError;
 use crate::introspect::client_credentials::ClientCredentials;
 use crate::introspect::connection::{Connection, clock_setting, connection_settings};
 use crate::introspect::credentials::{Credential, Credentials, check_client_id, check_parameters};
+use crate::introspect::endpoint::Endpoint;
 #[cfg(feature = "private-key-jwt")]
 use crate::introspect::private_key_jwt::PrivateKeyJwt;
+use crate::introspect::protection::{ProtectionSettings, protection_settings};
 
 /// Configures an [`Rfc7662`]. Made by [`Rfc7662::builder`] or by [`Rfc7662::discover`].
 ///
@@ -42,6 +44,7 @@ pub struct Rfc7662Builder {
     parameters: Vec<(String, String)>,
     reading: Reading,
     pub(super) connection: Connection,
+    protection: ProtectionSettings,
 }
 
 impl Rfc7662Builder {
@@ -55,6 +58,7 @@ impl Rfc7662Builder {
             parameters: Vec::new(),
             reading: Reading::default(),
             connection: Connection::default(),
+            protection: ProtectionSettings::with_rate_limit_per_minute(60_000),
         }
     }
 
@@ -171,6 +175,7 @@ impl Rfc7662Builder {
 
     connection_settings!();
     clock_setting!();
+    protection_settings!("60,000 a minute.");
 
     /// Checks every setting.
     ///
@@ -199,13 +204,16 @@ impl Rfc7662Builder {
             }
             other => other,
         };
-        let exchange = self.connection.open(url_setting, &url, credentials)?;
+        let exchange = self.connection.open(url_setting, &url)?;
+        self.protection.check()?;
+        let host = url.host_str().unwrap_or_default();
+        let endpoint = Endpoint::new(exchange, credentials, &self.protection, self.connection.clock, host);
         Ok(Rfc7662 {
             url: self.url,
             token_type_hint: self.token_type_hint,
             parameters: self.parameters,
             reading: self.reading,
-            exchange,
+            endpoint,
         })
     }
 }

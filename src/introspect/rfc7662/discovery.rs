@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::Rfc7662Builder;
 use crate::introspect::IntrospectError;
 use crate::introspect::connection::{Connection, connection_settings};
-use crate::introspect::credentials::{Credential, Credentials};
+use crate::introspect::credentials::Credential;
 use crate::introspect::exchange::Question;
 
 /// Finds the endpoint in the metadata of an issuer. Made by [`Rfc7662::discover`](crate::Rfc7662::discover).
@@ -64,13 +64,11 @@ impl Rfc7662Discovery {
         if url.query().is_some() || url.fragment().is_some() {
             return Err(fail("an issuer has no query and no fragment".into()));
         }
-        let credentials = Credentials::Fixed(Credential::none());
-        let exchange =
-            self.connection.clone().open("issuer", &url, credentials).map_err(|error| fail(error.to_string()))?;
+        let exchange = self.connection.open("issuer", &url).map_err(|error| fail(error.to_string()))?;
         let mut tried = Vec::new();
         for url in well_known(&self.issuer, &url) {
             let question = Question { url: &url, form: None };
-            let answer = exchange.send(question, |_| false).await.map_err(|error| unreachable(&error))?;
+            let answer = exchange.send(question, &Credential::none()).await.map_err(|error| unreachable(&error))?;
             let outcome = match serde_json::from_slice::<Metadata>(&answer.body) {
                 _ if answer.status != StatusCode::OK => format!("HTTP status {}", answer.status.as_u16()),
                 Err(_) => "not a metadata document".into(),

@@ -1,0 +1,237 @@
+//! What a cache counts.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::flight::Answer;
+use crate::histogram::{Histogram, Recorder, Unit};
+use crate::introspect::{EndpointStats, IntrospectErrorKind, Verdict};
+use crate::metrics::{CacheMetrics, Gauges, Lookup};
+
+/// The figures of a cache. Those that count do so from the moment it was made, and never go down.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CacheStats {
+    /// Requests answered from memory: active.
+    pub hits: u64,
+    /// Requests answered from memory: inactive.
+    pub inactive_hits: u64,
+    /// Requests that started a question.
+    pub misses: u64,
+    /// Requests that joined a question already under way.
+    pub coalesced: u64,
+    /// Requests turned away because [`max_questions`](super::CachedBuilder::max_questions) were under way.
+    pub overloaded: u64,
+    /// Requests answered with a stale answer because the authority failed.
+    pub stale_served: u64,
+    /// Questions put to the introspector, refreshes included.
+    pub questions: u64,
+    /// How many of them were answered: active.
+    pub active_answers: u64,
+    /// How many of them were answered: inactive.
+    pub inactive_answers: u64,
+    /// How many of them failed.
+    pub failures: u64,
+    /// How many failed in which way; ways in which none did are left out.
+    pub failures_by_kind: Vec<(IntrospectErrorKind, u64)>,
+    /// Questions asked ahead of time, so that no request has to wait for them.
+    pub refreshes: u64,
+    /// How many of them failed, and changed nothing.
+    pub failed_refreshes: u64,
+    /// Questions under way now, those included that wait for their turn.
+    pub questions_under_way: usize,
+    /// How long questions took.
+    pub question_latency: Histogram,
+    /// How long ago the answer was asked for that let a request in: how old the verdict was when it was used. Its maximum is
+    /// the revocation window as it really was.
+    pub verdict_age: Histogram,
+    /// Active tokens that were forgotten because there was no room for them.
+    pub evictions: u64,
+    /// Active tokens remembered now.
+    pub entries: u64,
+    /// Inactive tokens remembered now.
+    pub inactive_entries: u64,
+    /// The figures of the endpoint that is asked, if it keeps some.
+    pub endpoint: Option<EndpointStats>,
+}
+
+/// The moving figures behind [`CacheStats`].
+pub(super) struct Figures {
+    inactive_hits: AtomicU64,
+    misses: AtomicU64,
+    coalesced: AtomicU64,
+    overloaded: AtomicU64,
+    stale_served: AtomicU64,
+    active_answers: AtomicU64,
+    inactive_answers: AtomicU64,
+    questions: AtomicU64,
+    failures: [AtomicU64; IntrospectErrorKind::ALL.len()],
+    refreshes: AtomicU64,
+    failed_refreshes: AtomicU64,
+    evictions: AtomicU64,
+    latency: Recorder,
+    /// One addition counts a hit and its age.
+    hit_ages: Recorder,
+    other_ages: Recorder,
+    metrics: CacheMetrics,
+}
+
+fn add_one(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Figures {
+    pub(super) fn new(cache: &str) -> Self {
+        Self {
+            inactive_hits: AtomicU64::default(),
+            misses: AtomicU64::default(),
+            coalesced: AtomicU64::default(),
+            overloaded: AtomicU64::default(),
+            stale_served: AtomicU64::default(),
+            active_answers: AtomicU64::default(),
+            inactive_answers: AtomicU64::default(),
+            questions: AtomicU64::default(),
+            failures: Default::default(),
+            refreshes: AtomicU64::default(),
+            failed_refreshes: AtomicU64::default(),
+            evictions: AtomicU64::default(),
+            latency: Recorder::default(),
+            hit_ages: Recorder::default(),
+            other_ages: Recorder::default(),
+            metrics: CacheMetrics::new(cache),
+        }
+    }
+
+    pub(super) fn hit(&self, age_ms: u64) {
+        self.hit_ages.record(age_ms);
+        self.metrics.hit(age_ms);
+    }
+
+    pub(super) fn inactive_hit(&self) {
+        add_one(&self.inactive_hits);
+        self.metrics.lookup(Lookup::InactiveHit);
+    }
+
+    pub(super) fn miss(&self) {
+        add_one(&self.misses);
+        self.metrics.lookup(Lookup::Miss);
+    }
+
+    pub(super) fn coalesced(&self) {
+        add_one(&self.coalesced);
+        self.metrics.lookup(Lookup::Coalesced);
+    }
+
+    pub(super) fn overloaded(&self) {
+        add_one(&self.overloaded);
+        self.metrics.lookup(Lookup::Overloaded);
+    }
+
+    /// An active answer is used by a request that waited for it.
+    pub(super) fn used(&self, age: Duration) {
+        self.other_ages.record(millis(age));
+        self.metrics.used(age);
+    }
+
+    pub(super) fn stale_served(&self, age: Duration) {
+        add_one(&self.stale_served);
+        self.metrics.lookup(Lookup::Stale);
+        self.used(age);
+    }
+
+    pub(super) fn question(&self, is_refresh: bool) {
+        add_one(&self.questions);
+        if is_refresh {
+            add_one(&self.refreshes);
+        }
+    }
+
+    pub(super) fn answered(&self, answer: &Answer, latency: Duration, is_refresh: bool) {
+        self.latency.record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
+        let result = match answer {
+            Ok(Verdict::Active(_)) => {
+                add_one(&self.active_answers);
+                "active"
+            }
+            Ok(Verdict::Inactive(_)) => {
+                add_one(&self.inactive_answers);
+                "inactive"
+            }
+            Err(error) => {
+                // Each kind has a place of its own in the array.
+                if let Some(counter) = self.failures.get(error.kind() as usize) {
+                    add_one(counter);
+                }
+                if is_refresh {
+                    add_one(&self.failed_refreshes);
+                }
+                error.kind().as_str()
+            }
+        };
+        self.metrics.answered(result, latency);
+        if is_refresh {
+            self.metrics.refreshed(answer.is_ok());
+        }
+    }
+
+    pub(super) fn evicted(&self) {
+        add_one(&self.evictions);
+        self.metrics.evicted();
+    }
+
+    /// Publishes what is not counted but looked at.
+    pub(super) fn look_at(&self, gauges: Gauges) {
+        self.metrics.look_at(gauges);
+    }
+
+    pub(super) fn stats(&self, gauges: Gauges, questions_under_way: usize) -> CacheStats {
+        self.look_at(gauges);
+        let Gauges { entries, inactive_entries, endpoint } = gauges;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let hit_ages = self.hit_ages.snapshot(Unit::Millisecond);
+        let failures = IntrospectErrorKind::ALL.into_iter().zip(self.failures.iter().map(read));
+        let failures_by_kind: Vec<_> = failures.filter(|(_, count)| *count > 0).collect();
+        CacheStats {
+            hits: hit_ages.count(),
+            inactive_hits: read(&self.inactive_hits),
+            misses: read(&self.misses),
+            coalesced: read(&self.coalesced),
+            overloaded: read(&self.overloaded),
+            stale_served: read(&self.stale_served),
+            questions: read(&self.questions),
+            active_answers: read(&self.active_answers),
+            inactive_answers: read(&self.inactive_answers),
+            failures: failures_by_kind.iter().map(|(_, count)| count).sum(),
+            failures_by_kind,
+            refreshes: read(&self.refreshes),
+            failed_refreshes: read(&self.failed_refreshes),
+            questions_under_way,
+            question_latency: self.latency.snapshot(Unit::Microsecond),
+            verdict_age: hit_ages.and(&self.other_ages.snapshot(Unit::Millisecond)),
+            evictions: read(&self.evictions),
+            entries,
+            inactive_entries,
+            endpoint,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::introspect::IntrospectError;
+
+    #[test]
+    fn each_kind_of_failure_is_counted_as_itself() {
+        for kind in IntrospectErrorKind::ALL {
+            let figures = Figures::new("test");
+            figures.answered(&Err(IntrospectError::new(kind)), Duration::ZERO, false);
+            let stats = figures.stats(Gauges { entries: 0, inactive_entries: 0, endpoint: None }, 0);
+            assert_eq!((stats.failures, stats.failures_by_kind), (1, vec![(kind, 1)]));
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! An authority's endpoint: exchanges, with credentials that renew themselves, behind its protection.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use tracing::Instrument;
+use tracing::field::Empty;
+
+use super::IntrospectError;
+use super::credentials::Credentials;
+use super::exchange::{Answer, Exchange, Question};
+use super::protection::{EndpointHandle, Protection, ProtectionSettings, Share};
+use crate::clock::{Clock, Stopwatch};
+
+pub(super) struct Endpoint {
+    exchange: Exchange,
+    credentials: Credentials,
+    protection: Arc<Protection>,
+    clock: Arc<dyn Clock>,
+    /// The host that is asked, for spans.
+    host: String,
+}
+
+impl Endpoint {
+    pub(super) fn new(
+        exchange: Exchange,
+        credentials: Credentials,
+        protection: &ProtectionSettings,
+        clock: Arc<dyn Clock>,
+        host: &str,
+    ) -> Self {
+        let protection = Arc::new(Protection::new(protection, exchange.request_timeout(), Arc::clone(&clock)));
+        Self { exchange, credentials, protection, clock, host: host.to_owned() }
+    }
+
+    pub(super) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    pub(super) fn handle(&self) -> EndpointHandle {
+        EndpointHandle(Arc::clone(&self.protection))
+    }
+
+    /// Asks, and has `read` make something of the answer.
+    ///
+    /// If the authority refuses this service's credentials with 401 and there is a way to renew them, it is asked once more
+    /// with the new ones.
+    pub(super) async fn ask<T: Send>(
+        &self,
+        question: Question<'_>,
+        share: Share,
+        read: impl Fn(&Answer) -> Result<T, IntrospectError> + Send + Sync,
+    ) -> Result<T, IntrospectError> {
+        let span = tracing::debug_span!(
+            "introspection",
+            otel.kind = "client",
+            server.address = %self.host,
+            known = share == Share::Known,
+            http.response.status_code = Empty,
+            error.type = Empty,
+        );
+        let asking = async {
+            let stopwatch = Stopwatch::start();
+            let outcome = self.protection.run(share, || self.attempt(question, &read)).await;
+            let latency_ms = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
+            match &outcome {
+                Ok(_) => tracing::debug!(latency_ms, "the authority answered"),
+                Err(error) => report(error, latency_ms),
+            }
+            outcome
+        };
+        asking.instrument(span).await
+    }
+
+    async fn attempt<T>(
+        &self,
+        question: Question<'_>,
+        read: impl Fn(&Answer) -> Result<T, IntrospectError>,
+    ) -> Result<T, IntrospectError> {
+        let lease = self.credentials.current(&self.clock).await?;
+        let answer = self.exchange.send(question, &lease.credential).await?;
+        let span = tracing::Span::current();
+        span.record("http.response.status_code", answer.status.as_u16());
+        let outcome = read(&answer);
+        let is_refusal = outcome.as_ref().is_err_and(|error| error.status() == Some(StatusCode::UNAUTHORIZED));
+        if is_refusal && let Some(renewed) = self.credentials.instead_of(&lease, &self.clock).await? {
+            let answer = self.exchange.send(question, &renewed.credential).await?;
+            span.record("http.response.status_code", answer.status.as_u16());
+            return read(&answer);
+        }
+        outcome
+    }
+}
+
+/// Tells the operator. What was not even asked is said once by the breaker, and by whoever counts.
+fn report(error: &IntrospectError, latency_ms: u64) {
+    let kind = error.kind().as_str();
+    tracing::Span::current().record("error.type", kind);
+    if error.was_not_asked() {
+        tracing::debug!(kind, "the authority was not asked");
+        return;
+    }
+    tracing::warn!(kind, ?error, latency_ms, "the authority could not be asked");
+    if let (true, Some(status)) = (error.is_credentials(), error.status()) {
+        tracing::error!(
+            status = status.as_u16(),
+            "the authority refused this service's own credentials: check what the endpoint's builder was given, and what the account or client may do; callers get 503 until then"
+        );
+    }
+}

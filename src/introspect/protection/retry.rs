@@ -1,0 +1,63 @@
+//! Which failures are worth another attempt, and when.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use tower::retry::Policy;
+use tower::retry::backoff::{Backoff, ExponentialBackoff, ExponentialBackoffMaker, MakeBackoff};
+use tower::retry::budget::{Budget, TpsBudget};
+use tower::util::rng::HasherRng;
+
+use super::Counters;
+use super::turns::{Share, Turns};
+use crate::introspect::IntrospectError;
+
+/// The pause before the second attempt, and the longest; up to half of it is added by chance, so that the processes that
+/// failed together do not come back together.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
+const JITTER: f64 = 0.5;
+
+/// A fifth as many retries as there were questions in the last ten seconds, and two a second whatever there were.
+pub(super) fn budget() -> TpsBudget {
+    TpsBudget::new(Duration::from_secs(10), 2, 0.2)
+}
+
+pub(super) fn backoff() -> ExponentialBackoff {
+    let maker = ExponentialBackoffMaker::new(PAUSES.0, PAUSES.1, JITTER, HasherRng::default());
+    maker.unwrap_or_default().make_backoff()
+}
+
+/// The retries of one question.
+#[derive(Clone)]
+pub(super) struct Retries<'p> {
+    pub(super) left: u32,
+    pub(super) share: Share,
+    pub(super) budget: &'p TpsBudget,
+    pub(super) turns: &'p Turns,
+    pub(super) counters: &'p Counters,
+    pub(super) backoff: ExponentialBackoff,
+}
+
+impl<T> Policy<(), T, IntrospectError> for Retries<'_> {
+    type Future = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+    fn retry(&mut self, (): &mut (), outcome: &mut Result<T, IntrospectError>) -> Option<Self::Future> {
+        let is_worth_it = outcome.as_ref().is_err_and(IntrospectError::is_worth_another_attempt);
+        if !is_worth_it || self.left == 0 || !self.budget.withdraw() {
+            return None;
+        }
+        // A retry is one more exchange for the authority, so it keeps the rate as well.
+        let turn = self.turns.reserve(self.share).ok()?;
+        self.left -= 1;
+        self.counters.retry();
+        let pause = self.backoff.next_backoff();
+        Some(Box::pin(async move {
+            pause.await;
+            tokio::time::sleep(turn).await;
+        }))
+    }
+
+    fn clone_request(&mut self, (): &()) -> Option<()> {
+        Some(())
+    }
+}

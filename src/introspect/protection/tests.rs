@@ -1,0 +1,262 @@
+//! How the parts work together. Each part alone is tested beside its code.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+use crate::clock::ManualClock;
+
+type Outcome = Result<usize, IntrospectError>;
+
+fn failing(kind: IntrospectErrorKind) -> Outcome {
+    Err(IntrospectError::new(kind))
+}
+
+fn no_answer() -> Outcome {
+    Err(IntrospectError::new(IntrospectErrorKind::Transport).before_answer())
+}
+
+fn gateway(status: u16) -> IntrospectError {
+    IntrospectError::new(IntrospectErrorKind::Status).with_status(http::StatusCode::from_u16(status).unwrap())
+}
+
+struct Asked {
+    protection: Protection,
+    clock: ManualClock,
+    attempts: AtomicUsize,
+}
+
+impl Asked {
+    fn with(change: impl FnOnce(&mut ProtectionSettings)) -> Self {
+        let mut settings = ProtectionSettings::with_rate_limit_per_minute(6_000);
+        change(&mut settings);
+        settings.check().unwrap();
+        let clock = ManualClock::at(Timestamp::from_unix_millis(1_700_000_000_000));
+        let protection = Protection::new(&settings, Duration::from_secs(3), Arc::new(clock.clone()));
+        Self { protection, clock, attempts: AtomicUsize::new(0) }
+    }
+
+    /// Asks; `answer` gets the number of the attempt, over all questions, from 1.
+    async fn ask(&self, answer: impl Fn(usize) -> Outcome + Sync) -> Outcome {
+        let attempt = || {
+            let answer = answer(self.attempts.fetch_add(1, Ordering::SeqCst) + 1);
+            async move { answer }
+        };
+        self.protection.run(Share::Stranger, attempt).await
+    }
+
+    fn attempts(&self) -> usize {
+        self.attempts.load(Ordering::SeqCst)
+    }
+
+    fn handle(self) -> EndpointHandle {
+        EndpointHandle(Arc::new(self.protection))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_is_asked_again_after_a_failure_that_says_nothing_and_no_more_often_than_set() {
+    let asked = Asked::with(|_| {});
+    assert_eq!(asked.ask(|n| if n < 3 { no_answer() } else { Ok(n) }).await.unwrap(), 3);
+    asked.ask(|_| Err(gateway(503))).await.unwrap_err();
+    assert_eq!(asked.attempts(), 3 + 3);
+    let stats = asked.handle().stats();
+    assert_eq!((stats.attempts, stats.retries), (6, 4));
+
+    let never = Asked::with(|settings| settings.max_retries = 0);
+    never.ask(|_| no_answer()).await.unwrap_err();
+    assert_eq!(never.attempts(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_says_something_is_never_asked_again() {
+    let later = || gateway(503).with_retry_after(Duration::from_secs(1));
+    let outcomes: [&(dyn Fn() -> Outcome + Sync); 8] = [
+        &|| failing(IntrospectErrorKind::Transport),
+        &|| failing(IntrospectErrorKind::Timeout),
+        &|| failing(IntrospectErrorKind::Answer),
+        &|| failing(IntrospectErrorKind::Credentials),
+        &|| failing(IntrospectErrorKind::RateLimited),
+        &|| Err(gateway(500)),
+        &|| Err(gateway(404)),
+        &|| Err(later()),
+    ];
+    for outcome in outcomes {
+        let asked = Asked::with(|_| {});
+        let error = asked.ask(|_| outcome()).await.unwrap_err();
+        assert_eq!(asked.attempts(), 1, "{error:?}");
+    }
+    for status in [502, 503, 504] {
+        let asked = Asked::with(|_| {});
+        asked.ask(|_| Err(gateway(status))).await.unwrap_err();
+        assert_eq!(asked.attempts(), 3, "{status}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_have_a_budget() {
+    let asked = Asked::with(|settings| settings.breaker_threshold = u32::MAX);
+    for _ in 0..100 {
+        asked.ask(|_| no_answer()).await.unwrap_err();
+        // No time passes between questions but for their own pauses.
+    }
+    let retries = asked.attempts() - 100;
+    assert!((20..=60).contains(&retries), "{retries}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_end_with_the_deadline() {
+    let asked = Asked::with(|settings| settings.max_retries = 1_000);
+    let asking = asked.protection.run(Share::Stranger, || async {
+        asked.attempts.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        no_answer()
+    });
+    assert!(asking.await.unwrap_err().is_timeout());
+    assert_eq!(asked.attempts(), 3, "a second each, and the pauses between them");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_authority_that_is_down_is_left_alone_and_one_question_finds_out_that_it_is_back() {
+    let asked = Asked::with(|settings| settings.max_retries = 0);
+    for _ in 0..5 {
+        asked.ask(|_| failing(IntrospectErrorKind::Connect)).await.unwrap_err();
+    }
+    let error = asked.ask(Ok).await.unwrap_err();
+    assert_eq!(error.kind(), IntrospectErrorKind::CircuitOpen);
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(1)));
+    assert_eq!(asked.attempts(), 5);
+    asked.clock.advance(Duration::from_secs(1));
+    assert_eq!(asked.ask(Ok).await.unwrap(), 6);
+    assert_eq!(asked.ask(Ok).await.unwrap(), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_counts_once_for_the_breaker_however_often_it_was_tried() {
+    let asked = Asked::with(|settings| settings.breaker_threshold = 2);
+    asked.ask(|_| no_answer()).await.unwrap_err();
+    assert_eq!(asked.attempts(), 3);
+    assert_eq!(asked.protection.breaker.state(asked.clock.now()), BreakerState::Closed);
+    asked.ask(|_| no_answer()).await.unwrap_err();
+    assert_eq!(asked.protection.breaker.state(asked.clock.now()), BreakerState::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_counts_for_the_breaker() {
+    let asked = Asked::with(|settings| settings.breaker_threshold = 1);
+    let hanging = asked.protection.run(Share::Stranger, std::future::pending::<Outcome>);
+    assert!(hanging.await.unwrap_err().is_timeout());
+    assert_eq!(asked.protection.breaker.state(asked.clock.now()), BreakerState::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_whose_caller_gives_up_leaves_its_place() {
+    let asked = Asked::with(|settings| settings.breaker_threshold = 1);
+    asked.ask(|_| failing(IntrospectErrorKind::Connect)).await.unwrap_err();
+    asked.clock.advance(Duration::from_secs(1));
+    let probe = asked.protection.run(Share::Stranger, std::future::pending::<Outcome>);
+    assert!(tokio::time::timeout(Duration::from_millis(1), probe).await.is_err());
+    assert!(asked.ask(Ok).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_the_authority_asks_for_is_kept_within_its_bound() {
+    let limited = |seconds| {
+        move |_| {
+            Err(IntrospectError::new(IntrospectErrorKind::RateLimited).with_retry_after(Duration::from_secs(seconds)))
+        }
+    };
+    let asked = Asked::with(|_| {});
+    let error = asked.ask(limited(3_600)).await.unwrap_err();
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(30)));
+    let error = asked.ask(Ok).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry_after()), (IntrospectErrorKind::CircuitOpen, Some(Duration::from_secs(30))));
+    asked.clock.advance(Duration::from_secs(30));
+    assert!(asked.ask(Ok).await.is_ok());
+
+    let ignoring = Asked::with(|settings| settings.max_retry_after = Duration::ZERO);
+    assert_eq!(ignoring.ask(limited(7)).await.unwrap_err().retry_after(), None);
+    assert!(ignoring.ask(Ok).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_whose_turn_is_too_far_away_is_turned_away_at_once_and_not_counted_as_an_outage() {
+    let asked = Asked::with(|settings| {
+        settings.rate_limit = RateLimit { questions: 1, per: Duration::from_secs(60) };
+        settings.breaker_threshold = 1;
+    });
+    assert!(asked.ask(Ok).await.is_ok());
+    for _ in 0..3 {
+        assert!(asked.ask(Ok).await.unwrap_err().is_overloaded());
+    }
+    asked.clock.advance(Duration::from_secs(61));
+    assert!(asked.ask(Ok).await.is_ok());
+    let stats = asked.handle().stats();
+    assert_eq!((stats.attempts, stats.turned_away, stats.breaker), (2, 3, BreakerState::Closed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_keep_the_rate_as_well() {
+    let asked = Asked::with(|settings| {
+        settings.rate_limit = RateLimit { questions: 2, per: Duration::from_secs(60) };
+        settings.max_wait = Duration::ZERO;
+    });
+    asked.ask(|_| no_answer()).await.unwrap_err();
+    assert_eq!(asked.attempts(), 1, "the second would come too early");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_waits_for_a_place_while_it_may_and_then_is_turned_away() {
+    let asked = Asked::with(|settings| settings.max_concurrent_questions = 1);
+    let hanging = asked.protection.run(Share::Stranger, std::future::pending::<Outcome>);
+    let (hung, waited) = tokio::join!(hanging, asked.ask(Ok));
+    assert!(hung.unwrap_err().is_timeout());
+    assert!(waited.unwrap_err().is_overloaded(), "a second of three");
+
+    let patient = Asked::with(|settings| {
+        settings.max_concurrent_questions = 1;
+        settings.max_wait = Duration::from_secs(60);
+    });
+    let hanging = patient.protection.run(Share::Stranger, std::future::pending::<Outcome>);
+    let (_, waited) = tokio::join!(hanging, patient.ask(Ok));
+    assert!(waited.unwrap_err().is_overloaded(), "the deadline is the bound then");
+}
+
+#[tokio::test(start_paused = true)]
+async fn health_tells_an_outage_its_end_and_refused_credentials() {
+    let asked = Asked::with(|settings| {
+        settings.breaker_threshold = 1;
+        settings.max_retries = 0;
+    });
+    let clock = asked.clock.clone();
+    assert!(asked.ask(|_| failing(IntrospectErrorKind::Credentials)).await.is_err());
+    let health = |asked: &Asked| {
+        let now = asked.clock.now();
+        (asked.protection.refuses_us(now), asked.protection.breaker.state(now))
+    };
+    assert_eq!(health(&asked), (true, BreakerState::Closed));
+    clock.advance(Duration::from_secs(30));
+    assert_eq!(health(&asked), (false, BreakerState::Closed));
+    asked.ask(|_| failing(IntrospectErrorKind::Credentials)).await.unwrap_err();
+    asked.ask(Ok).await.unwrap();
+    assert_eq!(health(&asked), (false, BreakerState::Closed));
+    asked.ask(|_| failing(IntrospectErrorKind::Connect)).await.unwrap_err();
+
+    let handle = asked.handle();
+    assert_eq!((handle.health(), handle.health().is_ready()), (Health::Failing, false));
+    clock.advance(Duration::from_secs(1));
+    assert_eq!((handle.health(), handle.health().is_ready()), (Health::Recovering, true));
+}
+
+#[test]
+fn a_setting_that_cannot_work_is_named() {
+    let setting_of = |change: fn(&mut ProtectionSettings)| {
+        let mut settings = ProtectionSettings::with_rate_limit_per_minute(60);
+        change(&mut settings);
+        settings.check().unwrap_err().setting()
+    };
+    assert_eq!(setting_of(|settings| settings.max_concurrent_questions = 0), "max_concurrent_questions");
+    assert_eq!(setting_of(|settings| settings.rate_limit.questions = 0), "rate_limit");
+    assert_eq!(setting_of(|settings| settings.rate_limit.per = Duration::ZERO), "rate_limit");
+    assert_eq!(setting_of(|settings| settings.breaker_threshold = 0), "breaker_threshold");
+    assert_eq!(setting_of(|settings| settings.breaker_pause = Duration::ZERO), "breaker_pause");
+}

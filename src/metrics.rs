@@ -1,0 +1,266 @@
+//! What is published through the [`metrics`](https://docs.rs/metrics) facade (feature `metrics`). Without the feature
+//! everything here does nothing, so that whoever counts carries no `cfg`.
+//!
+//! The handles are made at the first event, so a recorder that is installed before the first request is found.
+
+#[cfg(feature = "metrics")]
+pub(crate) use published::{CacheMetrics, LayerMetrics};
+#[cfg(not(feature = "metrics"))]
+pub(crate) use silent::{CacheMetrics, LayerMetrics};
+
+/// How a request fared in a cache.
+#[derive(Clone, Copy)]
+pub(crate) enum Lookup {
+    InactiveHit,
+    Miss,
+    Coalesced,
+    Overloaded,
+    Stale,
+}
+
+/// What is looked at rather than counted.
+#[derive(Clone, Copy)]
+pub(crate) struct Gauges {
+    pub(crate) entries: u64,
+    pub(crate) inactive_entries: u64,
+    pub(crate) endpoint: Option<crate::introspect::EndpointStats>,
+}
+
+#[cfg(feature = "metrics")]
+mod published {
+    use std::sync::OnceLock;
+    use std::time::Duration;
+
+    use metrics::{
+        Counter, Gauge, Histogram, SharedString, Unit, counter, describe_counter, describe_gauge, describe_histogram,
+        gauge, histogram,
+    };
+
+    use super::{Gauges, Lookup};
+    use crate::introspect::BreakerState;
+    use crate::rejection::RejectionKind;
+
+    const REQUESTS: &str = "tower_introspection.requests_total";
+    const LOOKUPS: &str = "tower_introspection.cache.lookups_total";
+    const EVICTIONS: &str = "tower_introspection.cache.evictions_total";
+    const ENTRIES: &str = "tower_introspection.cache.entries";
+    const QUESTIONS: &str = "tower_introspection.questions_total";
+    const DURATION: &str = "tower_introspection.question.duration_seconds";
+    const REFRESHES: &str = "tower_introspection.refreshes_total";
+    const AGE: &str = "tower_introspection.verdict.age_seconds";
+    const ATTEMPTS: &str = "tower_introspection.endpoint.attempts_total";
+    const RETRIES: &str = "tower_introspection.endpoint.retries_total";
+    const UNDER_WAY: &str = "tower_introspection.endpoint.questions_under_way";
+    const WAITING: &str = "tower_introspection.endpoint.questions_waiting";
+    const BREAKER: &str = "tower_introspection.endpoint.breaker_state";
+
+    /// The requests of one layer.
+    #[derive(Default)]
+    pub(crate) struct LayerMetrics(OnceLock<Requests>);
+
+    struct Requests {
+        accepted: Counter,
+        anonymous: Counter,
+        rejected: [Counter; RejectionKind::ALL.len()],
+    }
+
+    impl LayerMetrics {
+        pub(crate) fn accepted(&self) {
+            self.requests().accepted.increment(1);
+        }
+
+        pub(crate) fn anonymous(&self) {
+            self.requests().anonymous.increment(1);
+        }
+
+        pub(crate) fn rejected(&self, kind: RejectionKind) {
+            if let Some(counter) = self.requests().rejected.get(kind as usize) {
+                counter.increment(1);
+            }
+        }
+
+        fn requests(&self) -> &Requests {
+            self.0.get_or_init(|| {
+                describe_counter!(REQUESTS, "Requests, by outcome: accepted, anonymous, or the kind of rejection");
+                Requests {
+                    accepted: counter!(REQUESTS, "outcome" => "accepted"),
+                    anonymous: counter!(REQUESTS, "outcome" => "anonymous"),
+                    rejected: RejectionKind::ALL.map(|kind| counter!(REQUESTS, "outcome" => kind.as_str())),
+                }
+            })
+        }
+    }
+
+    /// The figures of one cache and of the endpoint behind it.
+    pub(crate) struct CacheMetrics {
+        cache: SharedString,
+        handles: OnceLock<Handles>,
+    }
+
+    struct Handles {
+        hits: Counter,
+        inactive_hits: Counter,
+        misses: Counter,
+        coalesced: Counter,
+        overloaded: Counter,
+        stale: Counter,
+        evictions: Counter,
+        entries: Gauge,
+        inactive_entries: Gauge,
+        duration: Histogram,
+        refreshes: Counter,
+        failed_refreshes: Counter,
+        age: Histogram,
+        attempts: Counter,
+        retries: Counter,
+        under_way: Gauge,
+        waiting: Gauge,
+        breaker: Gauge,
+    }
+
+    impl CacheMetrics {
+        pub(crate) fn new(cache: &str) -> Self {
+            Self { cache: cache.to_owned().into(), handles: OnceLock::new() }
+        }
+
+        pub(crate) fn hit(&self, age_ms: u64) {
+            let handles = self.handles();
+            handles.hits.increment(1);
+            handles.age.record(Duration::from_millis(age_ms));
+        }
+
+        pub(crate) fn lookup(&self, lookup: Lookup) {
+            let handles = self.handles();
+            let counter = match lookup {
+                Lookup::InactiveHit => &handles.inactive_hits,
+                Lookup::Miss => &handles.misses,
+                Lookup::Coalesced => &handles.coalesced,
+                Lookup::Overloaded => &handles.overloaded,
+                Lookup::Stale => &handles.stale,
+            };
+            counter.increment(1);
+        }
+
+        pub(crate) fn used(&self, age: Duration) {
+            self.handles().age.record(age);
+        }
+
+        pub(crate) fn evicted(&self) {
+            self.handles().evictions.increment(1);
+        }
+
+        /// `result` is one of a fixed set of words.
+        pub(crate) fn answered(&self, result: &'static str, latency: Duration) {
+            self.handles().duration.record(latency);
+            counter!(QUESTIONS, "cache" => self.cache.clone(), "result" => result).increment(1);
+        }
+
+        pub(crate) fn refreshed(&self, is_answered: bool) {
+            let handles = self.handles();
+            if is_answered { &handles.refreshes } else { &handles.failed_refreshes }.increment(1);
+        }
+
+        #[allow(clippy::cast_precision_loss)] // of 2^53 entries one more or less is no matter
+        pub(crate) fn look_at(&self, gauges: Gauges) {
+            let handles = self.handles();
+            handles.entries.set(gauges.entries as f64);
+            handles.inactive_entries.set(gauges.inactive_entries as f64);
+            let Some(endpoint) = gauges.endpoint else { return };
+            handles.attempts.absolute(endpoint.attempts);
+            handles.retries.absolute(endpoint.retries);
+            handles.under_way.set(endpoint.under_way as f64);
+            handles.waiting.set(endpoint.waiting as f64);
+            handles.breaker.set(match endpoint.breaker {
+                BreakerState::Closed => 0.0,
+                BreakerState::HalfOpen => 1.0,
+                BreakerState::Open => 2.0,
+            });
+        }
+
+        fn handles(&self) -> &Handles {
+            self.handles.get_or_init(|| {
+                describe();
+                let cache = &self.cache;
+                let lookup = |result: &'static str| counter!(LOOKUPS, "cache" => cache.clone(), "result" => result);
+                let refresh = |result: &'static str| counter!(REFRESHES, "cache" => cache.clone(), "result" => result);
+                let entries = |kind: &'static str| gauge!(ENTRIES, "cache" => cache.clone(), "kind" => kind);
+                Handles {
+                    hits: lookup("hit"),
+                    inactive_hits: lookup("inactive_hit"),
+                    misses: lookup("miss"),
+                    coalesced: lookup("coalesced"),
+                    overloaded: lookup("overloaded"),
+                    stale: lookup("stale"),
+                    evictions: counter!(EVICTIONS, "cache" => cache.clone()),
+                    entries: entries("active"),
+                    inactive_entries: entries("inactive"),
+                    duration: histogram!(DURATION, "cache" => cache.clone()),
+                    refreshes: refresh("answered"),
+                    failed_refreshes: refresh("failed"),
+                    age: histogram!(AGE, "cache" => cache.clone()),
+                    attempts: counter!(ATTEMPTS, "cache" => cache.clone()),
+                    retries: counter!(RETRIES, "cache" => cache.clone()),
+                    under_way: gauge!(UNDER_WAY, "cache" => cache.clone()),
+                    waiting: gauge!(WAITING, "cache" => cache.clone()),
+                    breaker: gauge!(BREAKER, "cache" => cache.clone()),
+                }
+            })
+        }
+    }
+
+    fn describe() {
+        describe_counter!(
+            LOOKUPS,
+            "Requests with a token, by what the cache had: hit, inactive_hit, miss, coalesced, stale; or overloaded"
+        );
+        describe_counter!(EVICTIONS, "Active tokens forgotten because there was no room");
+        describe_gauge!(ENTRIES, "Tokens remembered, by kind: active, inactive");
+        describe_counter!(QUESTIONS, "Questions asked, by result: active, inactive, or the kind of failure");
+        describe_histogram!(DURATION, Unit::Seconds, "How long questions took");
+        describe_counter!(REFRESHES, "Questions asked ahead of time, by result: answered, failed");
+        describe_histogram!(
+            AGE,
+            Unit::Seconds,
+            "How old the verdict was when it let a request in: the revocation window"
+        );
+        describe_counter!(ATTEMPTS, "HTTP exchanges with the authority, retries included");
+        describe_counter!(RETRIES, "Retries among them");
+        describe_gauge!(UNDER_WAY, "Questions under way");
+        describe_gauge!(WAITING, "Questions that wait for their turn");
+        describe_gauge!(BREAKER, "The circuit breaker: 0 closed, 1 half open, 2 open");
+    }
+}
+
+#[cfg(not(feature = "metrics"))]
+mod silent {
+    use std::time::Duration;
+
+    use super::{Gauges, Lookup};
+    use crate::rejection::RejectionKind;
+
+    #[derive(Default)]
+    pub(crate) struct LayerMetrics;
+
+    #[allow(clippy::unused_self)]
+    impl LayerMetrics {
+        pub(crate) fn accepted(&self) {}
+        pub(crate) fn anonymous(&self) {}
+        pub(crate) fn rejected(&self, _: RejectionKind) {}
+    }
+
+    pub(crate) struct CacheMetrics;
+
+    #[allow(clippy::unused_self)]
+    impl CacheMetrics {
+        pub(crate) fn new(_: &str) -> Self {
+            Self
+        }
+        pub(crate) fn hit(&self, _: u64) {}
+        pub(crate) fn lookup(&self, _: Lookup) {}
+        pub(crate) fn used(&self, _: Duration) {}
+        pub(crate) fn evicted(&self) {}
+        pub(crate) fn answered(&self, _: &'static str, _: Duration) {}
+        pub(crate) fn refreshed(&self, _: bool) {}
+        pub(crate) fn look_at(&self, _: Gauges) {}
+    }
+}
