@@ -108,6 +108,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod background;
 mod build_error;
 mod cache;
 mod cache_control;

@@ -14,22 +14,19 @@ mod key;
 mod store;
 
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 pub use figures::CacheStats;
 pub use handle::CacheHandle;
 
-use tokio::sync::watch;
 use tracing::Instrument;
 
 use self::flight::{Boarding, Flight};
 use self::freshness::{Limits, judge};
 use self::key::TokenKey;
 use self::store::Store;
+use crate::background::Owner;
 use crate::build_error::BuildError;
 use crate::clock::{Clock, Stopwatch, SystemClock};
 use crate::introspect::{EndpointHandle, Introspect, IntrospectError, IntrospectErrorKind, Share, Verdict};
@@ -65,7 +62,7 @@ pub struct Cached<I> {
     introspector: Arc<I>,
     store: Arc<Store>,
     /// Ends the questions under way when the last clone is gone: nobody can use their answers any more.
-    in_use: Arc<watch::Sender<()>>,
+    owner: Owner,
 }
 
 impl<I: Introspect> Cached<I> {
@@ -82,7 +79,7 @@ impl<I: Introspect> Cached<I> {
 
     fn with_store(introspector: I, settings: CacheSettings) -> Self {
         let store = Store::new(settings, introspector.endpoint());
-        Self { introspector: Arc::new(introspector), store: Arc::new(store), in_use: Arc::default() }
+        Self { introspector: Arc::new(introspector), store: Arc::new(store), owner: Owner::default() }
     }
 
     /// Controls and observes this cache from elsewhere in the application.
@@ -173,20 +170,10 @@ impl<I: Introspect> Cached<I> {
         let runtime = tokio::runtime::Handle::try_current()
             .map_err(|error| IntrospectError::new(IntrospectErrorKind::Abandoned).with_source(error))?;
         let (introspector, store) = (Arc::clone(&self.introspector), Arc::clone(&self.store));
-        let mut in_use = self.in_use.subscribe();
         let token = token.clone().into_owned();
-        let task = async move {
-            let mut asking = pin!(ask(&*introspector, &store, flight, question, &token));
-            // Nothing is ever sent: it ends when the sender does.
-            let mut abandoned = pin!(in_use.changed());
-            let either = poll_fn(|context| match abandoned.as_mut().poll(context) {
-                Poll::Ready(_) => Poll::Ready(()),
-                Poll::Pending => asking.as_mut().poll(context),
-            });
-            either.await;
-        };
+        let asking = async move { ask(&*introspector, &store, flight, question, &token).await };
         let span = tracing::debug_span!("introspection_flight", refresh = question.is_refresh);
-        runtime.spawn(task.instrument(span));
+        runtime.spawn(self.owner.keeps_alive(asking.instrument(span)));
         Ok(())
     }
 }
@@ -225,11 +212,7 @@ async fn ask<I: Introspect>(
 
 impl<I> Clone for Cached<I> {
     fn clone(&self) -> Self {
-        Self {
-            introspector: Arc::clone(&self.introspector),
-            store: Arc::clone(&self.store),
-            in_use: Arc::clone(&self.in_use),
-        }
+        Self { introspector: Arc::clone(&self.introspector), store: Arc::clone(&self.store), owner: self.owner.clone() }
     }
 }
 

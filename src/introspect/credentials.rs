@@ -163,7 +163,7 @@ pub(super) fn check_parameters(
 /// The credential in use, and where the next one comes from.
 pub(super) enum Credentials {
     Fixed(Credential),
-    Renewed(Arc<Renewal>),
+    Renewed(Renewal),
     /// A new assertion for every question.
     #[cfg(feature = "private-key-jwt")]
     Signed(Box<PrivateKeyJwt>),
@@ -175,7 +175,7 @@ impl Credentials {
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Obtained> + Send + 'static,
     {
-        Self::Renewed(Arc::new(Renewal::new(Box::new(move || Box::pin(provider())))))
+        Self::Renewed(Renewal::new(Box::new(move || Box::pin(provider()))))
     }
 
     /// The names of what they add to the form of a question.

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::credentials::{Credential, Lease};
 use super::{IntrospectError, IntrospectErrorKind};
+use crate::background::Owner;
 use crate::clock::{Clock, Timestamp};
 
 /// How long before its expiry a credential is renewed; for one that lives shorter than twice this, half its life.
@@ -27,6 +28,12 @@ pub(super) type Provider = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Obtained>
 /// Credentials from a hook. One login is under way at a time, in a task of its own: the questions that wait for it may end
 /// before it does, and it still bears fruit.
 pub(super) struct Renewal {
+    shared: Arc<Shared>,
+    /// A login under way ends with it.
+    owner: Owner,
+}
+
+struct Shared {
     provider: Provider,
     state: Mutex<State>,
 }
@@ -58,18 +65,18 @@ struct Failure {
 
 impl Renewal {
     pub(super) fn new(provider: Provider) -> Self {
-        Self { provider, state: Mutex::default() }
+        Self { shared: Arc::new(Shared { provider, state: Mutex::default() }), owner: Owner::default() }
     }
 
-    pub(super) async fn lease(self: &Arc<Self>, clock: &Arc<dyn Clock>) -> Result<Lease, IntrospectError> {
-        let next = self.state().next(clock.now());
+    pub(super) async fn lease(&self, clock: &Arc<dyn Clock>) -> Result<Lease, IntrospectError> {
+        let next = self.shared.state().next(clock.now());
         let mut login = match next {
             Next::Use(lease) => return Ok(lease),
             Next::Fail(error) => return Err(error),
             Next::Wait(login) => login,
             Next::LogIn { outcome, login, meanwhile } => {
                 // Not under the lock: a runtime that shuts down drops the task, and with it the `Login`, at once.
-                Login { renewal: Arc::clone(self), outcome, clock: Arc::clone(clock) }.start();
+                Login { renewal: Arc::clone(&self.shared), outcome, clock: Arc::clone(clock) }.start(&self.owner);
                 match meanwhile {
                     Some(lease) => return Ok(lease),
                     None => login,
@@ -82,6 +89,23 @@ impl Renewal {
         }
     }
 
+    /// Drops a credential the authority refused, so that the next lease is another one. `false` if there is no sense in
+    /// another: one was refused a moment ago, too.
+    pub(super) fn give_up(&self, refused: &Lease, now: Timestamp) -> bool {
+        let mut state = self.shared.state();
+        if state.held.as_ref().is_none_or(|held| held.lease.login != refused.login) {
+            return true;
+        }
+        if state.last_refusal.is_some_and(|at| (at..at + REFUSAL_PAUSE).contains(&now)) {
+            return false;
+        }
+        state.last_refusal = Some(now);
+        state.held = None;
+        true
+    }
+}
+
+impl Shared {
     fn finish(&self, obtained: Obtained, now: Timestamp) -> LoginOutcome {
         let mut state = self.state();
         match obtained {
@@ -103,21 +127,6 @@ impl Renewal {
         }
     }
 
-    /// Drops a credential the authority refused, so that the next lease is another one. `false` if there is no sense in
-    /// another: one was refused a moment ago, too.
-    pub(super) fn give_up(&self, refused: &Lease, now: Timestamp) -> bool {
-        let mut state = self.state();
-        if state.held.as_ref().is_none_or(|held| held.lease.login != refused.login) {
-            return true;
-        }
-        if state.last_refusal.is_some_and(|at| (at..at + REFUSAL_PAUSE).contains(&now)) {
-            return false;
-        }
-        state.last_refusal = Some(now);
-        state.held = None;
-        true
-    }
-
     /// Nothing that runs under this lock leaves the state half changed, so a panic elsewhere does not spoil it.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -128,15 +137,15 @@ const GIVEN_UP: &str = "the login was given up: its hook panicked, or its runtim
 
 /// The one login under way. However it ends, it has an outcome, and another may start.
 struct Login {
-    renewal: Arc<Renewal>,
+    renewal: Arc<Shared>,
     outcome: watch::Sender<Option<LoginOutcome>>,
     clock: Arc<dyn Clock>,
 }
 
 impl Login {
-    fn start(self) {
+    fn start(self, owner: &Owner) {
         match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn(self.run())),
+            Ok(runtime) => drop(runtime.spawn(owner.keeps_alive(self.run()))),
             Err(error) => self.ends(Err(error.into())),
         }
     }

@@ -243,3 +243,19 @@ async fn an_authority_that_refuses_every_credential_does_not_cause_a_login_for_e
     assert!(credentials.instead_of(&lease, &time).await.unwrap().is_some());
     assert_eq!(hook.logins(), 3);
 }
+
+#[tokio::test]
+async fn a_login_under_way_ends_with_the_endpoint_it_is_for() {
+    let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = alive();
+    let (credentials, hook, _, clock) = credentials(Duration::from_secs(600));
+    hook.is(Mood::Hanging);
+    let mut asking = Box::pin(credentials.current(&clock));
+    assert!(std::future::poll_fn(|context| std::task::Poll::Ready(asking.as_mut().poll(context).is_pending())).await);
+    assert_eq!(alive(), before + 1);
+    drop(asking);
+    drop(credentials);
+    while alive() > before {
+        tokio::task::yield_now().await;
+    }
+}

@@ -1,0 +1,149 @@
+//! The drill: the endpoint goes down for half a minute while the service is in use.
+#![cfg(all(feature = "sandbox", feature = "test-util"))]
+
+use std::convert::Infallible;
+
+use crate::support::*;
+use http::{Response, StatusCode};
+use tokio::task::JoinSet;
+use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_introspection::sandbox::{Fault, Sandbox, SandboxToken};
+use tower_introspection::{
+    AccessToken, BreakerState, CacheHandle, Cached, Health, IntrospectionLayer, ManualClock, RejectionKind,
+};
+
+const TOKENS: usize = 50;
+
+struct Drill {
+    sandbox: Sandbox,
+    clock: ManualClock,
+    cache: CacheHandle,
+    tokens: Vec<String>,
+}
+
+/// The status, whether the token that came in was stale, and `Retry-After`.
+type Outcome = (StatusCode, bool, Option<String>);
+
+trait Guarded:
+    Service<http::Request<String>, Response = Response<String>, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+}
+
+impl<S> Guarded for S where
+    S: Service<http::Request<String>, Response = Response<String>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static
+{
+}
+
+async fn ask(service: &impl Guarded, token: &str) -> Outcome {
+    let mut service = service.clone();
+    let response = service.ready().await.unwrap().call(request(&format!("Bearer {token}"))).await.unwrap();
+    let retry_after = response.headers().get("retry-after").map(|value| value.to_str().unwrap().to_owned());
+    (response.status(), response.body() == "true", retry_after)
+}
+
+impl Drill {
+    async fn start() -> (Self, impl Guarded) {
+        let clock = ManualClock::at(START);
+        let sandbox = Sandbox::start_with_clock(clock.clone()).await.unwrap();
+        let apigee = sandbox.apigee().clock(clock.clone()).max_retries(0).build().unwrap();
+        let builder = Cached::builder(apigee).clock(clock.clone()).max_ttl(secs(5)).stale_if_error(secs(60));
+        let cached = builder.build().unwrap();
+        let cache = cached.handle();
+        let service = IntrospectionLayer::new(cached).layer(service_fn(|request: http::Request<String>| async move {
+            let is_stale = request.extensions().get::<AccessToken>().unwrap().is_stale();
+            Ok::<_, Infallible>(Response::new(is_stale.to_string()))
+        }));
+        let tokens = (0..TOKENS).map(|_| sandbox.issue(SandboxToken::new())).collect();
+        (Self { sandbox, clock, cache, tokens }, service)
+    }
+}
+
+#[tokio::test]
+async fn tokens_in_use_come_in_throughout_an_outage_and_one_probe_ends_it() {
+    let (drill, service) = Drill::start().await;
+    let Drill { sandbox, clock, cache, tokens } = &drill;
+    for token in tokens {
+        assert_eq!(ask(&service, token).await, (StatusCode::OK, false, None));
+    }
+    assert_eq!(sandbox.total_calls(), TOKENS as u64);
+    let stranger = sandbox.issue(SandboxToken::new());
+
+    sandbox.set_fault(Fault::Reset);
+    let mut stale = 0;
+    for _ in 0..300 {
+        clock.advance(millis(100));
+        for token in tokens {
+            let (status, is_stale, _) = ask(&service, token).await;
+            assert_eq!(status, StatusCode::OK);
+            stale += u64::from(is_stale);
+        }
+        let (status, _, retry_after) = ask(&service, &stranger).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!((1..=30).contains(&retry_after.unwrap().parse::<u32>().unwrap()));
+    }
+    // Five failures, and probes after one second, two, four, eight; refreshes and strangers alike.
+    let calls = sandbox.total_calls() - TOKENS as u64;
+    assert!((5..=10).contains(&calls), "{calls} questions in thirty seconds of outage");
+    assert!(stale > 10_000, "{stale} of 15,000");
+    assert_eq!(cache.stats().stale_served, stale);
+
+    sandbox.clear_fault();
+    while cache.health() == Health::Failing {
+        clock.advance(millis(100));
+    }
+    assert_eq!(cache.health(), Health::Recovering);
+    let before = sandbox.total_calls();
+    assert_eq!(ask(&service, &tokens[0]).await, (StatusCode::OK, false, None));
+    assert_eq!(sandbox.total_calls() - before, 1, "the probe");
+    assert_eq!((cache.health(), cache.stats().endpoint.unwrap().breaker), (Health::Healthy, BreakerState::Closed));
+    for token in tokens {
+        assert_eq!(ask(&service, token).await, (StatusCode::OK, false, None));
+    }
+    assert_eq!(ask(&service, &stranger).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn of_many_requests_at_the_end_of_a_pause_one_is_the_probe() {
+    let (drill, service) = Drill::start().await;
+    let Drill { sandbox, clock, tokens, .. } = &drill;
+    for token in tokens {
+        ask(&service, token).await;
+    }
+    sandbox.set_fault(Fault::Reset);
+    clock.advance(secs(6));
+    for token in &tokens[..5] {
+        assert_eq!(ask(&service, token).await, (StatusCode::OK, true, None));
+    }
+    clock.advance(secs(1));
+    let before = sandbox.total_calls();
+    let mut asking = JoinSet::new();
+    for token in tokens.clone() {
+        let service = service.clone();
+        asking.spawn(async move { ask(&service, &token).await });
+    }
+    while let Some(answer) = asking.join_next().await {
+        assert_eq!(answer.unwrap(), (StatusCode::OK, true, None));
+    }
+    assert_eq!(sandbox.total_calls() - before, 1);
+}
+
+#[tokio::test]
+async fn no_outage_lets_a_token_in_that_was_never_seen_and_none_turns_into_a_401() {
+    let clock = ManualClock::at(START);
+    let sandbox = Sandbox::start_with_clock(clock.clone()).await.unwrap();
+    sandbox.set_fault(Fault::Reset);
+    let cached = Cached::builder(sandbox.apigee().max_retries(0).build().unwrap()).stale_if_error(secs(60));
+    let layer = IntrospectionLayer::new(cached.build().unwrap());
+    let mut service = layer.layer(service_fn(|_: http::Request<String>| async {
+        Ok::<_, Infallible>(Response::new(String::from("came in")))
+    }));
+    for n in 0..20 {
+        let response = service.ready().await.unwrap().call(request(&format!("Bearer token-{n}"))).await.unwrap();
+        assert_eq!(response.extensions().get::<RejectionKind>(), Some(&RejectionKind::Unavailable));
+    }
+    assert_eq!(sandbox.total_calls(), 5);
+    assert_eq!(layer.stats().rejected, [(RejectionKind::Unavailable, 20)]);
+}
