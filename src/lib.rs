@@ -50,7 +50,8 @@
 //! 1. The inner service runs only with a verdict that is active at that moment: the clock is asked again on every hit.
 //! 2. Expiry is exclusive: at `expires_at` the token is dead. Nothing cached outlives it.
 //! 3. A revoked token is refused at the latest [`max_ttl`](CachedBuilder::max_ttl) after it was revoked. The deadline is
-//!    fixed when the answer arrives, counts from when the question was asked, and no hit moves it.
+//!    fixed when the answer arrives, counts from when the question was asked, and no hit moves it. Only if the authority
+//!    fails when it is due, and [`stale_if_error`](CachedBuilder::stale_if_error) was set, it is that much later.
 //! 4. "The authority said no" and "the authority could not be asked" never mix. A failure is never remembered, never removes
 //!    a good entry, and never becomes a 401.
 //! 5. One question per token is under way at a time. It outlives the request that started it; a failure reaches all who wait
@@ -59,12 +60,35 @@
 //! 7. A token is never stored, logged, displayed, or put into an error. The cache knows keyed fingerprints only.
 //! 8. What is not RFC 6750 `token68`, is `.` or `..`, or is longer than the limit, is answered without a question. What is
 //!    sent to Apigee is exactly one percent-encoded path segment.
-//! 9. Everything is bounded: entries, inactive entries (in a cache of their own), questions under way, response bytes, time.
+//! 9. Everything is bounded: entries, inactive entries (in a cache of their own), questions under way and waiting, questions
+//!    in a time, retries, response bytes, time. Background work ends with the layer it is for.
 //! 10. `poll_ready` is honoured: the layer works over a concurrency limit of one, a buffer, and a service that panics when
 //!     it is called unready. A rejected request gives back what readiness had reserved.
 //! 11. A sender-constrained token (`cnf`) presented as a plain bearer token is refused.
 //! 12. Zero never means forever. `max_ttl` zero means "do not cache"; a missing, malformed or non-positive expiry is refused,
 //!     never extended. (RFC 7662 has tokens without an expiry; a cache asks about one again after `max_ttl`.)
+//!
+//! # Between questions and the authority
+//!
+//! ```text
+//! cache     asks ahead of time for tokens in use; one question per token; serves on in an outage, if so told
+//!    ▼
+//! deadline  request_timeout: all of what follows ends within it
+//!    ▼
+//! breaker   closed: on. Open: CircuitOpen, at once. Half open: one question is the probe
+//!    ▼
+//! turn      max_concurrent_questions, rate_limit; later than max_wait: Overloaded, at once if that is clear from the start
+//!    ▼
+//! retries   no connection, reset before an answer, 502, 503, 504: max_retries, within a budget
+//!    ▼
+//! exchange  one HTTP request: credentials, connect_timeout, max_response_bytes, no redirects
+//! ```
+//!
+//! In this order because each step is cheaper than the one below it. The breaker is above the turns, so that an outage does not
+//! fill them with questions that wait for nothing; retries are inside of a turn, or they could outnumber the places; the
+//! breaker counts a question with all its retries once; and the deadline is outermost, so that whatever happens below, the
+//! caller has an answer by then. Retries are tower's, with its budget and backoff; the rest has to tell known tokens from
+//! strangers, or to keep an injected clock.
 //!
 //! # What it does not do
 //!
@@ -85,12 +109,22 @@
 //! | error | the credentials hook failed | `error` |
 //! | error | a scope requirement or an extractor has no layer around it | |
 //! | warn | the authority could not be asked | `kind`, `error`, `latency_ms` |
+//! | warn | the authority is not asked for a while (the breaker opens) | `failures`, `pause_ms` |
+//! | warn | answers serve on because the authority fails; once per outage | `cache` |
+//! | info | the authority answers again; it is asked as before (the breaker closes) | |
+//! | info | the authority answers again (after stale answers were served) | `cache` |
 //! | warn | request rejected because of that | `kind`, `cause` |
 //! | info | a sender-constrained token was presented as a plain bearer token | `missing` |
-//! | debug | the authority answered | `status`, `latency_ms` |
+//! | debug | the authority answered | `latency_ms` |
 //! | debug | request rejected | `kind` |
+//! | debug | the authority was not asked: overload, or the breaker is open | `kind` |
 //!
-//! Questions to an endpoint run in a span named `introspection` at debug level.
+//! Spans, at debug level:
+//!
+//! | span | fields |
+//! | --- | --- |
+//! | `introspection_flight`: a question for a cache, in a task of its own | `refresh`: asked ahead of time |
+//! | `introspection`: a question to an endpoint, within the former | `otel.kind`, `server.address`, `known` (the share it has), `http.response.status_code` (of the last attempt), `error.type` (the [kind](IntrospectErrorKind) of failure) |
 //!
 //! # Features
 //!
