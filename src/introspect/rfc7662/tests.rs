@@ -190,9 +190,12 @@ fn no_token_is_kept_under_any_name() {
     let presented = "2YotnFZFEjr1zCsicMWpAA";
     let token = active(json!({
         "active": true, "token": "t-secret", "access_token": "a-secret", "refresh_token": "r-secret", "id_token": "i-secret",
-        "echo": presented, "jti": presented, "list": [[presented]], "nested": {"a": {"b": presented}}, "kept": 1
+        "echo": presented, "jti": presented, "list": [[presented]], "nested": {"a": {"b": presented}},
+        presented: true, "scope": format!("read {presented}"), "aud": ["api", presented], "kept": 1
     }));
     assert_eq!(token.token_id(), None);
+    assert_eq!(token.scopes().to_string(), "read");
+    assert_eq!(token.audience().collect::<Vec<_>>(), ["api"]);
     let shown = serde_json::to_string(&token).unwrap();
     assert!(!shown.contains("secret") && !shown.contains(presented), "{shown}");
     assert_eq!(token.claim("kept"), Some(1));

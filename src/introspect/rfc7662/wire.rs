@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::clock::Timestamp;
 use crate::introspect::json::{self, unusable};
 use crate::introspect::{InactiveReason, IntrospectError, Verdict};
-use crate::token::{AccessToken, AccessTokenBuilder, BearerToken, Scopes, is_scope_token};
+use crate::token::{AccessToken, AccessTokenBuilder, BearerToken, is_scope_token};
 
 /// How an answer is read where servers differ.
 #[derive(Clone, Copy, Default)]
@@ -74,7 +74,7 @@ const MEMBERS_WITH_A_PLACE: [&str; 11] =
 /// kept, under no name. A confirmation stays whatever it holds, since it is what keeps the token out.
 fn is_secret(name: &str, value: &Value, presented: &BearerToken) -> bool {
     let is_token = matches!(name, "token" | "access_token" | "refresh_token" | "id_token");
-    name != "cnf" && (is_token || holds(value, presented.expose()))
+    name != "cnf" && (is_token || name == presented.expose() || holds(value, presented.expose()))
 }
 
 /// Whether `text` stands anywhere in `value`. No deeper than a JSON parser goes, which is 128 levels.
@@ -112,10 +112,13 @@ fn facts(answer: &Map<String, Value>, presented: &BearerToken) -> AccessTokenBui
         ("iss", |facts, text| facts.issuer(text)),
         ("jti", |facts, text| facts.token_id(text)),
     ];
-    let mut facts = AccessToken::builder().scopes(scopes(answer.get("scope"))).audience(audience(answer.get("aud")));
+    // There are servers whose tokens are their own `jti`.
+    let is_something_else = |text: &&str| *text != presented.expose();
+    let mut facts = AccessToken::builder()
+        .scopes(scopes(answer.get("scope")).filter(is_something_else).collect())
+        .audience(strings(answer.get("aud")).into_iter().filter(is_something_else));
     for (member, set) in texts {
-        // There are servers whose tokens are their own `jti`.
-        if let Some(text) = answer.get(member).and_then(Value::as_str).filter(|text| *text != presented.expose()) {
+        if let Some(text) = answer.get(member).and_then(Value::as_str).filter(is_something_else) {
             facts = set(facts, text);
         }
     }
@@ -123,12 +126,8 @@ fn facts(answer: &Map<String, Value>, presented: &BearerToken) -> AccessTokenBui
 }
 
 /// Separated by spaces alone: a comma is a letter of a scope here, and what no scope can hold makes none.
-fn scopes(scope: Option<&Value>) -> Scopes {
-    strings(scope).into_iter().flat_map(|list| list.split(' ')).filter(|scope| is_scope_token(scope)).collect()
-}
-
-fn audience(aud: Option<&Value>) -> Vec<&str> {
-    strings(aud)
+fn scopes(scope: Option<&Value>) -> impl Iterator<Item = &str> {
+    strings(scope).into_iter().flat_map(|list| list.split(' ')).filter(|scope| is_scope_token(scope))
 }
 
 /// A string, or an array of them.
