@@ -164,6 +164,9 @@ mod url;
 
 #[cfg(feature = "axum")]
 pub mod axum;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 #[cfg(feature = "tonic")]

@@ -4,7 +4,7 @@
 //! a verdict and knows neither sockets nor the wall clock.
 
 mod login;
-mod wire;
+pub(crate) mod wire;
 
 use std::error::Error;
 use std::fmt;
@@ -66,7 +66,7 @@ impl Apigee {
         }
     }
 
-    fn url_of(&self, token: &BearerToken) -> String {
+    pub(crate) fn url_of(&self, token: &BearerToken) -> String {
         format!("{}/{}", self.tokens_url, utf8_percent_encode(token.expose(), PATH_SEGMENT))
     }
 
@@ -107,7 +107,7 @@ impl Introspect for Apigee {
 
 /// Whether a proxy that decodes `%2F` before it resolves dots would leave the tokens' folder, which is the admin API's.
 /// No authority issues such tokens, so nobody is asked.
-fn has_dot_segment(token: &str) -> bool {
+pub(crate) fn has_dot_segment(token: &str) -> bool {
     token.split('/').any(|segment| segment == "." || segment == "..")
 }
 

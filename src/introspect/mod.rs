@@ -3,7 +3,7 @@
 //! [`Introspect`] is the seam everything hangs on: endpoints implement it, a cache implements it over an endpoint, and the
 //! layer knows nothing else.
 
-mod apigee;
+pub(crate) mod apigee;
 mod choice;
 mod client_credentials;
 mod connection;
@@ -17,7 +17,7 @@ mod json;
 mod private_key_jwt;
 mod protection;
 mod renewal;
-mod rfc7662;
+pub(crate) mod rfc7662;
 
 use std::fmt;
 use std::future::Future;

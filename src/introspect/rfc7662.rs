@@ -5,7 +5,7 @@
 
 mod builder;
 mod discovery;
-mod wire;
+pub(crate) mod wire;
 
 use std::fmt;
 

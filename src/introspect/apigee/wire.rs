@@ -17,9 +17,9 @@ const NO_SUCH_TOKEN: [&str; 4] = [
 
 /// How an answer is read where the vendor leaves a choice.
 #[derive(Clone, Copy)]
-pub(super) struct Reading {
-    pub(super) allow_unexpiring: bool,
-    pub(super) verify_token_echo: bool,
+pub(crate) struct Reading {
+    pub(crate) allow_unexpiring: bool,
+    pub(crate) verify_token_echo: bool,
 }
 
 impl Default for Reading {
@@ -32,7 +32,7 @@ impl Default for Reading {
 ///
 /// A body that is not what the API documents, or speaks of another token, is a failure. A token the API knows but does not
 /// clearly call active is inactive.
-pub(super) fn read(
+pub(crate) fn read(
     body: &[u8],
     presented: &BearerToken,
     now: Timestamp,
@@ -58,7 +58,7 @@ pub(super) fn read(
 }
 
 /// Whether an error body, in any of the forms this API has been seen to use, says that the token does not exist.
-pub(super) fn says_no_such_token(body: &[u8]) -> bool {
+pub(crate) fn says_no_such_token(body: &[u8]) -> bool {
     let code = match serde_json::from_slice::<Value>(body) {
         Ok(error) => ["/code", "/fault/detail/errorcode", "/error/code"]
             .iter()

@@ -9,15 +9,15 @@ use crate::token::{AccessToken, AccessTokenBuilder, BearerToken, is_scope_token}
 
 /// How an answer is read where servers differ.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Reading {
-    pub(super) require_token_type: bool,
+pub(crate) struct Reading {
+    pub(crate) require_token_type: bool,
 }
 
 /// Reads the body of a 200, RFC 7662 section 2.2.
 ///
 /// A body without a boolean `active` is a failure of the endpoint. A token that is called active, but with a time that cannot
 /// be read or as something else than a bearer access token, is inactive.
-pub(super) fn read(
+pub(crate) fn read(
     body: &[u8],
     presented: &BearerToken,
     now: Timestamp,
