@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
@@ -105,13 +105,13 @@ impl Clock for SystemClock {
     }
 }
 
-/// Measures how long a question took, for log lines.
-pub(crate) struct Stopwatch(Instant);
+/// Measures how long a question took.
+pub(crate) struct Stopwatch(tokio::time::Instant);
 
 impl Stopwatch {
     #[allow(clippy::disallowed_methods)]
     pub(crate) fn start() -> Self {
-        Self(Instant::now())
+        Self(tokio::time::Instant::now())
     }
 
     pub(crate) fn elapsed(&self) -> Duration {

@@ -42,8 +42,8 @@ pub struct CacheStats {
     pub questions_under_way: usize,
     /// How long questions took.
     pub question_latency: Histogram,
-    /// How long ago the answer was asked for that let a request in: how old the verdict was when it was used. Its maximum is
-    /// the revocation window as it really was.
+    /// How long ago the answer was asked for that let a request in: how old the verdict was when it was used. This is the
+    /// revocation window as it really was.
     pub verdict_age: Histogram,
     /// Active tokens that were forgotten because there was no room for them.
     pub evictions: u64,

@@ -79,10 +79,10 @@ impl Limits {
     }
 
     /// The first moment at which an active answer no longer serves even though the authority fails: never later than the
-    /// token's expiry.
+    /// token's expiry, less the leeway.
     pub(super) fn stale_until(&self, token: &AccessToken, deadline: Timestamp) -> Timestamp {
         let until = deadline + self.stale_if_error;
-        token.expires_at().map_or(until, |expires_at| until.min(expires_at)).max(deadline)
+        token.expires_at().map_or(until, |expires_at| until.min(expires_at - self.expiry_leeway)).max(deadline)
     }
 }
 

@@ -21,6 +21,19 @@ impl TokenKey {
     }
 }
 
+/// Two parts of the fingerprint that have nothing to do with each other.
+#[allow(clippy::cast_possible_truncation)] // either part is as good as the whole
+impl TokenKey {
+    pub(super) fn number(self) -> usize {
+        self.0 as usize
+    }
+
+    /// Never zero.
+    pub(super) fn mark(self) -> u64 {
+        (self.0 >> 64) as u64 | 1
+    }
+}
+
 impl Hash for TokenKey {
     #[allow(clippy::cast_possible_truncation)] // either half of a pseudo-random value is as good as the other
     fn hash<H: Hasher>(&self, state: &mut H) {

@@ -11,6 +11,7 @@ mod flight;
 mod freshness;
 mod handle;
 mod key;
+mod lately;
 mod store;
 
 use std::fmt;
@@ -110,7 +111,8 @@ impl<I: Introspect> Introspect for Cached<I> {
                 Boarding::Known(verdict) => return Ok(verdict),
                 Boarding::Full => {
                     self.store.figures.overloaded();
-                    return Err(IntrospectError::new(IntrospectErrorKind::Overloaded));
+                    let error = IntrospectError::new(IntrospectErrorKind::Overloaded);
+                    return self.store.instead_of(&error, key).ok_or(error);
                 }
                 Boarding::Joined(passenger) => {
                     self.store.figures.coalesced();
@@ -124,8 +126,7 @@ impl<I: Introspect> Introspect for Cached<I> {
             };
             let (verdict, asked_at) = match passenger.verdict().await {
                 Ok(landed) => landed,
-                Err(error) if error.is_failure_of_the_authority() => return self.store.stale(key).ok_or(error),
-                Err(error) => return Err(error),
+                Err(error) => return self.store.instead_of(&error, key).ok_or(error),
             };
             let now = self.store.clock.now();
             // A question that was under way before this request came may be older than an answer may be. The next one is
@@ -201,8 +202,14 @@ async fn ask<I: Introspect>(
             Err(IntrospectError::new(IntrospectErrorKind::Timeout).with_source("`question_timeout` passed"))
         });
         store.figures.answered(&answer, stopwatch.elapsed(), is_refresh);
+        if let Err(error) = &answer {
+            store.failed(error, share);
+        }
         match flight.land(answer, asked_at, |answer| store.remember(key, answer, asked_at)) {
-            None => return,
+            None => {
+                store.look_at();
+                return;
+            }
             Some(invalidated) => flight = invalidated,
         }
     }
@@ -227,7 +234,8 @@ struct CacheSettings {
     max_capacity: u64,
     inactive_capacity: u64,
     max_questions: usize,
-    question_timeout: Duration,
+    /// 30 seconds, or a second more than the endpoint's own, unless it is set.
+    question_timeout: Option<Duration>,
     limits: Limits,
     clock: Arc<dyn Clock>,
 }
@@ -239,7 +247,7 @@ impl Default for CacheSettings {
             max_capacity: 100_000,
             inactive_capacity: 10_000,
             max_questions: 1_000,
-            question_timeout: Duration::from_secs(30),
+            question_timeout: None,
             limits: Limits::default(),
             clock: Arc::new(SystemClock),
         }
@@ -316,8 +324,10 @@ impl<I: Introspect> CachedBuilder<I> {
     /// How much longer an active answer serves when the authority *failed* to answer the question that is due, never when it
     /// said no, and never at or after the token's expiry. **A token revoked during the outage is accepted this much longer.**
     /// Such a token says [`is_stale`](crate::AccessToken::is_stale). A request that has to wait for the failure waits; once the
-    /// circuit breaker of the endpoint is open it does not. Default: zero, which means that an outage refuses tokens
-    /// `max_ttl` after they were last asked about.
+    /// circuit breaker of the endpoint is open it does not. For 30 seconds after a failure, a question for which there is no
+    /// room counts as one that failed: when an outage ends, all tokens in use are to be asked about at once. Answers that are
+    /// kept for this count against [`max_capacity`](Self::max_capacity). Default: zero, which means that an outage refuses
+    /// tokens `max_ttl` after they were last asked about.
     pub fn stale_if_error(mut self, allowance: Duration) -> Self {
         self.settings.limits.stale_if_error = allowance;
         self
@@ -339,9 +349,10 @@ impl<I: Introspect> CachedBuilder<I> {
     }
 
     /// How long a question may take before it fails, whatever introspector it was put to. An endpoint of this crate ends
-    /// sooner, by its own `request_timeout`; this is the bound for those that have none. Default: 30 seconds.
+    /// sooner, by its own `request_timeout`; this is the bound for those that have none. Default: 30 seconds, or a second more
+    /// than the `request_timeout` of the endpoint if that is longer.
     pub fn question_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.question_timeout = timeout;
+        self.settings.question_timeout = Some(timeout);
         self
     }
 
@@ -360,7 +371,7 @@ impl<I: Introspect> CachedBuilder<I> {
         if self.settings.max_questions == 0 {
             return Err(BuildError::new("max_questions", "zero would let no token be checked"));
         }
-        if self.settings.question_timeout.is_zero() {
+        if self.settings.question_timeout.is_some_and(|timeout| timeout.is_zero()) {
             return Err(BuildError::new("question_timeout", "zero leaves no time for an answer"));
         }
         if !(0.0..=1.0).contains(&self.settings.limits.refresh_ahead) {

@@ -1,7 +1,7 @@
 //! Both caches, the flights, the clock and the figures: everything but the introspector.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use moka::Expiry;
@@ -13,8 +13,9 @@ use super::figures::{CacheStats, Figures};
 use super::flight::{Answer, Flight, Flights, Predicate};
 use super::freshness::{Limits, judge};
 use super::key::{TokenKey, TokenKeys, UniformState};
+use super::lately::Lately;
 use crate::clock::{Clock, Timestamp};
-use crate::introspect::{EndpointHandle, InactiveReason, Share, Verdict};
+use crate::introspect::{EndpointHandle, InactiveReason, IntrospectError, IntrospectErrorKind, Share, Verdict};
 use crate::metrics::Gauges;
 use crate::token::{AccessToken, BearerToken};
 
@@ -32,6 +33,19 @@ pub(super) struct Active {
     refresh_at: Timestamp,
     /// The first moment at which it no longer serves. A hit never moves it.
     deadline: Timestamp,
+    /// The same answer as before, with another `refresh_at`: moka keeps it no longer for that.
+    is_rewritten: bool,
+}
+
+impl Active {
+    /// Not before it was asked for, either: then the clock was set back, and nobody knows how old it is.
+    fn serves_at(&self, now: Timestamp) -> bool {
+        (self.asked_at..self.deadline).contains(&now)
+    }
+
+    fn refreshed_at(self, refresh_at: Timestamp) -> Self {
+        Self { refresh_at, is_rewritten: true, ..self }
+    }
 }
 
 /// What is remembered of any other token.
@@ -40,6 +54,12 @@ pub(super) struct Inactive {
     reason: InactiveReason,
     deadline: Timestamp,
 }
+
+/// For introspectors that have no bound of their own.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long after the last failure an outage counts as over.
+const OUTAGE_LASTS: Duration = Duration::from_secs(30);
 
 const NEVER: Timestamp = Timestamp::from_unix_millis(i64::MAX);
 
@@ -54,8 +74,13 @@ pub(super) struct Store {
     pub(super) endpoint: Option<EndpointHandle>,
     keys: TokenKeys,
     limits: Limits,
-    /// A stale answer was served since the authority answered last.
-    outage: AtomicBool,
+    /// Which tokens have the share of known ones.
+    lately: Lately,
+    /// When a question failed last, when a stale answer was served last, and until when the authority is known not to be
+    /// asked: milliseconds, and the least number for never.
+    failed_at: AtomicI64,
+    stale_at: AtomicI64,
+    left_alone_until: AtomicI64,
 }
 
 /// An answer at hand.
@@ -71,11 +96,14 @@ impl Store {
         let (limits, clock) = (settings.limits, settings.clock);
         let kept_until = {
             let clock = Arc::clone(&clock);
-            move |entry: &Active| limits.stale_until(&entry.token, entry.deadline).saturating_since(clock.now())
+            move |entry: &Active, kept: Option<Duration>| {
+                let left = limits.stale_until(&entry.token, entry.deadline).saturating_since(clock.now());
+                kept.filter(|_| entry.is_rewritten).map_or(left, |kept| kept.min(left))
+            }
         };
         let inactive_kept_until = {
             let clock = Arc::clone(&clock);
-            move |entry: &Inactive| entry.deadline.saturating_since(clock.now())
+            move |entry: &Inactive, _: Option<Duration>| entry.deadline.saturating_since(clock.now())
         };
         let active = entries("active access tokens", settings.max_capacity, kept_until).eviction_listener({
             let figures = Arc::clone(&figures);
@@ -92,12 +120,18 @@ impl Store {
             flights: Flights::new(settings.max_questions),
             figures,
             clock,
-            question_timeout: settings.question_timeout,
+            question_timeout: settings.question_timeout.unwrap_or_else(|| {
+                let endpoint = endpoint.as_ref().map(|endpoint| endpoint.deadline() + Duration::from_secs(1));
+                endpoint.unwrap_or_default().max(QUESTION_TIMEOUT)
+            }),
             name: settings.name,
             endpoint,
             keys: TokenKeys::random(),
             limits,
-            outage: AtomicBool::new(false),
+            lately: Lately::for_tokens(settings.max_capacity),
+            failed_at: AtomicI64::new(i64::MIN),
+            stale_at: AtomicI64::new(i64::MIN),
+            left_alone_until: AtomicI64::new(i64::MIN),
         }
     }
 
@@ -114,10 +148,13 @@ impl Store {
     pub(super) fn known(&self, key: TokenKey) -> Option<Known> {
         if let Some(entry) = self.active.get(&key) {
             let now = self.clock.now();
-            return (now < entry.deadline).then(|| {
-                self.figures.hit(millis_since(entry.asked_at, now));
-                Known { verdict: Verdict::Active(entry.token), refresh: now >= entry.refresh_at }
-            });
+            if !entry.serves_at(now) {
+                let is_left_alone = now.as_unix_millis() < self.left_alone_until.load(Ordering::Relaxed);
+                let verdict = is_left_alone.then(|| self.serve_on(entry, now)).flatten()?;
+                return Some(Known { verdict, refresh: false });
+            }
+            self.figures.hit(millis_since(entry.asked_at, now));
+            return Some(Known { verdict: Verdict::Active(entry.token), refresh: now >= entry.refresh_at });
         }
         let entry = self.inactive.get(&key)?;
         (self.clock.now() < entry.deadline).then(|| {
@@ -128,29 +165,54 @@ impl Store {
 
     /// Whether the token was active when it was last asked about, as far as that is remembered.
     pub(super) fn share_of(&self, key: TokenKey) -> Share {
-        if self.active.contains_key(&key) { Share::Known } else { Share::Stranger }
+        if self.lately.contains(key) { Share::Known } else { Share::Stranger }
     }
 
-    /// The last answer for an active token, if it may serve on because the authority fails.
-    pub(super) fn stale(&self, key: TokenKey) -> Option<Verdict> {
-        let entry = self.active.get(&key)?;
+    /// The last answer for an active token, if it may serve on because the authority failed with `error`.
+    pub(super) fn instead_of(&self, error: &IntrospectError, key: TokenKey) -> Option<Verdict> {
         let now = self.clock.now();
-        if now < entry.deadline {
+        // When an outage ends, all whose answers served on are to be asked about at once, and not all can be.
+        let is_aftermath = error.is_overloaded() && is_within(OUTAGE_LASTS, &self.failed_at, now);
+        if !error.is_failure_of_the_authority() && !is_aftermath {
+            return None;
+        }
+        let entry = self.active.get(&key)?;
+        if entry.serves_at(now) {
             // Another question was answered meanwhile.
             self.figures.used(now.saturating_since(entry.asked_at));
             return Some(Verdict::Active(entry.token));
         }
-        if now >= self.limits.stale_until(&entry.token, entry.deadline) {
+        self.serve_on(entry, now)
+    }
+
+    fn serve_on(&self, entry: Active, now: Timestamp) -> Option<Verdict> {
+        let until = self.limits.stale_until(&entry.token, entry.deadline);
+        if !(entry.asked_at..until).contains(&now) || now < entry.deadline {
             return None;
         }
         self.figures.stale_served(now.saturating_since(entry.asked_at));
-        if !self.outage.swap(true, Ordering::Relaxed) {
+        if !is_within(OUTAGE_LASTS, &self.stale_at, now) {
             tracing::warn!(
                 cache = self.name,
                 "the authority fails; answers it gave before serve on (`stale_if_error`)"
             );
         }
+        self.stale_at.store(now.as_unix_millis(), Ordering::Relaxed);
         Some(Verdict::Active(entry.token.stale()))
+    }
+
+    /// Learns that a question failed.
+    pub(super) fn failed(&self, error: &IntrospectError, share: Share) {
+        if !error.is_failure_of_the_authority() {
+            return;
+        }
+        let now = self.clock.now();
+        self.failed_at.store(now.as_unix_millis(), Ordering::Relaxed);
+        if let (Share::Known, IntrospectErrorKind::CircuitOpen, Some(left)) = (share, error.kind(), error.retry_after())
+        {
+            // Until then the answer is the same for all tokens in use, and need not be asked for.
+            self.left_alone_until.store((now + left).as_unix_millis(), Ordering::Relaxed);
+        }
     }
 
     /// Whether a verdict asked for then may still be used now.
@@ -161,10 +223,11 @@ impl Store {
     /// Starts to ask again about a token in use, unless that is under way already.
     pub(super) fn refresh(&self, key: TokenKey) -> Option<Flight> {
         self.flights.refresh(key, || {
-            let due = |entry: &Active| (entry.refresh_at..entry.deadline).contains(&self.clock.now());
-            let Some(entry) = self.active.get(&key).filter(due) else { return false };
+            let now = self.clock.now();
+            let is_due = |entry: &Active| entry.serves_at(now) && now >= entry.refresh_at;
+            let Some(entry) = self.active.get(&key).filter(is_due) else { return false };
             // So that the hits until the answer comes do not even look at the flights.
-            self.active.insert(key, Active { refresh_at: NEVER, ..entry });
+            self.active.insert(key, entry.refreshed_at(NEVER));
             true
         })
     }
@@ -176,29 +239,33 @@ impl Store {
             Ok(verdict) => self.remember_verdict(key, verdict, asked_at),
             Err(_) => self.refresh_later(key),
         }
+    }
+
+    /// Publishes the figures that are looked at rather than counted.
+    pub(super) fn look_at(&self) {
         self.figures.look_at(self.gauges());
     }
 
     fn remember_verdict(&self, key: TokenKey, verdict: &Verdict, asked_at: Timestamp) {
-        if self.outage.swap(false, Ordering::Relaxed) {
-            tracing::info!(cache = self.name, "the authority answers again");
-        }
         let now = self.clock.now();
         let deadline = self.limits.deadline(verdict, asked_at, now);
         let serves = now < deadline;
         match judge(verdict.clone(), now) {
             Verdict::Active(token) => {
                 self.inactive.invalidate(&key);
+                self.lately.add(key);
                 if serves {
                     let refresh_at = self.limits.refresh_at(&token, asked_at, deadline, key.chance());
                     let refresh_at = refresh_at.unwrap_or(NEVER);
-                    self.active.insert(key, Active { token, asked_at: asked_at.min(now), refresh_at, deadline });
+                    let asked_at = asked_at.min(now);
+                    self.active.insert(key, Active { token, asked_at, refresh_at, deadline, is_rewritten: false });
                 } else {
                     self.active.invalidate(&key);
                 }
             }
             Verdict::Inactive(reason) => {
                 self.active.invalidate(&key);
+                self.lately.remove(key);
                 if serves {
                     self.inactive.insert(key, Inactive { reason, deadline });
                 } else {
@@ -212,14 +279,15 @@ impl Store {
     fn refresh_later(&self, key: TokenKey) {
         let Some(entry) = self.active.get(&key) else { return };
         let now = self.clock.now();
-        if now < entry.deadline {
+        if entry.serves_at(now) {
             let pause = (entry.deadline.saturating_since(now) / 4).max(Duration::from_secs(1));
-            self.active.insert(key, Active { refresh_at: now + pause, ..entry });
+            self.active.insert(key, entry.refreshed_at(now + pause));
         }
     }
 
     pub(super) fn forget(&self, key: TokenKey) {
         self.flights.invalidate(key, || {
+            self.lately.remove(key);
             self.active.invalidate(&key);
             self.inactive.invalidate(&key);
         });
@@ -261,27 +329,33 @@ impl Store {
     }
 }
 
+fn is_within(time: Duration, of: &AtomicI64, now: Timestamp) -> bool {
+    let moment = Timestamp::from_unix_millis(of.load(Ordering::Relaxed));
+    (moment..moment + time).contains(&now)
+}
+
 fn millis_since(earlier: Timestamp, now: Timestamp) -> u64 {
     u64::try_from(now.as_unix_millis().saturating_sub(earlier.as_unix_millis())).unwrap_or(0)
 }
 
-/// `time_left` tells moka when to evict an entry: when it is of no more use. Reads leave that moment where it is.
+/// `time_left` tells moka when to evict an entry: when it is of no more use. It gets the time that is left of the entry in whose
+/// place it comes, if there is one. Reads leave that moment where it is.
 fn entries<T: Clone + Send + Sync + 'static>(
     name: &str,
     capacity: u64,
-    time_left: impl Fn(&T) -> Duration + Send + Sync + 'static,
+    time_left: impl Fn(&T, Option<Duration>) -> Duration + Send + Sync + 'static,
 ) -> CacheBuilder<TokenKey, T, Cache<TokenKey, T>> {
     Cache::builder().name(name).max_capacity(capacity).expire_after(AtDeadline(time_left))
 }
 
 struct AtDeadline<F>(F);
 
-impl<T, F: Fn(&T) -> Duration> Expiry<TokenKey, T> for AtDeadline<F> {
+impl<T, F: Fn(&T, Option<Duration>) -> Duration> Expiry<TokenKey, T> for AtDeadline<F> {
     fn expire_after_create(&self, _: &TokenKey, entry: &T, _: Instant) -> Option<Duration> {
-        Some((self.0)(entry).min(EVICTION_HORIZON))
+        Some((self.0)(entry, None).min(EVICTION_HORIZON))
     }
 
-    fn expire_after_update(&self, _: &TokenKey, entry: &T, _: Instant, _: Option<Duration>) -> Option<Duration> {
-        Some((self.0)(entry).min(EVICTION_HORIZON))
+    fn expire_after_update(&self, _: &TokenKey, entry: &T, _: Instant, left: Option<Duration>) -> Option<Duration> {
+        Some((self.0)(entry, left).min(EVICTION_HORIZON))
     }
 }

@@ -9,7 +9,7 @@ use tracing::field::Empty;
 use super::IntrospectError;
 use super::credentials::Credentials;
 use super::exchange::{Answer, Exchange, Question};
-use super::protection::{EndpointHandle, Protection, ProtectionSettings, Share};
+use super::protection::{EndpointHandle, Progress, Protection, ProtectionSettings, Share};
 use crate::clock::{Clock, Stopwatch};
 
 pub(super) struct Endpoint {
@@ -61,7 +61,8 @@ impl Endpoint {
         );
         let asking = async {
             let stopwatch = Stopwatch::start();
-            let outcome = self.protection.run(share, || self.attempt(question, &read)).await;
+            let progress = Progress::default();
+            let outcome = self.protection.run(share, &progress, || self.attempt(question, &progress, &read)).await;
             let latency_ms = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
             match &outcome {
                 Ok(_) => tracing::debug!(latency_ms, "the authority answered"),
@@ -75,15 +76,18 @@ impl Endpoint {
     async fn attempt<T>(
         &self,
         question: Question<'_>,
+        progress: &Progress,
         read: impl Fn(&Answer) -> Result<T, IntrospectError>,
     ) -> Result<T, IntrospectError> {
         let lease = self.credentials.current(&self.clock).await?;
+        self.protection.sends(progress);
         let answer = self.exchange.send(question, &lease.credential).await?;
         let span = tracing::Span::current();
         span.record("http.response.status_code", answer.status.as_u16());
         let outcome = read(&answer);
         let is_refusal = outcome.as_ref().is_err_and(|error| error.status() == Some(StatusCode::UNAUTHORIZED));
         if is_refusal && let Some(renewed) = self.credentials.instead_of(&lease, &self.clock).await? {
+            self.protection.sends(progress);
             let answer = self.exchange.send(question, &renewed.credential).await?;
             span.record("http.response.status_code", answer.status.as_u16());
             return read(&answer);

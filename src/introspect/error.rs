@@ -171,7 +171,7 @@ impl IntrospectError {
         )
     }
 
-    pub(super) fn was_not_asked(&self) -> bool {
+    pub(crate) fn was_not_asked(&self) -> bool {
         matches!(self.kind, IntrospectErrorKind::Overloaded | IntrospectErrorKind::CircuitOpen)
     }
 

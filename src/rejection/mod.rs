@@ -278,6 +278,10 @@ impl Rejection {
     fn log(&self) {
         let kind = self.kind.as_str();
         match &self.cause {
+            // At the rate of requests, and about what was said once already.
+            Some(error) if error.was_not_asked() => {
+                tracing::debug!(kind, cause = error.kind().as_str(), "request rejected: {}", self.description);
+            }
             Some(error) => {
                 tracing::warn!(kind, cause = error.kind().as_str(), "request rejected: {}", self.description);
             }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crate::support::*;
 use tower_introspection::{
-    AccessToken, BearerToken, Cached, CachedBuilder, InactiveReason, Introspect, IntrospectErrorKind, ManualClock,
-    Verdict, introspect_fn,
+    AccessToken, BearerToken, Cached, CachedBuilder, InactiveReason, Introspect, IntrospectError, IntrospectErrorKind,
+    ManualClock, Verdict, introspect_fn,
 };
 
 const OUTAGE: IntrospectErrorKind = IntrospectErrorKind::Connect;
@@ -265,6 +265,106 @@ async fn a_question_about_a_token_in_use_is_put_as_a_refresh() {
     clock.advance(secs(60));
     cached.introspect(&bearer("abc")).await.unwrap();
     assert_eq!(counts(), (1, 2));
+}
+
+#[tokio::test]
+async fn a_token_keeps_its_share_when_its_answer_is_long_forgotten() {
+    let refreshed = Arc::new(AtomicUsize::new(0));
+
+    struct Counting(Arc<AtomicUsize>);
+
+    impl Introspect for Counting {
+        async fn introspect(&self, _: &BearerToken<'_>) -> Answer {
+            active()
+        }
+
+        async fn refresh(&self, _: &BearerToken<'_>) -> Answer {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            inactive(InactiveReason::Revoked)
+        }
+    }
+
+    // Nothing is remembered but that it was active.
+    let cached = Cached::builder(Counting(Arc::clone(&refreshed))).max_ttl(Duration::ZERO).build().unwrap();
+    assert!(cached.introspect(&bearer("abc")).await.unwrap().is_active());
+    assert!(!cached.introspect(&bearer("abc")).await.unwrap().is_active());
+    assert_eq!(refreshed.load(Ordering::SeqCst), 1);
+    cached.handle().invalidate(&bearer("abc"));
+    assert!(cached.introspect(&bearer("abc")).await.unwrap().is_active(), "a stranger since the no");
+}
+
+#[tokio::test]
+async fn a_clock_set_back_makes_no_answer_fresh_again_and_no_failed_refresh_prolongs_one() {
+    let authority = Authority::new(active());
+    let (cached, clock) = cached(&authority, |builder| builder.stale_if_error(secs(300)));
+    ask(&cached).await.unwrap();
+    authority.hold();
+    clock.set(START + secs(54));
+    ask(&cached).await.unwrap();
+    authority.asked(2).await;
+    authority.says(failure(OUTAGE));
+    clock.set(START - secs(3_600));
+    authority.release();
+    quiet(&cached).await;
+    assert!(cached.known(&bearer("abc")).is_none(), "nobody knows how old it is");
+    authority.release();
+    assert_eq!(ask(&cached).await.unwrap_err().kind(), OUTAGE);
+}
+
+#[tokio::test]
+async fn when_an_outage_ends_a_question_without_room_does_not_end_a_token() {
+    let authority = Authority::new(active());
+    let (cached, clock) = cached(&authority, |builder| builder.stale_if_error(secs(300)));
+    ask(&cached).await.unwrap();
+    authority.says(failure(IntrospectErrorKind::Overloaded));
+    clock.set(START + secs(60));
+    assert!(ask(&cached).await.unwrap_err().is_overloaded(), "no outage was seen");
+    authority.says(failure(OUTAGE));
+    assert!(token_of(ask(&cached).await).is_stale());
+    authority.says(failure(IntrospectErrorKind::Overloaded));
+    clock.advance(millis(29_999));
+    assert!(token_of(ask(&cached).await).is_stale());
+    clock.advance(millis(1));
+    assert!(ask(&cached).await.unwrap_err().is_overloaded(), "it is over");
+}
+
+#[tokio::test]
+async fn a_bound_on_questions_is_such_a_want_of_room_too() {
+    let authority = Authority::new(active());
+    let (cached, clock) = cached(&authority, |builder| builder.stale_if_error(secs(300)).max_questions(1));
+    for token in ["abc", "def"] {
+        cached.introspect(&bearer(token)).await.unwrap();
+    }
+    authority.says(failure(OUTAGE));
+    clock.set(START + secs(60));
+    assert!(token_of(ask(&cached).await).is_stale());
+    authority.hold();
+    let other = tokio::spawn({
+        let cached = cached.clone();
+        async move { cached.introspect(&bearer("def")).await }
+    });
+    authority.asked(4).await;
+    assert!(token_of(ask(&cached).await).is_stale());
+    authority.release();
+    assert!(token_of(other.await.unwrap()).is_stale());
+}
+
+#[tokio::test]
+async fn while_the_authority_is_left_alone_stale_answers_come_from_memory() {
+    let authority = Authority::new(active());
+    let (cached, clock) = cached(&authority, |builder| builder.stale_if_error(secs(300)));
+    ask(&cached).await.unwrap();
+    let open = IntrospectError::new(IntrospectErrorKind::CircuitOpen).with_retry_after(secs(7));
+    authority.says(Err(open));
+    clock.set(START + secs(60));
+    assert!(cached.known(&bearer("abc")).is_none(), "nobody was asked yet");
+    assert!(token_of(ask(&cached).await).is_stale());
+    clock.advance(millis(6_999));
+    assert!(token_of(Ok(cached.known(&bearer("abc")).unwrap())).is_stale());
+    assert_eq!(authority.questions(), 2);
+    assert!(cached.known(&bearer("another")).is_none());
+    clock.advance(millis(1));
+    assert!(cached.known(&bearer("abc")).is_none(), "time to ask again");
 }
 
 #[tokio::test]

@@ -10,10 +10,14 @@
 //!
 //! It has no timer and no task: time is what the next question brings along. Only failures that say the authority is down
 //! or wants to be left alone count ([`IntrospectError::is_outage`]), since a caller can cause any other by sending an odd token.
+//!
+//! Strangers and known tokens have a breaker each. What happens to a question about a known token is news for both, and so
+//! is any answer; a stranger's failure is not, since whoever sends junk may be able to cause it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::Share;
 use crate::clock::Timestamp;
 use crate::introspect::IntrospectError;
 
@@ -21,7 +25,7 @@ use crate::introspect::IntrospectError;
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Whether the authority is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum BreakerState {
     /// It is asked.
@@ -45,6 +49,7 @@ impl BreakerState {
 }
 
 pub(super) struct Breaker {
+    share: Share,
     threshold: u32,
     first_pause: Duration,
     state: Mutex<State>,
@@ -72,8 +77,8 @@ impl Open {
 }
 
 impl Breaker {
-    pub(super) fn new(threshold: u32, first_pause: Duration) -> Self {
-        Self { threshold, first_pause, state: Mutex::default() }
+    pub(super) fn new(share: Share, threshold: u32, first_pause: Duration) -> Self {
+        Self { share, threshold, first_pause, state: Mutex::default() }
     }
 
     pub(super) fn state(&self, now: Timestamp) -> BreakerState {
@@ -130,24 +135,36 @@ impl Admission<'_> {
         match outcome {
             Err(error) if error.is_outage() => self.breaker.failed(&mut state, probe, error.retry_after(), now),
             // Whatever it says, the authority answers. While open, only the probe's word counts.
-            _ if probe => {
-                *state = State::default();
-                tracing::info!("the authority answers again; it is asked as before");
-            }
-            _ if state.open.is_none() => state.failures = 0,
+            _ if probe || state.open.is_none() => self.breaker.answered(&mut state),
             _ => {}
         }
     }
 }
 
 impl Breaker {
+    /// Learns from how a question of the other share went that counts here, too.
+    pub(super) fn hear<T>(&self, outcome: &Result<T, IntrospectError>, now: Timestamp) {
+        let mut state = self.lock();
+        match outcome {
+            Err(error) if error.is_outage() => self.failed(&mut state, false, error.retry_after(), now),
+            _ => self.answered(&mut state),
+        }
+    }
+
+    fn answered(&self, state: &mut State) {
+        if state.open.is_some() {
+            tracing::info!(share = self.share.as_str(), "the authority answers again; it is asked as before");
+        }
+        *state = State::default();
+    }
+
     fn failed(&self, state: &mut State, probe: bool, retry_after: Option<Duration>, now: Timestamp) {
         let asked_for = retry_after.filter(|delay| !delay.is_zero());
         state.failures = state.failures.saturating_add(1);
         let pause = match &state.open {
             // A question from before it opened: no news.
             Some(_) if !probe => return,
-            Some(open) => (open.pause * 2).min(LONGEST_PAUSE.max(self.first_pause)),
+            Some(open) => open.pause.saturating_mul(2).min(LONGEST_PAUSE.max(self.first_pause)),
             None if state.failures >= self.threshold => self.first_pause,
             None if asked_for.is_some() => Duration::ZERO,
             None => return,
@@ -155,6 +172,7 @@ impl Breaker {
         let pause = asked_for.map_or(pause, |delay| delay.max(pause));
         if state.open.is_none() {
             tracing::warn!(
+                share = self.share.as_str(),
                 failures = state.failures,
                 pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
                 "the authority is not asked for a while: it fails, or asked for a pause"
@@ -192,7 +210,7 @@ mod tests {
     }
 
     fn breaker() -> Breaker {
-        Breaker::new(3, Duration::from_secs(1))
+        Breaker::new(Share::Stranger, 3, Duration::from_secs(1))
     }
 
     fn fail(breaker: &Breaker, times: usize, now: Timestamp) {
@@ -244,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_first_pause_beyond_the_bound_stays_as_it_was_set() {
-        let breaker = Breaker::new(1, Duration::from_secs(90));
+        let breaker = Breaker::new(Share::Known, 1, Duration::from_secs(90));
         fail(&breaker, 1, at(0));
         fail(&breaker, 1, at(90_000));
         assert_eq!(breaker.closed_for(at(90_000)), Some(Duration::from_secs(90)));
@@ -291,6 +309,29 @@ mod tests {
         good.settle(&Ok(()), at(500));
         bad.settle(&outage(), at(500));
         assert_eq!(breaker.closed_for(at(500)), Some(Duration::from_millis(500)));
+    }
+
+    #[test]
+    fn what_is_heard_of_the_other_share_counts_and_an_answer_closes_it() {
+        let breaker = breaker();
+        for _ in 0..3 {
+            breaker.hear(&outage(), at(0));
+        }
+        assert_eq!(breaker.closed_for(at(0)), Some(Duration::from_secs(1)));
+        breaker.hear(&outage(), at(500));
+        assert_eq!(breaker.closed_for(at(500)), Some(Duration::from_millis(500)));
+        breaker.hear(&Ok(()), at(500));
+        assert_eq!(breaker.closed_for(at(500)), None);
+        fail(&breaker, 2, at(500));
+        assert_eq!(breaker.closed_for(at(500)), None, "the count began anew");
+    }
+
+    #[test]
+    fn endless_pauses_do_not_overflow() {
+        let breaker = Breaker::new(Share::Known, 1, Duration::MAX);
+        fail(&breaker, 1, at(0));
+        let mut state = breaker.lock();
+        breaker.failed(&mut state, true, Some(Duration::MAX), at(1));
     }
 
     #[test]

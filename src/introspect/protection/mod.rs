@@ -28,8 +28,8 @@ mod turns;
 
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tower::retry::Retry;
@@ -39,15 +39,15 @@ use tower::{ServiceExt, service_fn};
 pub use self::breaker::BreakerState;
 pub(crate) use self::turns::Share;
 
-use self::breaker::Breaker;
+use self::breaker::{Admission, Breaker};
 use self::retry::Retries;
 use self::turns::Turns;
 use super::{IntrospectError, IntrospectErrorKind};
 use crate::build_error::BuildError;
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, Stopwatch, Timestamp};
 
-/// How long refused credentials make the endpoint count as failing, if nothing better is heard.
-const REFUSAL_COUNTS_FOR: Duration = Duration::from_secs(30);
+/// After how many failures in a row, of whatever kind, the endpoint counts as failing, and for how long after the last one.
+const FAILING: (u32, Duration) = (5, Duration::from_secs(30));
 
 /// So many questions in a time.
 #[derive(Clone, Copy, Debug)]
@@ -118,8 +118,9 @@ macro_rules! protection_settings {
             self
         }
 
-        /// How many questions this process may ask in a time; no window of that length holds more. Retries count. The last
-        /// quarter is kept for tokens that were active when they were last asked about.
+        /// How many questions this process may ask in a time; no window of that length holds more. Retries count. A sixtieth
+        /// may come at once (or ten, or a quarter, if that is little), the others are spread. The last quarter is kept for
+        /// tokens that were active when they were last asked about.
         #[doc = concat!("Default: ", $rate_limit)]
         pub fn rate_limit(mut self, questions: u32, per: std::time::Duration) -> Self {
             self.protection.rate_limit = crate::introspect::protection::RateLimit { questions, per };
@@ -127,8 +128,8 @@ macro_rules! protection_settings {
         }
 
         /// How often a question is asked again after a connection that could not be made or broke before the answer began,
-        /// or after HTTP 502, 503 or 504. Each time after a longer pause (50, 100, 200 ms, up to half a second, and up to a
-        /// half more by chance), and all within [`request_timeout`](Self::request_timeout). In ten seconds there are no
+        /// or after HTTP 502, 503 or 504. Each time after a longer pause (50, 100, 200 ms, up to a half more by chance, half a
+        /// second at most), and all within [`request_timeout`](Self::request_timeout). In ten seconds there are no
         /// more retries than a fifth of the questions and 20. Default: 2.
         pub fn max_retries(mut self, retries: u32) -> Self {
             self.protection.max_retries = retries;
@@ -137,7 +138,8 @@ macro_rules! protection_settings {
 
         /// After how many failures in a row the authority is not asked for a while, so that callers learn at once that it is
         /// down: the circuit breaker opens. What counts is no connection, a broken one, a timeout, and HTTP 429, 502, 503 and
-        /// 504, each after all retries. `u32::MAX` keeps asking. Default: 5.
+        /// 504, each after all retries. Tokens that were active when they were last asked about have a breaker of their own, which
+        /// failures of other tokens do not open. `u32::MAX` keeps asking, but for a `Retry-After`. Default: 5.
         pub fn breaker_threshold(mut self, failures: u32) -> Self {
             self.protection.breaker_threshold = failures;
             self
@@ -165,13 +167,21 @@ pub(super) struct Protection {
     deadline: Duration,
     max_retries: u32,
     max_retry_after: Duration,
-    breaker: Breaker,
+    known: Breaker,
+    strangers: Breaker,
     turns: Turns,
     budget: TpsBudget,
     counters: Counters,
-    /// When this service's credentials were refused last, in milliseconds; the least number if they were not.
-    refused_at: AtomicI64,
+    /// Failures since the last answer, and when the last one was, in milliseconds.
+    failures: AtomicU32,
+    failed_at: AtomicI64,
     clock: Arc<dyn Clock>,
+}
+
+/// What a question has come to.
+#[derive(Default)]
+pub(super) struct Progress {
+    sent: OnceLock<Stopwatch>,
 }
 
 #[derive(Default)]
@@ -197,11 +207,13 @@ impl Counters {
 
 impl Protection {
     pub(super) fn new(settings: &ProtectionSettings, deadline: Duration, clock: Arc<dyn Clock>) -> Self {
+        let breaker = |share| Breaker::new(share, settings.breaker_threshold, settings.breaker_pause);
         Self {
             deadline,
             max_retries: settings.max_retries,
             max_retry_after: settings.max_retry_after,
-            breaker: Breaker::new(settings.breaker_threshold, settings.breaker_pause),
+            known: breaker(Share::Known),
+            strangers: breaker(Share::Stranger),
             turns: Turns::new(
                 settings.max_concurrent_questions,
                 settings.rate_limit,
@@ -210,25 +222,33 @@ impl Protection {
             ),
             budget: retry::budget(),
             counters: Counters::default(),
-            refused_at: AtomicI64::new(i64::MIN),
+            failures: AtomicU32::new(0),
+            failed_at: AtomicI64::new(i64::MIN),
             clock,
         }
     }
 
-    /// Asks by `attempt`, as often and as soon as it is good for both sides.
-    pub(super) async fn run<T, F, Fut>(&self, share: Share, attempt: F) -> Result<T, IntrospectError>
+    /// Asks by `attempt`, as often and as soon as it is good for both sides. An attempt says when it [sends](Self::sends)
+    /// something.
+    pub(super) async fn run<T, F, Fut>(
+        &self,
+        share: Share,
+        progress: &Progress,
+        attempt: F,
+    ) -> Result<T, IntrospectError>
     where
         F: Fn() -> Fut + Sync,
         Fut: Future<Output = Result<T, IntrospectError>> + Send,
         T: Send,
     {
+        let breaker = self.breaker(share);
         let mut admission = None;
         let asking = async {
-            if let Some(left) = self.breaker.closed_for(self.clock.now()) {
+            if let Some(left) = breaker.closed_for(self.clock.now()) {
                 return Err(circuit_open(left));
             }
             let _turn = self.turns.take(share).await.map_err(|_too_late| self.overloaded())?;
-            admission = Some(self.breaker.admit(self.clock.now()).map_err(circuit_open)?);
+            admission = Some(breaker.admit(self.clock.now()).map_err(circuit_open)?);
             self.attempts(share, attempt).await
         };
         let outcome = tokio::time::timeout(self.deadline, asking).await;
@@ -240,14 +260,45 @@ impl Protection {
             Err(IntrospectError::new(IntrospectErrorKind::Timeout)
                 .with_source(format!("{:?} passed (`request_timeout`)", self.deadline)))
         });
-        let now = self.clock.now();
-        admission.settle(&outcome, now);
-        match &outcome {
-            Ok(_) => self.refused_at.store(i64::MIN, Ordering::Relaxed),
-            Err(error) if error.is_credentials() => self.refused_at.store(now.as_unix_millis(), Ordering::Relaxed),
-            Err(_) => {}
-        }
+        self.learn(share, progress, admission, &outcome);
         outcome
+    }
+
+    fn learn<T>(&self, share: Share, progress: &Progress, admission: Admission, outcome: &Result<T, IntrospectError>) {
+        let now = self.clock.now();
+        match outcome {
+            Ok(_) => self.failures.store(0, Ordering::Relaxed),
+            Err(_) => {
+                self.failures.fetch_add(1, Ordering::Relaxed);
+                self.failed_at.store(now.as_unix_millis(), Ordering::Relaxed);
+            }
+        }
+        // The authority is not to blame for the time that a turn or a login took.
+        let had_time = || progress.sent.get().is_some_and(|sent| sent.elapsed() >= self.deadline / 2);
+        if outcome.as_ref().is_err_and(IntrospectError::is_timeout) && !had_time() {
+            return;
+        }
+        admission.settle(outcome, now);
+        match share {
+            Share::Known => self.strangers.hear(outcome, now),
+            Share::Stranger if !outcome.as_ref().is_err_and(IntrospectError::is_outage) => {
+                self.known.hear(outcome, now);
+            }
+            Share::Stranger => {}
+        }
+    }
+
+    /// Notes that an HTTP request goes out.
+    pub(super) fn sends(&self, progress: &Progress) {
+        self.counters.attempt();
+        progress.sent.get_or_init(Stopwatch::start);
+    }
+
+    fn breaker(&self, share: Share) -> &Breaker {
+        match share {
+            Share::Known => &self.known,
+            Share::Stranger => &self.strangers,
+        }
     }
 
     async fn attempts<T, F, Fut>(&self, share: Share, attempt: F) -> Result<T, IntrospectError>
@@ -266,12 +317,11 @@ impl Protection {
             backoff: retry::backoff(),
         };
         let attempt = &attempt;
-        let counted = service_fn(move |()| {
-            self.counters.attempt();
+        let bounded = service_fn(move |()| {
             let attempt = attempt();
             async move { attempt.await.map_err(|error| error.retry_after_at_most(self.max_retry_after)) }
         });
-        Retry::new(retries, counted).oneshot(()).await
+        Retry::new(retries, bounded).oneshot(()).await
     }
 
     fn overloaded(&self) -> IntrospectError {
@@ -280,9 +330,19 @@ impl Protection {
             .with_source("its turn would not come in time (`max_wait`, `rate_limit`, `max_concurrent_questions`)")
     }
 
-    fn refuses_us(&self, now: Timestamp) -> bool {
-        let at = Timestamp::from_unix_millis(self.refused_at.load(Ordering::Relaxed));
-        (at..at + REFUSAL_COUNTS_FOR).contains(&now)
+    fn health(&self) -> Health {
+        let now = self.clock.now();
+        // Strangers that fail among known tokens that are answered are no outage.
+        let (enough, lasts) = FAILING;
+        if self.failures.load(Ordering::Relaxed) < enough && self.known.state(now) == BreakerState::Closed {
+            return Health::Healthy;
+        }
+        let failed_at = Timestamp::from_unix_millis(self.failed_at.load(Ordering::Relaxed));
+        match self.strangers.state(now) {
+            BreakerState::Open => Health::Failing,
+            BreakerState::Closed if (failed_at..failed_at + lasts).contains(&now) => Health::Failing,
+            BreakerState::Closed | BreakerState::HalfOpen => Health::Recovering,
+        }
     }
 }
 
@@ -315,22 +375,22 @@ impl EndpointHandle {
             turned_away: counters.turned_away.load(Ordering::Relaxed),
             waiting: self.0.turns.waiting(),
             under_way: self.0.turns.under_way(),
-            breaker: self.0.breaker.state(self.0.clock.now()),
+            breaker: {
+                let now = self.0.clock.now();
+                self.0.known.state(now).max(self.0.strangers.state(now))
+            },
         }
     }
 
     /// Whether it answers, as far as the last questions tell. Asks nothing.
     #[must_use]
     pub fn health(&self) -> Health {
-        let now = self.0.clock.now();
-        if self.0.refuses_us(now) {
-            return Health::Failing;
-        }
-        match self.0.breaker.state(now) {
-            BreakerState::Closed => Health::Healthy,
-            BreakerState::HalfOpen => Health::Recovering,
-            BreakerState::Open => Health::Failing,
-        }
+        self.0.health()
+    }
+
+    /// How long a question takes at most.
+    pub(crate) fn deadline(&self) -> Duration {
+        self.0.deadline
     }
 }
 
@@ -344,9 +404,9 @@ impl fmt::Debug for EndpointHandle {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EndpointStats {
-    /// Questions sent, each retry included.
+    /// HTTP requests sent about tokens, each retry included.
     pub attempts: u64,
-    /// How many of them were retries.
+    /// How often a question was tried again.
     pub retries: u64,
     /// Questions that were not sent because their turn would not have come in time.
     pub turned_away: u64,
@@ -354,7 +414,8 @@ pub struct EndpointStats {
     pub waiting: usize,
     /// Questions under way now.
     pub under_way: usize,
-    /// Whether the authority is asked.
+    /// Whether the authority is asked. There is a breaker for tokens that were active when they were last asked about and one for
+    /// all others; this is the one that lets less through.
     pub breaker: BreakerState,
 }
 
@@ -370,7 +431,7 @@ pub enum Health {
     /// It failed, and the next question finds out whether it answers again. Counts as ready: without traffic there would be no
     /// next question.
     Recovering,
-    /// It is not asked at the moment because it fails, or it refused this service's credentials within the last 30 seconds.
+    /// It is not asked at the moment, or the last five questions all failed, in whatever way, the last one within 30 seconds.
     /// Tokens that are not in the cache get 503.
     Failing,
 }

@@ -41,7 +41,24 @@ impl Asked {
             let answer = answer(self.attempts.fetch_add(1, Ordering::SeqCst) + 1);
             async move { answer }
         };
-        self.protection.run(Share::Stranger, attempt).await
+        self.run(attempt).await
+    }
+
+    /// Asks by an attempt of the test's own, which counts as sent at once.
+    async fn run<Fut: Future<Output = Outcome> + Send>(&self, attempt: impl Fn() -> Fut + Sync) -> Outcome {
+        self.run_for(Share::Stranger, attempt).await
+    }
+
+    async fn run_for<Fut>(&self, share: Share, attempt: impl Fn() -> Fut + Sync) -> Outcome
+    where
+        Fut: Future<Output = Outcome> + Send,
+    {
+        let progress = Progress::default();
+        let sent = || {
+            self.protection.sends(&progress);
+            attempt()
+        };
+        self.protection.run(share, &progress, sent).await
     }
 
     fn attempts(&self) -> usize {
@@ -106,7 +123,7 @@ async fn retries_have_a_budget() {
 #[tokio::test(start_paused = true)]
 async fn retries_end_with_the_deadline() {
     let asked = Asked::with(|settings| settings.max_retries = 1_000);
-    let asking = asked.protection.run(Share::Stranger, || async {
+    let asking = asked.run(|| async {
         asked.attempts.fetch_add(1, Ordering::SeqCst);
         tokio::time::sleep(Duration::from_secs(1)).await;
         no_answer()
@@ -135,17 +152,17 @@ async fn a_question_counts_once_for_the_breaker_however_often_it_was_tried() {
     let asked = Asked::with(|settings| settings.breaker_threshold = 2);
     asked.ask(|_| no_answer()).await.unwrap_err();
     assert_eq!(asked.attempts(), 3);
-    assert_eq!(asked.protection.breaker.state(asked.clock.now()), BreakerState::Closed);
+    assert_eq!(asked.protection.strangers.state(asked.clock.now()), BreakerState::Closed);
     asked.ask(|_| no_answer()).await.unwrap_err();
-    assert_eq!(asked.protection.breaker.state(asked.clock.now()), BreakerState::Open);
+    assert_eq!(asked.protection.strangers.state(asked.clock.now()), BreakerState::Open);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_timeout_counts_for_the_breaker() {
     let asked = Asked::with(|settings| settings.breaker_threshold = 1);
-    let hanging = asked.protection.run(Share::Stranger, std::future::pending::<Outcome>);
+    let hanging = asked.run(std::future::pending::<Outcome>);
     assert!(hanging.await.unwrap_err().is_timeout());
-    assert_eq!(asked.protection.breaker.state(asked.clock.now()), BreakerState::Open);
+    assert_eq!(asked.protection.strangers.state(asked.clock.now()), BreakerState::Open);
 }
 
 #[tokio::test(start_paused = true)]
@@ -153,7 +170,7 @@ async fn a_probe_whose_caller_gives_up_leaves_its_place() {
     let asked = Asked::with(|settings| settings.breaker_threshold = 1);
     asked.ask(|_| failing(IntrospectErrorKind::Connect)).await.unwrap_err();
     asked.clock.advance(Duration::from_secs(1));
-    let probe = asked.protection.run(Share::Stranger, std::future::pending::<Outcome>);
+    let probe = asked.run(std::future::pending::<Outcome>);
     assert!(tokio::time::timeout(Duration::from_millis(1), probe).await.is_err());
     assert!(asked.ask(Ok).await.is_ok());
 }
@@ -207,7 +224,7 @@ async fn retries_keep_the_rate_as_well() {
 #[tokio::test(start_paused = true)]
 async fn a_question_waits_for_a_place_while_it_may_and_then_is_turned_away() {
     let asked = Asked::with(|settings| settings.max_concurrent_questions = 1);
-    let hanging = asked.protection.run(Share::Stranger, std::future::pending::<Outcome>);
+    let hanging = asked.run(std::future::pending::<Outcome>);
     let (hung, waited) = tokio::join!(hanging, asked.ask(Ok));
     assert!(hung.unwrap_err().is_timeout());
     assert!(waited.unwrap_err().is_overloaded(), "a second of three");
@@ -216,35 +233,75 @@ async fn a_question_waits_for_a_place_while_it_may_and_then_is_turned_away() {
         settings.max_concurrent_questions = 1;
         settings.max_wait = Duration::from_secs(60);
     });
-    let hanging = patient.protection.run(Share::Stranger, std::future::pending::<Outcome>);
+    let hanging = patient.run(std::future::pending::<Outcome>);
     let (_, waited) = tokio::join!(hanging, patient.ask(Ok));
     assert!(waited.unwrap_err().is_overloaded(), "the deadline is the bound then");
 }
 
 #[tokio::test(start_paused = true)]
-async fn health_tells_an_outage_its_end_and_refused_credentials() {
+async fn health_tells_an_outage_and_that_the_next_question_may_end_it() {
     let asked = Asked::with(|settings| {
-        settings.breaker_threshold = 1;
+        settings.breaker_threshold = 5;
         settings.max_retries = 0;
     });
-    let clock = asked.clock.clone();
-    assert!(asked.ask(|_| failing(IntrospectErrorKind::Credentials)).await.is_err());
-    let health = |asked: &Asked| {
-        let now = asked.clock.now();
-        (asked.protection.refuses_us(now), asked.protection.breaker.state(now))
-    };
-    assert_eq!(health(&asked), (true, BreakerState::Closed));
-    clock.advance(Duration::from_secs(30));
-    assert_eq!(health(&asked), (false, BreakerState::Closed));
-    asked.ask(|_| failing(IntrospectErrorKind::Credentials)).await.unwrap_err();
+    for _ in 0..5 {
+        assert_eq!(asked.protection.health(), Health::Healthy);
+        asked.ask(|_| failing(IntrospectErrorKind::Connect)).await.unwrap_err();
+    }
+    assert_eq!(asked.protection.health(), Health::Failing);
+    assert!(!asked.protection.health().is_ready());
+    asked.clock.advance(Duration::from_secs(1));
+    assert_eq!(asked.protection.health(), Health::Recovering);
+    assert!(asked.protection.health().is_ready());
     asked.ask(Ok).await.unwrap();
-    assert_eq!(health(&asked), (false, BreakerState::Closed));
-    asked.ask(|_| failing(IntrospectErrorKind::Connect)).await.unwrap_err();
+    assert_eq!(asked.handle().health(), Health::Healthy);
+}
 
-    let handle = asked.handle();
-    assert_eq!((handle.health(), handle.health().is_ready()), (Health::Failing, false));
-    clock.advance(Duration::from_secs(1));
-    assert_eq!((handle.health(), handle.health().is_ready()), (Health::Recovering, true));
+#[tokio::test(start_paused = true)]
+async fn health_tells_failures_that_open_no_breaker_if_there_is_nothing_else() {
+    let asked = Asked::with(|_| {});
+    for _ in 0..4 {
+        asked.ask(|_| failing(IntrospectErrorKind::Credentials)).await.unwrap_err();
+    }
+    assert_eq!(asked.protection.health(), Health::Healthy, "a firewall that minds a token is no outage");
+    asked.ask(|_| Err(gateway(500))).await.unwrap_err();
+    assert_eq!(asked.protection.health(), Health::Failing);
+    asked.clock.advance(Duration::from_secs(30));
+    assert_eq!(asked.protection.health(), Health::Recovering, "or nobody would ask again");
+    asked.ask(|_| Err(gateway(500))).await.unwrap_err();
+    assert_eq!(asked.protection.health(), Health::Failing);
+    asked.ask(Ok).await.unwrap();
+    assert_eq!(asked.protection.health(), Health::Healthy);
+}
+
+#[tokio::test(start_paused = true)]
+async fn strangers_that_fail_do_not_keep_known_tokens_from_being_asked_about() {
+    let asked = Asked::with(|settings| settings.max_retries = 0);
+    for _ in 0..20 {
+        asked.ask(|_| failing(IntrospectErrorKind::Transport)).await.unwrap_err();
+    }
+    assert_eq!(asked.attempts(), 5);
+    assert!(asked.run_for(Share::Known, async || Ok(1)).await.is_ok());
+    assert_eq!(asked.protection.health(), Health::Healthy);
+    assert!(asked.ask(Ok).await.is_ok(), "any answer is news for all");
+
+    for _ in 0..5 {
+        asked.run_for(Share::Known, async || failing(IntrospectErrorKind::Transport)).await.unwrap_err();
+    }
+    assert_eq!(asked.ask(Ok).await.unwrap_err().kind(), IntrospectErrorKind::CircuitOpen, "and so is their failure");
+    let known = asked.run_for(Share::Known, async || Ok(1)).await;
+    assert_eq!(known.unwrap_err().kind(), IntrospectErrorKind::CircuitOpen);
+    assert_eq!(asked.protection.health(), Health::Failing);
+    assert_eq!(asked.handle().stats().breaker, BreakerState::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_that_a_login_took_is_not_held_against_the_authority() {
+    let asked = Asked::with(|settings| settings.breaker_threshold = 1);
+    let progress = Progress::default();
+    let waiting = asked.protection.run(Share::Stranger, &progress, std::future::pending::<Outcome>);
+    assert!(waiting.await.unwrap_err().is_timeout());
+    assert_eq!(asked.protection.strangers.state(asked.clock.now()), BreakerState::Closed, "nothing was sent");
 }
 
 #[test]

@@ -25,6 +25,20 @@ pub(crate) enum Share {
     Stranger,
 }
 
+impl Share {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Known => "known",
+            Self::Stranger => "stranger",
+        }
+    }
+}
+
+/// A quarter of a limit is kept for known tokens, one at least.
+fn kept_of(limit: usize) -> usize {
+    (limit / 4).max(usize::from(limit > 1))
+}
+
 pub(super) struct Turns {
     all: Semaphore,
     strangers: Semaphore,
@@ -49,7 +63,7 @@ impl Turns {
         let limit = limit.min(Semaphore::MAX_PERMITS);
         Self {
             all: Semaphore::new(limit),
-            strangers: Semaphore::new(limit - limit / 4),
+            strangers: Semaphore::new(limit - kept_of(limit)),
             limit,
             pace: Mutex::new(Pace::new(rate)),
             max_wait,
@@ -112,7 +126,8 @@ struct Pace {
 
 impl Pace {
     fn new(rate: RateLimit) -> Self {
-        let strangers = RateLimit { questions: (rate.questions - rate.questions / 4), ..rate };
+        let kept = (rate.questions / 4).max(u32::from(rate.questions > 1));
+        let strangers = RateLimit { questions: rate.questions - kept, ..rate };
         Self { all: Bucket::new(rate), strangers: Bucket::new(strangers) }
     }
 
@@ -144,10 +159,10 @@ struct Bucket {
 }
 
 impl Bucket {
-    /// A sixtieth of the questions may come at once: of a limit for a minute, those of a second. The others are spread so
-    /// that no window of this length holds more than the limit.
+    /// A sixtieth of the questions may come at once: of a limit for a minute, those of a second; or ten, or a quarter, if that
+    /// is little. The others are spread so that no window of this length holds more than the limit.
     fn new(RateLimit { questions, per }: RateLimit) -> Self {
-        let burst = i64::from((questions / 60).max(1));
+        let burst = i64::from((questions / 60).max((questions / 4).min(10)).max(1));
         let spread = i64::from(questions) - burst + 1;
         let interval = (micros(per) / spread).saturating_add(1);
         Self { next: i64::MIN, interval, tolerance: interval.saturating_mul(burst - 1) }
@@ -199,7 +214,7 @@ mod tests {
         for limit in [1, 2, 60, 100, 6_000, 59_999] {
             for come in come_through(&mut pace(limit), Share::Known, 3) {
                 let limit = usize::try_from(limit).unwrap();
-                assert!(come <= limit && come >= limit * 9 / 10, "{come} of {limit}");
+                assert!(come <= limit && come >= (limit * 3 / 4).max(1), "{come} of {limit}");
             }
         }
     }
@@ -220,13 +235,19 @@ mod tests {
 
     #[test]
     fn the_turn_is_told_at_once_and_one_that_is_too_late_books_nothing() {
+        // Ten may come at once, the other fifty a bit more than a second apart.
         let mut pace = pace(60);
-        let wait = Duration::from_secs(2);
-        let first: Vec<_> = (0..4).map(|_| pace.reserve(Share::Known, at(0), wait)).collect();
-        let second = Duration::from_micros(1_000_001);
-        assert_eq!(first, [Some(Duration::ZERO), Some(second), None, None]);
-        let third = Duration::from_micros(2 * 1_000_001 - 1_001_000);
-        assert_eq!(pace.reserve(Share::Known, at(1_001), wait), Some(third));
+        let interval = 60_000_000 / 51 + 1;
+        let wait = Duration::from_secs(3);
+        let mut reserve = |millis| pace.reserve(Share::Known, at(millis), wait).map(|delay| delay.as_micros());
+        for _ in 0..10 {
+            assert_eq!(reserve(0), Some(0));
+        }
+        assert_eq!((reserve(0), reserve(0)), (Some(interval), Some(2 * interval)));
+        for _ in 0..3 {
+            assert_eq!(reserve(0), None);
+        }
+        assert_eq!(reserve(1_000), Some(3 * interval - 1_000_000));
     }
 
     #[test]

@@ -1,0 +1,78 @@
+//! Which tokens were active when they were last asked about, long after what was said of them is forgotten.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::key::TokenKey;
+
+/// A table of fingerprints in which each token has one place, which it shares with others: the last one counts. So it may
+/// forget a token, which then queues with strangers; it never takes one for another.
+pub(super) struct Lately(Box<[AtomicU64]>);
+
+/// Eight bytes each.
+const MOST_PLACES: usize = 1 << 20;
+
+impl Lately {
+    /// Twice as many places as there are tokens, so that most keep theirs.
+    pub(super) fn for_tokens(capacity: u64) -> Self {
+        let capacity = usize::try_from(capacity).unwrap_or(usize::MAX);
+        let places = capacity.saturating_mul(2).clamp(1, MOST_PLACES).next_power_of_two();
+        Self((0..places).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    pub(super) fn add(&self, key: TokenKey) {
+        self.place(key).store(key.mark(), Ordering::Relaxed);
+    }
+
+    pub(super) fn remove(&self, key: TokenKey) {
+        // Whoever has taken the place meanwhile keeps it.
+        let _ = self.place(key).compare_exchange(key.mark(), 0, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    pub(super) fn contains(&self, key: TokenKey) -> bool {
+        self.place(key).load(Ordering::Relaxed) == key.mark()
+    }
+
+    fn place(&self, key: TokenKey) -> &AtomicU64 {
+        // A mask of the length, a power of two, is an index within it.
+        &self.0[key.number() & (self.0.len() - 1)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::key::TokenKeys;
+    use super::*;
+    use crate::token::BearerToken;
+
+    #[test]
+    fn a_token_is_known_until_it_is_removed_or_its_place_is_taken() {
+        let keys = TokenKeys::random();
+        let key = |text: &str| keys.of(&BearerToken::parse(text).unwrap());
+        let lately = Lately::for_tokens(1_000);
+        let tokens: Vec<_> = (0..1_000).map(|n| key(&format!("token-{n}"))).collect();
+        assert!(!tokens.iter().any(|token| lately.contains(*token)));
+        tokens.iter().for_each(|token| lately.add(*token));
+        let kept = tokens.iter().filter(|token| lately.contains(**token)).count();
+        assert!((600..1_000).contains(&kept), "{kept}");
+        assert!(!(0..1_000).any(|n| lately.contains(key(&format!("stranger-{n}")))));
+        tokens.iter().for_each(|token| lately.remove(*token));
+        assert!(!tokens.iter().any(|token| lately.contains(*token)));
+    }
+
+    #[test]
+    fn the_one_that_is_removed_is_not_the_one_that_took_its_place() {
+        let keys = TokenKeys::random();
+        let key = |text: &str| keys.of(&BearerToken::parse(text).unwrap());
+        let lately = Lately::for_tokens(0);
+        lately.add(key("a"));
+        lately.add(key("b"));
+        assert_eq!((lately.contains(key("a")), lately.contains(key("b"))), (false, true), "there is one place");
+        lately.remove(key("a"));
+        assert!(lately.contains(key("b")));
+    }
+
+    #[test]
+    fn the_table_has_a_bound() {
+        assert_eq!(Lately::for_tokens(u64::MAX).0.len(), MOST_PLACES);
+    }
+}
