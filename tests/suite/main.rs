@@ -11,6 +11,7 @@ mod apigee_login;
 mod authorities;
 mod axum;
 mod cache;
+mod faults;
 mod flights;
 mod introspectors;
 mod keep_serving;
