@@ -136,6 +136,7 @@
 //! | `tonic` | | `RequestExt` for [`AccessToken`] of a `tonic::Request`; guarded services keep their gRPC name |
 //! | `metrics` | | counters, gauges and histograms through the [`metrics`](https://docs.rs/metrics) facade |
 //! | `private-key-jwt` | | `PrivateKeyJwt`: client authentication with a signed assertion |
+//! | `status-page` | | `StatusPage`: a small page with the figures of caches |
 //! | `sandbox` | | an in-memory authority on loopback: Apigee's management API and an RFC 7662 server |
 //! | `test-util` | | `ManualClock`, for tests that stand still in time |
 
@@ -159,6 +160,8 @@ mod protected_resource;
 mod rejection;
 mod require_scope;
 mod service;
+#[cfg(feature = "status-page")]
+mod status_page;
 mod token;
 mod url;
 
@@ -197,6 +200,8 @@ pub use protected_resource::{ProtectedResource, ProtectedResourceBuilder};
 pub use rejection::{EmptyBody, ProblemJson, Rejection, RejectionKind, RejectionResponse};
 pub use require_scope::{RequireScope, RequireScopeLayer, RequireScopeLayerBuilder};
 pub use service::Introspection;
+#[cfg(feature = "status-page")]
+pub use status_page::StatusPage;
 pub use token::{AccessToken, AccessTokenBuilder, BearerToken, MalformedToken, Scopes};
 #[cfg(feature = "tonic")]
 pub use tonic::RequestExt;

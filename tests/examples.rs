@@ -232,6 +232,41 @@ async fn every_printed_curl_line_gets_the_status_it_promises_and_ctrl_c_ends_it(
     }
 }
 
+async fn get(url: &str) -> Response {
+    support::patiently(client().get(url).send()).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_link_to_the_status_page_leads_to_figures_without_a_token() {
+    for name in ["quickstart", "rfc7662", "mcp"] {
+        let (_child, lines) = started(&mut example(name)).await;
+        let link = line(&lines, "status page: ").strip_prefix("status page: ").unwrap();
+        let figures = async || {
+            let answer = client().get(link).header("accept", "application/json").send();
+            support::patiently(answer).await.unwrap().json::<Value>().await.unwrap()["caches"][0].take()
+        };
+        assert_eq!((&figures().await["misses"], &figures().await["hits"]), (&0.into(), &0.into()), "{name}");
+        promised(&lines).await;
+        assert!(figures().await["misses"].as_u64() > Some(0), "{name}");
+
+        let page = get(link).await;
+        assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
+        let page = page.text().await.unwrap();
+        for token in lines.iter().filter_map(|line| line.split("Bearer ").nth(1)?.split('\'').next()) {
+            assert!(!page.contains(token), "{name}: {token}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn where_others_can_come_there_is_no_status_page() {
+    let (_child, lines) = started(example("quickstart").env("LISTEN_ADDR", "0.0.0.0:0")).await;
+    assert!(!lines.iter().any(|line| line.contains("status page")), "{lines:#?}");
+    let base = lines.last().unwrap().replace("listening on http://0.0.0.0", "http://127.0.0.1");
+    assert_eq!(get(&format!("{base}/healthz")).await.status(), 200);
+    assert_eq!(get(&format!("{base}/status")).await.status(), 404);
+}
+
 #[tokio::test]
 async fn rfc7662_says_that_its_authorization_server_is_the_sandbox() {
     let (_child, lines) = started(&mut example("rfc7662")).await;

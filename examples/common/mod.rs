@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use axum::{Json, Router, routing::get};
 use tokio::net::TcpListener;
 use tower_introspection::{
-    AccessToken, BuildError, CacheHandle, ChooseIntrospector, IntrospectionLayer, RequireScopeLayer,
+    AccessToken, BuildError, CacheHandle, ChooseIntrospector, IntrospectionLayer, RequireScopeLayer, StatusPage,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -47,9 +47,15 @@ pub(crate) fn router<I: ChooseIntrospector>(guard: IntrospectionLayer<I>) -> Res
         .route("/healthz", get(async || "ok\n")))
 }
 
-/// Serves `app` until it is told to stop.
-pub(crate) async fn serve(listener: TcpListener, app: Router, cache: CacheHandle) -> Result<(), BoxError> {
-    println!("listening on http://{}", listener.local_addr()?);
+/// Serves `app`, and a status page beside it, until it is told to stop.
+pub(crate) async fn serve(listener: TcpListener, mut app: Router, cache: CacheHandle) -> Result<(), BoxError> {
+    let address = listener.local_addr()?;
+    // No token guards it, so it is for this machine alone.
+    if address.ip().is_loopback() {
+        println!("status page: http://{address}/status");
+        app = app.route_service("/status", StatusPage::new(cache.clone()));
+    }
+    println!("listening on http://{address}");
     axum::serve(listener, app).with_graceful_shutdown(shutdown()).await?;
     println!("stopped; the cache's figures: {:?}", cache.stats());
     Ok(())

@@ -24,5 +24,6 @@ mod resource;
 mod rfc7662;
 mod sandbox;
 mod sources;
+mod status_page;
 mod tonic;
 mod wire;

@@ -1,0 +1,247 @@
+//! The status page in a browser: Chromium, without a window, on loopback.
+//!
+//! Where there is none these tests say so and test nothing, unless `BROWSER=required` is set, as it is in CI: then what is
+//! missing is a failure.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![cfg(feature = "status-page")]
+
+mod support;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::{Request, StatusCode};
+use support::*;
+use tokio::process::Command;
+use tower::ServiceExt;
+use tower_introspection::{BearerToken, Cached, InactiveReason, Introspect, IntrospectErrorKind, StatusPage};
+
+/// Chromium, by whatever name it goes. `None` if it is not installed and need not be.
+fn browser() -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    let found = names
+        .iter()
+        .find_map(|name| std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| path.exists()));
+    if found.is_none() {
+        let required = std::env::var("BROWSER").is_ok_and(|value| value == "required");
+        assert!(!required, "Chromium is not installed; run `apt-get install -y chromium`");
+        // Past the capture of the test runner, which shows nothing of tests that pass.
+        std::io::stderr().write_all(b"SKIPPED: Chromium is not installed (apt-get install -y chromium)\n").unwrap();
+    }
+    found
+}
+
+const NO_SCRIPT: &str = r#"{"profile": {"default_content_setting_values": {"javascript": 2}}}"#;
+
+struct Seen {
+    /// The document after eight seconds of the browser's own time, which it does not wait for.
+    dom: String,
+    /// What the page's script wrote to the console, and what the browser did there.
+    console: Vec<String>,
+}
+
+async fn look(browser: &PathBuf, url: &str) -> Seen {
+    look_with(browser, url, "{}").await
+}
+
+/// With these preferences of its user.
+async fn look_with(browser: &PathBuf, url: &str, preferences: &str) -> Seen {
+    static RUNS: AtomicUsize = AtomicUsize::new(0);
+    let run = RUNS.fetch_add(1, Ordering::SeqCst);
+    let home = std::env::temp_dir().join(format!("status-page-{}-{run}", std::process::id()));
+    std::fs::create_dir_all(home.join("Default")).unwrap();
+    std::fs::write(home.join("Default/Preferences"), preferences).unwrap();
+    let output = Command::new(browser)
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage"])
+        .args(["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"])
+        .args(["--no-proxy-server", "--enable-logging=stderr", "--virtual-time-budget=8000", "--dump-dom"])
+        .arg(format!("--user-data-dir={}", home.display()))
+        .arg(url)
+        .env("HOME", &home)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(secs(180), output).await.expect("the browser ends").unwrap();
+    let _ = std::fs::remove_dir_all(&home);
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{log}");
+    let console = log.lines().filter(|line| line.contains("CONSOLE")).map(Into::into).collect();
+    Seen { dom: String::from_utf8(output.stdout).unwrap(), console }
+}
+
+/// A page with figures in it, served with `json` in place of its own answers to the page's script, from the second on.
+struct Served {
+    url: String,
+    cached: Cached<Authority>,
+    polls: Arc<AtomicUsize>,
+}
+
+impl Served {
+    async fn start<F>(json: impl Fn(Cached<Authority>) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Option<Response>> + Send,
+    {
+        let authority = Authority::new(active());
+        // A browser takes its time, and no entry is to end meanwhile.
+        let cached = Cached::builder(authority.clone()).max_ttl(secs(3_600)).inactive_ttl(secs(3_600));
+        let cached = cached.name("<partners> & friends").build().unwrap();
+        for token in ["good", "good", "good"] {
+            ask(&cached, token).await;
+        }
+        authority.says(inactive(InactiveReason::Unknown));
+        ask(&cached, "bad").await;
+        authority.says(failure(IntrospectErrorKind::Timeout));
+        ask(&cached, "unlucky").await;
+        authority.says(active());
+
+        let page = StatusPage::new(cached.handle());
+        let polls = Arc::new(AtomicUsize::new(0));
+        let (json, polled, used) = (Arc::new(json), Arc::clone(&polls), cached.clone());
+        let app = Router::new().fallback(move |request: Request<Body>| {
+            let (json, page, used) = (Arc::clone(&json), page.clone(), used.clone());
+            let is_poll = request.headers()["accept"] == "application/json";
+            let is_first = is_poll && polled.fetch_add(1, Ordering::SeqCst) == 0;
+            async move {
+                if is_poll
+                    && !is_first
+                    && let Some(answer) = json(used).await
+                {
+                    return answer;
+                }
+                page.oneshot(request).await.into_response()
+            }
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/status", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        Self { url, cached, polls }
+    }
+
+    async fn html(&self) -> String {
+        let request = Request::builder().header("accept", "text/html").body(()).unwrap();
+        StatusPage::new(self.cached.handle()).oneshot(request).await.unwrap().into_body()
+    }
+}
+
+async fn ask(cached: &Cached<Authority>, token: &str) {
+    let token = BearerToken::parse(token).unwrap();
+    if cached.known(&token).is_none() {
+        let _ = cached.introspect(&token).await;
+    }
+}
+
+/// Each figure and what stands in its element.
+fn figures(html: &str) -> Vec<(&str, &str)> {
+    let elements = html.split("data-figure=\"").skip(1);
+    let figures = elements.map(|element| {
+        let name = element.split('"').next().unwrap();
+        (name, element.split_once('>').unwrap().1.split_once('<').unwrap().0)
+    });
+    figures.collect()
+}
+
+/// The value of this attribute in each chart.
+fn charts<'d>(dom: &'d str, attribute: &str) -> Vec<&'d str> {
+    let attribute = format!(" {attribute}=\"");
+    let charts = dom.split("<svg").skip(1);
+    charts.filter_map(|svg| svg.split_once(&*attribute)?.1.split_once('"').map(|(value, _)| value)).collect()
+}
+
+fn trouble(dom: &str) -> &str {
+    dom.split_once("<p id=\"trouble\"").unwrap().1.split_once("</p>").unwrap().0
+}
+
+#[tokio::test]
+async fn the_script_draws_every_chart_and_breaks_no_rule() {
+    let Some(browser) = browser() else { return };
+    let served = Served::start(|cached| async move {
+        static TOKENS: AtomicUsize = AtomicUsize::new(0);
+        ask(&cached, "good").await;
+        ask(&cached, &format!("new-{}", TOKENS.fetch_add(1, Ordering::SeqCst))).await;
+        None
+    })
+    .await;
+    let Seen { dom, console } = look(&browser, &served.url).await;
+    assert_eq!(console, [""; 0], "an error, or something that its policy forbids");
+    assert!(served.polls.load(Ordering::SeqCst) >= 3, "it goes on asking");
+    assert!(trouble(&dom).starts_with(" role=\"status\" hidden"), "{}", trouble(&dom));
+
+    let drawn = charts(&dom, "data-points");
+    // All but the circuit breaker, which an introspector of one's own does not have.
+    assert_eq!(drawn.len(), 5, "{dom}");
+    for points in drawn {
+        assert!(points.parse::<usize>().unwrap() >= 1, "{points} in {dom}");
+    }
+    let labels = charts(&dom, "aria-label");
+    assert!(labels[0].starts_with("Hit ratio in the last 5 minutes: now 50.0%, between 50.0% and "), "{labels:?}");
+    assert!(labels[4].starts_with("Entries in the last 5 minutes: now "), "{labels:?}");
+    let lines: Vec<_> = dom.split("<path d=\"M").skip(1).collect();
+    assert_eq!(lines.len(), 5, "{dom}");
+    assert!(lines.iter().all(|line| line.split('"').next().unwrap().contains('L')), "lines, not points: {lines:?}");
+}
+
+#[tokio::test]
+async fn the_script_writes_figures_as_the_server_does() {
+    let Some(browser) = browser() else { return };
+    let served = Served::start(|_| async { None }).await;
+    let Seen { dom, console } = look(&browser, &served.url).await;
+    assert_eq!(console, [""; 0]);
+    assert!(served.polls.load(Ordering::SeqCst) >= 1);
+    assert_eq!(figures(&dom), figures(&served.html().await));
+    assert!(dom.contains("<bdi>&lt;partners&gt; &amp; friends</bdi>"), "{dom}");
+}
+
+#[tokio::test]
+async fn without_script_the_figures_are_there() {
+    let Some(browser) = browser() else { return };
+    let served = Served::start(|_| async { None }).await;
+    let Seen { dom, console } = look_with(&browser, &served.url, NO_SCRIPT).await;
+    assert_eq!(console, [""; 0]);
+    assert_eq!(served.polls.load(Ordering::SeqCst), 0, "no script ran");
+    assert_eq!(charts(&dom, "role"), [""; 0]);
+    assert_eq!(figures(&dom), figures(&served.html().await));
+    assert!(figures(&dom).contains(&("hit_ratio", "40.0%")), "{dom}");
+    assert!(dom.contains("<noscript><meta http-equiv=\"refresh\" content=\"10\"></noscript>"), "it loads itself anew");
+}
+
+#[tokio::test]
+async fn it_says_when_the_service_does_not_answer() {
+    let Some(browser) = browser() else { return };
+    let refusing = |_| async { Some(StatusCode::SERVICE_UNAVAILABLE.into_response()) };
+    let login = |_| async { Some("<html>Who are you?</html>".into_response()) };
+    let breaking = |_| async {
+        let parts: [Result<&str, std::io::Error>; 2] = [Ok("{"), Err(std::io::ErrorKind::ConnectionReset.into())];
+        Some(Body::from_stream(tokio_stream::iter(parts)).into_response())
+    };
+    for (served, said) in [
+        (Served::start(refusing).await, "The service answers with status 503."),
+        (Served::start(login).await, "The service answers with something else."),
+        (Served::start(breaking).await, "The service cannot be reached."),
+    ] {
+        let Seen { dom, .. } = look(&browser, &served.url).await;
+        let trouble = trouble(&dom);
+        assert_eq!(trouble, format!(" role=\"status\">{said} The figures are of the time above."));
+        assert_eq!(figures(&dom), figures(&served.html().await), "what was known stays");
+    }
+}
+
+#[tokio::test]
+async fn these_tests_would_see_what_the_console_says() {
+    let Some(browser) = browser() else { return };
+    let forbidden = "<meta http-equiv=Content-Security-Policy content=\"script-src 'none'\"><script>alert(1)</script>";
+    for page in ["<script>console.error('an error')</script>", "<script>nothing.at.all</script>", forbidden] {
+        let app = Router::new().fallback(move || async move { axum::response::Html(page) });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let Seen { console, .. } = look(&browser, &url).await;
+        assert_eq!(console.len(), 1, "{page}: {console:?}");
+    }
+}

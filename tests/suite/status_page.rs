@@ -1,0 +1,296 @@
+//! The status page: what it shows with and without a browser, and what it never shows.
+#![cfg(feature = "status-page")]
+
+use crate::support::*;
+use http::{HeaderMap, Method, Request, Response};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+use tower_introspection::{
+    AccessToken, BearerToken, Cached, InactiveReason, Introspect, IntrospectErrorKind, StatusPage, Verdict,
+};
+
+/// Stands in every token and fact of this file, so that one search finds them all.
+const SECRET: &str = "hush";
+
+async fn answer(page: &StatusPage, method: Method, accept: &[&str]) -> Response<String> {
+    let mut request = Request::builder().method(method).uri("/status");
+    for accept in accept {
+        request = request.header("accept", *accept);
+    }
+    page.clone().oneshot(request.body(()).unwrap()).await.unwrap()
+}
+
+async fn html(page: &StatusPage) -> String {
+    answer(page, Method::GET, &["text/html,application/xhtml+xml,*/*;q=0.8"]).await.into_body()
+}
+
+async fn figures(page: &StatusPage) -> Value {
+    let body = answer(page, Method::GET, &["application/json"]).await.into_body();
+    let mut body: Value = serde_json::from_str(&body).unwrap();
+    body["caches"].take()
+}
+
+/// What stands in the cells of this figure, one for each cache.
+fn cells<'h>(html: &'h str, figure: &str) -> Vec<&'h str> {
+    let attribute = format!(r#"<td data-figure="{figure}""#);
+    let after = html.split(&*attribute).skip(1);
+    after.map(|cell| cell.split_once('>').unwrap().1.split_once('<').unwrap().0).collect()
+}
+
+/// Two hits, one inactive hit, three misses of which one fails.
+async fn used(name: &str) -> (Cached<Authority>, Authority) {
+    let token = AccessToken::builder()
+        .client_id(format!("{SECRET}-client"))
+        .subject(format!("{SECRET}-subject"))
+        .attribute("app", format!("{SECRET}-app"))
+        .build();
+    let authority = Authority::new(Ok(Verdict::Active(token)));
+    let cached = Cached::builder(authority.clone()).name(name).build().unwrap();
+    let ask = async |token: &str| {
+        let token = format!("{SECRET}-{token}");
+        let token = BearerToken::parse(&*token).unwrap();
+        match cached.known(&token) {
+            Some(verdict) => Ok(verdict),
+            None => cached.introspect(&token).await,
+        }
+    };
+    for _ in 0..3 {
+        assert!(ask("good").await.unwrap().is_active());
+    }
+    authority.says(inactive(InactiveReason::Revoked));
+    for _ in 0..2 {
+        assert!(!ask("bad").await.unwrap().is_active());
+    }
+    authority.says(Err(tower_introspection::IntrospectError::new(IntrospectErrorKind::Timeout).with_source(SECRET)));
+    ask("unlucky").await.unwrap_err();
+    (cached, authority)
+}
+
+#[tokio::test]
+async fn the_figures_are_in_the_page_itself() {
+    let (cached, _authority) = used("partners").await;
+    let html = html(&StatusPage::new(cached.handle())).await;
+    for (figure, shown) in [
+        ("health", "healthy"),
+        ("breaker", "none"),
+        ("hit_ratio", "50.0%"),
+        ("hits", "2"),
+        ("inactive_hits", "1"),
+        ("misses", "3"),
+        ("coalesced", "0"),
+        ("stale_served", "0"),
+        ("overloaded", "0"),
+        ("questions", "3"),
+        ("active_answers", "1"),
+        ("inactive_answers", "1"),
+        ("failures", "1"),
+        ("failures_by_kind", "1&nbsp;timeout"),
+        ("refreshes", "0"),
+        ("failed_refreshes", "0"),
+        ("questions_under_way", "0"),
+        ("entries", "1"),
+        ("inactive_entries", "1"),
+        ("evictions", "0"),
+    ] {
+        assert_eq!(cells(&html, figure), [shown], "{figure}");
+    }
+    for histogram in ["question_latency_seconds", "verdict_age_seconds"] {
+        for quantile in ["p50", "p99", "max"] {
+            let cell = cells(&html, &format!("{histogram}.{quantile}"));
+            assert!(cell.len() == 1 && cell[0].ends_with('s'), "{cell:?}");
+        }
+    }
+    assert!(html.contains("<bdi>partners</bdi>"), "{html}");
+    assert!(!html.contains("{{"), "a placeholder is left over: {html}");
+}
+
+#[tokio::test]
+async fn a_cache_nobody_has_used_has_no_ratio_and_no_times() {
+    let cached = Cached::new(Authority::new(active()));
+    let page = StatusPage::new(cached.handle());
+    let html = html(&page).await;
+    for figure in ["hit_ratio", "question_latency_seconds.p99", "verdict_age_seconds.max"] {
+        assert_eq!(cells(&html, figure), ["–"], "{figure}");
+    }
+    assert_eq!(cells(&html, "failures_by_kind"), ["none"]);
+    let figures = figures(&page).await;
+    assert_eq!(figures[0]["hit_ratio"], Value::Null);
+    assert_eq!(figures[0]["question_latency_seconds"]["p99"], Value::Null);
+}
+
+#[tokio::test]
+async fn whoever_accepts_json_and_no_page_gets_the_same_figures_as_json() {
+    let (cached, _authority) = used("partners").await;
+    let (page, stats) = (StatusPage::new(cached.handle()), cached.handle().stats());
+    let figures = figures(&page).await;
+    let cache = &figures[0];
+    for (figure, value) in [
+        ("name", json!("partners")),
+        ("health", json!("healthy")),
+        ("breaker", json!("none")),
+        ("hit_ratio", json!(0.5)),
+        ("hits", json!(stats.hits)),
+        ("inactive_hits", json!(stats.inactive_hits)),
+        ("misses", json!(stats.misses)),
+        ("questions", json!(stats.questions)),
+        ("failures", json!(1)),
+        ("failures_by_kind", json!({"timeout": 1})),
+        ("entries", json!(1)),
+        ("inactive_entries", json!(1)),
+    ] {
+        assert_eq!(cache[figure], value, "{figure}");
+    }
+    let latency = &cache["question_latency_seconds"];
+    assert_eq!(latency["count"], 3);
+    assert_eq!(latency["p99"].as_f64(), stats.question_latency.quantile(0.99).map(|latency| latency.as_secs_f64()));
+    let buckets: Vec<(f64, u64)> = serde_json::from_value(latency["buckets"].clone()).unwrap();
+    let counted: Vec<_> = stats.question_latency.buckets().map(|(bound, n)| (bound.as_secs_f64(), n)).collect();
+    assert_eq!(buckets, counted);
+
+    for (accept, content_type) in [
+        (&["application/json"][..], "application/json"),
+        (&["Application/JSON;q=0.9"], "application/json"),
+        (&["application/json", "*/*"], "application/json"),
+        (&["text/html, application/json"], "text/html; charset=utf-8"),
+        (&["application/json", "text/html"], "text/html; charset=utf-8"),
+        (&["*/*"], "text/html; charset=utf-8"),
+        (&[], "text/html; charset=utf-8"),
+    ] {
+        assert_eq!(answer(&page, Method::GET, accept).await.headers()["content-type"], content_type, "{accept:?}");
+    }
+}
+
+#[cfg(feature = "sandbox")]
+#[tokio::test]
+async fn every_figure_in_the_page_is_in_the_json_and_says_the_same_of_the_endpoint() {
+    use tower_introspection::sandbox::{Fault, Sandbox};
+
+    let sandbox = Sandbox::start().await.unwrap();
+    sandbox.set_fault(Fault::Status(503));
+    let endpoint = sandbox.apigee().max_retries(1).breaker_threshold(1).breaker_pause(secs(600)).build().unwrap();
+    let cached = Cached::new(endpoint);
+    for token in ["one", "two"] {
+        cached.introspect(&bearer(token)).await.unwrap_err();
+    }
+    let page = StatusPage::new(cached.handle());
+    let (html, figures) = (html(&page).await, figures(&page).await);
+    for (figure, shown, value) in [
+        ("health", "failing", json!("failing")),
+        ("breaker", "open", json!("open")),
+        ("attempts", "2", json!(2)),
+        ("retries", "1", json!(1)),
+        ("turned_away", "0", json!(0)),
+        ("waiting", "0", json!(0)),
+        ("under_way", "0", json!(0)),
+        ("failures_by_kind", "1&nbsp;circuit_open, 1&nbsp;status", json!({"status": 1, "circuit_open": 1})),
+    ] {
+        assert_eq!((cells(&html, figure), &figures[0][figure]), (vec![shown], &value), "{figure}");
+    }
+    let named = html.split("data-figure=\"").skip(1).filter_map(|rest| rest.split_once('"').map(|(name, _)| name));
+    for figure in named {
+        let pointer = format!("/0/{}", figure.replace('.', "/"));
+        assert!(figures.pointer(&pointer).is_some(), "{figure} is not in {figures}");
+    }
+}
+
+#[tokio::test]
+async fn several_caches_are_shown_in_the_order_given() {
+    let (one, _first) = used("one").await;
+    let other = Cached::builder(Authority::new(active())).name("other").build().unwrap();
+    let page = StatusPage::new(one.handle()).cache(other.handle());
+    let html = html(&page).await;
+    assert_eq!(cells(&html, "hits"), ["2", "0"]);
+    assert!(html.find("<bdi>one</bdi>").unwrap() < html.find("<bdi>other</bdi>").unwrap());
+    let figures = figures(&page).await;
+    assert_eq!((&figures[0]["name"], &figures[1]["name"]), (&json!("one"), &json!("other")));
+    assert_eq!(format!("{page:?}"), r#"StatusPage { caches: ["one", "other"], .. }"#);
+}
+
+#[tokio::test]
+async fn it_answers_get_and_head_and_nothing_else() {
+    let page = StatusPage::new(Cached::new(Authority::new(active())).handle());
+    for accept in ["text/html", "application/json"] {
+        let (got, headed) = (answer(&page, Method::GET, &[accept]).await, answer(&page, Method::HEAD, &[accept]).await);
+        assert_eq!((got.status().as_u16(), headed.status().as_u16()), (200, 200));
+        assert!(!got.body().is_empty() && headed.body().is_empty());
+        let names = |headers: &HeaderMap| headers.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(got.headers()), names(headed.headers()));
+        assert_eq!(got.headers()["content-type"], headed.headers()["content-type"]);
+    }
+    for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS, Method::from_bytes(b"GETS").unwrap()] {
+        let refused = answer(&page, method.clone(), &[]).await;
+        assert_eq!((refused.status().as_u16(), &refused.headers()["allow"]), (405, &"GET, HEAD".parse().unwrap()));
+        assert_eq!(refused.body(), "", "{method}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_but_its_own_style_and_script_may_run_in_it() {
+    let page = StatusPage::new(Cached::new(Authority::new(active())).handle());
+    let mut nonces = Vec::new();
+    for _ in 0..2 {
+        let response = answer(&page, Method::GET, &["text/html"]).await;
+        let policy = response.headers()["content-security-policy"].to_str().unwrap().to_owned();
+        let nonce = policy.split_once("'nonce-").unwrap().1.split_once('\'').unwrap().0.to_owned();
+        let wanted = format!(
+            "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; \
+             base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        );
+        assert_eq!(policy, wanted);
+        let html = response.body();
+        assert_eq!(html.matches(&format!(r#"nonce="{nonce}""#)).count(), 2);
+        assert_eq!((html.matches("<style").count(), html.matches("<script").count()), (1, 1));
+        // No asset from elsewhere, and nothing that the policy would stop.
+        for asset in ["src=", "href=", "url(", "@import", "style=", "onload=", "onclick="] {
+            assert!(!html.contains(asset), "{asset}");
+        }
+        assert!(html.len() < 15_000, "{} bytes", html.len());
+        nonces.push(nonce);
+    }
+    assert_ne!(nonces[0], nonces[1]);
+    for accept in ["text/html", "application/json"] {
+        let response = answer(&page, Method::GET, &[accept]).await;
+        let headers = response.headers();
+        assert!(headers["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'; "));
+        for (name, value) in [
+            ("cache-control", "no-store"),
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "no-referrer"),
+            ("vary", "accept"),
+        ] {
+            assert_eq!(headers[name], value, "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_name_of_a_cache_is_text_whatever_is_in_it() {
+    let name = r#"<script>alert('1')</script>" onload="x & {{nonce}} {{caches}}"#;
+    let cached = Cached::builder(Authority::new(active())).name(name).build().unwrap();
+    let page = StatusPage::new(cached.handle());
+    let html = html(&page).await;
+    let escaped = "&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&quot; onload=&quot;x &amp; {{nonce}} {{caches}}";
+    assert_eq!(html.matches(escaped).count(), 3, "{html}");
+    assert_eq!(html.matches("<script").count(), 1, "its own alone");
+    assert_eq!(figures(&page).await[0]["name"], name);
+}
+
+#[tokio::test]
+async fn neither_a_token_nor_a_fact_of_one_nor_a_cause_is_in_it() {
+    let (cached, _authority) = used("partners").await;
+    let page = StatusPage::new(cached.handle());
+    for accept in ["text/html", "application/json"] {
+        let response = answer(&page, Method::GET, &[accept]).await;
+        assert!(!response.body().contains(SECRET) && !format!("{response:?}").contains(SECRET), "{response:?}");
+    }
+    assert!(!format!("{page:?}").contains(SECRET));
+}
+
+#[tokio::test]
+async fn reading_the_page_asks_nothing_and_changes_no_figure() {
+    let (cached, authority) = used("partners").await;
+    let page = StatusPage::new(cached.handle());
+    let before = (authority.questions(), figures(&page).await);
+    html(&page).await;
+    assert_eq!((authority.questions(), figures(&page).await), before);
+}
