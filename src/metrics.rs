@@ -37,7 +37,7 @@ mod published {
     };
 
     use super::{Gauges, Lookup};
-    use crate::introspect::BreakerState;
+    use crate::introspect::{BreakerState, IntrospectErrorKind};
     use crate::rejection::RejectionKind;
 
     const REQUESTS: &str = "tower_introspection.requests_total";
@@ -107,6 +107,8 @@ mod published {
         evictions: Counter,
         entries: Gauge,
         inactive_entries: Gauge,
+        /// Each result and how many questions had it: those that had none so far, too, or their first would be missed.
+        questions: Vec<(&'static str, Counter)>,
         duration: Histogram,
         refreshes: Counter,
         failed_refreshes: Counter,
@@ -151,8 +153,11 @@ mod published {
 
         /// `result` is one of a fixed set of words.
         pub(crate) fn answered(&self, result: &'static str, latency: Duration) {
-            self.handles().duration.record(latency);
-            counter!(QUESTIONS, "cache" => self.cache.clone(), "result" => result).increment(1);
+            let handles = self.handles();
+            handles.duration.record(latency);
+            if let Some((_, counter)) = handles.questions.iter().find(|(counted, _)| *counted == result) {
+                counter.increment(1);
+            }
         }
 
         pub(crate) fn refreshed(&self, is_answered: bool) {
@@ -183,6 +188,8 @@ mod published {
                 let cache = &self.cache;
                 let lookup = |result: &'static str| counter!(LOOKUPS, "cache" => cache.clone(), "result" => result);
                 let refresh = |result: &'static str| counter!(REFRESHES, "cache" => cache.clone(), "result" => result);
+                let failures = IntrospectErrorKind::ALL.into_iter().map(IntrospectErrorKind::as_str);
+                let question = |result| (result, counter!(QUESTIONS, "cache" => cache.clone(), "result" => result));
                 let entries = |kind: &'static str| gauge!(ENTRIES, "cache" => cache.clone(), "kind" => kind);
                 Handles {
                     hits: lookup("hit"),
@@ -194,6 +201,7 @@ mod published {
                     evictions: counter!(EVICTIONS, "cache" => cache.clone()),
                     entries: entries("active"),
                     inactive_entries: entries("inactive"),
+                    questions: ["active", "inactive"].into_iter().chain(failures).map(question).collect(),
                     duration: histogram!(DURATION, "cache" => cache.clone()),
                     refreshes: refresh("answered"),
                     failed_refreshes: refresh("failed"),
@@ -211,7 +219,7 @@ mod published {
     fn describe() {
         describe_counter!(
             LOOKUPS,
-            "Requests with a token, by what the cache had: hit, inactive_hit, miss, coalesced, stale; or overloaded"
+            "Requests with a token, by what the cache had: hit, inactive_hit, miss, coalesced; or overloaded. Each stale is a miss or coalesced too"
         );
         describe_counter!(EVICTIONS, "Active tokens forgotten because there was no room");
         describe_gauge!(ENTRIES, "Tokens remembered, by kind: active, inactive");
