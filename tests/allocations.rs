@@ -86,7 +86,14 @@ fn served(token: &str) -> Request<()> {
     request
 }
 
+/// With the feature `metrics` a recorder listens, as it does in production.
+fn listen() {
+    #[cfg(feature = "metrics")]
+    let _ = metrics_exporter_prometheus::PrometheusBuilder::new().set_buckets(&[1.0]).unwrap().install_recorder();
+}
+
 fn guarded() -> impl Service<Request<()>, Response = Response<()>, Error = Infallible> {
+    listen();
     let cached = Cached::new(Authority::new(active()));
     let layer = IntrospectionLayer::builder(cached).require_scope("read").build().unwrap();
     let mut service = layer.layer(Inner);

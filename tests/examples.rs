@@ -37,7 +37,7 @@ async fn assert_refused(name: &str, variables: &[(&str, &str)], named: &str) {
 
 #[tokio::test]
 async fn a_bad_environment_value_is_one_line_that_names_the_variable_and_exit_code_2() {
-    for name in ["quickstart", "rfc7662", "mcp"] {
+    for name in ["quickstart", "rfc7662", "mcp", "metrics"] {
         for (variable, value) in [
             ("LISTEN_ADDR", "nowhere"),
             ("LISTEN_ADDR", "192.0.2.1:1"),
@@ -238,7 +238,7 @@ async fn get(url: &str) -> Response {
 
 #[tokio::test]
 async fn the_link_to_the_status_page_leads_to_figures_without_a_token() {
-    for name in ["quickstart", "rfc7662", "mcp"] {
+    for name in ["quickstart", "rfc7662", "mcp", "metrics"] {
         let (_child, lines) = started(&mut example(name)).await;
         let link = line(&lines, "status page: ").strip_prefix("status page: ").unwrap();
         let figures = async || {
@@ -334,6 +334,28 @@ async fn with_an_endpoint_or_an_issuer_set_rfc7662_asks_that_server() {
         assert_eq!(whoami(&lines, &token).await, 200, "the answer is kept for the default of 60 seconds");
         assert_eq!(sandbox.calls(&token), 1);
     }
+}
+
+#[tokio::test]
+async fn metrics_keeps_the_promises_of_its_curl_lines_and_shows_what_they_did() {
+    let (child, lines) = started(&mut example("metrics")).await;
+    assert_eq!(promised(&lines).await, [200, 401, 200, 403, 200, 401, 401, 401, 400, 204, 200, 200, 200]);
+    assert_eq!(curl(line(&lines, "/readyz")).await.0.text().await.unwrap(), "healthy\n");
+    let metrics = curl(line(&lines, "/metrics")).await.0;
+    assert_eq!(metrics.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    let metrics = metrics.text().await.unwrap();
+    for sample in [
+        r#"requests_total{outcome="accepted"} 3"#,
+        r#"requests_total{outcome="missing_token"} 1"#,
+        r#"cache_lookups_total{cache="sandbox",result="hit"} 1"#,
+        r#"cache_entries{cache="sandbox",kind="active"} 2"#,
+        r#"endpoint_breaker_state{cache="sandbox"} 0"#,
+        r#"question_duration_seconds_bucket{cache="sandbox",le="+Inf"} 5"#,
+        r#"verdict_age_seconds_bucket{cache="sandbox",le="60"} 3"#,
+    ] {
+        assert!(metrics.contains(&format!("\ntower_introspection_{sample}\n")), "{sample} in {metrics}");
+    }
+    interrupted(child).await;
 }
 
 #[tokio::test]
