@@ -288,3 +288,23 @@ mod tls {
         Ok(client)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_has_more_time_than_a_question() {
+        assert_eq!(Connection::default().request_timeout, Duration::from_secs(3));
+        assert_eq!(Connection::for_login().request_timeout, Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_url_with_a_user_name_or_a_password_is_refused_either_way() {
+        for url in ["https://ann@auth.example.com/", "https://:hush@auth.example.com/"] {
+            let error = Connection::default().open("url", &Url::parse(url).unwrap()).err().unwrap();
+            assert_eq!(error.setting(), "url");
+            assert!(error.to_string().contains("user name"), "{error}");
+        }
+    }
+}

@@ -157,6 +157,17 @@ pub(super) fn status_error(status: StatusCode) -> IntrospectError {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn a_request_that_cannot_be_made_is_not_worth_another_attempt() {
+        let malformed = Client::new().get("http://127.0.0.1/").header("a", "\n").send().await.unwrap_err();
+        assert!(malformed.is_builder());
+        assert!(!no_answer(malformed).is_worth_another_attempt());
+        let refused = Client::new().get("http://127.0.0.1:1/").send().await.unwrap_err();
+        let refused = no_answer(refused);
+        assert_eq!(refused.kind(), IntrospectErrorKind::Connect);
+        assert!(refused.is_worth_another_attempt());
+    }
+
     #[test]
     fn retry_after_is_read_as_seconds_and_as_a_date_and_with_two_statuses_only() {
         let now = Timestamp::from_unix_millis(1_445_412_470_000); // Wed, 21 Oct 2015 07:27:50 GMT

@@ -39,6 +39,7 @@ fn every_public_type_is_send_sync_and_debug() {
     assert_send_sync_debug::<AuthoritiesBuilder>();
     assert_send_sync_debug::<AuthorizationHeader>();
     assert_send_sync_debug::<BearerToken<'static>>();
+    assert_send_sync_debug::<BreakerState>();
     assert_send_sync_debug::<BuildError>();
     assert_send_sync_debug::<CacheHandle>();
     assert_send_sync_debug::<CacheStats>();
@@ -48,6 +49,10 @@ fn every_public_type_is_send_sync_and_debug() {
     assert_send_sync_debug::<Credential>();
     assert_send_sync_debug::<DiscoveryError>();
     assert_send_sync_debug::<EmptyBody>();
+    assert_send_sync_debug::<EndpointHandle>();
+    assert_send_sync_debug::<EndpointStats>();
+    assert_send_sync_debug::<Health>();
+    assert_send_sync_debug::<Histogram>();
     assert_send_sync_debug::<InactiveReason>();
     assert_send_sync_debug::<IntrospectError>();
     assert_send_sync_debug::<IntrospectErrorKind>();
@@ -55,6 +60,7 @@ fn every_public_type_is_send_sync_and_debug() {
     assert_send_sync_debug::<IntrospectionLayer<Authority>>();
     assert_send_sync_debug::<IntrospectionLayerBuilder<Authority>>();
     assert_send_sync_debug::<Introspection<Inner, Authority>>();
+    assert_send_sync_debug::<LayerStats>();
     assert_send_sync_debug::<MalformedToken>();
     assert_send_sync_debug::<Policy>();
     assert_send_sync_debug::<ProblemJson>();
@@ -118,7 +124,9 @@ fn errors_tell_their_kind_and_their_source() {
 fn every_kind_and_reason_has_one_word_of_its_own() {
     use IntrospectErrorKind::*;
     let mut words = vec![];
-    for kind in [Connect, Transport, Timeout, Credentials, RateLimited, Status, Answer, Overloaded, Abandoned] {
+    for kind in
+        [Connect, Transport, Timeout, Credentials, RateLimited, Status, Answer, Overloaded, CircuitOpen, Abandoned]
+    {
         words.push(kind.as_str());
     }
     assert_eq!(
@@ -132,10 +140,103 @@ fn every_kind_and_reason_has_one_word_of_its_own() {
             "status",
             "answer",
             "overloaded",
+            "circuit_open",
             "abandoned"
         ]
     );
     use InactiveReason::*;
     let words = [Unknown, Revoked, Expired, NotYetValid, Unclear].map(InactiveReason::as_str);
     assert_eq!(words, ["unknown", "revoked", "expired", "not_yet_valid", "unclear"]);
+}
+
+#[test]
+fn states_and_healths_have_one_word_each() {
+    let states = [BreakerState::Closed, BreakerState::HalfOpen, BreakerState::Open].map(BreakerState::as_str);
+    assert_eq!(states, ["closed", "half_open", "open"]);
+    let healths = [Health::Healthy, Health::Recovering, Health::Failing].map(Health::as_str);
+    assert_eq!(healths, ["healthy", "recovering", "failing"]);
+}
+
+#[test]
+fn debug_says_what_it_is_and_what_can_be_shown() {
+    let shows = |value: &dyn Debug, parts: &[&str]| {
+        let shown = format!("{value:?}");
+        assert!(parts.iter().all(|part| shown.contains(part)), "{shown}");
+    };
+    let apigee = || Apigee::builder("my-org").basic_auth("ann", "hush");
+    shows(&apigee(), &["ApigeeBuilder", "my-org"]);
+    shows(&apigee().build().unwrap(), &["Apigee", "/o/my-org/oauth2/accesstokens"]);
+    shows(&apigee().build().unwrap().endpoint().unwrap(), &["EndpointHandle", "attempts: 0", "Closed"]);
+    shows(&ApigeeLogin::new("ann", "hush"), &["ApigeeLogin"]);
+    shows(&ClientCredentials::new("https://auth.example.com/token", "api", "hush"), &["ClientCredentials"]);
+    shows(&AnyIntrospector::new(Authority::new(crate::support::active())), &["AnyIntrospector"]);
+    let authorities = || Authorities::by_host().authority("a.example.com", Authority::new(crate::support::active()));
+    shows(&authorities(), &["AuthoritiesBuilder", "a.example.com"]);
+    shows(&authorities().build().unwrap(), &["Authorities", "a.example.com"]);
+    shows(&introspect_fn(|_| async { crate::support::active() }), &["IntrospectFn"]);
+    let rfc7662 = || Rfc7662::builder("https://auth.example.com/introspect").client_secret_basic("api", "hush");
+    shows(&rfc7662(), &["Rfc7662Builder", "https://auth.example.com/introspect"]);
+    shows(&rfc7662().build().unwrap(), &["Rfc7662", "https://auth.example.com/introspect"]);
+    shows(&Rfc7662::discover("https://auth.example.com"), &["Rfc7662Discovery", "https://auth.example.com"]);
+    let cached =
+        || Cached::builder(Authority::new(crate::support::active())).max_ttl(std::time::Duration::from_secs(7));
+    shows(&cached(), &["CachedBuilder", "7s", "100000"]);
+    shows(&cached().build().unwrap(), &["Cached", "max_ttl: 7s"]);
+    shows(&cached().build().unwrap().handle(), &["CacheHandle", "misses: 0"]);
+    shows(&cached().build().unwrap().handle().stats().verdict_age, &["Histogram", "count: 0"]);
+    shows(&AccessToken::builder().app("weather"), &["AccessTokenBuilder", "weather"]);
+    shows(&Scopes::parse("read write"), &["read", "write"]);
+    shows(&Credential::basic("ann", "hush").unwrap(), &["Credential(Basic)"]);
+}
+
+#[test]
+fn a_cache_has_the_name_it_was_given() {
+    let authority = || Authority::new(crate::support::active());
+    assert_eq!(Cached::new(authority()).handle().name(), "default");
+    assert_eq!(Cached::builder(authority()).name("apigee").build().unwrap().handle().name(), "apigee");
+}
+
+#[test]
+fn small_accessors_tell_the_truth() {
+    for (malformed, part) in [
+        (MalformedToken::Syntax, "malformed"),
+        (MalformedToken::TooLong, "long"),
+        (MalformedToken::Repeated, "more than one"),
+    ] {
+        assert!(malformed.to_string().contains(part), "{malformed}");
+    }
+    assert!(Scopes::parse("").is_empty() && !Scopes::parse("read").is_empty());
+    assert_eq!(AccessToken::builder().token_id("jti-1").build().token_id(), Some("jti-1"));
+    let error = |kind| IntrospectError::new(kind);
+    assert!(error(IntrospectErrorKind::Timeout).is_timeout() && !error(IntrospectErrorKind::Connect).is_timeout());
+    assert!(
+        error(IntrospectErrorKind::Overloaded).is_overloaded() && !error(IntrospectErrorKind::Status).is_overloaded()
+    );
+    assert!(
+        error(IntrospectErrorKind::Credentials).is_credentials()
+            && !error(IntrospectErrorKind::Status).is_credentials()
+    );
+}
+
+#[tokio::test]
+async fn what_forgets_its_type_forwards_all_of_it() {
+    let cached = Cached::new(Apigee::builder("my-org").basic_auth("ann", "hush").build().unwrap());
+    assert!(cached.endpoint().is_some());
+    assert!(AnyIntrospector::new(Arc::new(cached)).endpoint().is_some());
+    let cached = Cached::new(Authority::new(crate::support::active()));
+    assert!(cached.endpoint().is_none());
+    let any = AnyIntrospector::new(cached);
+    assert!(any.known(&crate::support::bearer("abc")).is_none());
+    any.introspect(&crate::support::bearer("abc")).await.unwrap();
+    assert!(any.known(&crate::support::bearer("abc")).unwrap().is_active());
+}
+
+#[tokio::test]
+async fn tokens_that_find_no_room_are_counted_as_evicted() {
+    let cached = Cached::builder(Authority::new(crate::support::active())).max_capacity(2).build().unwrap();
+    for n in 0..20 {
+        cached.introspect(&crate::support::bearer(&format!("token-{n}"))).await.unwrap();
+    }
+    let stats = cached.handle().stats();
+    assert!(stats.entries <= 2 && stats.evictions >= 18 - 2, "{stats:?}");
 }

@@ -83,6 +83,26 @@ async fn a_refused_refresh_falls_back_to_the_password() {
 }
 
 #[tokio::test]
+async fn a_refresh_that_cannot_be_asked_for_is_no_reason_to_send_the_password() {
+    let recorder = Recorder::start(|_, seen| match seen.uri.as_str() {
+        "/oauth/token" if seen.body.contains("refresh_token=") => (503, String::new()),
+        "/oauth/token" => {
+            (200, r#"{"access_token":"a","refresh_token":"r","expires_in":60,"token_type":"Bearer"}"#.to_owned())
+        }
+        _ => (200, ACTIVE.to_owned()),
+    })
+    .await;
+    let clock = ManualClock::at(START);
+    let login = ApigeeLogin::new("ann", "pass").token_url(format!("{}/oauth/token", recorder.url()));
+    let apigee = asking(&recorder).login(login).clock(clock.clone()).build().unwrap();
+    assert!(apigee.introspect(&bearer("abc")).await.unwrap().is_active());
+    clock.advance(secs(60));
+    assert!(apigee.introspect(&bearer("abc")).await.unwrap_err().is_credentials());
+    let grants: Vec<_> = logins(&recorder).iter().map(|form| form[0].1.clone()).collect();
+    assert_eq!(grants, ["password", "refresh_token"]);
+}
+
+#[tokio::test]
 async fn a_token_of_the_login_that_the_management_api_refuses_is_replaced_once() {
     let recorder =
         Recorder::with_token_endpoint("/oauth/token", ACTIVE, |seen| seen.headers["authorization"] == "Bearer login-1")

@@ -61,3 +61,19 @@ impl<T> Policy<(), T, IntrospectError> for Retries<'_> {
         Some(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_budget_allows_twenty_and_a_fifth_of_the_questions() {
+        let withdrawn = |questions| {
+            let budget = budget();
+            (0..questions).for_each(|_| budget.deposit());
+            (0..1_000).filter(|_| budget.withdraw()).count()
+        };
+        assert_eq!(withdrawn(0), 20);
+        assert_eq!(withdrawn(100), 40);
+    }
+}
