@@ -219,7 +219,7 @@ mod published {
     fn describe() {
         describe_counter!(
             LOOKUPS,
-            "Requests with a token, by what the cache had: hit, inactive_hit, miss, coalesced; or overloaded. Each stale is a miss or coalesced too"
+            "Requests with a token, by what the cache had: hit, inactive_hit, miss, coalesced, stale; or overloaded. A stale one may be counted as a miss, coalesced or overloaded too"
         );
         describe_counter!(EVICTIONS, "Active tokens forgotten because there was no room");
         describe_gauge!(ENTRIES, "Tokens remembered, by kind: active, inactive");

@@ -167,9 +167,9 @@ async fn every_figure_in_the_page_is_in_the_json_and_says_the_same_of_the_endpoi
 
     let sandbox = Sandbox::start().await.unwrap();
     sandbox.set_fault(Fault::Status(503));
-    let endpoint = sandbox.apigee().max_retries(1).breaker_threshold(1).breaker_pause(secs(600)).build().unwrap();
+    let endpoint = sandbox.apigee().max_retries(1).breaker_threshold(5).breaker_pause(secs(600)).build().unwrap();
     let cached = Cached::new(endpoint);
-    for token in ["one", "two"] {
+    for token in ["one", "two", "three", "four", "five", "six"] {
         cached.introspect(&bearer(token)).await.unwrap_err();
     }
     let page = StatusPage::new(cached.handle());
@@ -177,12 +177,12 @@ async fn every_figure_in_the_page_is_in_the_json_and_says_the_same_of_the_endpoi
     for (figure, shown, value) in [
         ("health", "failing", json!("failing")),
         ("breaker", "open", json!("open")),
-        ("attempts", "2", json!(2)),
-        ("retries", "1", json!(1)),
+        ("attempts", "10", json!(10)),
+        ("retries", "5", json!(5)),
         ("turned_away", "0", json!(0)),
         ("waiting", "0", json!(0)),
         ("under_way", "0", json!(0)),
-        ("failures_by_kind", "1&nbsp;circuit_open, 1&nbsp;status", json!({"status": 1, "circuit_open": 1})),
+        ("failures_by_kind", "1&nbsp;circuit_open, 5&nbsp;status", json!({"status": 5, "circuit_open": 1})),
     ] {
         assert_eq!((cells(&html, figure), &figures[0][figure]), (vec![shown], &value), "{figure}");
     }
