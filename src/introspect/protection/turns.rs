@@ -119,32 +119,38 @@ impl Drop for Waiting<'_> {
     }
 }
 
+/// Two parts of the limit, each of which keeps its own, so that together they keep the whole.
 struct Pace {
-    all: Bucket,
-    strangers: Bucket,
+    common: Bucket,
+    /// For known tokens, which take their turn from whichever part has one sooner. So they never wait behind strangers that
+    /// wait. `None` if the limit is a single question.
+    kept: Option<Bucket>,
 }
 
 impl Pace {
     fn new(rate: RateLimit) -> Self {
         let kept = (rate.questions / 4).max(u32::from(rate.questions > 1));
-        let strangers = RateLimit { questions: rate.questions - kept, ..rate };
-        Self { all: Bucket::new(rate), strangers: Bucket::new(strangers) }
+        let part = |questions| Bucket::new(RateLimit { questions, ..rate });
+        Self { common: part(rate.questions - kept), kept: (kept > 0).then(|| part(kept)) }
     }
 
     fn reserve(&mut self, share: Share, now: Timestamp, max_wait: Duration) -> Option<Duration> {
         let max_wait = micros(max_wait);
         let now = now.as_unix_millis().saturating_mul(1_000);
-        let mut delay = self.all.delay(now, max_wait);
-        if share == Share::Stranger {
-            delay = delay.max(self.strangers.delay(now, max_wait));
+        let mut delay = self.common.delay(now, max_wait);
+        let mut bucket = &mut self.common;
+        if share == Share::Known
+            && let Some(kept) = &mut self.kept
+        {
+            let sooner = kept.delay(now, max_wait);
+            if sooner <= delay {
+                (delay, bucket) = (sooner, kept);
+            }
         }
         if delay > max_wait {
             return None;
         }
-        self.all.book(now);
-        if share == Share::Stranger {
-            self.strangers.book(now);
-        }
+        bucket.book(now);
         Some(Duration::from_micros(delay.unsigned_abs()))
     }
 }
@@ -235,11 +241,11 @@ mod tests {
 
     #[test]
     fn the_turn_is_told_at_once_and_one_that_is_too_late_books_nothing() {
-        // Ten may come at once, the other fifty a bit more than a second apart.
+        // Of the 45 for all, ten may come at once, the others are 1.7 seconds apart.
         let mut pace = pace(60);
-        let interval = 60_000_000 / 51 + 1;
-        let wait = Duration::from_secs(3);
-        let mut reserve = |millis| pace.reserve(Share::Known, at(millis), wait).map(|delay| delay.as_micros());
+        let interval = 60_000_000 / 36 + 1;
+        let wait = Duration::from_secs(4);
+        let mut reserve = |millis| pace.reserve(Share::Stranger, at(millis), wait).map(|delay| delay.as_micros());
         for _ in 0..10 {
             assert_eq!(reserve(0), Some(0));
         }
@@ -247,7 +253,19 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(reserve(0), None);
         }
-        assert_eq!(reserve(1_000), Some(3 * interval - 1_000_000));
+        assert_eq!(reserve(1_001), Some(3 * interval - 1_001_000));
+    }
+
+    #[test]
+    fn a_known_token_does_not_wait_behind_strangers_that_wait() {
+        let mut pace = pace(6_000);
+        let wait = Duration::from_secs(1);
+        let strangers = (0..1_000).filter(|_| pace.reserve(Share::Stranger, at(0), wait).is_some()).count();
+        assert_eq!(strangers, 75 + 73, "at once, and within a second");
+        for _ in 0..25 {
+            assert_eq!(pace.reserve(Share::Known, at(0), wait), Some(Duration::ZERO));
+        }
+        assert!(pace.reserve(Share::Known, at(0), wait) > Some(Duration::ZERO));
     }
 
     #[test]
