@@ -1,0 +1,53 @@
+//! Histories that once broke a rule, each as small as it was found.
+
+use super::system::System;
+use super::world::{Operation, Settings, Step, Way, When, World};
+use Operation::*;
+
+fn settings() -> Settings {
+    Settings {
+        max_ttl: 60_000,
+        inactive_ttl: 10_000,
+        expiry_leeway: 0,
+        refresh_ahead: 0.0,
+        stale_if_error: 0,
+        max_capacity: 100,
+        inactive_capacity: 100,
+        max_questions: 100,
+        careless: false,
+    }
+}
+
+/// Replays a history; all tasks run on after each operation until nothing moves any more.
+fn replay(settings: Settings, operations: impl IntoIterator<Item = Operation>) {
+    replay_steps(settings, operations.into_iter().map(|operation| Step { operation, turns: None }));
+}
+
+fn replay_steps(settings: Settings, steps: impl IntoIterator<Item = Step>) {
+    let mut world = World::new(settings);
+    let mut system = System::new(&world);
+    for step in steps {
+        world.happen(&step.operation);
+        system.step(&world, &step);
+    }
+    system.end(world);
+}
+
+const fn request(token: usize) -> Operation {
+    Request { token, by: Way::Cache, times: 1 }
+}
+
+/// Found by the model, and the model's own mistake: two moments of one millisecond are the same to the cache, so the request
+/// may get an answer that was looked up in the same millisecond, just before the token was issued.
+#[test]
+fn a_token_is_issued_in_the_millisecond_in_which_it_is_asked_about() {
+    let settings = Settings { inactive_ttl: 0, ..settings() };
+    replay(settings, [Hold(When::Asked), request(3), Issue { token: 3, expires_in: None, valid_in: None }]);
+}
+
+/// The clock ran ahead and was set back to before the token began, while it was remembered: it is served on.
+#[test]
+fn a_clock_is_set_back_to_before_a_token_that_is_known_began() {
+    let issue = Issue { token: 0, expires_in: None, valid_in: Some(500) };
+    replay(settings(), [Advance(1), issue, Advance(999), request(0), SetBack(500), request(0)]);
+}
