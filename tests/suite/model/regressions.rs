@@ -1,7 +1,9 @@
 //! Histories that once broke a rule, each as small as it was found.
 
+use tower_introspection::IntrospectErrorKind;
+
 use super::system::System;
-use super::world::{Operation, Settings, Step, Way, When, World};
+use super::world::{Fault, Operation, Settings, Step, Way, When, World};
 use Operation::*;
 
 fn settings() -> Settings {
@@ -45,9 +47,19 @@ fn a_token_is_issued_in_the_millisecond_in_which_it_is_asked_about() {
     replay(settings, [Hold(When::Asked), request(3), Issue { token: 3, expires_in: None, valid_in: None }]);
 }
 
-/// The clock ran ahead and was set back to before the token began, while it was remembered: it is served on.
+/// The clock ran ahead and was set back to before the token began, while it was remembered: it is served on, but not if the
+/// clock is set back to before it was asked for.
 #[test]
 fn a_clock_is_set_back_to_before_a_token_that_is_known_began() {
     let issue = Issue { token: 0, expires_in: None, valid_in: Some(500) };
     replay(settings(), [Advance(1), issue, Advance(999), request(0), SetBack(500), request(0)]);
+}
+
+/// The last moments of a token are left to the authority's own clock, and that holds in an outage.
+#[test]
+fn an_outage_ends_at_the_leeway() {
+    let settings = Settings { expiry_leeway: 1_000, stale_if_error: 600_000, ..settings() };
+    let issue = Issue { token: 0, expires_in: Some(90_000), valid_in: None };
+    let outage = Fail(Fault::Fails(IntrospectErrorKind::Connect));
+    replay(settings, [issue, request(0), outage, Advance(88_999), request(0), Advance(1), request(0)]);
 }

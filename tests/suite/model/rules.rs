@@ -14,6 +14,9 @@ const LONG: i64 = 60_000;
 /// "Not valid yet" is remembered no longer than this.
 const NOT_YET_VALID_TTL: i64 = 1_000;
 
+/// So long after a failure an answer may serve on for want of room as well.
+const AFTERMATH: i64 = 30_000;
+
 /// A request that has ended.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Request {
@@ -82,6 +85,9 @@ impl Journal {
             if end.wall < deadline {
                 return Err(format!("called stale before its deadline at {deadline}"));
             }
+            if facts.expires_at.is_some_and(|expires_at| end.wall >= expires_at - expiry_leeway) {
+                return Err("the last moments are the authority's, in an outage too".into());
+            }
             if end.wall >= deadline + stale_if_error || age >= max_ttl + stale_if_error + set_back {
                 return Err(format!("question {number}, asked at {:?}, is too old even in an outage", question.asked));
             }
@@ -90,7 +96,13 @@ impl Journal {
                     && later.asked.event > landed.event
                     && later.ended.is_some_and(|(at, outcome)| request.saw(&at) && is_failure_of_the_authority(outcome))
             });
-            if !failure {
+            // Or there was no room for a question, a moment after another had failed.
+            let aftermath = self.questions.iter().any(|other| {
+                other.ended.is_some_and(|(at, outcome)| {
+                    is_failure_of_the_authority(outcome) && (at.wall..at.wall + AFTERMATH).contains(&end.wall)
+                })
+            });
+            if !failure && !aftermath {
                 return Err("stale, and no question failed".into());
             }
             if let Some(later) = self.answered_after(question, end) {
@@ -217,14 +229,20 @@ impl Journal {
             return Ok(());
         }
         let end_of_facts = facts.expires_at.unwrap_or(i64::MAX);
-        let deadline = (question.asked.wall.min(landed.wall) + max_ttl).min(end_of_facts.saturating_sub(expiry_leeway));
+        let asked = question.asked.wall.min(landed.wall);
+        let end_of_use = end_of_facts.saturating_sub(expiry_leeway);
+        let deadline = (asked + max_ttl).min(end_of_use);
+        // When the clock was set back to before it was asked for, nobody knows how old it is.
+        if start.wall < asked || end.wall < asked {
+            return Ok(());
+        }
         if start.wall < deadline && landed.wall < deadline && deadline - landed.wall >= LONG {
             let hit = Ending::Accepted { question: number, stale: false };
             if *ending != hit {
                 return Err(format!("question {number} would have answered it"));
             }
         }
-        let until = (deadline + stale_if_error).min(end_of_facts);
+        let until = (deadline + stale_if_error).min(end_of_use);
         let authority_failed = match *ending {
             Ending::Failed { kind: IntrospectErrorKind::Overloaded, .. } => false,
             Ending::Failed { kind: IntrospectErrorKind::Timeout, .. } => true,
