@@ -249,12 +249,12 @@ impl Store {
     fn remember_verdict(&self, key: TokenKey, verdict: &Verdict, asked_at: Timestamp) {
         let now = self.clock.now();
         let deadline = self.limits.deadline(verdict, asked_at, now);
-        let serves = now < deadline;
         match judge(verdict.clone(), now) {
             Verdict::Active(token) => {
                 self.inactive.invalidate(&key);
                 self.lately.add(key);
-                if serves {
+                // One that came too late to serve may still serve on in an outage.
+                if now < self.limits.stale_until(&token, deadline) {
                     let refresh_at = self.limits.refresh_at(&token, asked_at, deadline, key.chance());
                     let refresh_at = refresh_at.unwrap_or(NEVER);
                     let asked_at = asked_at.min(now);
@@ -266,7 +266,7 @@ impl Store {
             Verdict::Inactive(reason) => {
                 self.active.invalidate(&key);
                 self.lately.remove(key);
-                if serves {
+                if now < deadline {
                     self.inactive.insert(key, Inactive { reason, deadline });
                 } else {
                     self.inactive.invalidate(&key);

@@ -55,6 +55,23 @@ fn a_clock_is_set_back_to_before_a_token_that_is_known_began() {
     replay(settings(), [Advance(1), issue, Advance(999), request(0), SetBack(500), request(0)]);
 }
 
+/// Two requests wait for a slow answer that is too old to serve when it comes; the second asks again, in an outage.
+#[test]
+fn an_answer_that_came_too_late_to_serve_serves_on_in_an_outage() {
+    let settings = Settings { max_ttl: 1_000, stale_if_error: 60_000, ..settings() };
+    let both = Request { token: 0, by: Way::Cache, times: 2 };
+    let steps = [
+        (request(0), None),
+        (Hold(When::Asked), None),
+        (Advance(9_099), None),
+        (both, Some(2)),
+        (Advance(1_000), None),
+        (Fail(Fault::Fails(IntrospectErrorKind::Connect)), None),
+        (LetGo, None),
+    ];
+    replay_steps(settings, steps.map(|(operation, turns)| Step { operation, turns }));
+}
+
 /// The last moments of a token are left to the authority's own clock, and that holds in an outage.
 #[test]
 fn an_outage_ends_at_the_leeway() {
