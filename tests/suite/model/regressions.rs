@@ -72,6 +72,17 @@ fn an_answer_that_came_too_late_to_serve_serves_on_in_an_outage() {
     replay_steps(settings, steps.map(|(operation, turns)| Step { operation, turns }));
 }
 
+/// The model's mistake: a request waits for an answer that may not be remembered, and asks again in an outage. What the
+/// authority said meanwhile is its last word.
+#[test]
+fn a_no_that_may_not_be_remembered_is_still_the_last_word() {
+    let settings = Settings { inactive_ttl: 0, refresh_ahead: 0.2, stale_if_error: 60_000, ..settings() };
+    let outage = Fail(Fault::Fails(IntrospectErrorKind::Connect));
+    let operations =
+        [Revoke(0), Hold(When::Asked), Advance(59_999), request(0), Advance(999), request(0), outage, LetGo];
+    replay(settings, [request(0)].into_iter().chain(operations));
+}
+
 /// The last moments of a token are left to the authority's own clock, and that holds in an outage.
 #[test]
 fn an_outage_ends_at_the_leeway() {

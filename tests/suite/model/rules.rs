@@ -249,7 +249,10 @@ impl Journal {
             Ending::Failed { question, .. } => question.is_some(),
             _ => false,
         };
-        if authority_failed && landed.wall < deadline && end.wall < until && until - landed.wall >= LONG {
+        // While it waited the authority may have said no, which is its last word even if it may not be remembered.
+        let heard_more = self.answered_after(question, end).is_some();
+        if authority_failed && !heard_more && landed.wall < deadline && end.wall < until && until - landed.wall >= LONG
+        {
             return Err(format!("question {number} would have served on until {until}"));
         }
         Ok(())
