@@ -6,6 +6,7 @@
 //! Two clocks guard every entry. The injected [`Clock`] judges each read exactly, so expiry holds at the millisecond. moka's
 //! own monotonic clock evicts at about the same moment, so that an entry does not live on when the wall clock is set back.
 
+mod builder;
 mod figures;
 mod flight;
 mod freshness;
@@ -16,20 +17,20 @@ mod store;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
+pub use builder::CachedBuilder;
 pub use figures::CacheStats;
 pub use handle::CacheHandle;
 
 use tracing::Instrument;
 
+use self::builder::CacheSettings;
 use self::flight::{Boarding, Flight};
-use self::freshness::{Limits, judge};
+use self::freshness::judge;
 use self::key::TokenKey;
 use self::store::Store;
 use crate::background::Owner;
-use crate::build_error::BuildError;
-use crate::clock::{Clock, Stopwatch, SystemClock};
+use crate::clock::{Clock, Stopwatch};
 use crate::introspect::{EndpointHandle, Introspect, IntrospectError, IntrospectErrorKind, Share, Verdict};
 use crate::token::BearerToken;
 
@@ -47,8 +48,7 @@ const MAX_QUESTIONS_PER_FLIGHT: usize = 3;
 ///   it goes away; its answer, or its failure, reaches everyone who waits for it.
 ///
 /// ```
-/// use std::time::Duration;
-/// use tower_introspection::{Apigee, Cached, IntrospectionLayer};
+/// /// use tower_introspection::{Apigee, Cached, IntrospectionLayer};
 ///
 /// let apigee = Apigee::builder("my-org").basic_auth("token-reader@example.com", "password").build()?;
 /// let cached = Cached::builder(apigee).max_ttl(Duration::from_secs(180)).build()?;
@@ -75,7 +75,7 @@ impl<I: Introspect> Cached<I> {
 
     /// Starts with the default limits.
     pub fn builder(introspector: I) -> CachedBuilder<I> {
-        CachedBuilder { introspector, settings: CacheSettings::default() }
+        CachedBuilder::new(introspector)
     }
 
     fn with_store(introspector: I, settings: CacheSettings) -> Self {
@@ -226,167 +226,5 @@ impl<I> Clone for Cached<I> {
 impl<I> fmt::Debug for Cached<I> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.debug_struct("Cached").field("limits", self.store.limits()).finish_non_exhaustive()
-    }
-}
-
-struct CacheSettings {
-    name: String,
-    max_capacity: u64,
-    inactive_capacity: u64,
-    max_questions: usize,
-    /// 30 seconds, or a second more than the endpoint's own, unless it is set.
-    question_timeout: Option<Duration>,
-    limits: Limits,
-    clock: Arc<dyn Clock>,
-}
-
-impl Default for CacheSettings {
-    fn default() -> Self {
-        Self {
-            name: "default".into(),
-            max_capacity: 100_000,
-            inactive_capacity: 10_000,
-            max_questions: 1_000,
-            question_timeout: None,
-            limits: Limits::default(),
-            clock: Arc::new(SystemClock),
-        }
-    }
-}
-
-/// Configures a [`Cached`]. Made by [`Cached::builder`].
-///
-/// ```
-/// use std::time::Duration;
-/// use tower_introspection::{Cached, introspect_fn};
-/// # let introspector = introspect_fn(|_| async {
-/// #     Ok(tower_introspection::Verdict::Inactive(tower_introspection::InactiveReason::Unknown)) });
-///
-/// let cached = Cached::builder(introspector)
-///     .max_capacity(1_000_000)
-///     .max_ttl(Duration::from_secs(180))
-///     .inactive_ttl(Duration::from_secs(5))
-///     .build()?;
-/// # Ok::<(), tower_introspection::BuildError>(())
-/// ```
-#[must_use]
-pub struct CachedBuilder<I> {
-    introspector: I,
-    settings: CacheSettings,
-}
-
-impl<I: Introspect> CachedBuilder<I> {
-    /// What this cache is called in metrics, log lines and on the status page. Give each a name of its own if there are
-    /// several. Default: `default`.
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.settings.name = name.into();
-        self
-    }
-
-    /// How many active tokens are remembered. Zero remembers none. Default: 100,000. An entry holds the facts of the answer, so
-    /// its size is the authority's choice, up to a multiple of the endpoint's `max_response_bytes`.
-    pub fn max_capacity(mut self, entries: u64) -> Self {
-        self.settings.max_capacity = entries;
-        self
-    }
-
-    /// How long an active answer serves, counted from when the question was asked; always cut off at the token's expiry.
-    /// This is how long a revoked token may still be accepted. Zero means that no answer is kept: each request asks, or
-    /// waits for a question asked after it came. Default: 60 seconds.
-    pub fn max_ttl(mut self, ttl: Duration) -> Self {
-        self.settings.limits.max_ttl = ttl;
-        self
-    }
-
-    /// How many inactive tokens are remembered, in a cache of their own. Zero remembers none. Default: 10,000.
-    pub fn inactive_capacity(mut self, entries: u64) -> Self {
-        self.settings.inactive_capacity = entries;
-        self
-    }
-
-    /// How long an inactive answer serves. Apigee can approve a revoked token again, so keep it short. Zero means that each
-    /// request asks. Default: 10 seconds.
-    pub fn inactive_ttl(mut self, ttl: Duration) -> Self {
-        self.settings.limits.inactive_ttl = ttl;
-        self
-    }
-
-    /// The last part of an active answer's time in which a request that is served from memory has the token asked about again
-    /// in the background, from 0 to 1, so that a token in use never waits: with 0.2 and the default `max_ttl`, in the last 12
-    /// seconds. It begins up to half of that later, depending on the token, so that tokens that came together do not come
-    /// again together. A failure changes nothing; it is tried again. Tokens that nobody uses are not asked about. Zero means
-    /// never. Default: 0.2.
-    pub fn refresh_ahead(mut self, part: f64) -> Self {
-        self.settings.limits.refresh_ahead = part;
-        self
-    }
-
-    /// How much longer an active answer serves when the authority *failed* to answer the question that is due, never when it
-    /// said no, and never at or after the token's expiry. **A token revoked during the outage is accepted this much longer.**
-    /// Such a token says [`is_stale`](crate::AccessToken::is_stale). A request that has to wait for the failure waits; once the
-    /// circuit breaker of the endpoint is open it does not. For 30 seconds after a failure, a question for which there is no
-    /// room counts as one that failed: when an outage ends, all tokens in use are to be asked about at once. Answers that are
-    /// kept for this count against [`max_capacity`](Self::max_capacity). Default: zero, which means that an outage refuses
-    /// tokens `max_ttl` after they were last asked about.
-    pub fn stale_if_error(mut self, allowance: Duration) -> Self {
-        self.settings.limits.stale_if_error = allowance;
-        self
-    }
-
-    /// How long before a token's expiry the cache stops answering for it, so that the authority's own clock decides the last
-    /// moments. For a clock here that may lag behind the authority's. It never lets a token live longer. Default: zero.
-    pub fn expiry_leeway(mut self, leeway: Duration) -> Self {
-        self.settings.limits.expiry_leeway = leeway;
-        self
-    }
-
-    /// How many questions may be under way at a time, each for another token, and as many again for tokens that were active
-    /// when they were last asked about. A request that would start one more fails with
-    /// [`Overloaded`](IntrospectErrorKind::Overloaded). Default: 1,000.
-    pub fn max_questions(mut self, questions: usize) -> Self {
-        self.settings.max_questions = questions;
-        self
-    }
-
-    /// How long a question may take before it fails, whatever introspector it was put to. An endpoint of this crate ends
-    /// sooner, by its own `request_timeout`; this is the bound for those that have none. Default: 30 seconds, or a second more
-    /// than the `request_timeout` of the endpoint if that is longer.
-    pub fn question_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.question_timeout = Some(timeout);
-        self
-    }
-
-    /// The clock that judges every read. Default: [`SystemClock`].
-    pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.settings.clock = Arc::new(clock);
-        self
-    }
-
-    /// Checks every setting.
-    ///
-    /// # Errors
-    /// If [`max_questions`](Self::max_questions) or [`question_timeout`](Self::question_timeout) is zero, since no token could
-    /// ever be checked, or if [`refresh_ahead`](Self::refresh_ahead) is not a number from 0 to 1.
-    pub fn build(self) -> Result<Cached<I>, BuildError> {
-        if self.settings.max_questions == 0 {
-            return Err(BuildError::new("max_questions", "zero would let no token be checked"));
-        }
-        if self.settings.question_timeout.is_some_and(|timeout| timeout.is_zero()) {
-            return Err(BuildError::new("question_timeout", "zero leaves no time for an answer"));
-        }
-        if !(0.0..=1.0).contains(&self.settings.limits.refresh_ahead) {
-            return Err(BuildError::new("refresh_ahead", "it is a part of the time an answer serves, from 0 to 1"));
-        }
-        Ok(Cached::with_store(self.introspector, self.settings))
-    }
-}
-
-impl<I> fmt::Debug for CachedBuilder<I> {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.debug_struct("CachedBuilder")
-            .field("max_capacity", &self.settings.max_capacity)
-            .field("inactive_capacity", &self.settings.inactive_capacity)
-            .field("limits", &self.settings.limits)
-            .finish_non_exhaustive()
     }
 }

@@ -8,7 +8,7 @@ use moka::Expiry;
 use moka::notification::RemovalCause;
 use moka::sync::{Cache, CacheBuilder};
 
-use super::CacheSettings;
+use super::builder::CacheSettings;
 use super::figures::{CacheStats, Figures};
 use super::flight::{Answer, Flight, Flights, Predicate};
 use super::freshness::{Limits, judge};

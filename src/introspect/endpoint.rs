@@ -38,7 +38,7 @@ impl Endpoint {
     }
 
     pub(super) fn handle(&self) -> EndpointHandle {
-        EndpointHandle(Arc::clone(&self.protection))
+        EndpointHandle::new(Arc::clone(&self.protection))
     }
 
     /// Asks, and has `read` make something of the answer.

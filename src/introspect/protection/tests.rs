@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::clock::ManualClock;
+use crate::clock::{ManualClock, Timestamp};
 
 type Outcome = Result<usize, IntrospectError>;
 
@@ -66,7 +66,7 @@ impl Asked {
     }
 
     fn handle(self) -> EndpointHandle {
-        EndpointHandle(Arc::new(self.protection))
+        EndpointHandle::new(Arc::new(self.protection))
     }
 }
 

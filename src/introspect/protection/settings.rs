@@ -1,0 +1,118 @@
+//! What the builders of endpoints can say about their protection.
+
+use std::time::Duration;
+
+use crate::build_error::BuildError;
+
+/// So many questions in a time.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::introspect) struct RateLimit {
+    pub(in crate::introspect) questions: u32,
+    pub(in crate::introspect) per: Duration,
+}
+
+/// As given to a builder.
+#[derive(Clone, Debug)]
+pub(in crate::introspect) struct ProtectionSettings {
+    pub(in crate::introspect) max_concurrent_questions: usize,
+    pub(in crate::introspect) max_wait: Duration,
+    pub(in crate::introspect) rate_limit: RateLimit,
+    pub(in crate::introspect) max_retries: u32,
+    pub(in crate::introspect) breaker_threshold: u32,
+    pub(in crate::introspect) breaker_pause: Duration,
+    pub(in crate::introspect) max_retry_after: Duration,
+}
+
+impl ProtectionSettings {
+    pub(in crate::introspect) fn with_rate_limit_per_minute(questions: u32) -> Self {
+        Self {
+            max_concurrent_questions: 100,
+            max_wait: Duration::from_secs(1),
+            rate_limit: RateLimit { questions, per: Duration::from_secs(60) },
+            max_retries: 2,
+            breaker_threshold: 5,
+            breaker_pause: Duration::from_secs(1),
+            max_retry_after: Duration::from_secs(30),
+        }
+    }
+
+    pub(in crate::introspect) fn check(&self) -> Result<(), BuildError> {
+        for (setting, is_zero, consequence) in [
+            ("max_concurrent_questions", self.max_concurrent_questions == 0, "zero would let no question through"),
+            ("rate_limit", self.rate_limit.questions == 0, "zero questions would let none through"),
+            ("rate_limit", self.rate_limit.per.is_zero(), "a limit is for some time, and zero is none"),
+            ("breaker_threshold", self.breaker_threshold == 0, "zero would never ask; `u32::MAX` never stops asking"),
+            (
+                "breaker_pause",
+                self.breaker_pause.is_zero(),
+                "zero is no pause; `breaker_threshold(u32::MAX)` makes none",
+            ),
+        ] {
+            if is_zero {
+                return Err(BuildError::new(setting, consequence));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The builder methods for [`ProtectionSettings`], for a builder with a member `protection`.
+macro_rules! protection_settings {
+    ($rate_limit:literal) => {
+        /// How many questions may be under way at a time. Others wait for their turn; three quarters of the places are for
+        /// all, the last quarter is kept for tokens that were active when they were last asked about. Default: 100.
+        pub fn max_concurrent_questions(mut self, questions: usize) -> Self {
+            self.protection.max_concurrent_questions = questions;
+            self
+        }
+
+        /// How long a question may wait for its turn before it fails with
+        /// [`Overloaded`](crate::IntrospectErrorKind::Overloaded). Zero means that none waits. Default: 1 second.
+        pub fn max_wait(mut self, wait: std::time::Duration) -> Self {
+            self.protection.max_wait = wait;
+            self
+        }
+
+        /// How many questions this process may ask in a time; no window of that length holds more. Retries count. A sixtieth
+        /// may come at once (or ten, or a quarter, if that is little), the others are spread. The last quarter is kept for
+        /// tokens that were active when they were last asked about.
+        #[doc = concat!("Default: ", $rate_limit)]
+        pub fn rate_limit(mut self, questions: u32, per: std::time::Duration) -> Self {
+            self.protection.rate_limit = crate::introspect::protection::RateLimit { questions, per };
+            self
+        }
+
+        /// How often a question is asked again after a connection that could not be made or broke before the answer began,
+        /// or after HTTP 502, 503 or 504. Each time after a longer pause (50, 100, 200 ms, up to a half more by chance, half a
+        /// second at most), and all within [`request_timeout`](Self::request_timeout). In ten seconds there are no
+        /// more retries than a fifth of the questions and 20. Default: 2.
+        pub fn max_retries(mut self, retries: u32) -> Self {
+            self.protection.max_retries = retries;
+            self
+        }
+
+        /// After how many failures in a row the authority is not asked for a while, so that callers learn at once that it is
+        /// down: the circuit breaker opens. What counts is no connection, a broken one, a timeout, and HTTP 429, 502, 503 and
+        /// 504, each after all retries. Tokens that were active when they were last asked about have a breaker of their own, which
+        /// failures of other tokens do not open. `u32::MAX` keeps asking, but for a `Retry-After`. Default: 5.
+        pub fn breaker_threshold(mut self, failures: u32) -> Self {
+            self.protection.breaker_threshold = failures;
+            self
+        }
+
+        /// How long the authority is not asked when the circuit breaker opens. Then one question goes through: answered, it
+        /// closes the breaker; failed, the next pause is twice as long, up to 30 seconds. Default: 1 second.
+        pub fn breaker_pause(mut self, pause: std::time::Duration) -> Self {
+            self.protection.breaker_pause = pause;
+            self
+        }
+
+        /// The longest `Retry-After` that is honoured: an authority that answers 429 or 503 with one is not asked until then,
+        /// and callers are told to come back then. A longer one counts as this. Zero ignores them. Default: 30 seconds.
+        pub fn max_retry_after(mut self, delay: std::time::Duration) -> Self {
+            self.protection.max_retry_after = delay;
+            self
+        }
+    };
+}
+pub(in crate::introspect) use protection_settings;
