@@ -33,7 +33,7 @@ pub(super) struct Active {
     refresh_at: Timestamp,
     /// The first moment at which it no longer serves. A hit never moves it.
     deadline: Timestamp,
-    /// The same answer as before, with another `refresh_at`: moka keeps it no longer for that.
+    /// The same answer as before, with another `refresh_at`: moka keeps it neither longer nor shorter for that.
     is_rewritten: bool,
 }
 
@@ -96,9 +96,9 @@ impl Store {
         let (limits, clock) = (settings.limits, settings.clock);
         let kept_until = {
             let clock = Arc::clone(&clock);
-            move |entry: &Active, kept: Option<Duration>| {
-                let left = limits.stale_until(&entry.token, entry.deadline).saturating_since(clock.now());
-                kept.filter(|_| entry.is_rewritten).map_or(left, |kept| kept.min(left))
+            move |entry: &Active, left: Option<Duration>| {
+                let until = || limits.stale_until(&entry.token, entry.deadline).saturating_since(clock.now());
+                left.filter(|_| entry.is_rewritten).unwrap_or_else(until)
             }
         };
         let inactive_kept_until = {
