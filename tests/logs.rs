@@ -307,6 +307,15 @@ async fn no_secret_is_shown_on_any_path() {
     ] {
         assert!(output.contains(line), "nothing says {line:?}: is the capture broken?");
     }
+    // Spans, as they are documented.
+    for fields in [
+        "introspection_flight{refresh=false}",
+        "introspection{otel.kind=\"client\" server.address=127.0.0.1 known=false",
+        "http.response.status_code=200",
+        "http.response.status_code=401 error.type=\"credentials\"",
+    ] {
+        assert!(output.contains(fields), "no span has {fields:?}");
+    }
     assert!(output.contains(" TRACE "), "the dependencies' TRACE events are captured as well");
     let basic = "aHVzaC11c2VyOmh1c2gtcGFzc3dvcmQ"; // hush-user:hush-password
     for line in output.lines() {
