@@ -74,6 +74,18 @@ fn answer(status: &str) -> String {
     )
 }
 
+/// What was not even asked is told for whoever looks for it, and not at the rate of requests.
+async fn turned_away(sandbox: &Sandbox) {
+    sandbox.script(TOKEN, 200, r#"{"active":true}"#);
+    let endpoint = sandbox.rfc7662().rate_limit(1, secs(60)).max_wait(secs(0)).build().unwrap();
+    let inner = service_fn(|_: Request<String>| async { Ok::<_, Infallible>(Response::new(String::new())) });
+    let service = IntrospectionLayer::new(endpoint).layer(inner);
+    for status in [200, 503] {
+        let response = service.clone().oneshot(request(&format!("Bearer {TOKEN}"))).await.unwrap();
+        assert_eq!(response.status(), status);
+    }
+}
+
 async fn other_clients(captured: &Captured, sandbox: &Sandbox, token: &BearerToken<'_>) {
     let endpoint = || sandbox.rfc7662();
     for body in [
@@ -222,6 +234,7 @@ async fn no_secret_is_shown_on_any_path() {
 
     // An RFC 7662 endpoint, every kind of client, logins, and tokens in other places.
     other_clients(&captured, &sandbox, &token).await;
+    turned_away(&sandbox).await;
 
     // Settings that are refused.
     for wrong in [
@@ -307,6 +320,10 @@ async fn no_secret_is_shown_on_any_path() {
     ] {
         assert!(output.contains(line), "nothing says {line:?}: is the capture broken?");
     }
+    let says = |level: &str, what: &str| output.lines().any(|line| line.contains(level) && line.contains(what));
+    assert!(says("DEBUG", "the authority was not asked kind=\"overloaded\""));
+    assert!(says("DEBUG", "cause=\"overloaded\"") && !says("WARN", "overloaded"));
+    assert!(says("WARN", "request rejected"));
     // Spans, as they are documented.
     for fields in [
         "introspection_flight{refresh=false}",

@@ -175,3 +175,21 @@ impl<I> fmt::Debug for CachedBuilder<I> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::introspect::Rfc7662;
+
+    #[test]
+    fn a_question_has_as_long_as_its_endpoint_gives_it_unless_a_bound_is_set() {
+        let endpoint = |seconds| {
+            let builder = Rfc7662::builder("http://127.0.0.1/introspect").without_credentials();
+            builder.request_timeout(Duration::from_secs(seconds)).build().unwrap()
+        };
+        assert_eq!(Cached::new(endpoint(3)).store.question_timeout, Duration::from_secs(30));
+        assert_eq!(Cached::new(endpoint(60)).store.question_timeout, Duration::from_secs(61));
+        let set = Cached::builder(endpoint(60)).question_timeout(Duration::from_secs(5)).build().unwrap();
+        assert_eq!(set.store.question_timeout, Duration::from_secs(5));
+    }
+}

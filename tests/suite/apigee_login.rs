@@ -137,6 +137,11 @@ async fn a_refused_login_is_our_fault_and_a_hundred_questions_at_once_are_one_lo
 fn a_zone_and_a_token_url_that_cannot_be_are_named() {
     let error = |login| Apigee::builder("o").login(login).build().unwrap_err();
     assert_eq!(error(ApigeeLogin::new("a", "b").token_url("http://login.example/oauth/token")).setting(), "login");
+    #[cfg(any(feature = "rustls", feature = "native-tls"))]
+    for zone in ["my-zone", "zone7"] {
+        let login = ApigeeLogin::new("a", "b").zone(zone);
+        assert!(Apigee::builder("my-org").login(login).build().is_ok(), "{zone}");
+    }
     for zone in ["a b", "", "evil.example/?x=", "a.b", "evil.example#"] {
         assert_eq!(error(ApigeeLogin::new("a", "b").zone(zone)).setting(), "login", "{zone}");
     }

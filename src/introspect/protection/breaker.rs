@@ -324,6 +324,9 @@ mod tests {
         assert_eq!(breaker.closed_for(at(500)), None);
         fail(&breaker, 2, at(500));
         assert_eq!(breaker.closed_for(at(500)), None, "the count began anew");
+        breaker.hear::<()>(&Err(IntrospectError::new(IntrospectErrorKind::Answer)), at(500));
+        fail(&breaker, 2, at(500));
+        assert_eq!(breaker.closed_for(at(500)), None, "an answer that cannot be used is one");
     }
 
     #[test]

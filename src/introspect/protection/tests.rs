@@ -296,6 +296,20 @@ async fn strangers_that_fail_do_not_keep_known_tokens_from_being_asked_about() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stranger_that_is_answered_ends_the_pause_of_known_tokens() {
+    let asked = Asked::with(|settings| settings.max_retries = 0);
+    let known = |outcome: fn() -> Outcome| asked.run_for(Share::Known, move || std::future::ready(outcome()));
+    for _ in 0..5 {
+        known(|| failing(IntrospectErrorKind::Transport)).await.unwrap_err();
+    }
+    asked.clock.advance(Duration::from_secs(1));
+    known(|| failing(IntrospectErrorKind::Transport)).await.unwrap_err();
+    assert_eq!(known(|| Ok(1)).await.unwrap_err().kind(), IntrospectErrorKind::CircuitOpen, "two seconds now");
+    assert!(asked.ask(Ok).await.is_ok(), "the strangers' own pause is over");
+    assert!(known(|| Ok(1)).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn time_that_a_login_took_is_not_held_against_the_authority() {
     let asked = Asked::with(|settings| settings.breaker_threshold = 1);
     let progress = Progress::default();

@@ -309,6 +309,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_question_that_is_told_to_wait_waits() {
+        let rate = RateLimit { questions: 1, per: Duration::from_secs(10) };
+        let turns = Turns::new(8, rate, Duration::from_secs(60), Arc::new(crate::clock::ManualClock::at(at(0))));
+        assert!(turns.take(Share::Stranger).await.is_ok());
+        let mut next = std::pin::pin!(turns.take(Share::Stranger));
+        assert!(tokio::time::timeout(Duration::from_secs(9), next.as_mut()).await.is_err());
+        assert!(tokio::time::timeout(Duration::from_secs(2), next).await.unwrap().is_ok());
+    }
+
+    #[test]
+    fn a_quarter_is_kept_and_one_at_least_if_there_are_two() {
+        assert_eq!([1, 2, 3, 4, 8, 100].map(kept_of), [0, 1, 1, 1, 2, 25]);
+        assert_eq!([Share::Known, Share::Stranger].map(Share::as_str), ["known", "stranger"]);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_question_waits_for_its_turn_and_no_longer_than_it_may() {
         let turns = turns(1, Duration::from_secs(1));
         let held = turns.take(Share::Stranger).await.unwrap();

@@ -96,6 +96,16 @@ async fn a_credential_is_kept_and_renewed_thirty_seconds_early_without_anybody_w
 }
 
 #[tokio::test]
+async fn the_refusal_of_an_old_credential_does_not_cost_the_new_one() {
+    let (credentials, hook, clock, time) = credentials(HALF_AN_HOUR);
+    let old = credentials.current(&time).await.unwrap();
+    clock.set(at(1_800_000));
+    assert_eq!(shown(&credentials.current(&time).await.unwrap()), "token-2");
+    let instead = credentials.instead_of(&old, &time).await.unwrap().unwrap();
+    assert_eq!((shown(&instead), hook.logins()), ("token-2".to_owned(), 2));
+}
+
+#[tokio::test]
 async fn a_short_lived_credential_is_not_renewed_for_every_question() {
     for (lifetime, kept) in [(Duration::from_secs(10), 4_999), (Duration::ZERO, 499)] {
         let (credentials, hook, clock, time) = credentials(lifetime);
