@@ -48,7 +48,8 @@ const MAX_QUESTIONS_PER_FLIGHT: usize = 3;
 ///   it goes away; its answer, or its failure, reaches everyone who waits for it.
 ///
 /// ```
-/// /// use tower_introspection::{Apigee, Cached, IntrospectionLayer};
+/// use std::time::Duration;
+/// use tower_introspection::{Apigee, Cached, IntrospectionLayer};
 ///
 /// let apigee = Apigee::builder("my-org").basic_auth("token-reader@example.com", "password").build()?;
 /// let cached = Cached::builder(apigee).max_ttl(Duration::from_secs(180)).build()?;

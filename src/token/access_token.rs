@@ -32,10 +32,7 @@ use crate::clock::Timestamp;
 /// assert_eq!(handler(&request), Some("weather-app"));
 /// ```
 #[derive(Clone)]
-pub struct AccessToken {
-    facts: Arc<Facts>,
-    stale: bool,
-}
+pub struct AccessToken(Arc<Facts>);
 
 /// In this order in memory: what every request asks for stands beside the reference count, in one line of the processor's
 /// cache.
@@ -45,6 +42,8 @@ struct Facts {
     scopes: Scopes,
     #[serde(skip)]
     sender_constrained: bool,
+    #[serde(skip)]
+    stale: bool,
     client_id: Option<Box<str>>,
     app: Option<Box<str>>,
     app_id: Option<Box<str>>,
@@ -71,102 +70,102 @@ impl AccessToken {
     /// The client the token was issued to: Apigee `clientId` (the API key), RFC 7662 `client_id`.
     #[must_use]
     pub fn client_id(&self) -> Option<&str> {
-        self.facts.client_id.as_deref()
+        self.0.client_id.as_deref()
     }
 
     /// The developer app, by name or UUID as the organisation has it: Apigee `app`.
     #[must_use]
     pub fn app(&self) -> Option<&str> {
-        self.facts.app.as_deref()
+        self.0.app.as_deref()
     }
 
     /// The developer app's UUID: Apigee `appId`.
     #[must_use]
     pub fn app_id(&self) -> Option<&str> {
-        self.facts.app_id.as_deref()
+        self.0.app_id.as_deref()
     }
 
     /// The API products the token may use: Apigee `apiProducts`. `None` means the authority did not say, which is not the
     /// same as none.
     #[must_use]
     pub fn api_products(&self) -> Option<impl Iterator<Item = &str>> {
-        self.facts.api_products.as_ref().map(|products| products.iter().map(|product| &**product))
+        self.0.api_products.as_ref().map(|products| products.iter().map(|product| &**product))
     }
 
     /// The scopes granted.
     #[must_use]
     pub fn scopes(&self) -> &Scopes {
-        &self.facts.scopes
+        &self.0.scopes
     }
 
     /// A custom attribute of the token: Apigee `attributes`. Of two with one name the authority's last one counts.
     #[must_use]
     pub fn attribute(&self, name: &str) -> Option<&str> {
-        self.facts.attributes.get(name).map(|value| &**value)
+        self.0.attributes.get(name).map(|value| &**value)
     }
 
     /// All custom attributes, sorted by name.
     pub fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.facts.attributes.iter().map(|(name, value)| (&**name, &**value))
+        self.0.attributes.iter().map(|(name, value)| (&**name, &**value))
     }
 
     /// The grant the token was obtained by: Apigee `grantType`, such as `client_credentials`.
     #[must_use]
     pub fn grant_type(&self) -> Option<&str> {
-        self.facts.grant_type.as_deref()
+        self.0.grant_type.as_deref()
     }
 
     /// When the token was issued: Apigee `issuedAt`, RFC 7662 `iat`.
     #[must_use]
     pub fn issued_at(&self) -> Option<Timestamp> {
-        self.facts.issued_at
+        self.0.issued_at
     }
 
     /// The first moment at which the token is alive: RFC 7662 `nbf`.
     #[must_use]
     pub fn not_before(&self) -> Option<Timestamp> {
-        self.facts.not_before
+        self.0.not_before
     }
 
     /// The first moment at which the token is dead: Apigee `expiresAt`, RFC 7662 `exp`. `None` for a token without expiry.
     #[must_use]
     pub fn expires_at(&self) -> Option<Timestamp> {
-        self.facts.expires_at
+        self.0.expires_at
     }
 
     /// Whether the token is dead at `now`. The bound is exclusive: at `expires_at` itself it is.
     #[must_use]
     pub fn is_expired_at(&self, now: Timestamp) -> bool {
-        self.facts.expires_at.is_some_and(|expires_at| now >= expires_at)
+        self.0.expires_at.is_some_and(|expires_at| now >= expires_at)
     }
 
     /// Whom the token speaks for: RFC 7662 `sub`.
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
-        self.facts.subject.as_deref()
+        self.0.subject.as_deref()
     }
 
     /// A human-readable name of the resource owner: RFC 7662 `username`.
     #[must_use]
     pub fn username(&self) -> Option<&str> {
-        self.facts.username.as_deref()
+        self.0.username.as_deref()
     }
 
     /// Whom the token is meant for: RFC 7662 `aud`.
     pub fn audience(&self) -> impl Iterator<Item = &str> {
-        self.facts.audience.iter().map(|audience| &**audience)
+        self.0.audience.iter().map(|audience| &**audience)
     }
 
     /// Who issued the token: RFC 7662 `iss`.
     #[must_use]
     pub fn issuer(&self) -> Option<&str> {
-        self.facts.issuer.as_deref()
+        self.0.issuer.as_deref()
     }
 
     /// The token's own identifier, which is not the token: RFC 7662 `jti`.
     #[must_use]
     pub fn token_id(&self) -> Option<&str> {
-        self.facts.token_id.as_deref()
+        self.0.token_id.as_deref()
     }
 
     /// Any further member of the answer, by its name on the wire. `None` if it is absent or not a `T`.
@@ -183,32 +182,33 @@ impl AccessToken {
     /// ```
     #[must_use]
     pub fn claim<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
-        self.facts.claims.get(name).and_then(|value| T::deserialize(value).ok())
+        self.0.claims.get(name).and_then(|value| T::deserialize(value).ok())
     }
 
     /// Whether the authority could not be asked again in time, and this is its last answer, served on because
     /// [`stale_if_error`](crate::CachedBuilder::stale_if_error) allows it. A handler may refuse the dangerous operations then.
     #[must_use]
     pub fn is_stale(&self) -> bool {
-        self.stale
+        self.0.stale
     }
 
-    pub(crate) fn stale(mut self) -> Self {
-        self.stale = true;
-        self
+    /// A copy that says so. Copying all of it costs, but only in an outage, while a flag beside the pointer would cost every
+    /// request.
+    pub(crate) fn stale(&self) -> Self {
+        Self(Arc::new(Facts { stale: true, ..(*self.0).clone() }))
     }
 
     /// Whether the token is bound to a key of its holder (`cnf`, RFC 7800): then it must not be accepted as a plain bearer
     /// token (RFC 8705, RFC 9449).
     #[must_use]
     pub fn is_sender_constrained(&self) -> bool {
-        self.facts.sender_constrained
+        self.0.sender_constrained
     }
 }
 
 impl Serialize for AccessToken {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.facts.serialize(serializer)
+        self.0.serialize(serializer)
     }
 }
 
@@ -217,13 +217,13 @@ impl Serialize for AccessToken {
 impl fmt::Debug for AccessToken {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.debug_struct("AccessToken")
-            .field("app", &self.facts.app)
-            .field("scopes", &self.facts.scopes)
-            .field("issued_at", &self.facts.issued_at)
-            .field("expires_at", &self.facts.expires_at)
-            .field("attributes", &self.facts.attributes.keys().collect::<Vec<_>>())
-            .field("claims", &self.facts.claims.keys().collect::<Vec<_>>())
-            .field("stale", &self.stale)
+            .field("app", &self.0.app)
+            .field("scopes", &self.0.scopes)
+            .field("issued_at", &self.0.issued_at)
+            .field("expires_at", &self.0.expires_at)
+            .field("attributes", &self.0.attributes.keys().collect::<Vec<_>>())
+            .field("claims", &self.0.claims.keys().collect::<Vec<_>>())
+            .field("stale", &self.0.stale)
             .finish_non_exhaustive()
     }
 }
@@ -342,7 +342,7 @@ impl AccessTokenBuilder {
     /// The token with these facts.
     #[must_use]
     pub fn build(self) -> AccessToken {
-        AccessToken { facts: Arc::new(self.0), stale: false }
+        AccessToken(Arc::new(self.0))
     }
 }
 
