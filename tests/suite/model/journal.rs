@@ -7,8 +7,11 @@ use tower_introspection::{
     AccessToken, BearerToken, InactiveReason, Introspect, IntrospectError, IntrospectErrorKind, Timestamp, Verdict,
 };
 
-use super::world::{CLIENTS, Facts, Fault, Truth, When, World};
+use super::world::{CLIENTS, Facts, Fault, Truth, When, World, millis};
 use crate::support::{Answer, START};
+
+/// For so long a circuit breaker says that it will be open.
+pub(super) const BREAKER_PAUSE: i64 = 5_000;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment {
@@ -39,7 +42,7 @@ pub(super) enum Outcome {
 pub(super) struct Question {
     pub(super) token: usize,
     /// About a token that the cache knew as active.
-    known: bool,
+    pub(super) known: bool,
     pub(super) asked: Moment,
     pub(super) ended: Option<(Moment, Outcome)>,
     looked_up: Option<Outcome>,
@@ -209,7 +212,11 @@ impl Authority {
         match outcome {
             Outcome::Answered(Truth::Active(facts)) => Ok(Verdict::Active(facts_of(token, number, facts))),
             Outcome::Answered(Truth::Inactive(reason)) => Ok(Verdict::Inactive(reason)),
-            Outcome::Failed(kind) => Err(IntrospectError::new(kind).with_source(format!("question {number}"))),
+            Outcome::Failed(kind) => {
+                let error = IntrospectError::new(kind).with_source(format!("question {number}"));
+                let is_open = kind == IntrospectErrorKind::CircuitOpen;
+                Err(if is_open { error.with_retry_after(millis(BREAKER_PAUSE)) } else { error })
+            }
             // Like a panic, but says nothing on the terminal.
             Outcome::Panicked | Outcome::TimedOut => std::panic::resume_unwind(Box::new("the introspector panics")),
         }

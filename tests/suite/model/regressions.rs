@@ -83,6 +83,23 @@ fn a_no_that_may_not_be_remembered_is_still_the_last_word() {
     replay(settings, [request(0)].into_iter().chain(operations));
 }
 
+/// The same as a refresh: the one request joins the slow answer, and asks again.
+#[test]
+fn a_refresh_that_came_too_late_to_serve_serves_on_in_an_outage() {
+    let settings = Settings { max_ttl: 1_000, refresh_ahead: 0.2, stale_if_error: 60_000, ..settings() };
+    let down = Fail(Fault::Fails(IntrospectErrorKind::Connect));
+    let before = [request(0), Hold(When::Asked), Advance(999), request(0), Advance(50_998), request(0)];
+    replay(settings, before.into_iter().chain([down, LetGo]));
+}
+
+/// The breaker says that it is open for a while, and the clock is set back a little in it.
+#[test]
+fn a_clock_is_set_back_while_the_breaker_is_open() {
+    let settings = Settings { stale_if_error: 60_000, ..settings() };
+    let open = Fail(Fault::Fails(IntrospectErrorKind::CircuitOpen));
+    replay(settings, [request(0), open, Advance(65_998), request(0), SetBack(1), request(0)]);
+}
+
 /// The last moments of a token are left to the authority's own clock, and that holds in an outage.
 #[test]
 fn an_outage_ends_at_the_leeway() {

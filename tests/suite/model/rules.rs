@@ -2,7 +2,7 @@
 
 use tower_introspection::{InactiveReason, IntrospectErrorKind};
 
-use super::journal::{Ending, Journal, Moment, Outcome, Question};
+use super::journal::{BREAKER_PAUSE, Ending, Journal, Moment, Outcome, Question};
 use super::world::{Settings, Status, TOKENS, Truth};
 
 /// More predicates than this, and a question under way counts as invalidated whatever its answer is.
@@ -24,7 +24,7 @@ pub(super) struct Request {
     pub(super) start: Moment,
     pub(super) end: Moment,
     pub(super) ending: Ending,
-    /// How many questions were under way when it was turned away.
+    /// How many questions were under way when it was turned away, or let in by a stale answer.
     pub(super) under_way: usize,
 }
 
@@ -32,6 +32,17 @@ impl Request {
     fn saw(&self, moment: &Moment) -> bool {
         (self.start.event..self.end.event).contains(&moment.event)
     }
+}
+
+/// What should be known of a token.
+struct Remembered {
+    /// Of the question.
+    number: usize,
+    asked: i64,
+    landed: i64,
+    deadline: i64,
+    /// Of the token, whatever happens.
+    end_of_use: i64,
 }
 
 fn is_failure_of_the_authority(outcome: Outcome) -> bool {
@@ -91,18 +102,30 @@ impl Journal {
             if end.wall >= deadline + stale_if_error || age >= max_ttl + stale_if_error + set_back {
                 return Err(format!("question {number}, asked at {:?}, is too old even in an outage", question.asked));
             }
-            let failure = self.questions.iter().any(|later| {
-                later.token == *token
-                    && later.asked.event > landed.event
-                    && later.ended.is_some_and(|(at, outcome)| request.saw(&at) && is_failure_of_the_authority(outcome))
-            });
-            // Or there was no room for a question, a moment after another had failed.
-            let aftermath = self.questions.iter().any(|other| {
-                other.ended.is_some_and(|(at, outcome)| {
-                    is_failure_of_the_authority(outcome) && (at.wall..at.wall + AFTERMATH).contains(&end.wall)
+            let waited_for = |failure: &dyn Fn(Outcome) -> bool| {
+                self.questions.iter().any(|later| {
+                    later.token == *token
+                        && later.asked.event > landed.event
+                        && later.ended.is_some_and(|(at, outcome)| request.saw(&at) && failure(outcome))
                 })
+            };
+            let failure = waited_for(&is_failure_of_the_authority);
+            let failed_within = |time: i64, failure: &dyn Fn(&Question, Outcome) -> bool| {
+                self.questions.iter().any(|other| {
+                    other.ended.is_some_and(|(at, outcome)| {
+                        failure(other, outcome) && end.steady - at.steady < time + end.set_back_since(&at)
+                    })
+                })
+            };
+            // Or there was no room for a question, a moment after another had failed.
+            let no_room = request.under_way >= self.world.settings.max_questions
+                || waited_for(&|outcome| outcome == Outcome::Failed(IntrospectErrorKind::Overloaded));
+            let aftermath = no_room && failed_within(AFTERMATH, &|_, outcome| is_failure_of_the_authority(outcome));
+            // Or the breaker had said that it would not let one through.
+            let left_alone = failed_within(BREAKER_PAUSE, &|other, outcome| {
+                other.known && outcome == Outcome::Failed(IntrospectErrorKind::CircuitOpen)
             });
-            if !failure && !aftermath {
+            if !failure && !aftermath && !left_alone {
                 return Err("stale, and no question failed".into());
             }
             if let Some(later) = self.answered_after(question, end) {
@@ -210,52 +233,56 @@ impl Journal {
 
     /// With room for all, an answer that serves answers, and one that may serve on in an outage does.
     fn known_answers_serve(&self, request: &Request) -> Result<(), String> {
-        let Settings { max_ttl, expiry_leeway, stale_if_error, max_capacity, .. } = self.world.settings;
-        let Request { token, start, end, ending, .. } = request;
+        let Settings { stale_if_error, max_capacity, .. } = self.world.settings;
+        let Request { start, end, ending, .. } = request;
         if max_capacity < TOKENS as u64 {
             return Ok(());
         }
-        let about_it = self.questions.iter().enumerate().filter(|(_, question)| question.token == *token);
-        let mut lasting = about_it.filter(
-            |(_, question)| matches!(question.ended, Some((at, Outcome::Answered(_))) if at.event < start.event),
-        );
-        let Some((number, question)) = lasting.next_back() else { return Ok(()) };
-        let Some((landed, Outcome::Answered(Truth::Active(facts)))) = question.ended else { return Ok(()) };
-        let invalidated = self
-            .invalidations
-            .iter()
-            .any(|(at, scope)| (question.asked.event..end.event).contains(&at.event) && scope.is_about_active(*token));
-        if self.may_be_dropped(question) || invalidated || facts.judge(landed.wall).is_err() {
-            return Ok(());
+        if let Some(Remembered { number, asked, landed, deadline, .. }) = self.remembered(request, start)
+            && (asked..deadline).contains(&start.wall)
+            && end.wall >= asked
+            && deadline - landed >= LONG
+            && *ending != (Ending::Accepted { question: number, stale: false })
+        {
+            return Err(format!("question {number} would have answered it"));
         }
-        let end_of_facts = facts.expires_at.unwrap_or(i64::MAX);
-        let asked = question.asked.wall.min(landed.wall);
-        let end_of_use = end_of_facts.saturating_sub(expiry_leeway);
-        let deadline = (asked + max_ttl).min(end_of_use);
-        // When the clock was set back to before it was asked for, nobody knows how old it is.
-        if start.wall < asked || end.wall < asked {
-            return Ok(());
-        }
-        if start.wall < deadline && landed.wall < deadline && deadline - landed.wall >= LONG {
-            let hit = Ending::Accepted { question: number, stale: false };
-            if *ending != hit {
-                return Err(format!("question {number} would have answered it"));
-            }
-        }
-        let until = (deadline + stale_if_error).min(end_of_use);
         let authority_failed = match *ending {
             Ending::Failed { kind: IntrospectErrorKind::Overloaded, .. } => false,
             Ending::Failed { kind: IntrospectErrorKind::Timeout, .. } => true,
             Ending::Failed { question, .. } => question.is_some(),
             _ => false,
         };
-        // While it waited the authority may have said no, which is its last word even if it may not be remembered.
-        let heard_more = self.answered_after(question, end).is_some();
-        if authority_failed && !heard_more && landed.wall < deadline && end.wall < until && until - landed.wall >= LONG
+        // The last word counts, also if it came while the request waited, or too late to serve.
+        if let Some(Remembered { number, asked, landed, deadline, end_of_use }) = self.remembered(request, end)
+            && authority_failed
         {
-            return Err(format!("question {number} would have served on until {until}"));
+            let until = (deadline + stale_if_error).min(end_of_use);
+            if (asked..until).contains(&end.wall) && until - landed >= LONG {
+                return Err(format!("question {number} would have served on until {until}"));
+            }
         }
         Ok(())
+    }
+
+    /// The authority's last word before that moment, if it is a yes and was not invalidated.
+    fn remembered(&self, request: &Request, before: &Moment) -> Option<Remembered> {
+        let Settings { max_ttl, expiry_leeway, .. } = self.world.settings;
+        let answered = self.questions.iter().enumerate().filter(|(_, question)| {
+            question.token == request.token
+                && matches!(question.ended, Some((at, Outcome::Answered(_))) if at.event < before.event)
+        });
+        let (number, question) = answered.max_by_key(|(_, question)| question.asked.event)?;
+        let Some((landed, Outcome::Answered(Truth::Active(facts)))) = question.ended else { return None };
+        let since = question.asked.event..request.end.event;
+        let mut invalidations = self.invalidations.iter().filter(|(at, _)| since.contains(&at.event));
+        let invalidated = invalidations.any(|(_, scope)| scope.is_about_active(request.token));
+        if invalidated || self.may_be_dropped(question) || facts.judge(landed.wall).is_err() {
+            return None;
+        }
+        // When the clock was set back to before it was asked for, nobody knows how old it is.
+        let asked = question.asked.wall.min(landed.wall);
+        let end_of_use = facts.expires_at.map_or(i64::MAX, |expires_at| expires_at - expiry_leeway);
+        Some(Remembered { number, asked, landed: landed.wall, deadline: (asked + max_ttl).min(end_of_use), end_of_use })
     }
 
     /// Whether it was asked after the request came. Two moments of one millisecond are the same to the cache.

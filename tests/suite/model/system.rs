@@ -143,8 +143,12 @@ impl System {
                     ending_of(&guarded.oneshot(request.body(()).unwrap()).await.unwrap())
                 }
             };
-            let turned_away = Ending::Failed { kind: IntrospectErrorKind::Overloaded, question: None };
-            let under_way = if ending == turned_away { cached.handle().stats().questions_under_way } else { 0 };
+            let for_want_of_room = matches!(
+                ending,
+                Ending::Failed { kind: IntrospectErrorKind::Overloaded, question: None }
+                    | Ending::Accepted { stale: true, .. }
+            );
+            let under_way = if for_want_of_room { cached.handle().stats().questions_under_way } else { 0 };
             let mut journal = journal.lock().unwrap();
             let end = journal.moment();
             Reached::note(ending);
