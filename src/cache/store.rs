@@ -150,7 +150,7 @@ impl Store {
             let now = self.clock.now();
             if !entry.serves_at(now) {
                 let is_left_alone = now.as_unix_millis() < self.left_alone_until.load(Ordering::Relaxed);
-                let verdict = is_left_alone.then(|| self.serve_on(entry, now)).flatten()?;
+                let verdict = is_left_alone.then(|| self.serve_on(&entry, now)).flatten()?;
                 return Some(Known { verdict, refresh: false });
             }
             self.figures.hit(millis_since(entry.asked_at, now));
@@ -182,10 +182,10 @@ impl Store {
             self.figures.used(now.saturating_since(entry.asked_at));
             return Some(Verdict::Active(entry.token));
         }
-        self.serve_on(entry, now)
+        self.serve_on(&entry, now)
     }
 
-    fn serve_on(&self, entry: Active, now: Timestamp) -> Option<Verdict> {
+    fn serve_on(&self, entry: &Active, now: Timestamp) -> Option<Verdict> {
         let until = self.limits.stale_until(&entry.token, entry.deadline);
         if !(entry.asked_at..until).contains(&now) || now < entry.deadline {
             return None;
