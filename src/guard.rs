@@ -81,8 +81,10 @@ impl<R> Guard<R> {
     }
 }
 
-/// How requests fared at one layer.
+/// How requests fared at one layer. In lines of the processor's cache of their own, so that counting on one core does not take the
+/// settings beside it from the others.
 #[derive(Default)]
+#[repr(align(64))]
 pub(crate) struct Outcomes {
     accepted: AtomicU64,
     anonymous: AtomicU64,
