@@ -84,6 +84,11 @@ async fn turned_away(sandbox: &Sandbox) {
         let response = service.clone().oneshot(request(&format!("Bearer {TOKEN}"))).await.unwrap();
         assert_eq!(response.status(), status);
     }
+    // One that was asked in vain.
+    sandbox.script(TOKEN, 500, "");
+    let layer = IntrospectionLayer::new(sandbox.rfc7662().build().unwrap());
+    let response = layer.layer(inner).oneshot(request(&format!("Bearer {TOKEN}"))).await.unwrap();
+    assert_eq!(response.status(), 503);
 }
 
 async fn other_clients(captured: &Captured, sandbox: &Sandbox, token: &BearerToken<'_>) {
@@ -323,7 +328,7 @@ async fn no_secret_is_shown_on_any_path() {
     let says = |level: &str, what: &str| output.lines().any(|line| line.contains(level) && line.contains(what));
     assert!(says("DEBUG", "the authority was not asked kind=\"overloaded\""));
     assert!(says("DEBUG", "cause=\"overloaded\"") && !says("WARN", "overloaded"));
-    assert!(says("WARN", "request rejected"));
+    assert!(says("WARN", "cause=\"status\""));
     // Spans, as they are documented.
     for fields in [
         "introspection_flight{refresh=false}",
