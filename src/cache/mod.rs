@@ -7,6 +7,7 @@
 //! own monotonic clock evicts at about the same moment, so that an entry does not live on when the wall clock is set back.
 
 mod builder;
+mod entries;
 mod figures;
 mod flight;
 mod freshness;

@@ -2,39 +2,28 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, Instant};
-
-use moka::Expiry;
-use moka::notification::RemovalCause;
-use moka::sync::{Cache, CacheBuilder};
+use std::time::Duration;
 
 use super::builder::CacheSettings;
+use super::entries::Entries;
 use super::figures::{CacheStats, Figures};
 use super::flight::{Answer, Flight, Flights, Predicate};
 use super::freshness::{Limits, judge};
-use super::key::{TokenKey, TokenKeys, UniformState};
+use super::key::{TokenKey, TokenKeys};
 use super::lately::Lately;
 use crate::clock::{Clock, Timestamp};
 use crate::introspect::{EndpointHandle, InactiveReason, IntrospectError, IntrospectErrorKind, Share, Verdict};
 use crate::metrics::Gauges;
 use crate::token::{AccessToken, BearerToken};
 
-/// The longest moka is told to keep an entry. It refuses much more, and the injected clock judges every read anyway.
-const EVICTION_HORIZON: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
-type Entries<T> = Cache<TokenKey, T, UniformState>;
-
 /// What is remembered of an active token.
-#[derive(Clone)]
 pub(super) struct Active {
     token: AccessToken,
     asked_at: Timestamp,
-    /// From when on a hit has it asked for again. The far future if it is not, or is already.
-    refresh_at: Timestamp,
+    /// From when on a hit has it asked for again, in milliseconds. The far future if it is not, or is already.
+    refresh_at: AtomicI64,
     /// The first moment at which it no longer serves. A hit never moves it.
     deadline: Timestamp,
-    /// The same answer as before, with another `refresh_at`: moka keeps it neither longer nor shorter for that.
-    is_rewritten: bool,
 }
 
 impl Active {
@@ -43,14 +32,17 @@ impl Active {
         (self.asked_at..self.deadline).contains(&now)
     }
 
-    fn refreshed_at(self, refresh_at: Timestamp) -> Self {
-        Self { refresh_at, is_rewritten: true, ..self }
+    fn is_due(&self, now: Timestamp) -> bool {
+        now.as_unix_millis() >= self.refresh_at.load(Ordering::Relaxed)
+    }
+
+    fn refresh_at(&self, moment: Timestamp) {
+        self.refresh_at.store(moment.as_unix_millis(), Ordering::Relaxed);
     }
 }
 
 /// What is remembered of any other token.
-#[derive(Clone)]
-pub(super) struct Inactive {
+struct Inactive {
     reason: InactiveReason,
     deadline: Timestamp,
 }
@@ -94,29 +86,13 @@ impl Store {
     pub(super) fn new(settings: CacheSettings, endpoint: Option<EndpointHandle>) -> Self {
         let figures = Arc::new(Figures::new(&settings.name));
         let (limits, clock) = (settings.limits, settings.clock);
-        let kept_until = {
-            let clock = Arc::clone(&clock);
-            move |entry: &Active, left: Option<Duration>| {
-                let until = || limits.stale_until(&entry.token, entry.deadline).saturating_since(clock.now());
-                left.filter(|_| entry.is_rewritten).unwrap_or_else(until)
-            }
-        };
-        let inactive_kept_until = {
-            let clock = Arc::clone(&clock);
-            move |entry: &Inactive, _: Option<Duration>| entry.deadline.saturating_since(clock.now())
-        };
-        let active = entries("active access tokens", settings.max_capacity, kept_until).eviction_listener({
+        let active = Entries::new("active access tokens", settings.max_capacity, {
             let figures = Arc::clone(&figures);
-            move |_, _, cause| {
-                if cause == RemovalCause::Size {
-                    figures.evicted();
-                }
-            }
+            move || figures.evicted()
         });
-        let inactive = entries("inactive access tokens", settings.inactive_capacity, inactive_kept_until);
         Self {
-            active: active.build_with_hasher(UniformState::default()),
-            inactive: inactive.build_with_hasher(UniformState::default()),
+            active,
+            inactive: Entries::new("inactive access tokens", settings.inactive_capacity, || ()),
             flights: Flights::new(settings.max_questions),
             figures,
             clock,
@@ -146,21 +122,24 @@ impl Store {
     /// The answer at hand, judged at this moment. The deadline of an active entry is never later than the token's expiry,
     /// so it is all there is to judge.
     pub(super) fn known(&self, key: TokenKey) -> Option<Known> {
-        if let Some(entry) = self.active.get(&key) {
+        let active = self.active.read(key, |entry| {
             let now = self.clock.now();
-            if !entry.serves_at(now) {
-                let is_left_alone = now.as_unix_millis() < self.left_alone_until.load(Ordering::Relaxed);
-                let verdict = is_left_alone.then(|| self.serve_on(&entry, now)).flatten()?;
-                return Some(Known { verdict, refresh: false });
+            if entry.serves_at(now) {
+                self.figures.hit(millis_since(entry.asked_at, now));
+                return Some(Known { verdict: Verdict::Active(entry.token.clone()), refresh: entry.is_due(now) });
             }
-            self.figures.hit(millis_since(entry.asked_at, now));
-            return Some(Known { verdict: Verdict::Active(entry.token), refresh: now >= entry.refresh_at });
-        }
-        let entry = self.inactive.get(&key)?;
-        (self.clock.now() < entry.deadline).then(|| {
-            self.figures.inactive_hit();
-            Known { verdict: Verdict::Inactive(entry.reason), refresh: false }
-        })
+            let is_left_alone = now.as_unix_millis() < self.left_alone_until.load(Ordering::Relaxed);
+            let verdict = is_left_alone.then(|| self.serve_on(entry, now)).flatten()?;
+            Some(Known { verdict, refresh: false })
+        });
+        active.unwrap_or_else(|| self.known_inactive(key))
+    }
+
+    fn known_inactive(&self, key: TokenKey) -> Option<Known> {
+        let serves = |entry: &Inactive| (self.clock.now() < entry.deadline).then_some(entry.reason);
+        let reason = self.inactive.read(key, serves)??;
+        self.figures.inactive_hit();
+        Some(Known { verdict: Verdict::Inactive(reason), refresh: false })
     }
 
     /// Whether the token was active when it was last asked about, as far as that is remembered.
@@ -176,13 +155,14 @@ impl Store {
         if !error.is_failure_of_the_authority() && !is_aftermath {
             return None;
         }
-        let entry = self.active.get(&key)?;
-        if entry.serves_at(now) {
-            // Another question was answered meanwhile.
-            self.figures.used(now.saturating_since(entry.asked_at));
-            return Some(Verdict::Active(entry.token));
-        }
-        self.serve_on(&entry, now)
+        self.active.read(key, |entry| {
+            if entry.serves_at(now) {
+                // Another question was answered meanwhile.
+                self.figures.used(now.saturating_since(entry.asked_at));
+                return Some(Verdict::Active(entry.token.clone()));
+            }
+            self.serve_on(entry, now)
+        })?
     }
 
     fn serve_on(&self, entry: &Active, now: Timestamp) -> Option<Verdict> {
@@ -198,7 +178,7 @@ impl Store {
             );
         }
         self.stale_at.store(now.as_unix_millis(), Ordering::Relaxed);
-        Some(Verdict::Active(entry.token.stale()))
+        Some(Verdict::Active(entry.token.clone().stale()))
     }
 
     /// Learns that a question failed.
@@ -224,11 +204,15 @@ impl Store {
     pub(super) fn refresh(&self, key: TokenKey) -> Option<Flight> {
         self.flights.refresh(key, || {
             let now = self.clock.now();
-            let is_due = |entry: &Active| entry.serves_at(now) && now >= entry.refresh_at;
-            let Some(entry) = self.active.get(&key).filter(is_due) else { return false };
-            // So that the hits until the answer comes do not even look at the flights.
-            self.active.insert(key, entry.refreshed_at(NEVER));
-            true
+            let claim = |entry: &Active| {
+                let is_due = entry.serves_at(now) && entry.is_due(now);
+                if is_due {
+                    // So that the hits until the answer comes do not even look at the flights.
+                    entry.refresh_at(NEVER);
+                }
+                is_due
+            };
+            self.active.read(key, claim).unwrap_or(false)
         })
     }
 
@@ -251,25 +235,27 @@ impl Store {
         let deadline = self.limits.deadline(verdict, asked_at, now);
         match judge(verdict.clone(), now) {
             Verdict::Active(token) => {
-                self.inactive.invalidate(&key);
+                self.inactive.remove(key);
                 self.lately.add(key);
                 // One that came too late to serve may still serve on in an outage.
-                if now < self.limits.stale_until(&token, deadline) {
-                    let refresh_at = self.limits.refresh_at(&token, asked_at, deadline, key.chance());
-                    let refresh_at = refresh_at.unwrap_or(NEVER);
+                let until = self.limits.stale_until(&token, deadline);
+                if now < until {
+                    let refresh_at = self.limits.refresh_at(&token, asked_at, deadline, key.chance()).unwrap_or(NEVER);
+                    let refresh_at = AtomicI64::new(refresh_at.as_unix_millis());
                     let asked_at = asked_at.min(now);
-                    self.active.insert(key, Active { token, asked_at, refresh_at, deadline, is_rewritten: false });
+                    let entry = Active { token, asked_at, refresh_at, deadline };
+                    self.active.insert(key, entry, until.saturating_since(now));
                 } else {
-                    self.active.invalidate(&key);
+                    self.active.remove(key);
                 }
             }
             Verdict::Inactive(reason) => {
-                self.active.invalidate(&key);
+                self.active.remove(key);
                 self.lately.remove(key);
                 if now < deadline {
-                    self.inactive.insert(key, Inactive { reason, deadline });
+                    self.inactive.insert(key, Inactive { reason, deadline }, deadline.saturating_since(now));
                 } else {
-                    self.inactive.invalidate(&key);
+                    self.inactive.remove(key);
                 }
             }
         }
@@ -277,53 +263,51 @@ impl Store {
 
     /// After a refresh failed the next one is due when a quarter of the time left has passed, and not within a second.
     fn refresh_later(&self, key: TokenKey) {
-        let Some(entry) = self.active.get(&key) else { return };
         let now = self.clock.now();
-        if entry.serves_at(now) {
-            let pause = (entry.deadline.saturating_since(now) / 4).max(Duration::from_secs(1));
-            self.active.insert(key, entry.refreshed_at(now + pause));
-        }
+        self.active.read(key, |entry| {
+            if entry.serves_at(now) {
+                let pause = (entry.deadline.saturating_since(now) / 4).max(Duration::from_secs(1));
+                entry.refresh_at(now + pause);
+            }
+        });
     }
 
     pub(super) fn forget(&self, key: TokenKey) {
         self.flights.invalidate(key, || {
             self.lately.remove(key);
-            self.active.invalidate(&key);
-            self.inactive.invalidate(&key);
+            self.active.remove(key);
+            self.inactive.remove(key);
         });
     }
 
     pub(super) fn forget_all(&self) {
         self.flights.invalidate_all(|| {
-            self.active.invalidate_all();
-            self.inactive.invalidate_all();
+            self.active.clear();
+            self.inactive.clear();
         });
     }
 
     pub(super) fn forget_where(&self, predicate: &Predicate) -> usize {
         self.flights.invalidate_where(predicate);
-        let mut forgotten = 0;
-        for (key, entry) in &self.active {
-            if predicate(&entry.token) {
-                // One at a time, so that requests that miss do not wait for the whole walk.
-                self.flights.forget(|| self.active.invalidate(&*key));
-                forgotten += 1;
-            }
+        let keys = self.active.keys_where(|entry| predicate(&entry.token));
+        for key in &keys {
+            // One at a time, so that requests that miss do not wait for all of them.
+            self.flights.forget(|| self.active.remove(*key));
         }
-        forgotten
+        keys.len()
     }
 
     pub(super) fn stats(&self) -> CacheStats {
-        // moka counts entries when it gets round to it; ask it to, so that the figures are of this moment.
-        self.active.run_pending_tasks();
-        self.inactive.run_pending_tasks();
+        // So that the figures are of this moment.
+        self.active.tidy();
+        self.inactive.tidy();
         self.figures.stats(self.gauges(), self.flights.under_way())
     }
 
     fn gauges(&self) -> Gauges {
         Gauges {
-            entries: self.active.entry_count(),
-            inactive_entries: self.inactive.entry_count(),
+            entries: self.active.len(),
+            inactive_entries: self.inactive.len(),
             endpoint: self.endpoint.as_ref().map(EndpointHandle::stats),
         }
     }
@@ -336,26 +320,4 @@ fn is_within(time: Duration, of: &AtomicI64, now: Timestamp) -> bool {
 
 fn millis_since(earlier: Timestamp, now: Timestamp) -> u64 {
     u64::try_from(now.as_unix_millis().saturating_sub(earlier.as_unix_millis())).unwrap_or(0)
-}
-
-/// `time_left` tells moka when to evict an entry: when it is of no more use. It gets the time that is left of the entry in whose
-/// place it comes, if there is one. Reads leave that moment where it is.
-fn entries<T: Clone + Send + Sync + 'static>(
-    name: &str,
-    capacity: u64,
-    time_left: impl Fn(&T, Option<Duration>) -> Duration + Send + Sync + 'static,
-) -> CacheBuilder<TokenKey, T, Cache<TokenKey, T>> {
-    Cache::builder().name(name).max_capacity(capacity).expire_after(AtDeadline(time_left))
-}
-
-struct AtDeadline<F>(F);
-
-impl<T, F: Fn(&T, Option<Duration>) -> Duration> Expiry<TokenKey, T> for AtDeadline<F> {
-    fn expire_after_create(&self, _: &TokenKey, entry: &T, _: Instant) -> Option<Duration> {
-        Some((self.0)(entry, None).min(EVICTION_HORIZON))
-    }
-
-    fn expire_after_update(&self, _: &TokenKey, entry: &T, _: Instant, left: Option<Duration>) -> Option<Duration> {
-        Some((self.0)(entry, left).min(EVICTION_HORIZON))
-    }
 }

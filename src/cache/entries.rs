@@ -1,0 +1,284 @@
+//! What is remembered, by fingerprint.
+//!
+//! Each entry stands in two places. An *index* is what reads look at: it takes no lock, and what has been taken out of it is
+//! gone at once. *moka* decides which entries stay: it knows the capacity, when each is of no more use, and how often each is
+//! read. What holds them together:
+//!
+//! 1. An entry goes into the index first and to moka second, and moka tells of every entry that it lets go. So nothing is in the
+//!    index that moka does not count, and memory stays within the capacity.
+//! 2. Entries are numbered. What moka says may come late, when another entry has taken the place: it takes out only the one that it
+//!    is about.
+//! 3. moka hears of one read in [`READS_PER_SAMPLE`]: that is enough to tell which tokens are hot, and a fraction of the cost.
+//!
+//! Whoever inserts and removes holds the lock of the flights, so the two places change in the same order.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use moka::Expiry;
+use moka::notification::RemovalCause;
+use moka::sync::Cache;
+use papaya::HashMap;
+
+use super::key::{TokenKey, UniformState};
+
+/// The longest moka is told to keep an entry. It refuses much more, and the injected clock judges every read anyway.
+const EVICTION_HORIZON: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// A power of two.
+const READS_PER_SAMPLE: u64 = 16;
+
+pub(super) struct Entries<T> {
+    index: Arc<HashMap<TokenKey, Numbered<T>, UniformState>>,
+    keeper: Cache<TokenKey, Kept, UniformState>,
+    inserted: AtomicU64,
+    /// Without room moka takes nothing, and lets nothing go.
+    has_room: bool,
+}
+
+struct Numbered<T> {
+    entry: T,
+    number: u64,
+}
+
+/// What moka knows of an entry.
+#[derive(Clone)]
+struct Kept {
+    number: u64,
+    lasts: Duration,
+}
+
+impl<T: Send + Sync + 'static> Entries<T> {
+    /// `evicted` is called for each entry for which there was no room.
+    pub(super) fn new(name: &str, capacity: u64, evicted: impl Fn() + Send + Sync + 'static) -> Self {
+        let index: Arc<HashMap<TokenKey, Numbered<T>, UniformState>> = Arc::default();
+        let let_go = {
+            let index = Arc::clone(&index);
+            move |key: Arc<TokenKey>, kept: Kept, cause| {
+                // `Err` is another entry in the same place, which stays.
+                let _ = index.pin().remove_if(&*key, |_, present| present.number == kept.number);
+                if cause == RemovalCause::Size {
+                    evicted();
+                }
+            }
+        };
+        let keeper = Cache::builder()
+            .name(name)
+            .max_capacity(capacity)
+            .expire_after(AtItsEnd)
+            .eviction_listener(let_go)
+            .build_with_hasher(UniformState::default());
+        Self { index, keeper, inserted: AtomicU64::new(0), has_room: capacity > 0 }
+    }
+
+    /// What `read` makes of the entry, if there is one.
+    pub(super) fn read<R>(&self, key: TokenKey, read: impl FnOnce(&T) -> R) -> Option<R> {
+        if is_sampled() {
+            self.keeper.get(&key);
+        }
+        self.index.pin().get(&key).map(|present| read(&present.entry))
+    }
+
+    /// Remembers `entry` in place of whatever was there, for at most as long as it `lasts`.
+    pub(super) fn insert(&self, key: TokenKey, entry: T, lasts: Duration) {
+        if !self.has_room {
+            return;
+        }
+        let number = self.inserted.fetch_add(1, Ordering::Relaxed);
+        self.index.pin().insert(key, Numbered { entry, number });
+        self.keeper.insert(key, Kept { number, lasts: lasts.min(EVICTION_HORIZON) });
+    }
+
+    pub(super) fn remove(&self, key: TokenKey) {
+        self.index.pin().remove(&key);
+        self.keeper.invalidate(&key);
+    }
+
+    pub(super) fn clear(&self) {
+        self.index.pin().clear();
+        self.keeper.invalidate_all();
+    }
+
+    /// The keys of all entries of which `predicate` is true.
+    pub(super) fn keys_where(&self, predicate: impl Fn(&T) -> bool) -> Vec<TokenKey> {
+        let index = self.index.pin();
+        index.iter().filter(|(_, present)| predicate(&present.entry)).map(|(key, _)| *key).collect()
+    }
+
+    /// Lets go what has no room or is of no more use. moka does so by itself, a little later.
+    pub(super) fn tidy(&self) {
+        self.keeper.run_pending_tasks();
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.index.len() as u64
+    }
+}
+
+/// Whether moka hears of this read: of each thread's reads one in [`READS_PER_SAMPLE`], in no pattern that the order of tokens
+/// could be in step with.
+fn is_sampled() -> bool {
+    thread_local! {
+        static STATE: Cell<u64> = const { Cell::new(0) };
+    }
+    // A linear congruential generator, of which the upper bits are the random ones.
+    let next = STATE.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    STATE.set(next);
+    next < u64::MAX / READS_PER_SAMPLE
+}
+
+struct AtItsEnd;
+
+impl Expiry<TokenKey, Kept> for AtItsEnd {
+    fn expire_after_create(&self, _: &TokenKey, kept: &Kept, _: Instant) -> Option<Duration> {
+        Some(kept.lasts)
+    }
+
+    fn expire_after_update(&self, _: &TokenKey, kept: &Kept, _: Instant, _: Option<Duration>) -> Option<Duration> {
+        Some(kept.lasts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::sync::Mutex;
+
+    use super::super::key::TokenKeys;
+    use super::*;
+    use crate::token::BearerToken;
+
+    const LONG: Duration = Duration::from_secs(3_600);
+
+    fn keys(count: usize) -> Vec<TokenKey> {
+        let keys = TokenKeys::random();
+        (0..count).map(|n| keys.of(&BearerToken::parse(format!("token-{n}")).unwrap())).collect()
+    }
+
+    fn with_capacity(capacity: u64) -> Entries<usize> {
+        Entries::new("test", capacity, || ())
+    }
+
+    fn present(entries: &Entries<usize>, key: TokenKey) -> Option<usize> {
+        entries.read(key, |entry| *entry)
+    }
+
+    /// Both places hold the same entries. moka does not show those that are over, though it has them for a moment longer.
+    fn agree(entries: &Entries<usize>) {
+        entries.tidy();
+        let index: HashSet<TokenKey, UniformState> = entries.keys_where(|_| true).into_iter().collect();
+        let kept: HashSet<TokenKey, UniformState> = entries.keeper.iter().map(|(key, _)| *key).collect();
+        assert!(kept.is_subset(&index), "moka keeps what is not in the index");
+        assert_eq!((index.len() as u64, entries.len()), (entries.keeper.entry_count(), entries.keeper.entry_count()));
+    }
+
+    #[test]
+    fn what_was_removed_is_gone_at_once() {
+        let (entries, keys) = (with_capacity(10), keys(3));
+        keys.iter().enumerate().for_each(|(n, key)| entries.insert(*key, n, LONG));
+        entries.remove(keys[1]);
+        assert_eq!(keys.iter().map(|key| present(&entries, *key)).collect::<Vec<_>>(), [Some(0), None, Some(2)]);
+        entries.clear();
+        assert!(keys.iter().all(|key| present(&entries, *key).is_none()));
+        entries.insert(keys[0], 7, LONG);
+        agree(&entries);
+        assert_eq!(present(&entries, keys[0]), Some(7), "the clearing is no concern of what came after it");
+    }
+
+    #[test]
+    fn what_has_no_room_leaves_the_index_too() {
+        let evicted = Arc::new(AtomicU64::new(0));
+        let entries = Entries::new("test", 10, {
+            let evicted = Arc::clone(&evicted);
+            move || {
+                evicted.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        keys(1_000).iter().enumerate().for_each(|(n, key)| entries.insert(*key, n, LONG));
+        agree(&entries);
+        assert_eq!((entries.len(), evicted.load(Ordering::Relaxed)), (10, 990));
+    }
+
+    #[test]
+    fn what_lasts_longer_than_moka_can_count_is_remembered() {
+        let (entries, keys) = (with_capacity(10), keys(1));
+        entries.insert(keys[0], 0, Duration::MAX);
+        agree(&entries);
+        assert_eq!(present(&entries, keys[0]), Some(0));
+    }
+
+    #[test]
+    fn the_end_of_an_entry_is_not_the_end_of_the_one_that_took_its_place() {
+        let (entries, keys) = (with_capacity(10), keys(1));
+        entries.insert(keys[0], 0, Duration::ZERO);
+        entries.insert(keys[0], 1, LONG);
+        agree(&entries);
+        assert_eq!(present(&entries, keys[0]), Some(1));
+    }
+
+    #[test]
+    fn without_room_nothing_is_remembered() {
+        let (entries, keys) = (with_capacity(0), keys(1));
+        entries.insert(keys[0], 0, LONG);
+        assert_eq!((present(&entries, keys[0]), entries.len()), (None, 0));
+    }
+
+    #[test]
+    fn what_is_read_often_gets_room_and_keeps_it() {
+        let (entries, keys) = (with_capacity(100), keys(10_000));
+        let (hot, passing) = keys.split_at(20);
+        passing[..100].iter().enumerate().for_each(|(n, key)| entries.insert(*key, n, LONG));
+        entries.tidy();
+        let ask_again = |key: &TokenKey, n| {
+            if present(&entries, *key).is_none() {
+                entries.insert(*key, n, LONG);
+            }
+        };
+        for n in 0..1_000 {
+            hot.iter().for_each(|key| ask_again(key, n));
+            entries.tidy();
+        }
+        assert!(hot.iter().all(|key| present(&entries, *key).is_some()), "it had to make room for them");
+        passing.iter().enumerate().for_each(|(n, key)| ask_again(key, n));
+        entries.tidy();
+        assert!(hot.iter().all(|key| present(&entries, *key).is_some()), "it made room for others");
+    }
+
+    #[test]
+    fn one_read_in_sixteen_is_a_sample() {
+        let samples = (0..160_000).filter(|_| is_sampled()).count();
+        assert!((9_500..10_500).contains(&samples), "{samples}");
+    }
+
+    #[test]
+    fn however_many_change_them_the_index_and_moka_agree() {
+        let (entries, keys, lock) = (with_capacity(50), keys(200), Mutex::new(()));
+        std::thread::scope(|scope| {
+            for seed in 1..=4_u64 {
+                let (entries, keys, lock) = (&entries, &keys, &lock);
+                scope.spawn(move || {
+                    let mut random = seed;
+                    for n in 0..20_000 {
+                        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(seed);
+                        let key = keys[usize::try_from(random >> 33).unwrap() % keys.len()];
+                        if random >> 61 == 0 {
+                            entries.tidy();
+                        }
+                        let _changing = lock.lock().unwrap();
+                        match random << 4 >> 60 {
+                            0 => entries.remove(key),
+                            1 if n % 100 == 0 => entries.clear(),
+                            2 => entries.insert(key, n, Duration::ZERO),
+                            3..8 => entries.insert(key, n, LONG),
+                            _ => drop(present(entries, key)),
+                        }
+                    }
+                });
+            }
+        });
+        agree(&entries);
+        assert!(entries.len() <= 50);
+    }
+}
