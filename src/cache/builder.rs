@@ -76,8 +76,9 @@ impl<I: Introspect> CachedBuilder<I> {
     }
 
     /// How long an active answer serves, counted from when the question was asked; always cut off at the token's expiry.
-    /// This is how long a revoked token may still be accepted. Zero means that no answer is kept: each request asks, or
-    /// waits for a question asked after it came. Default: 60 seconds.
+    /// This is how long a revoked token may still be accepted. Zero means that no answer serves twice: each request asks, or
+    /// waits for a question asked after it came (and with [`stale_if_error`](Self::stale_if_error) an answer is kept for when
+    /// the authority fails, and for nothing else). Default: 60 seconds.
     pub fn max_ttl(mut self, ttl: Duration) -> Self {
         self.settings.limits.max_ttl = ttl;
         self

@@ -8,7 +8,8 @@
 //!    index that moka does not count, and memory stays within the capacity.
 //! 2. Entries are numbered. What moka says may come late, when another entry has taken the place: it takes out only the one that it
 //!    is about.
-//! 3. moka hears of one read in [`READS_PER_SAMPLE`]: that is enough to tell which tokens are hot, and a fraction of the cost.
+//! 3. moka hears of one read in [`READS_PER_SAMPLE`], and of none until it is half full: that is enough to tell which tokens are
+//!    hot, and a fraction of the cost.
 //!
 //! Whoever inserts and removes holds the lock of the flights, so the two places change in the same order.
 
@@ -34,8 +35,7 @@ pub(super) struct Entries<T> {
     index: Arc<HashMap<TokenKey, Numbered<T>, UniformState>>,
     keeper: Cache<TokenKey, Kept, UniformState>,
     inserted: AtomicU64,
-    /// Without room moka takes nothing, and lets nothing go.
-    has_room: bool,
+    capacity: u64,
 }
 
 struct Numbered<T> {
@@ -70,12 +70,13 @@ impl<T: Send + Sync + 'static> Entries<T> {
             .expire_after(AtItsEnd)
             .eviction_listener(let_go)
             .build_with_hasher(UniformState::default());
-        Self { index, keeper, inserted: AtomicU64::new(0), has_room: capacity > 0 }
+        Self { index, keeper, inserted: AtomicU64::new(0), capacity }
     }
 
     /// What `read` makes of the entry, if there is one.
     pub(super) fn read<R>(&self, key: TokenKey, read: impl FnOnce(&T) -> R) -> Option<R> {
-        if is_sampled() {
+        // Until it is half full moka itself counts no reads.
+        if self.keeper.entry_count() > self.capacity / 2 && is_sampled() {
             self.keeper.get(&key);
         }
         self.index.pin().get(&key).map(|present| read(&present.entry))
@@ -83,7 +84,8 @@ impl<T: Send + Sync + 'static> Entries<T> {
 
     /// Remembers `entry` in place of whatever was there, for at most as long as it `lasts`.
     pub(super) fn insert(&self, key: TokenKey, entry: T, lasts: Duration) {
-        if !self.has_room {
+        if self.capacity == 0 {
+            // moka takes nothing then, and lets nothing go.
             return;
         }
         let number = self.inserted.fetch_add(1, Ordering::Relaxed);

@@ -265,6 +265,29 @@ mod tls {
     fn with_identity(client: ClientBuilder, identity: Identity) -> ClientBuilder {
         client.identity(identity)
     }
+
+    #[cfg(all(test, not(feature = "rustls")))]
+    mod tests {
+        use super::key_of;
+
+        const KEY: &str = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----";
+
+        #[test]
+        fn the_key_is_found_wherever_it_stands() {
+            for (before, after) in [("", ""), ("before\n", ""), ("", "\nafter"), ("before\n", "\nafter")] {
+                let pem = format!("{before}{KEY}{after}");
+                assert_eq!(key_of(pem.as_bytes()), (before.as_bytes(), KEY.as_bytes(), after.as_bytes()));
+            }
+        }
+
+        #[test]
+        fn without_a_whole_key_there_is_none() {
+            let (begin, end) = KEY.split_at(30);
+            for pem in ["", "text", begin, end, &format!("{end}{begin}"), &KEY[..KEY.len() - 1]] {
+                assert_eq!(key_of(pem.as_bytes()), (pem.as_bytes(), &b""[..], &b""[..]), "{pem:?}");
+            }
+        }
+    }
 }
 
 #[cfg(not(any(feature = "rustls", feature = "native-tls")))]
