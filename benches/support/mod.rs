@@ -1,6 +1,9 @@
 //! What the long programs have in common: settings from the environment, memory in use, outcomes, and bounds.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod figures;
+pub mod random;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::process::ExitCode;
