@@ -1,8 +1,11 @@
 //! What the long programs have in common: settings from the environment, memory in use, outcomes, and bounds.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod allocations;
 pub mod figures;
+pub mod inner;
 pub mod random;
+pub mod rounds;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -16,6 +16,12 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
+    /// From 0 up to, but not, `bound`.
+    #[allow(clippy::cast_possible_truncation)] // the upper half of a product fits
+    pub fn below(&mut self, bound: u64) -> u64 {
+        ((u128::from(self.number()) * u128::from(bound)) >> 64) as u64
+    }
+
     /// From 0 up to, but not, 1.
     #[allow(clippy::cast_precision_loss)] // 53 bits are what a double holds
     pub fn part(&mut self) -> f64 {
