@@ -55,10 +55,8 @@ pub struct AuthorizationHeader;
 
 impl TokenSource for AuthorizationHeader {
     fn find<'r>(&self, request: &'r Parts) -> Result<Option<Cow<'r, str>>, MalformedToken> {
-        match only_value(&request.headers, &AUTHORIZATION)? {
-            Some(value) => bearer_credentials(value),
-            None => Ok(None),
-        }
+        check_not_repeated(&request.headers, &AUTHORIZATION)?;
+        request.headers.get(AUTHORIZATION).map_or(Ok(None), bearer_credentials)
     }
 
     fn mark_sensitive(&self, request: &mut Parts) {
@@ -103,10 +101,8 @@ impl TokenHeader {
 
 impl TokenSource for TokenHeader {
     fn find<'r>(&self, request: &'r Parts) -> Result<Option<Cow<'r, str>>, MalformedToken> {
-        match only_value(&request.headers, &self.0)? {
-            Some(value) => text(value.as_bytes()).map(Some),
-            None => Ok(None),
-        }
+        check_not_repeated(&request.headers, &self.0)?;
+        request.headers.get(&self.0).map(|value| text(value.as_bytes())).transpose()
     }
 
     fn mark_sensitive(&self, request: &mut Parts) {
@@ -194,7 +190,15 @@ impl TokenSources {
     }
 
     /// The one token the request presents.
-    pub(crate) fn find<'r>(&self, request: &'r Parts) -> Result<Option<Presented<'r>>, MalformedToken> {
+    pub(crate) fn find<'r>(&self, request: &'r mut Parts) -> Result<Option<Presented<'r>>, MalformedToken> {
+        if self.others.is_empty() {
+            let text = found_and_marked(&mut request.headers)?;
+            return text.map(|text| self.presented(text, false)).transpose();
+        }
+        self.find_among_all(request)
+    }
+
+    fn find_among_all<'r>(&self, request: &'r Parts) -> Result<Option<Presented<'r>>, MalformedToken> {
         let mut found = if self.authorization_header { AuthorizationHeader.find(request)? } else { None };
         let mut private = false;
         for source in &self.others {
@@ -205,11 +209,18 @@ impl TokenSources {
                 private = source.needs_private_response();
             }
         }
-        let Some(text) = found else { return Ok(None) };
-        Ok(Some(Presented { token: BearerToken::parse_within(text, self.max_length)?, private }))
+        found.map(|text| self.presented(text, private)).transpose()
     }
 
+    fn presented<'r>(&self, text: Cow<'r, str>, private: bool) -> Result<Presented<'r>, MalformedToken> {
+        Ok(Presented { token: BearerToken::parse_within(text, self.max_length)?, private })
+    }
+
+    /// Marks what `find` has not marked yet.
     pub(crate) fn mark_sensitive(&self, request: &mut Parts) {
+        if self.others.is_empty() {
+            return;
+        }
         if self.authorization_header {
             AuthorizationHeader.mark_sensitive(request);
         }
@@ -224,13 +235,19 @@ impl TokenSources {
     }
 }
 
-fn only_value<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Result<Option<&'r HeaderValue>, MalformedToken> {
+/// What [`AuthorizationHeader`] finds and marks, with one look into the headers instead of two: this is the way of most
+/// requests.
+fn found_and_marked(headers: &mut HeaderMap) -> Result<Option<Cow<'_, str>>, MalformedToken> {
+    check_not_repeated(headers, &AUTHORIZATION)?;
+    let Some(value) = headers.get_mut(AUTHORIZATION) else { return Ok(None) };
+    value.set_sensitive(true);
+    bearer_credentials(value)
+}
+
+fn check_not_repeated(headers: &HeaderMap, name: &HeaderName) -> Result<(), MalformedToken> {
     // Most requests repeat no header at all, which is cheap to see; then there is no need to go through the values.
     let none_is_repeated = headers.len() == headers.keys_len();
-    if !none_is_repeated && headers.get_all(name).iter().count() > 1 {
-        return Err(MalformedToken::Repeated);
-    }
-    Ok(headers.get(name))
+    if none_is_repeated || headers.get_all(name).iter().count() <= 1 { Ok(()) } else { Err(MalformedToken::Repeated) }
 }
 
 fn bearer_credentials(value: &HeaderValue) -> Result<Option<Cow<'_, str>>, MalformedToken> {
@@ -241,12 +258,15 @@ fn bearer_credentials(value: &HeaderValue) -> Result<Option<Cow<'_, str>>, Malfo
     if !scheme.eq_ignore_ascii_case(SCHEME) {
         return Ok(None);
     }
-    match rest.first() {
-        Some(b' ') => {
-            let spaces = rest.iter().take_while(|&&byte| byte == b' ').count();
-            text(&rest[spaces..]).map(Some)
+    match rest {
+        [b' ', ..] => {
+            let mut token = rest;
+            while let [b' ', after @ ..] = token {
+                token = after;
+            }
+            text(token).map(Some)
         }
-        Some(&byte) if continues_a_scheme(byte) => Ok(None),
+        [byte, ..] if continues_a_scheme(*byte) => Ok(None),
         _ => Err(MalformedToken::Syntax),
     }
 }

@@ -29,7 +29,7 @@ pub fn header_to_token(bytes: &[u8]) {
     for max_length in [BearerToken::DEFAULT_MAX_LENGTH, 16] {
         let sources = TokenSources { max_length, ..TokenSources::default() };
         let mut request = request_with(value.clone());
-        let found = sources.find(&request).map(|found| found.map(|found| found.token.into_owned()));
+        let found = sources.find(&mut request).map(|found| found.map(|found| found.token.into_owned()));
         check_found(&found, bytes, max_length);
         sources.mark_sensitive(&mut request);
         assert!(request.headers[AUTHORIZATION].is_sensitive());

@@ -36,7 +36,7 @@ impl<R> Guard<R> {
     }
 
     /// The token the request presents; `None` if it presents none and the layer is optional.
-    pub(crate) fn find<'r>(&self, request: &'r Parts) -> Result<Option<Presented<'r>>, Rejection> {
+    pub(crate) fn find<'r>(&self, request: &'r mut Parts) -> Result<Option<Presented<'r>>, Rejection> {
         match self.sources.find(request) {
             Ok(None) if !self.optional => Err(Rejection::missing_token(&self.context)),
             Ok(token) => Ok(token),

@@ -44,10 +44,11 @@ where
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
         let mut private = false;
-        let admitted = match self.guard.find(&parts) {
+        let introspector = self.introspector.choose(&parts);
+        let admitted = match self.guard.find(&mut parts) {
             Ok(Some(presented)) => {
                 private = presented.private;
-                match self.introspector.choose(&parts) {
+                match introspector {
                     Some(introspector) => match introspector.known(&presented.token) {
                         Some(verdict) => self.guard.admit(Ok(verdict), &mut parts),
                         None => {

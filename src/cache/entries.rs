@@ -8,8 +8,8 @@
 //!    index that moka does not count, and memory stays within the capacity.
 //! 2. Entries are numbered. What moka says may come late, when another entry has taken the place: it takes out only the one that it
 //!    is about.
-//! 3. moka hears of one read in [`READS_PER_SAMPLE`], and of none until it is half full: that is enough to tell which tokens are
-//!    hot, and a fraction of the cost.
+//! 3. moka hears of one read in [`READS_PER_SAMPLE`], and hardly of any until it is half full: that is enough to tell which
+//!    tokens are hot, and a fraction of the cost.
 //!
 //! Whoever inserts and removes holds the lock of the flights, so the two places change in the same order.
 
@@ -28,8 +28,10 @@ use super::key::{TokenKey, UniformState};
 /// The longest moka is told to keep an entry. It refuses much more, and the injected clock judges every read anyway.
 const EVICTION_HORIZON: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// A power of two.
 const READS_PER_SAMPLE: u64 = 16;
+
+/// As long as there is room for all, moka hears of a read only to look whether an entry is over.
+const READS_PER_LOOK: u64 = 256;
 
 pub(super) struct Entries<T> {
     index: Arc<HashMap<TokenKey, Numbered<T>, UniformState>>,
@@ -76,7 +78,8 @@ impl<T: Send + Sync + 'static> Entries<T> {
     /// What `read` makes of the entry, if there is one.
     pub(super) fn read<R>(&self, key: TokenKey, read: impl FnOnce(&T) -> R) -> Option<R> {
         // Until it is half full moka itself counts no reads.
-        if self.keeper.entry_count() > self.capacity / 2 && is_sampled() {
+        let is_crowded = self.keeper.entry_count() > self.capacity / 2;
+        if is_sampled(if is_crowded { READS_PER_SAMPLE } else { READS_PER_LOOK }) {
             self.keeper.get(&key);
         }
         self.index.pin().get(&key).map(|present| read(&present.entry))
@@ -119,16 +122,15 @@ impl<T: Send + Sync + 'static> Entries<T> {
     }
 }
 
-/// Whether moka hears of this read: of each thread's reads one in [`READS_PER_SAMPLE`], in no pattern that the order of tokens
-/// could be in step with.
-fn is_sampled() -> bool {
+/// True once in so many reads of each thread, in no pattern that the order of tokens could be in step with.
+fn is_sampled(reads: u64) -> bool {
     thread_local! {
         static STATE: Cell<u64> = const { Cell::new(0) };
     }
     // A linear congruential generator, of which the upper bits are the random ones.
     let next = STATE.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     STATE.set(next);
-    next < u64::MAX / READS_PER_SAMPLE
+    next < u64::MAX / reads
 }
 
 struct AtItsEnd;
@@ -250,7 +252,7 @@ mod tests {
 
     #[test]
     fn one_read_in_sixteen_is_a_sample() {
-        let samples = (0..160_000).filter(|_| is_sampled()).count();
+        let samples = (0..160_000).filter(|_| is_sampled(READS_PER_SAMPLE)).count();
         assert!((9_500..10_500).contains(&samples), "{samples}");
     }
 

@@ -4,7 +4,8 @@
 //! the introspector it wraps, once per token however many requests wait.
 //!
 //! Two clocks guard every entry. The injected [`Clock`] judges each read exactly, so expiry holds at the millisecond. moka's
-//! own monotonic clock evicts at about the same moment, so that an entry does not live on when the wall clock is set back.
+//! own monotonic clock lets entries go some time after their end, so that none lives on when the wall clock stands still or is
+//! set back.
 
 mod builder;
 mod entries;

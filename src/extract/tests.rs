@@ -10,13 +10,24 @@ fn parts(headers: &[(&str, &str)]) -> Parts {
     request.body(()).unwrap().into_parts().0
 }
 
+fn found_by(sources: &TokenSources, mut request: Parts) -> Result<Option<String>, MalformedToken> {
+    let found = sources.find(&mut request).map(|found| found.map(|found| found.token.expose().to_owned()));
+    sources.mark_sensitive(&mut request);
+    assert!(found.is_err() || request.headers.values().all(HeaderValue::is_sensitive));
+    found
+}
+
 fn found(headers: &[(&str, &str)]) -> Result<Option<String>, MalformedToken> {
-    let parts = parts(headers);
+    let other = "x-access-token";
     let sources = TokenSources {
-        others: vec![Arc::new(TokenHeader::new(HeaderName::from_static("x-access-token")))],
+        others: vec![Arc::new(TokenHeader::new(HeaderName::from_static(other)))],
         ..TokenSources::default()
     };
-    sources.find(&parts).map(|found| found.map(|found| found.token.expose().to_owned()))
+    let found = found_by(&sources, parts(headers));
+    if !headers.iter().any(|(name, _)| *name == other) {
+        assert_eq!(found, found_by(&TokenSources::default(), parts(headers)), "with one source and with two");
+    }
+    found
 }
 
 #[test]
@@ -69,7 +80,7 @@ fn a_token_header_holds_the_bare_token() {
 #[test]
 fn the_length_limit_is_the_layers() {
     let sources = TokenSources { max_length: 3, ..TokenSources::default() };
-    let find = |value: &str| sources.find(&parts(&[("authorization", value)])).map(|token| token.is_some());
+    let find = |value: &str| found_by(&sources, parts(&[("authorization", value)])).map(|token| token.is_some());
     assert_eq!(find("Bearer abc"), Ok(true));
     assert_eq!(find("Bearer abcd"), Err(MalformedToken::TooLong));
 }
@@ -85,8 +96,7 @@ fn a_closure_finds_a_token_anywhere_in_the_request() {
 fn find_bytes(value: &[u8]) -> Result<Option<String>, MalformedToken> {
     let value = HeaderValue::from_bytes(value).unwrap();
     let request = http::Request::builder().header("authorization", value).body(()).unwrap().into_parts().0;
-    let found = TokenSources::default().find(&request);
-    found.map(|found| found.map(|found| found.token.expose().to_owned()))
+    found_by(&TokenSources::default(), request)
 }
 
 proptest! {
