@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::Scopes;
+use super::claims::Claims;
 use crate::build_error::BuildError;
 use crate::clock::Timestamp;
 
@@ -48,7 +49,9 @@ struct Facts {
     app: Option<Box<str>>,
     app_id: Option<Box<str>>,
     api_products: Option<Box<[Box<str>]>>,
-    attributes: BTreeMap<Box<str>, Box<str>>,
+    /// Sorted by name.
+    #[serde(serialize_with = "as_object")]
+    attributes: Box<[(Box<str>, Box<str>)]>,
     grant_type: Option<Box<str>>,
     issued_at: Option<Timestamp>,
     not_before: Option<Timestamp>,
@@ -58,13 +61,13 @@ struct Facts {
     audience: Box<[Box<str>]>,
     issuer: Option<Box<str>>,
     token_id: Option<Box<str>>,
-    claims: BTreeMap<Box<str>, Value>,
+    claims: Claims,
 }
 
 impl AccessToken {
     /// Starts with no facts at all. For introspectors of your own and for tests.
     pub fn builder() -> AccessTokenBuilder {
-        AccessTokenBuilder(Facts::default())
+        AccessTokenBuilder::default()
     }
 
     /// The client the token was issued to: Apigee `clientId` (the API key), RFC 7662 `client_id`.
@@ -101,7 +104,8 @@ impl AccessToken {
     /// A custom attribute of the token: Apigee `attributes`. Of two with one name the authority's last one counts.
     #[must_use]
     pub fn attribute(&self, name: &str) -> Option<&str> {
-        self.0.attributes.get(name).map(|value| &**value)
+        let at = self.0.attributes.binary_search_by(|(named, _)| (**named).cmp(name)).ok()?;
+        self.0.attributes.get(at).map(|(_, value)| &**value)
     }
 
     /// All custom attributes, sorted by name.
@@ -182,7 +186,7 @@ impl AccessToken {
     /// ```
     #[must_use]
     pub fn claim<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
-        self.0.claims.get(name).and_then(|value| T::deserialize(value).ok())
+        self.0.claims.get(name)
     }
 
     /// Whether the authority could not be asked again in time, and this is its last answer, served on because
@@ -221,8 +225,8 @@ impl fmt::Debug for AccessToken {
             .field("scopes", &self.0.scopes)
             .field("issued_at", &self.0.issued_at)
             .field("expires_at", &self.0.expires_at)
-            .field("attributes", &self.0.attributes.keys().collect::<Vec<_>>())
-            .field("claims", &self.0.claims.keys().collect::<Vec<_>>())
+            .field("attributes", &self.attributes().map(|(name, _)| name).collect::<Vec<_>>())
+            .field("claims", &self.0.claims.names())
             .field("stale", &self.0.stale)
             .finish_non_exhaustive()
     }
@@ -242,15 +246,19 @@ impl fmt::Debug for AccessToken {
 ///     .build();
 /// assert_eq!(token.attribute("tier"), Some("gold"));
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Default)]
 #[must_use]
-pub struct AccessTokenBuilder(Facts);
+pub struct AccessTokenBuilder {
+    facts: Facts,
+    attributes: BTreeMap<Box<str>, Box<str>>,
+    claims: BTreeMap<Box<str>, Value>,
+}
 
 macro_rules! text_members {
     ($($(#[$doc:meta])* $member:ident;)*) => {$(
         $(#[$doc])*
         pub fn $member(mut self, value: impl Into<String>) -> Self {
-            self.0.$member = Some(value.into().into());
+            self.facts.$member = Some(value.into().into());
             self
         }
     )*};
@@ -278,44 +286,44 @@ impl AccessTokenBuilder {
 
     /// See [`AccessToken::api_products`]. Not calling this leaves them unknown.
     pub fn api_products<P: Into<String>>(mut self, products: impl IntoIterator<Item = P>) -> Self {
-        self.0.api_products = Some(boxed(products));
+        self.facts.api_products = Some(boxed(products));
         self
     }
 
     /// See [`AccessToken::scopes`].
     pub fn scopes(mut self, scopes: Scopes) -> Self {
-        self.0.scopes = scopes;
+        self.facts.scopes = scopes;
         self
     }
 
     /// Adds a custom attribute, or replaces the one of that name. See [`AccessToken::attribute`].
     pub fn attribute(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.0.attributes.insert(name.into().into(), value.into().into());
+        self.attributes.insert(name.into().into(), value.into().into());
         self
     }
 
     /// See [`AccessToken::issued_at`].
     pub fn issued_at(mut self, issued_at: Timestamp) -> Self {
-        self.0.issued_at = Some(issued_at);
+        self.facts.issued_at = Some(issued_at);
         self
     }
 
     /// See [`AccessToken::not_before`].
     pub fn not_before(mut self, not_before: Timestamp) -> Self {
-        self.0.not_before = Some(not_before);
+        self.facts.not_before = Some(not_before);
         self
     }
 
     /// See [`AccessToken::expires_at`]. Not calling this makes a token without expiry, which a cache still asks about again
     /// after its `max_ttl`.
     pub fn expires_at(mut self, expires_at: Timestamp) -> Self {
-        self.0.expires_at = Some(expires_at);
+        self.facts.expires_at = Some(expires_at);
         self
     }
 
     /// See [`AccessToken::audience`].
     pub fn audience<A: Into<String>>(mut self, audience: impl IntoIterator<Item = A>) -> Self {
-        self.0.audience = boxed(audience);
+        self.facts.audience = boxed(audience);
         self
     }
 
@@ -333,16 +341,18 @@ impl AccessTokenBuilder {
 
     pub(crate) fn claim_value(mut self, name: &str, value: Value) -> Self {
         if name == "cnf" {
-            self.0.sender_constrained = !value.is_null();
+            self.facts.sender_constrained = !value.is_null();
         }
-        self.0.claims.insert(name.into(), value);
+        self.claims.insert(name.into(), value);
         self
     }
 
     /// The token with these facts.
     #[must_use]
     pub fn build(self) -> AccessToken {
-        AccessToken(Arc::new(self.0))
+        let Self { facts, attributes, claims } = self;
+        let attributes = attributes.into_iter().collect();
+        AccessToken(Arc::new(Facts { attributes, claims: Claims::new(&claims), ..facts }))
     }
 }
 
@@ -350,6 +360,10 @@ impl fmt::Debug for AccessTokenBuilder {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.debug_tuple("AccessTokenBuilder").field(&self.clone().build()).finish()
     }
+}
+
+fn as_object<S: Serializer>(attributes: &[(Box<str>, Box<str>)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(attributes.iter().map(|(name, value)| (name, value)))
 }
 
 fn boxed<T: Into<String>>(texts: impl IntoIterator<Item = T>) -> Box<[Box<str>]> {

@@ -2,6 +2,7 @@
 
 mod access_token;
 mod bearer;
+mod claims;
 mod scope;
 
 pub use access_token::{AccessToken, AccessTokenBuilder};

@@ -1,0 +1,130 @@
+//! What an authority states of a token beyond the facts that have a place of their own.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+/// The further members of an answer: a JSON object, kept as its text. Read seldom and remembered for each token, it is better
+/// small than quick: as a tree of values it would be four times as large.
+#[derive(Clone, Default)]
+pub(super) struct Claims(Box<str>);
+
+impl Claims {
+    pub(super) fn new(claims: &BTreeMap<Box<str>, Value>) -> Self {
+        if claims.is_empty() {
+            return Self::default();
+        }
+        // A map with texts as keys always has a form in JSON.
+        Self(serde_json::to_string(claims).unwrap_or_default().into())
+    }
+
+    /// The member of this name, if it is a `T`.
+    pub(super) fn get<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        let mut text = serde_json::Deserializer::from_str(&self.0);
+        text.deserialize_map(Member { name, value: PhantomData }).ok().flatten()
+    }
+
+    pub(super) fn names(&self) -> Vec<String> {
+        self.members().into_keys().collect()
+    }
+
+    fn members(&self) -> BTreeMap<String, Value> {
+        serde_json::from_str(&self.0).unwrap_or_default()
+    }
+}
+
+impl Serialize for Claims {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.members().serialize(serializer)
+    }
+}
+
+/// Reads one member and passes over the others.
+struct Member<'n, T> {
+    name: &'n str,
+    value: PhantomData<T>,
+}
+
+impl<'de, T: DeserializeOwned> Visitor<'de> for Member<'_, T> {
+    type Value = Option<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut members: M) -> Result<Self::Value, M::Error> {
+        let mut found = None;
+        while let Some(is_it) = members.next_key_seed(IsNamed(self.name))? {
+            if is_it {
+                found = Some(members.next_value()?);
+            } else {
+                members.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Whether a member has this name.
+struct IsNamed<'n>(&'n str);
+
+impl<'de> DeserializeSeed<'de> for IsNamed<'_> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for IsNamed<'_> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<bool, E> {
+        Ok(name == self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn claims(object: Value) -> Claims {
+        let Value::Object(members) = object else { panic!("an object") };
+        Claims::new(&members.into_iter().map(|(name, value)| (name.into(), value)).collect())
+    }
+
+    #[test]
+    fn each_member_is_found_by_its_whole_name_and_as_what_it_is() {
+        let claims = claims(json!({"a": 1, "ab": "x\n\"ä", "b": {"a": [2]}, "\n": null, "c": true}));
+        assert_eq!(claims.get::<u8>("a"), Some(1));
+        assert_eq!(claims.get::<String>("ab").as_deref(), Some("x\n\"ä"));
+        assert_eq!(claims.get::<BTreeMap<String, Vec<u8>>>("b"), Some([("a".into(), vec![2])].into()));
+        assert_eq!(claims.get::<Option<u8>>("\n"), Some(None));
+        assert_eq!(claims.get::<bool>("c"), Some(true));
+        assert_eq!((claims.get::<String>("a"), claims.get::<u8>("d"), claims.get::<u8>("")), (None, None, None));
+        assert_eq!(claims.names(), ["\n", "a", "ab", "b", "c"]);
+    }
+
+    #[test]
+    fn without_members_nothing_is_kept() {
+        let none = claims(json!({}));
+        assert_eq!((&*none.0, none.get::<u8>("a"), none.names().len()), ("", None, 0));
+        assert_eq!(serde_json::to_value(&none).unwrap(), json!({}));
+    }
+
+    #[test]
+    fn they_serialize_as_they_were_stated() {
+        let stated = json!({"n": 1.5, "o": {"z": 1, "a": []}, "t": "é", "big": u64::MAX});
+        assert_eq!(serde_json::to_value(claims(stated.clone())).unwrap(), stated);
+    }
+}
