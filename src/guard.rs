@@ -10,6 +10,7 @@ use crate::introspect::{IntrospectError, Verdict};
 use crate::metrics::LayerMetrics;
 use crate::policy::Policy;
 use crate::rejection::{Rejection, RejectionContext, RejectionKind, RejectionResponse, respond};
+use crate::striped::Striped;
 use crate::token::AccessToken;
 
 /// The settings of a layer, all but the introspector.
@@ -81,12 +82,10 @@ impl<R> Guard<R> {
     }
 }
 
-/// How requests fared at one layer. In lines of the processor's cache of their own, so that counting on one core does not take the
-/// settings beside it from the others.
+/// How requests fared at one layer.
 #[derive(Default)]
-#[repr(align(64))]
 pub(crate) struct Outcomes {
-    accepted: AtomicU64,
+    accepted: Striped<AtomicU64>,
     anonymous: AtomicU64,
     rejected: [AtomicU64; RejectionKind::ALL.len()],
     metrics: LayerMetrics,
@@ -94,7 +93,7 @@ pub(crate) struct Outcomes {
 
 impl Outcomes {
     fn accepted(&self) {
-        self.accepted.fetch_add(1, Ordering::Relaxed);
+        self.accepted.own().fetch_add(1, Ordering::Relaxed);
         self.metrics.accepted();
     }
 
@@ -115,7 +114,7 @@ impl Outcomes {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let rejected = RejectionKind::ALL.into_iter().zip(self.rejected.iter().map(read));
         LayerStats {
-            accepted: read(&self.accepted),
+            accepted: self.accepted.all().map(read).sum(),
             anonymous: read(&self.anonymous),
             rejected: rejected.filter(|(_, count)| *count > 0).collect(),
         }

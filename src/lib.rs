@@ -162,6 +162,7 @@ mod require_scope;
 mod service;
 #[cfg(feature = "status-page")]
 mod status_page;
+mod striped;
 mod token;
 mod url;
 

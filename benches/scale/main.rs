@@ -337,7 +337,11 @@ fn main() -> ExitCode {
     write_figures(&memory, &sites, &times, &threads);
 
     println!();
+    // The bound is for the vendor's example, where what an empty cache takes no longer counts.
     for Memory { shape, tokens, per_token, .. } in &memory {
+        if !matches!(shape, Shape::Example) || *tokens < 10_000 {
+            continue;
+        }
         bounds.check(
             *per_token <= MOST_BYTES,
             format_args!("{shape:?}: {per_token:.0} bytes for each of {tokens} tokens, at most {MOST_BYTES:.0}"),

@@ -7,6 +7,7 @@ use super::flight::Answer;
 use crate::histogram::{Histogram, Recorder, Unit};
 use crate::introspect::{EndpointStats, IntrospectErrorKind, Verdict};
 use crate::metrics::{CacheMetrics, Gauges, Lookup};
+use crate::striped::Striped;
 
 /// The figures of a cache. Those that count do so from the moment it was made, and never go down.
 #[derive(Clone, Debug)]
@@ -71,7 +72,7 @@ pub(super) struct Figures {
     evictions: AtomicU64,
     latency: Recorder,
     /// One addition counts a hit and its age.
-    hit_ages: Recorder,
+    hit_ages: Striped<Recorder>,
     other_ages: Recorder,
     metrics: CacheMetrics,
 }
@@ -100,14 +101,14 @@ impl Figures {
             failed_refreshes: AtomicU64::default(),
             evictions: AtomicU64::default(),
             latency: Recorder::default(),
-            hit_ages: Recorder::default(),
+            hit_ages: Striped::default(),
             other_ages: Recorder::default(),
             metrics: CacheMetrics::new(cache),
         }
     }
 
     pub(super) fn hit(&self, age_ms: u64) {
-        self.hit_ages.record(age_ms);
+        self.hit_ages.own().record(age_ms);
         self.metrics.hit(age_ms);
     }
 
@@ -192,7 +193,8 @@ impl Figures {
         self.look_at(gauges);
         let Gauges { entries, inactive_entries, endpoint } = gauges;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let hit_ages = self.hit_ages.snapshot(Unit::Millisecond);
+        let none = Recorder::default().snapshot(Unit::Millisecond);
+        let hit_ages = self.hit_ages.all().fold(none, |sum, ages| sum.and(&ages.snapshot(Unit::Millisecond)));
         let failures = IntrospectErrorKind::ALL.into_iter().zip(self.failures.iter().map(read));
         let failures_by_kind: Vec<_> = failures.filter(|(_, count)| *count > 0).collect();
         CacheStats {
