@@ -255,7 +255,8 @@ fn bearer_credentials(value: &HeaderValue) -> Result<Option<Cow<'_, str>>, Malfo
     let Some((scheme, rest)) = value.as_bytes().split_at_checked(SCHEME.len()) else {
         return Ok(None);
     };
-    if !scheme.eq_ignore_ascii_case(SCHEME) {
+    // As almost everyone writes it, or in any other case.
+    if scheme != SCHEME && !scheme.eq_ignore_ascii_case(SCHEME) {
         return Ok(None);
     }
     match rest {

@@ -125,32 +125,31 @@ impl Policy {
         verify_possession(token)?;
         let mut lacks_scope = false;
         let met = self.each(&request.method, &mut |requirement| match requirement {
-            Requirement::AnyOf { fact, values, .. } if !fact.is_any_of(token, values) => match fact {
-                Fact::Audience => ControlFlow::Break(Refusal::Audience),
-                Fact::Issuer => ControlFlow::Break(Refusal::Issuer),
-                Fact::Client | Fact::ApiProduct => ControlFlow::Break(Refusal::Denied),
-                Fact::Scope => {
-                    lacks_scope = true;
-                    ControlFlow::Continue(())
+            Requirement::AnyOf { fact, values, .. } if !fact.is_any_of(token, values) => {
+                if *fact != Fact::Scope {
+                    return ControlFlow::Break(*fact);
                 }
-            },
+                lacks_scope = true;
+                ControlFlow::Continue(())
+            }
             _ => ControlFlow::Continue(()),
         });
-        if let ControlFlow::Break(refusal) = met {
-            return Err(refusal);
+        if let ControlFlow::Break(unmet) = met {
+            return Err(match unmet {
+                Fact::Audience => Refusal::Audience,
+                Fact::Issuer => Refusal::Issuer,
+                Fact::Scope | Fact::Client | Fact::ApiProduct => Refusal::Denied,
+            });
         }
         if lacks_scope {
             return Err(Refusal::InsufficientScope(self.wanted_scopes(&request.method).unwrap_or_default()));
         }
         // Rules see only tokens that are good for everything else.
         let agreed = self.each(&request.method, &mut |requirement| match requirement {
-            Requirement::Rule(rule) if !rule(token, request) => ControlFlow::Break(Refusal::Denied),
+            Requirement::Rule(rule) if !rule(token, request) => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
         });
-        match agreed {
-            ControlFlow::Break(refusal) => Err(refusal),
-            ControlFlow::Continue(()) => Ok(()),
-        }
+        if agreed.is_break() { Err(Refusal::Denied) } else { Ok(()) }
     }
 
     /// The scopes that requests with this method need, separated by spaces; `None` if they need none.
