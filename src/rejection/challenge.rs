@@ -46,7 +46,10 @@ impl Challenge {
         description: Option<&str>,
         scope: Option<&str>,
     ) -> Option<HeaderValue> {
-        let mut value = format!("Bearer realm={}", self.realm);
+        // Room for all of most challenges, or it would grow several times.
+        let mut value = String::with_capacity(256);
+        value.push_str("Bearer realm=");
+        value.push_str(&self.realm);
         for (name, parameter) in [
             ("error", error),
             ("error_description", description),
@@ -54,7 +57,9 @@ impl Challenge {
             ("resource_metadata", self.resource_metadata.as_deref()),
         ] {
             if let Some(parameter) = parameter {
-                value.push_str(&format!(", {name}=\"{parameter}\""));
+                for part in [", ", name, "=\"", parameter, "\""] {
+                    value.push_str(part);
+                }
             }
         }
         HeaderValue::try_from(value).ok()
