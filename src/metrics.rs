@@ -23,6 +23,7 @@ pub(crate) enum Lookup {
 pub(crate) struct Gauges {
     pub(crate) entries: u64,
     pub(crate) inactive_entries: u64,
+    pub(crate) evictions: u64,
     pub(crate) endpoint: Option<crate::introspect::EndpointStats>,
 }
 
@@ -147,10 +148,6 @@ mod published {
             self.handles().age.record(age);
         }
 
-        pub(crate) fn evicted(&self) {
-            self.handles().evictions.increment(1);
-        }
-
         /// `result` is one of a fixed set of words.
         pub(crate) fn answered(&self, result: &'static str, latency: Duration) {
             let handles = self.handles();
@@ -170,6 +167,7 @@ mod published {
             let handles = self.handles();
             handles.entries.set(gauges.entries as f64);
             handles.inactive_entries.set(gauges.inactive_entries as f64);
+            handles.evictions.absolute(gauges.evictions);
             let Some(endpoint) = gauges.endpoint else { return };
             handles.attempts.absolute(endpoint.attempts);
             handles.retries.absolute(endpoint.retries);
@@ -266,7 +264,6 @@ mod silent {
         pub(crate) fn hit(&self, _: u64) {}
         pub(crate) fn lookup(&self, _: Lookup) {}
         pub(crate) fn used(&self, _: Duration) {}
-        pub(crate) fn evicted(&self) {}
         pub(crate) fn answered(&self, _: &'static str, _: Duration) {}
         pub(crate) fn refreshed(&self, _: bool) {}
         pub(crate) fn look_at(&self, _: Gauges) {}

@@ -53,7 +53,8 @@ struct Kept {
 }
 
 impl<T: Send + Sync + 'static> Entries<T> {
-    /// `evicted` is called for each entry for which there was no room.
+    /// `evicted` is called for each entry for which there was no room. It must not panic: moka would let entries go silently from
+    /// then on, and the index would keep them.
     pub(super) fn new(name: &str, capacity: u64, evicted: impl Fn() + Send + Sync + 'static) -> Self {
         let index: Arc<HashMap<TokenKey, Numbered<T>, UniformState>> = Arc::default();
         let let_go = {

@@ -4,8 +4,9 @@
 //! the introspector it wraps, once per token however many requests wait.
 //!
 //! Two clocks guard every entry. The injected [`Clock`] judges each read exactly, so expiry holds at the millisecond. moka's
-//! own monotonic clock lets entries go some time after their end, so that none lives on when the wall clock stands still or is
-//! set back.
+//! own monotonic clock lets entries go some time after their end (it looks once in some hundred reads, and at each change), so that
+//! none lives on for ever when the wall clock stands still. Set back by less than an answer's age, the wall clock prolongs that
+//! answer by as much; set back by more, it ends it.
 
 mod builder;
 mod entries;

@@ -285,6 +285,9 @@ impl Store {
             self.active.clear();
             self.inactive.clear();
         });
+        // Or what is gone would still compete with new answers for room.
+        self.active.tidy();
+        self.inactive.tidy();
     }
 
     pub(super) fn forget_where(&self, predicate: &Predicate) -> usize {
@@ -308,6 +311,7 @@ impl Store {
         Gauges {
             entries: self.active.len(),
             inactive_entries: self.inactive.len(),
+            evictions: self.figures.evictions(),
             endpoint: self.endpoint.as_ref().map(EndpointHandle::stats),
         }
     }
