@@ -6,10 +6,11 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, clippy::panic)]
 
+mod support;
+
 use std::convert::Infallible;
-use std::future::{Future, Ready, ready};
+use std::future::Future;
 use std::hash::Hasher;
-use std::hint::black_box;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -24,6 +25,8 @@ use tower_introspection::{
     introspect_fn,
 };
 
+use support::inner::Inner;
+
 const TOKENS: usize = 10_000;
 /// Tokens take turns in another order than the one they were cached in, as they do in life: in that order the processor
 /// would fetch the next entry ahead of its use. A prime that does not divide their number visits each.
@@ -31,24 +34,6 @@ const STRIDE: usize = 7_919;
 const CAPACITY: u64 = 100_000;
 /// Longer than any run, so that every request is a hit.
 const TTL: Duration = Duration::from_secs(3_600);
-
-#[derive(Clone)]
-struct Inner;
-
-impl Service<Request<()>> for Inner {
-    type Response = Response<()>;
-    type Error = Infallible;
-    type Future = Ready<Result<Response<()>, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<()>) -> Self::Future {
-        drop(black_box(request));
-        ready(Ok(Response::new(())))
-    }
-}
 
 /// 28 letters and digits, as Apigee's tokens have.
 fn token(n: usize) -> String {

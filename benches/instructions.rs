@@ -28,8 +28,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt::Write;
-use std::future::{Future, Ready, ready};
-use std::hint::black_box;
+use std::future::Future;
 use std::path::Path;
 use std::pin::pin;
 use std::process::{Command, ExitCode};
@@ -44,6 +43,7 @@ use tower_introspection::{
     SystemClock, Verdict, introspect_fn,
 };
 
+use support::inner::Inner;
 use support::{Bounds, token_name};
 
 const LIMITS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.limits");
@@ -227,23 +227,4 @@ fn facts() -> AccessToken {
         .scopes(Scopes::parse("read write"))
         .expires_at(SystemClock.now() + 2 * TTL)
         .build()
-}
-
-/// The service behind the layer.
-#[derive(Clone)]
-struct Inner;
-
-impl Service<Request<()>> for Inner {
-    type Response = Response<()>;
-    type Error = Infallible;
-    type Future = Ready<Result<Response<()>, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<()>) -> Self::Future {
-        drop(black_box(request));
-        ready(Ok(Response::new(())))
-    }
 }

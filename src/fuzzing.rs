@@ -1,6 +1,6 @@
 //! What must hold for any bytes from outside. `fuzz/` makes the bytes up; `cargo test` replays the ones it kept.
 
-// A property that does not hold is reported by a panic.
+// For tests and fuzzing only, in no build of a user: a property that does not hold is reported by a panic.
 #![allow(clippy::expect_used, clippy::panic)]
 
 use std::sync::LazyLock;
