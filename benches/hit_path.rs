@@ -1,8 +1,9 @@
 //! What a cache hit costs: `cargo bench --bench hit_path`.
 //!
 //! 10,000 tokens in rotation, one scope required. `inner` is the service alone, `layer` the same service behind the layer,
-//! `layer_one_token` with one hot token, and `moka_get` a bare lookup in a moka cache set up like the layer's own. What
-//! counts is the ratio at the end: what the layer adds over the service, against the lookup, measured in one run.
+//! `layer_one_token` with one hot token, and `moka_get` a bare lookup in a moka cache set up like the layer's own. They take
+//! turns in rounds (`ROUNDS`, 15), since what memory costs changes with what else a machine does. What counts are the ratios at
+//! the end: what the layer adds over the service, against the lookup of the same round; the median, the lowest and the highest.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, clippy::panic)]
 
@@ -15,9 +16,8 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use criterion::{BenchmarkGroup, Criterion, measurement::WallTime};
-use http::header::AUTHORIZATION;
-use http::{HeaderValue, Request, Response};
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, measurement::WallTime};
+use http::{Request, Response};
 use siphasher::sip128::{Hasher128, SipHasher24};
 use tower::{Layer, Service};
 use tower_introspection::{
@@ -26,6 +26,9 @@ use tower_introspection::{
 };
 
 use support::inner::Inner;
+use support::requests::request_with_token;
+use support::rounds::Rounds;
+use support::{setting, token_name};
 
 const TOKENS: usize = 10_000;
 /// Tokens take turns in another order than the one they were cached in, as they do in life: in that order the processor
@@ -34,11 +37,6 @@ const STRIDE: usize = 7_919;
 const CAPACITY: u64 = 100_000;
 /// Longer than any run, so that every request is a hit.
 const TTL: Duration = Duration::from_secs(3_600);
-
-/// 28 letters and digits, as Apigee's tokens have.
-fn token(n: usize) -> String {
-    format!("25poPXCPOw43s0hJBn6t{n:08}")
-}
 
 fn facts() -> AccessToken {
     AccessToken::builder()
@@ -56,22 +54,16 @@ fn poll_once(future: impl Future<Output = Result<Response<()>, Infallible>>) -> 
     }
 }
 
-/// Calls `service` with requests that present the first `tokens` tokens in turn, as a server hands them on: headers parsed,
-/// extensions in use. Each request is made inside of the measurement, just before its use, so that it is where the processor
-/// would have it; with and without the layer alike, so that it does not count.
-fn calls<S>(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, mut service: S, tokens: usize)
+/// Calls `service` with requests that present the first `tokens` tokens in turn.
+fn calls<S>(group: &mut BenchmarkGroup<'_, WallTime>, id: BenchmarkId, service: &mut S, tokens: usize)
 where
     S: Service<Request<()>, Response = Response<()>, Error = Infallible>,
 {
-    let headers: Vec<_> = (0..tokens).map(|n| format!("Bearer {}", token(n))).collect();
     let mut next = 0;
-    group.bench_function(name, |bencher| {
+    group.bench_function(id, |bencher| {
         bencher.iter(|| {
             next = (next + STRIDE) % tokens;
-            let mut request = Request::new(());
-            request.headers_mut().insert(AUTHORIZATION, HeaderValue::from_str(&headers[next]).unwrap());
-            request.extensions_mut().insert("from the server");
-            poll_once(service.call(request))
+            poll_once(service.call(request_with_token(next)))
         });
     });
 }
@@ -81,7 +73,7 @@ fn guarded() -> impl Service<Request<()>, Response = Response<()>, Error = Infal
     let cached = Cached::builder(introspector).max_capacity(CAPACITY).max_ttl(TTL).build().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     for n in 0..TOKENS {
-        let text = token(n);
+        let text = token_name('t', n);
         runtime.block_on(cached.introspect(&BearerToken::parse(&text).unwrap())).unwrap();
     }
     assert_eq!(cached.handle().stats().entries, TOKENS as u64);
@@ -100,13 +92,13 @@ impl moka::Expiry<Key, (AccessToken, Timestamp)> for AtDeadline {
     }
 }
 
-/// A moka cache set up like the layer's own.
-fn moka_get(group: &mut BenchmarkGroup<'_, WallTime>) {
+/// A moka cache set up like the layer's own, and the keys of what is in it.
+fn moka() -> (moka::sync::Cache<Key, (AccessToken, Timestamp)>, Vec<Key>) {
     let cache = moka::sync::Cache::builder().max_capacity(CAPACITY).expire_after(AtDeadline).build();
     let keys: Vec<Key> = (0..TOKENS)
         .map(|n| {
             let mut hasher = SipHasher24::new_with_keys(1, 2);
-            hasher.write(token(n).as_bytes());
+            hasher.write(token_name('t', n).as_bytes());
             Key(hasher.finish128().as_u128())
         })
         .collect();
@@ -114,38 +106,53 @@ fn moka_get(group: &mut BenchmarkGroup<'_, WallTime>) {
         cache.insert(*key, (facts(), SystemClock.now() + TTL));
     }
     cache.run_pending_tasks();
-    let mut next = 0;
-    group.bench_function("moka_get", |bencher| {
-        bencher.iter(|| {
-            next = (next + STRIDE) % TOKENS;
-            cache.get(&keys[next])
-        });
-    });
+    (cache, keys)
 }
 
 /// The median of one benchmark of this run, in nanoseconds.
-fn median(name: &str) -> Option<f64> {
+fn median(name: &str, round: usize) -> Option<f64> {
     let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
-    let estimates = std::fs::read_to_string(format!("{target}/criterion/hit_path/{name}/new/estimates.json")).ok()?;
+    let path = format!("{target}/criterion/hit_path/{name}/{round}/new/estimates.json");
+    let estimates = std::fs::read_to_string(path).ok()?;
     serde_json::from_str::<serde_json::Value>(&estimates).ok()?["median"]["point_estimate"].as_f64()
 }
 
 fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
+    let is_measured = std::env::args().any(|argument| argument == "--bench");
+    let rounds = if is_measured { setting("ROUNDS", 15) } else { 1 };
+    let brief = Criterion::default().sample_size(20).without_plots();
+    let brief = brief.warm_up_time(Duration::from_millis(100)).measurement_time(Duration::from_millis(250));
+    let mut criterion = brief.configure_from_args();
     let mut group = criterion.benchmark_group("hit_path");
-    calls(&mut group, "inner", Inner, TOKENS);
-    calls(&mut group, "layer", guarded(), TOKENS);
-    moka_get(&mut group);
-    calls(&mut group, "layer_one_token", guarded(), 1);
+    let (mut guarded, (moka, keys)) = (guarded(), moka());
+    for round in 0..rounds {
+        calls(&mut group, BenchmarkId::new("inner", round), &mut Inner, TOKENS);
+        calls(&mut group, BenchmarkId::new("layer", round), &mut guarded, TOKENS);
+        let mut next = 0;
+        group.bench_function(BenchmarkId::new("moka_get", round), |bencher| {
+            bencher.iter(|| {
+                next = (next + STRIDE) % TOKENS;
+                moka.get(&keys[next])
+            });
+        });
+        calls(&mut group, BenchmarkId::new("layer_one_token", round), &mut guarded, 1);
+    }
     group.finish();
     criterion.final_summary();
 
-    let figures = ["inner", "layer", "moka_get", "layer_one_token"].map(median);
-    if let [Some(inner), Some(layer), Some(moka_get), Some(one_token)] = figures {
+    let of = |name| (0..rounds).map(|round| median(name, round)).collect::<Option<Vec<f64>>>();
+    let all = (of("inner"), of("layer"), of("moka_get"), of("layer_one_token"));
+    if let (true, (Some(inner), Some(layer), Some(moka_get), Some(one_token))) = (is_measured, all) {
+        let added =
+            |layer: &[f64]| -> Vec<f64> { layer.iter().zip(&inner).map(|(layer, inner)| layer - inner).collect() };
         println!(
-            "inner {inner:.0} ns, layer {layer:.0} ns, moka_get {moka_get:.0} ns, layer_one_token {one_token:.0} ns"
+            "nanoseconds: the service {:.0}, a moka get {:.0}",
+            Rounds::of(inner.clone()),
+            Rounds::of(moka_get.clone())
         );
-        println!("the layer adds {:.2} times a moka get ({:.0} ns)", (layer - inner) / moka_get, layer - inner);
-        println!("with one hot token {:.2} times ({:.0} ns)", (one_token - inner) / moka_get, one_token - inner);
+        for (what, added) in [("the layer", added(&layer)), ("with one hot token it", added(&one_token))] {
+            let ratio = Rounds::of_pairs(&added, &moka_get, |added, get| added / get);
+            println!("{what} adds {ratio:.2} times a moka get, {:.0} ns", Rounds::of(added));
+        }
     }
 }

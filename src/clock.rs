@@ -99,6 +99,17 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
+    /// In two thirds of the time that `SystemTime` takes, whose seconds since the epoch are a subtraction: reading the clock is a
+    /// good part of a hit in a cache.
+    #[cfg(target_os = "linux")]
+    fn now(&self) -> Timestamp {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+        #[allow(clippy::useless_conversion)] // a 32-bit number on some systems
+        let millis = i64::from(now.tv_nsec / 1_000_000);
+        Timestamp(now.tv_sec.saturating_mul(1_000).saturating_add(millis))
+    }
+
+    #[cfg(not(target_os = "linux"))]
     #[allow(clippy::disallowed_methods)]
     fn now(&self) -> Timestamp {
         SystemTime::now().into()
@@ -189,9 +200,14 @@ mod tests {
     }
 
     #[test]
-    fn the_system_clock_shows_a_time_of_this_century() {
-        let now = SystemClock.now();
-        assert!(now > Timestamp::from_unix_millis(1_700_000_000_000));
-        assert!(now < Timestamp::from_unix_millis(4_102_444_800_000));
+    fn the_system_clock_shows_what_the_standard_library_does() {
+        #[allow(clippy::disallowed_methods)]
+        let from_std = || Timestamp::from(SystemTime::now());
+        let shows_the_same = || {
+            let (before, now, after) = (from_std(), SystemClock.now(), from_std());
+            (before..=after).contains(&now)
+        };
+        // Once more, should the clock have been set meanwhile.
+        assert!(shows_the_same() || shows_the_same());
     }
 }

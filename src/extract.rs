@@ -56,7 +56,8 @@ pub struct AuthorizationHeader;
 impl TokenSource for AuthorizationHeader {
     fn find<'r>(&self, request: &'r Parts) -> Result<Option<Cow<'r, str>>, MalformedToken> {
         check_not_repeated(&request.headers, &AUTHORIZATION)?;
-        request.headers.get(AUTHORIZATION).map_or(Ok(None), bearer_credentials)
+        let Some(value) = request.headers.get(AUTHORIZATION) else { return Ok(None) };
+        bearer_credentials(value)?.map(text).transpose()
     }
 
     fn mark_sensitive(&self, request: &mut Parts) {
@@ -192,8 +193,9 @@ impl TokenSources {
     /// The one token the request presents.
     pub(crate) fn find<'r>(&self, request: &'r mut Parts) -> Result<Option<Presented<'r>>, MalformedToken> {
         if self.others.is_empty() {
-            let text = found_and_marked(&mut request.headers)?;
-            return text.map(|text| self.presented(text, false)).transpose();
+            let Some(bytes) = found_and_marked(&mut request.headers)? else { return Ok(None) };
+            let token = BearerToken::from_bytes(Cow::Borrowed(bytes), self.max_length)?;
+            return Ok(Some(Presented { token, private: false }));
         }
         self.find_among_all(request)
     }
@@ -209,11 +211,8 @@ impl TokenSources {
                 private = source.needs_private_response();
             }
         }
-        found.map(|text| self.presented(text, private)).transpose()
-    }
-
-    fn presented<'r>(&self, text: Cow<'r, str>, private: bool) -> Result<Presented<'r>, MalformedToken> {
-        Ok(Presented { token: BearerToken::parse_within(text, self.max_length)?, private })
+        let Some(text) = found else { return Ok(None) };
+        Ok(Some(Presented { token: BearerToken::parse_within(text, self.max_length)?, private }))
     }
 
     /// Marks what `find` has not marked yet.
@@ -237,7 +236,7 @@ impl TokenSources {
 
 /// What [`AuthorizationHeader`] finds and marks, with one look into the headers instead of two: this is the way of most
 /// requests.
-fn found_and_marked(headers: &mut HeaderMap) -> Result<Option<Cow<'_, str>>, MalformedToken> {
+fn found_and_marked(headers: &mut HeaderMap) -> Result<Option<&[u8]>, MalformedToken> {
     check_not_repeated(headers, &AUTHORIZATION)?;
     let Some(value) = headers.get_mut(AUTHORIZATION) else { return Ok(None) };
     value.set_sensitive(true);
@@ -250,7 +249,7 @@ fn check_not_repeated(headers: &HeaderMap, name: &HeaderName) -> Result<(), Malf
     if none_is_repeated || headers.get_all(name).iter().count() <= 1 { Ok(()) } else { Err(MalformedToken::Repeated) }
 }
 
-fn bearer_credentials(value: &HeaderValue) -> Result<Option<Cow<'_, str>>, MalformedToken> {
+fn bearer_credentials(value: &HeaderValue) -> Result<Option<&[u8]>, MalformedToken> {
     const SCHEME: &[u8] = b"Bearer";
     let Some((scheme, rest)) = value.as_bytes().split_at_checked(SCHEME.len()) else {
         return Ok(None);
@@ -265,7 +264,7 @@ fn bearer_credentials(value: &HeaderValue) -> Result<Option<Cow<'_, str>>, Malfo
             while let [b' ', after @ ..] = token {
                 token = after;
             }
-            text(token).map(Some)
+            Ok(Some(token))
         }
         [byte, ..] if continues_a_scheme(*byte) => Ok(None),
         _ => Err(MalformedToken::Syntax),

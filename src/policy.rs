@@ -123,13 +123,17 @@ impl Policy {
 
     pub(crate) fn judge(&self, token: &AccessToken, request: &Parts) -> Result<(), Refusal> {
         verify_possession(token)?;
-        let mut lacks_scope = false;
+        let (mut lacks_scope, mut has_rules) = (false, false);
         let met = self.each(&request.method, &mut |requirement| match requirement {
             Requirement::AnyOf { fact, values, .. } if !fact.is_any_of(token, values) => {
                 if *fact != Fact::Scope {
                     return ControlFlow::Break(*fact);
                 }
                 lacks_scope = true;
+                ControlFlow::Continue(())
+            }
+            Requirement::Rule(_) => {
+                has_rules = true;
                 ControlFlow::Continue(())
             }
             _ => ControlFlow::Continue(()),
@@ -143,6 +147,9 @@ impl Policy {
         }
         if lacks_scope {
             return Err(Refusal::InsufficientScope(self.wanted_scopes(&request.method).unwrap_or_default()));
+        }
+        if !has_rules {
+            return Ok(());
         }
         // Rules see only tokens that are good for everything else.
         let agreed = self.each(&request.method, &mut |requirement| match requirement {

@@ -8,14 +8,14 @@ use std::sync::Barrier;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use http::header::AUTHORIZATION;
-use http::{HeaderValue, Request, Response};
+use http::{Request, Response};
 use tower::Service;
 use tower_introspection::{AccessToken, Timestamp};
 
 use crate::TTL;
 use crate::support::inner::Inner;
 use crate::support::random::Random;
+use crate::support::requests::request_with_token;
 
 /// Uses the `n`th token once.
 pub trait Contender: Clone + Send {
@@ -28,7 +28,7 @@ pub struct Bare;
 
 impl Contender for Bare {
     fn hit(&mut self, n: u64) {
-        black_box(answered(Inner.call(request(n))));
+        black_box(answered(Inner.call(request_with_token(usize::try_from(n).unwrap()))));
     }
 }
 
@@ -41,25 +41,10 @@ where
     S: Service<Request<()>, Response = Response<()>, Error = Infallible> + Clone + Send,
 {
     fn hit(&mut self, n: u64) {
-        let response = answered(self.0.call(request(n)));
+        let response = answered(self.0.call(request_with_token(usize::try_from(n).unwrap())));
         debug_assert!(response.status().is_success());
         black_box(response);
     }
-}
-
-/// A request that presents the `n`th token, as a server hands it on. It is made just before its use, out of nothing that lies
-/// in memory, so that what the processor has to fetch is the layer's own.
-fn request(n: u64) -> Request<()> {
-    let mut header = *b"Bearer 25poPXCPOw43s0hJBn6t00000000";
-    let mut rest = n;
-    for digit in header.iter_mut().rev().take(8) {
-        *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-        rest /= 10;
-    }
-    let mut request = Request::new(());
-    request.headers_mut().insert(AUTHORIZATION, HeaderValue::from_bytes(&header).unwrap());
-    request.extensions_mut().insert("from the server");
-    request
 }
 
 /// A hit does not wait.

@@ -5,6 +5,7 @@ pub mod allocations;
 pub mod figures;
 pub mod inner;
 pub mod random;
+pub mod requests;
 pub mod rounds;
 
 use std::collections::BTreeMap;

@@ -40,6 +40,7 @@ pub(super) struct Entries<T> {
     capacity: u64,
 }
 
+#[repr(C)]
 struct Numbered<T> {
     entry: T,
     number: u64,

@@ -119,24 +119,25 @@ impl Store {
         &self.limits
     }
 
-    /// The answer at hand, judged at this moment. The deadline of an active entry is never later than the token's expiry,
+    /// The answer at hand, judged at `now`. The deadline of an active entry is never later than the token's expiry,
     /// so it is all there is to judge.
-    pub(super) fn known(&self, key: TokenKey) -> Option<Known> {
+    pub(super) fn known(&self, key: TokenKey, now: Timestamp) -> Option<Known> {
         let active = self.active.read(key, |entry| {
-            let now = self.clock.now();
             if entry.serves_at(now) {
+                // First of all, so that it is fetched while the rest is done.
+                let verdict = Verdict::Active(entry.token.clone());
                 self.figures.hit(millis_since(entry.asked_at, now));
-                return Some(Known { verdict: Verdict::Active(entry.token.clone()), refresh: entry.is_due(now) });
+                return Some(Known { verdict, refresh: entry.is_due(now) });
             }
             let is_left_alone = now.as_unix_millis() < self.left_alone_until.load(Ordering::Relaxed);
             let verdict = is_left_alone.then(|| self.serve_on(entry, now)).flatten()?;
             Some(Known { verdict, refresh: false })
         });
-        active.unwrap_or_else(|| self.known_inactive(key))
+        active.unwrap_or_else(|| self.known_inactive(key, now))
     }
 
-    fn known_inactive(&self, key: TokenKey) -> Option<Known> {
-        let serves = |entry: &Inactive| (self.clock.now() < entry.deadline).then_some(entry.reason);
+    fn known_inactive(&self, key: TokenKey, now: Timestamp) -> Option<Known> {
+        let serves = |entry: &Inactive| (now < entry.deadline).then_some(entry.reason);
         let reason = self.inactive.read(key, serves)??;
         self.figures.inactive_hit();
         Some(Known { verdict: Verdict::Inactive(reason), refresh: false })

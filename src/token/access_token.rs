@@ -40,11 +40,11 @@ pub struct AccessToken(Arc<Facts>);
 #[derive(Clone, Default, Serialize)]
 #[repr(C)]
 struct Facts {
-    scopes: Scopes,
     #[serde(skip)]
     sender_constrained: bool,
     #[serde(skip)]
     stale: bool,
+    scopes: Scopes,
     client_id: Option<Box<str>>,
     app: Option<Box<str>>,
     app_id: Option<Box<str>>,
