@@ -71,6 +71,8 @@ impl<T: Send + Sync + 'static> Entries<T> {
         let keeper = Cache::builder()
             .name(name)
             .max_capacity(capacity)
+            // Its tables start small then, and not with what suits thousands of entries.
+            .initial_capacity(0)
             .expire_after(AtItsEnd)
             .eviction_listener(let_go)
             .build_with_hasher(UniformState::default());

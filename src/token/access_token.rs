@@ -5,11 +5,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
-use serde::{Serialize, Serializer};
+use serde::ser::{Serialize, SerializeStruct, Serializer};
 use serde_json::Value;
 
 use super::Scopes;
 use super::claims::Claims;
+use super::packed::{Packed, Row};
 use crate::build_error::BuildError;
 use crate::clock::Timestamp;
 
@@ -37,31 +38,52 @@ pub struct AccessToken(Arc<Facts>);
 
 /// In this order in memory: what every request asks for stands beside the reference count, in one line of the processor's
 /// cache.
-#[derive(Clone, Default, Serialize)]
+#[derive(Clone, Default)]
 #[repr(C)]
 struct Facts {
-    #[serde(skip)]
     sender_constrained: bool,
-    #[serde(skip)]
     stale: bool,
     scopes: Scopes,
-    client_id: Option<Box<str>>,
-    app: Option<Box<str>>,
-    app_id: Option<Box<str>>,
-    api_products: Option<Box<[Box<str>]>>,
-    /// Sorted by name.
-    #[serde(serialize_with = "as_object")]
-    attributes: Box<[(Box<str>, Box<str>)]>,
-    grant_type: Option<Box<str>>,
     issued_at: Option<Timestamp>,
     not_before: Option<Timestamp>,
     expires_at: Option<Timestamp>,
-    subject: Option<Box<str>>,
-    username: Option<Box<str>>,
-    audience: Box<[Box<str>]>,
-    issuer: Option<Box<str>>,
-    token_id: Option<Box<str>>,
-    claims: Claims,
+    /// Everything else, in the order of [`Member`].
+    texts: Box<[u8]>,
+}
+
+/// The place of a fact among the texts. Those that policies ask for come first.
+#[derive(Clone, Copy)]
+enum Member {
+    Audience,
+    Issuer,
+    ClientId,
+    ApiProducts,
+    Subject,
+    Username,
+    App,
+    AppId,
+    GrantType,
+    TokenId,
+    Attributes,
+    Claims,
+}
+
+impl Facts {
+    fn text(&self, member: Member) -> Option<&str> {
+        Packed(&self.texts).nth(member as usize)?
+    }
+
+    fn row(&self, member: Member) -> Option<Packed<'_>> {
+        let mut texts = Packed(&self.texts);
+        if let Some(before) = (member as usize).checked_sub(1) {
+            texts.nth(before)?;
+        }
+        texts.next_row()
+    }
+
+    fn claims(&self) -> Claims<'_> {
+        Claims(self.text(Member::Claims).unwrap_or_default())
+    }
 }
 
 impl AccessToken {
@@ -73,26 +95,26 @@ impl AccessToken {
     /// The client the token was issued to: Apigee `clientId` (the API key), RFC 7662 `client_id`.
     #[must_use]
     pub fn client_id(&self) -> Option<&str> {
-        self.0.client_id.as_deref()
+        self.0.text(Member::ClientId)
     }
 
     /// The developer app, by name or UUID as the organisation has it: Apigee `app`.
     #[must_use]
     pub fn app(&self) -> Option<&str> {
-        self.0.app.as_deref()
+        self.0.text(Member::App)
     }
 
     /// The developer app's UUID: Apigee `appId`.
     #[must_use]
     pub fn app_id(&self) -> Option<&str> {
-        self.0.app_id.as_deref()
+        self.0.text(Member::AppId)
     }
 
     /// The API products the token may use: Apigee `apiProducts`. `None` means the authority did not say, which is not the
     /// same as none.
     #[must_use]
     pub fn api_products(&self) -> Option<impl Iterator<Item = &str>> {
-        self.0.api_products.as_ref().map(|products| products.iter().map(|product| &**product))
+        self.0.row(Member::ApiProducts).map(Packed::texts)
     }
 
     /// The scopes granted.
@@ -104,19 +126,19 @@ impl AccessToken {
     /// A custom attribute of the token: Apigee `attributes`. Of two with one name the authority's last one counts.
     #[must_use]
     pub fn attribute(&self, name: &str) -> Option<&str> {
-        let at = self.0.attributes.binary_search_by(|(named, _)| (**named).cmp(name)).ok()?;
-        self.0.attributes.get(at).map(|(_, value)| &**value)
+        self.attributes().find_map(|(named, value)| (named == name).then_some(value))
     }
 
     /// All custom attributes, sorted by name.
     pub fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.attributes.iter().map(|(name, value)| (&**name, &**value))
+        let mut texts = self.0.row(Member::Attributes).into_iter().flat_map(Packed::texts);
+        std::iter::from_fn(move || Some((texts.next()?, texts.next()?)))
     }
 
     /// The grant the token was obtained by: Apigee `grantType`, such as `client_credentials`.
     #[must_use]
     pub fn grant_type(&self) -> Option<&str> {
-        self.0.grant_type.as_deref()
+        self.0.text(Member::GrantType)
     }
 
     /// When the token was issued: Apigee `issuedAt`, RFC 7662 `iat`.
@@ -146,30 +168,30 @@ impl AccessToken {
     /// Whom the token speaks for: RFC 7662 `sub`.
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
-        self.0.subject.as_deref()
+        self.0.text(Member::Subject)
     }
 
     /// A human-readable name of the resource owner: RFC 7662 `username`.
     #[must_use]
     pub fn username(&self) -> Option<&str> {
-        self.0.username.as_deref()
+        self.0.text(Member::Username)
     }
 
     /// Whom the token is meant for: RFC 7662 `aud`.
     pub fn audience(&self) -> impl Iterator<Item = &str> {
-        self.0.audience.iter().map(|audience| &**audience)
+        self.0.row(Member::Audience).into_iter().flat_map(Packed::texts)
     }
 
     /// Who issued the token: RFC 7662 `iss`.
     #[must_use]
     pub fn issuer(&self) -> Option<&str> {
-        self.0.issuer.as_deref()
+        self.0.text(Member::Issuer)
     }
 
     /// The token's own identifier, which is not the token: RFC 7662 `jti`.
     #[must_use]
     pub fn token_id(&self) -> Option<&str> {
-        self.0.token_id.as_deref()
+        self.0.text(Member::TokenId)
     }
 
     /// Any further member of the answer, by its name on the wire. `None` if it is absent or not a `T`.
@@ -186,7 +208,7 @@ impl AccessToken {
     /// ```
     #[must_use]
     pub fn claim<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
-        self.0.claims.get(name)
+        self.0.claims().get(name)
     }
 
     /// Whether the authority could not be asked again in time, and this is its last answer, served on because
@@ -212,7 +234,24 @@ impl AccessToken {
 
 impl Serialize for AccessToken {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
+        let mut members = serializer.serialize_struct("AccessToken", 16)?;
+        members.serialize_field("scopes", self.scopes())?;
+        members.serialize_field("client_id", &self.client_id())?;
+        members.serialize_field("app", &self.app())?;
+        members.serialize_field("app_id", &self.app_id())?;
+        members.serialize_field("api_products", &self.api_products().map(Iterator::collect::<Vec<_>>))?;
+        members.serialize_field("attributes", &self.attributes().collect::<BTreeMap<_, _>>())?;
+        members.serialize_field("grant_type", &self.grant_type())?;
+        members.serialize_field("issued_at", &self.issued_at())?;
+        members.serialize_field("not_before", &self.not_before())?;
+        members.serialize_field("expires_at", &self.expires_at())?;
+        members.serialize_field("subject", &self.subject())?;
+        members.serialize_field("username", &self.username())?;
+        members.serialize_field("audience", &self.audience().collect::<Vec<_>>())?;
+        members.serialize_field("issuer", &self.issuer())?;
+        members.serialize_field("token_id", &self.token_id())?;
+        members.serialize_field("claims", &self.0.claims())?;
+        members.end()
     }
 }
 
@@ -221,12 +260,12 @@ impl Serialize for AccessToken {
 impl fmt::Debug for AccessToken {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.debug_struct("AccessToken")
-            .field("app", &self.0.app)
+            .field("app", &self.app())
             .field("scopes", &self.0.scopes)
             .field("issued_at", &self.0.issued_at)
             .field("expires_at", &self.0.expires_at)
             .field("attributes", &self.attributes().map(|(name, _)| name).collect::<Vec<_>>())
-            .field("claims", &self.0.claims.names())
+            .field("claims", &self.0.claims().names())
             .field("stale", &self.0.stale)
             .finish_non_exhaustive()
     }
@@ -249,8 +288,19 @@ impl fmt::Debug for AccessToken {
 #[derive(Clone, Default)]
 #[must_use]
 pub struct AccessTokenBuilder {
+    /// All but the texts.
     facts: Facts,
-    attributes: BTreeMap<Box<str>, Box<str>>,
+    client_id: Option<String>,
+    app: Option<String>,
+    app_id: Option<String>,
+    api_products: Option<Vec<String>>,
+    attributes: BTreeMap<String, String>,
+    grant_type: Option<String>,
+    subject: Option<String>,
+    username: Option<String>,
+    audience: Vec<String>,
+    issuer: Option<String>,
+    token_id: Option<String>,
     claims: BTreeMap<Box<str>, Value>,
 }
 
@@ -258,7 +308,7 @@ macro_rules! text_members {
     ($($(#[$doc:meta])* $member:ident;)*) => {$(
         $(#[$doc])*
         pub fn $member(mut self, value: impl Into<String>) -> Self {
-            self.facts.$member = Some(value.into().into());
+            self.$member = Some(value.into());
             self
         }
     )*};
@@ -286,7 +336,7 @@ impl AccessTokenBuilder {
 
     /// See [`AccessToken::api_products`]. Not calling this leaves them unknown.
     pub fn api_products<P: Into<String>>(mut self, products: impl IntoIterator<Item = P>) -> Self {
-        self.facts.api_products = Some(boxed(products));
+        self.api_products = Some(products.into_iter().map(Into::into).collect());
         self
     }
 
@@ -298,7 +348,7 @@ impl AccessTokenBuilder {
 
     /// Adds a custom attribute, or replaces the one of that name. See [`AccessToken::attribute`].
     pub fn attribute(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.attributes.insert(name.into().into(), value.into().into());
+        self.attributes.insert(name.into(), value.into());
         self
     }
 
@@ -323,20 +373,25 @@ impl AccessTokenBuilder {
 
     /// See [`AccessToken::audience`].
     pub fn audience<A: Into<String>>(mut self, audience: impl IntoIterator<Item = A>) -> Self {
-        self.facts.audience = boxed(audience);
+        self.audience = audience.into_iter().map(Into::into).collect();
         self
     }
 
     /// Adds a further member of the answer. See [`AccessToken::claim`].
     ///
     /// # Errors
-    /// If `value` has no form in JSON, such as a map whose keys are not strings.
+    /// If `value` has no form in JSON, such as a map whose keys are not strings, or one that is nested too deeply to be read back
+    /// (about 125 levels).
     pub fn claim(self, name: impl Into<String>, value: impl Serialize) -> Result<Self, BuildError> {
         let name = name.into();
-        match serde_json::to_value(value) {
-            Ok(value) => Ok(self.claim_value(&name, value)),
-            Err(_) => Err(BuildError::new("claim", format!("the value of {name:?} has no form in JSON"))),
+        let Ok(value) = serde_json::to_value(value) else {
+            return Err(BuildError::new("claim", format!("the value of {name:?} has no form in JSON")));
+        };
+        let text = Claims::text_of(&BTreeMap::from([(name.as_str().into(), value.clone())]));
+        if serde_json::from_str::<Value>(&text).is_err() {
+            return Err(BuildError::new("claim", format!("the value of {name:?} is nested too deeply")));
         }
+        Ok(self.claim_value(&name, value))
     }
 
     pub(crate) fn claim_value(mut self, name: &str, value: Value) -> Self {
@@ -350,9 +405,23 @@ impl AccessTokenBuilder {
     /// The token with these facts.
     #[must_use]
     pub fn build(self) -> AccessToken {
-        let Self { facts, attributes, claims } = self;
-        let attributes = attributes.into_iter().collect();
-        AccessToken(Arc::new(Facts { attributes, claims: Claims::new(&claims), ..facts }))
+        let products = self.api_products.as_ref().map(|products| products.iter().map(String::as_str).collect::<Row>());
+        let attributes = self.attributes.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]);
+        // In the order of `Member`.
+        let mut row = Row::default();
+        row.push_row(&self.audience.iter().map(String::as_str).collect());
+        row.push_optional(self.issuer.as_deref());
+        row.push_optional(self.client_id.as_deref());
+        row.push_optional_row(products.as_ref());
+        row.push_optional(self.subject.as_deref());
+        row.push_optional(self.username.as_deref());
+        row.push_optional(self.app.as_deref());
+        row.push_optional(self.app_id.as_deref());
+        row.push_optional(self.grant_type.as_deref());
+        row.push_optional(self.token_id.as_deref());
+        row.push_row(&attributes.collect());
+        row.push(&Claims::text_of(&self.claims));
+        AccessToken(Arc::new(Facts { texts: row.into_bytes(), ..self.facts }))
     }
 }
 
@@ -360,14 +429,6 @@ impl fmt::Debug for AccessTokenBuilder {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.debug_tuple("AccessTokenBuilder").field(&self.clone().build()).finish()
     }
-}
-
-fn as_object<S: Serializer>(attributes: &[(Box<str>, Box<str>)], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(attributes.iter().map(|(name, value)| (name, value)))
-}
-
-fn boxed<T: Into<String>>(texts: impl IntoIterator<Item = T>) -> Box<[Box<str>]> {
-    texts.into_iter().map(|text| text.into().into()).collect()
 }
 
 #[cfg(test)]

@@ -10,21 +10,21 @@ use serde_json::Value;
 
 /// The further members of an answer: a JSON object, kept as its text. Read seldom and remembered for each token, it is better
 /// small than quick: as a tree of values it would be four times as large.
-#[derive(Clone, Default)]
-pub(super) struct Claims(Box<str>);
+pub(super) struct Claims<'t>(pub(super) &'t str);
 
-impl Claims {
-    pub(super) fn new(claims: &BTreeMap<Box<str>, Value>) -> Self {
+impl Claims<'_> {
+    /// The text to keep.
+    pub(super) fn text_of(claims: &BTreeMap<Box<str>, Value>) -> String {
         if claims.is_empty() {
-            return Self::default();
+            return String::new();
         }
         // A map with texts as keys always has a form in JSON.
-        Self(serde_json::to_string(claims).unwrap_or_default().into())
+        serde_json::to_string(claims).unwrap_or_default()
     }
 
     /// The member of this name, if it is a `T`.
     pub(super) fn get<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
-        let mut text = serde_json::Deserializer::from_str(&self.0);
+        let mut text = serde_json::Deserializer::from_str(self.0);
         text.deserialize_map(Member { name, value: PhantomData }).ok().flatten()
     }
 
@@ -33,11 +33,11 @@ impl Claims {
     }
 
     fn members(&self) -> BTreeMap<String, Value> {
-        serde_json::from_str(&self.0).unwrap_or_default()
+        serde_json::from_str(self.0).unwrap_or_default()
     }
 }
 
-impl Serialize for Claims {
+impl Serialize for Claims<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.members().serialize(serializer)
     }
@@ -98,14 +98,15 @@ mod tests {
 
     use super::*;
 
-    fn claims(object: Value) -> Claims {
+    fn text(object: Value) -> String {
         let Value::Object(members) = object else { panic!("an object") };
-        Claims::new(&members.into_iter().map(|(name, value)| (name.into(), value)).collect())
+        Claims::text_of(&members.into_iter().map(|(name, value)| (name.into(), value)).collect())
     }
 
     #[test]
     fn each_member_is_found_by_its_whole_name_and_as_what_it_is() {
-        let claims = claims(json!({"a": 1, "ab": "x\n\"ä", "b": {"a": [2]}, "\n": null, "c": true}));
+        let text = text(json!({"a": 1, "ab": "x\n\"ä", "b": {"a": [2]}, "\n": null, "c": true}));
+        let claims = Claims(&text);
         assert_eq!(claims.get::<u8>("a"), Some(1));
         assert_eq!(claims.get::<String>("ab").as_deref(), Some("x\n\"ä"));
         assert_eq!(claims.get::<BTreeMap<String, Vec<u8>>>("b"), Some([("a".into(), vec![2])].into()));
@@ -117,14 +118,15 @@ mod tests {
 
     #[test]
     fn without_members_nothing_is_kept() {
-        let none = claims(json!({}));
-        assert_eq!((&*none.0, none.get::<u8>("a"), none.names().len()), ("", None, 0));
+        let text = text(json!({}));
+        let none = Claims(&text);
+        assert_eq!((&*text, none.get::<u8>("a"), none.names().len()), ("", None, 0));
         assert_eq!(serde_json::to_value(&none).unwrap(), json!({}));
     }
 
     #[test]
     fn they_serialize_as_they_were_stated() {
         let stated = json!({"n": 1.5, "o": {"z": 1, "a": []}, "t": "é", "big": u64::MAX});
-        assert_eq!(serde_json::to_value(claims(stated.clone())).unwrap(), stated);
+        assert_eq!(serde_json::to_value(Claims(&text(stated.clone()))).unwrap(), stated);
     }
 }

@@ -3,6 +3,7 @@
 mod access_token;
 mod bearer;
 mod claims;
+mod packed;
 mod scope;
 
 pub use access_token::{AccessToken, AccessTokenBuilder};

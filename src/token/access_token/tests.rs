@@ -70,3 +70,47 @@ fn a_claim_without_a_form_in_json_is_refused_by_name() {
     assert_eq!(error.setting(), "claim");
     assert!(error.to_string().contains("bad"), "{error}");
 }
+
+#[test]
+fn a_claim_that_could_not_be_read_back_is_refused_and_one_that_can_be_is_not() {
+    let nested = |levels| (0..levels).fold(Value::Null, |inner, _| Value::Array(vec![inner]));
+    let token = AccessToken::builder().claim("deep", nested(120)).unwrap().build();
+    assert_eq!(token.claim("deep"), Some(nested(120)));
+    let error = AccessToken::builder().claim("deep", nested(200)).unwrap_err();
+    assert_eq!((error.setting(), error.to_string().contains("deep")), ("claim", true), "{error}");
+}
+
+#[test]
+fn every_text_is_found_in_its_own_place_and_no_other() {
+    type Get = for<'t> fn(&'t AccessToken) -> Option<&'t str>;
+    type Set = fn(AccessTokenBuilder, &str) -> AccessTokenBuilder;
+    let members: [(Set, Get); 8] = [
+        (|facts, text| facts.client_id(text), AccessToken::client_id),
+        (|facts, text| facts.app(text), AccessToken::app),
+        (|facts, text| facts.app_id(text), AccessToken::app_id),
+        (|facts, text| facts.grant_type(text), AccessToken::grant_type),
+        (|facts, text| facts.subject(text), AccessToken::subject),
+        (|facts, text| facts.username(text), AccessToken::username),
+        (|facts, text| facts.issuer(text), AccessToken::issuer),
+        (|facts, text| facts.token_id(text), AccessToken::token_id),
+    ];
+    for (place, (set, _)) in members.iter().enumerate() {
+        let token = set(AccessToken::builder(), "x").build();
+        let found: Vec<bool> = members.iter().map(|(_, get)| get(&token) == Some("x")).collect();
+        let expected: Vec<bool> = (0..members.len()).map(|other| other == place).collect();
+        assert_eq!(found, expected);
+        assert!(token.api_products().is_none() && token.audience().next().is_none());
+        assert!(token.attributes().next().is_none() && token.claim::<Value>("x").is_none());
+    }
+}
+
+#[test]
+fn no_products_is_not_the_same_as_unknown_products() {
+    let none = AccessToken::builder().api_products(Vec::<String>::new()).build();
+    assert_eq!(none.api_products().map(Iterator::count), Some(0));
+    assert!(AccessToken::builder().build().api_products().is_none());
+    let two = AccessToken::builder().api_products(["a", "b"]).attribute("n", "v").attribute("m", "w").build();
+    assert_eq!(two.api_products().map(Iterator::collect), Some(vec!["a", "b"]));
+    assert_eq!(two.attributes().collect::<Vec<_>>(), [("m", "w"), ("n", "v")]);
+    assert_eq!((two.attribute("n"), two.attribute("v")), (Some("v"), None), "a value is no name");
+}
