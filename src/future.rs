@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use http::request::Parts;
 use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower::Service;
@@ -42,10 +43,11 @@ pin_project! {
 
 /// The request, and the inner service that was polled ready for it. Boxed, like the response of a rejection, so that the
 /// future of a hit is hardly larger than the inner service's.
-struct Held<S, B, R> {
-    request: Request<B>,
-    inner: S,
-    guard: Arc<Guard<R>>,
+pub(crate) struct Held<S, B, R> {
+    pub(crate) parts: Parts,
+    pub(crate) body: B,
+    pub(crate) inner: S,
+    pub(crate) guard: Arc<Guard<R>>,
 }
 
 impl<S, B, R> ResponseFuture<S, B, R>
@@ -60,14 +62,8 @@ where
         Self { state: State::Running { future }, private }
     }
 
-    pub(crate) fn asking(
-        question: Question,
-        request: Request<B>,
-        inner: S,
-        guard: Arc<Guard<R>>,
-        private: bool,
-    ) -> Self {
-        Self { state: State::Asking { question, held: Some(Box::new(Held { request, inner, guard })) }, private }
+    pub(crate) fn asking(question: Question, held: Held<S, B, R>, private: bool) -> Self {
+        Self { state: State::Asking { question, held: Some(Box::new(held)) }, private }
     }
 }
 
@@ -96,14 +92,18 @@ where
                 }
                 StateProjection::Asking { question, held } => {
                     let answer = ready!(question.as_mut().poll(context));
-                    let Some(held) = held.take() else { return Poll::Pending };
-                    let Held { request, mut inner, guard } = *held;
+                    let Some(mut held) = held.take() else { return Poll::Pending };
                     // Asking -> Running: admitted; the service that was polled ready is the one that is called.
                     // Asking -> Rejected: the held service is dropped, and with it the readiness it reserved.
-                    let (mut parts, body) = request.into_parts();
-                    let next = match guard.admit(answer, &mut parts) {
-                        Ok(()) => State::Running { future: inner.call(Request::from_parts(parts, body)) },
-                        Err(rejection) => State::Rejected { response: Some(Box::new(guard.reject(rejection, &parts))) },
+                    let next = match held.guard.admit(answer, &mut held.parts) {
+                        Ok(()) => {
+                            let Held { parts, body, mut inner, .. } = *held;
+                            State::Running { future: inner.call(Request::from_parts(parts, body)) }
+                        }
+                        Err(rejection) => {
+                            let response = held.guard.reject(rejection, &held.parts);
+                            State::Rejected { response: Some(Box::new(response)) }
+                        }
                     };
                     state.set(next);
                 }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use tower::Service;
 
-use crate::future::ResponseFuture;
+use crate::future::{Held, ResponseFuture};
 use crate::guard::Guard;
 use crate::introspect::{ChooseIntrospector, Introspect};
 use crate::rejection::{EmptyBody, RejectionResponse};
@@ -55,9 +55,8 @@ where
                             let token = presented.token.into_owned();
                             let introspector = Arc::clone(introspector);
                             let question = Box::pin(async move { introspector.introspect(&token).await });
-                            let request = Request::from_parts(parts, body);
-                            let guard = Arc::clone(&self.guard);
-                            return ResponseFuture::asking(question, request, self.take_ready(), guard, private);
+                            let (inner, guard) = (self.take_ready(), Arc::clone(&self.guard));
+                            return ResponseFuture::asking(question, Held { parts, body, inner, guard }, private);
                         }
                     },
                     None => Err(self.guard.unknown_authority()),
