@@ -14,6 +14,7 @@
 //! Whoever inserts and removes holds the lock of the flights, so the two places change in the same order.
 
 use std::cell::Cell;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -132,9 +133,19 @@ fn is_sampled(reads: u64) -> bool {
         static STATE: Cell<u64> = const { Cell::new(0) };
     }
     // A linear congruential generator, of which the upper bits are the random ones.
-    let next = STATE.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    let state = match STATE.get() {
+        0 => seed(),
+        state => state,
+    };
+    let next = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     STATE.set(next);
     next < u64::MAX / reads
+}
+
+/// Another for each thread, or those that read only once would all be told the same.
+#[cold]
+fn seed() -> u64 {
+    RandomState::new().hash_one(())
 }
 
 struct AtItsEnd;
@@ -258,6 +269,13 @@ mod tests {
     fn one_read_in_sixteen_is_a_sample() {
         let samples = (0..160_000).filter(|_| is_sampled(READS_PER_SAMPLE)).count();
         assert!((9_500..10_500).contains(&samples), "{samples}");
+    }
+
+    #[test]
+    fn threads_that_read_only_once_are_sampled_too() {
+        let is_sampled = || std::thread::spawn(|| is_sampled(READS_PER_SAMPLE)).join().unwrap();
+        let samples = (0..800).filter(|_| is_sampled()).count();
+        assert!((10..150).contains(&samples), "{samples}");
     }
 
     #[test]
