@@ -1,7 +1,7 @@
 //! What a cache hit costs: `cargo bench --bench hit_path`.
 //!
 //! 10,000 tokens in rotation, one scope required. `inner` is the service alone, `layer` the same service behind the layer,
-//! `layer_one_token` with one hot token, and `moka_get` a bare lookup in a moka cache set up like the layer's own. They take
+//! `layer_one_token` with one hot token, and `moka_get` a bare lookup in a moka cache with an expiry for each entry. They take
 //! turns in rounds (`ROUNDS`, 15), since what memory costs changes with what else a machine does. What counts are the ratios at
 //! the end: what the layer adds over the service, against the lookup of the same round; the median, the lowest and the highest.
 
@@ -92,7 +92,7 @@ impl moka::Expiry<Key, (AccessToken, Timestamp)> for AtDeadline {
     }
 }
 
-/// A moka cache set up like the layer's own, and the keys of what is in it.
+/// A moka cache as somebody would set one up for this, and the keys of what is in it.
 fn moka() -> (moka::sync::Cache<Key, (AccessToken, Timestamp)>, Vec<Key>) {
     let cache = moka::sync::Cache::builder().max_capacity(CAPACITY).expire_after(AtDeadline).build();
     let keys: Vec<Key> = (0..TOKENS)

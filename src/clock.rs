@@ -95,13 +95,17 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
 }
 
 /// The operating system's wall clock.
+///
+/// On Linux the kernel is asked and not the C library, so what shifts the library's time (`libfaketime`, some simulators) does not
+/// shift this: give such a program a [`Clock`] of its own.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
     /// In two thirds of the time that `SystemTime` takes, whose seconds since the epoch are a subtraction: reading the clock is a
     /// good part of a hit in a cache.
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[allow(clippy::disallowed_methods)]
     fn now(&self) -> Timestamp {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
         #[allow(clippy::useless_conversion)] // a 32-bit number on some systems
@@ -109,7 +113,7 @@ impl Clock for SystemClock {
         Timestamp(now.tv_sec.saturating_mul(1_000).saturating_add(millis))
     }
 
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
     #[allow(clippy::disallowed_methods)]
     fn now(&self) -> Timestamp {
         SystemTime::now().into()

@@ -55,9 +55,7 @@ pub struct AuthorizationHeader;
 
 impl TokenSource for AuthorizationHeader {
     fn find<'r>(&self, request: &'r Parts) -> Result<Option<Cow<'r, str>>, MalformedToken> {
-        check_not_repeated(&request.headers, &AUTHORIZATION)?;
-        let Some(value) = request.headers.get(AUTHORIZATION) else { return Ok(None) };
-        bearer_credentials(value)?.map(text).transpose()
+        found(&request.headers)?.map(text).transpose()
     }
 
     fn mark_sensitive(&self, request: &mut Parts) {
@@ -193,26 +191,28 @@ impl TokenSources {
     /// The one token the request presents.
     pub(crate) fn find<'r>(&self, request: &'r mut Parts) -> Result<Option<Presented<'r>>, MalformedToken> {
         if self.others.is_empty() {
-            let Some(bytes) = found_and_marked(&mut request.headers)? else { return Ok(None) };
-            let token = BearerToken::from_bytes(Cow::Borrowed(bytes), self.max_length)?;
-            return Ok(Some(Presented { token, private: false }));
+            return found_and_marked(&mut request.headers)?.map(|bytes| self.presented(bytes)).transpose();
         }
         self.find_among_all(request)
     }
 
     fn find_among_all<'r>(&self, request: &'r Parts) -> Result<Option<Presented<'r>>, MalformedToken> {
-        let mut found = if self.authorization_header { AuthorizationHeader.find(request)? } else { None };
-        let mut private = false;
+        let in_header = if self.authorization_header { found(&request.headers)? } else { None };
+        let mut elsewhere = None;
         for source in &self.others {
-            if let Some(text) = source.find(request)? {
-                if found.replace(text).is_some() {
-                    return Err(MalformedToken::Repeated);
-                }
-                private = source.needs_private_response();
+            let Some(text) = source.find(request)? else { continue };
+            if in_header.is_some() || elsewhere.replace((text, source.needs_private_response())).is_some() {
+                return Err(MalformedToken::Repeated);
             }
         }
-        let Some(text) = found else { return Ok(None) };
-        Ok(Some(Presented { token: BearerToken::parse_within(text, self.max_length)?, private }))
+        if let Some((text, private)) = elsewhere {
+            return Ok(Some(Presented { token: BearerToken::parse_within(text, self.max_length)?, private }));
+        }
+        in_header.map(|bytes| self.presented(bytes)).transpose()
+    }
+
+    fn presented<'r>(&self, bytes: &'r [u8]) -> Result<Presented<'r>, MalformedToken> {
+        Ok(Presented { token: BearerToken::from_bytes(Cow::Borrowed(bytes), self.max_length)?, private: false })
     }
 
     /// Marks what `find` has not marked yet.
@@ -232,6 +232,12 @@ impl TokenSources {
         }
         self.others.iter().for_each(|source| source.remove(request));
     }
+}
+
+/// What stands after the scheme in the one `Authorization` header.
+fn found(headers: &HeaderMap) -> Result<Option<&[u8]>, MalformedToken> {
+    check_not_repeated(headers, &AUTHORIZATION)?;
+    headers.get(AUTHORIZATION).map_or(Ok(None), bearer_credentials)
 }
 
 /// What [`AuthorizationHeader`] finds and marks, with one look into the headers instead of two: this is the way of most

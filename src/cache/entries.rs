@@ -80,13 +80,18 @@ impl<T: Send + Sync + 'static> Entries<T> {
         Self { index, keeper, inserted: AtomicU64::new(0), capacity }
     }
 
-    /// What `read` makes of the entry, if there is one.
-    pub(super) fn read<R>(&self, key: TokenKey, read: impl FnOnce(&T) -> R) -> Option<R> {
+    /// Now and then, tells moka that the entry is about to be read. moka may take its time to tidy up then: whoever judges by a
+    /// clock looks at it after this.
+    pub(super) fn is_wanted(&self, key: TokenKey) {
         // Until it is half full moka itself counts no reads.
         let is_crowded = self.keeper.entry_count() > self.capacity / 2;
         if is_sampled(if is_crowded { READS_PER_SAMPLE } else { READS_PER_LOOK }) {
             self.keeper.get(&key);
         }
+    }
+
+    /// What `read` makes of the entry, if there is one. Waits for nothing.
+    pub(super) fn read<R>(&self, key: TokenKey, read: impl FnOnce(&T) -> R) -> Option<R> {
         self.index.pin().get(&key).map(|present| read(&present.entry))
     }
 
@@ -181,6 +186,7 @@ mod tests {
     }
 
     fn present(entries: &Entries<usize>, key: TokenKey) -> Option<usize> {
+        entries.is_wanted(key);
         entries.read(key, |entry| *entry)
     }
 

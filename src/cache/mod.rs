@@ -96,10 +96,8 @@ impl<I: Introspect> Cached<I> {
 
 impl<I: Introspect> Introspect for Cached<I> {
     fn known(&self, token: &BearerToken<'_>) -> Option<Verdict> {
-        // Before the look into memory: a processor reads its clock only after all it was to fetch has come.
-        let now = self.store.clock.now();
         let key = self.store.key_of(token);
-        let known = self.store.known(key, now)?;
+        let known = self.store.known(key)?;
         if known.refresh {
             self.refresh_ahead(key, token);
         }
@@ -112,7 +110,7 @@ impl<I: Introspect> Introspect for Cached<I> {
         let mut waited_before = false;
         loop {
             let share = self.store.share_of(key);
-            let at_hand = || self.store.known(key, self.store.clock.now()).map(|known| known.verdict);
+            let at_hand = || self.store.known(key).map(|known| known.verdict);
             let passenger = match self.store.flights.board(key, share, at_hand) {
                 Boarding::Known(verdict) => return Ok(verdict),
                 Boarding::Full => {

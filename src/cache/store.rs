@@ -27,7 +27,8 @@ pub(super) struct Active {
 }
 
 impl Active {
-    /// Not before it was asked for, either: then the clock was set back, and nobody knows how old it is.
+    /// Not before it was asked for, either: then the clock was set back, and nobody knows how old it is. (Or it came after `now`
+    /// was read, and is found by the next look.)
     fn serves_at(&self, now: Timestamp) -> bool {
         (self.asked_at..self.deadline).contains(&now)
     }
@@ -119,9 +120,12 @@ impl Store {
         &self.limits
     }
 
-    /// The answer at hand, judged at `now`. The deadline of an active entry is never later than the token's expiry,
+    /// The answer at hand, judged at this moment. The deadline of an active entry is never later than the token's expiry,
     /// so it is all there is to judge.
-    pub(super) fn known(&self, key: TokenKey, now: Timestamp) -> Option<Known> {
+    pub(super) fn known(&self, key: TokenKey) -> Option<Known> {
+        self.active.is_wanted(key);
+        // Before the entry is fetched: a processor reads its clock only after all it was to fetch has come.
+        let now = self.clock.now();
         let active = self.active.read(key, |entry| {
             if entry.serves_at(now) {
                 // First of all, so that it is fetched while the rest is done.
@@ -138,6 +142,7 @@ impl Store {
 
     fn known_inactive(&self, key: TokenKey, now: Timestamp) -> Option<Known> {
         let serves = |entry: &Inactive| (now < entry.deadline).then_some(entry.reason);
+        self.inactive.is_wanted(key);
         let reason = self.inactive.read(key, serves)??;
         self.figures.inactive_hit();
         Some(Known { verdict: Verdict::Inactive(reason), refresh: false })
@@ -318,11 +323,28 @@ impl Store {
     }
 }
 
+/// Before or after: another thread may have looked at the clock a moment later.
 fn is_within(time: Duration, of: &AtomicI64, now: Timestamp) -> bool {
     let moment = Timestamp::from_unix_millis(of.load(Ordering::Relaxed));
-    (moment..moment + time).contains(&now)
+    now.saturating_since(moment).max(moment.saturating_since(now)) < time
 }
 
 fn millis_since(earlier: Timestamp, now: Timestamp) -> u64 {
     u64::try_from(now.as_unix_millis().saturating_sub(earlier.as_unix_millis())).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_near_on_either_side_and_never_is_not() {
+        let near = |moment, now| {
+            let now = Timestamp::from_unix_millis(now);
+            is_within(Duration::from_millis(10), &AtomicI64::new(moment), now)
+        };
+        assert!(near(100, 100) && near(100, 109) && near(100, 91));
+        assert!(!near(100, 110) && !near(100, 90));
+        assert!(!near(i64::MIN, 0) && !near(i64::MIN, i64::MAX));
+    }
 }

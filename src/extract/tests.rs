@@ -86,6 +86,19 @@ fn the_length_limit_is_the_layers() {
 }
 
 #[test]
+fn however_many_sources_there_are_the_header_is_judged_alike() {
+    let other: Arc<dyn TokenSource> = Arc::new(TokenHeader::new(HeaderName::from_static("x-access-token")));
+    let (one, two) = (TokenSources::default(), TokenSources { others: vec![other], ..TokenSources::default() });
+    for (byte, length, expected) in [(0xff, 10, MalformedToken::Syntax), (0xff, 5_000, MalformedToken::TooLong)] {
+        let value = HeaderValue::from_bytes(&[b"Bearer ", vec![byte; length].as_slice()].concat()).unwrap();
+        let mut request = http::Request::builder().header("authorization", value).body(()).unwrap().into_parts().0;
+        for sources in [&one, &two] {
+            assert_eq!(sources.find(&mut request).map(|_| ()), Err(expected));
+        }
+    }
+}
+
+#[test]
 fn a_closure_finds_a_token_anywhere_in_the_request() {
     let source = token_source_fn(|request| request.uri.path().strip_prefix("/feeds/").map(Into::into));
     let request = http::Request::builder().uri("/feeds/abc").body(()).unwrap().into_parts().0;

@@ -38,13 +38,11 @@ impl<'a> BearerToken<'a> {
     /// # Errors
     /// As [`parse`](Self::parse), with this limit.
     pub fn parse_within(text: impl Into<Cow<'a, str>>, max_length: usize) -> Result<Self, MalformedToken> {
-        Self::from_bytes(
-            match text.into() {
-                Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-                Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-            },
-            max_length,
-        )
+        let bytes = match text.into() {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        };
+        Self::from_bytes(bytes, max_length)
     }
 
     /// The same for a header's value. What is `token68` need not be looked at again to see that it is UTF-8.
@@ -144,6 +142,29 @@ mod tests {
         for bad in ["", "=", "==", "a=b", "a b", " a", "a ", "a,b", "a%2Fb", "a\t", "ä", "a\"", ".", "..", "a?b", "a#b"]
         {
             assert_eq!(BearerToken::parse(bad).unwrap_err(), MalformedToken::Syntax, "{bad:?}");
+        }
+    }
+
+    /// The syntax as RFC 9110 section 11.2 states it, one character after the other.
+    fn is_token68_by_the_book(text: &[u8]) -> bool {
+        let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
+        let (body, _) = text.split_at(text.len() - padding);
+        !body.is_empty() && body.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte))
+    }
+
+    #[test]
+    fn every_byte_is_judged_in_every_place_of_a_token_of_any_length() {
+        for length in 1..=50 {
+            for place in 0..length {
+                for byte in 0..=u8::MAX {
+                    let mut text = vec![b'a'; length];
+                    text[place] = byte;
+                    let expected = is_token68_by_the_book(&text) && text != b".";
+                    let token = BearerToken::from_bytes(Cow::Borrowed(&text), length);
+                    assert_eq!(token.is_ok(), expected, "{byte} at {place} of {length}");
+                    assert!(token.is_ok_and(|token| token.expose().as_bytes() == text) == expected);
+                }
+            }
         }
     }
 
