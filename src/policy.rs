@@ -209,7 +209,8 @@ impl Fact {
     fn is_any_of(self, token: &AccessToken, values: &[Box<str>]) -> bool {
         let listed = |stated: &str| values.iter().any(|value| **value == *stated);
         match self {
-            Self::Scope => values.iter().any(|scope| token.scopes().contains(scope)),
+            // `check_values` has seen that each is one scope.
+            Self::Scope => values.iter().any(|scope| token.scopes().lists(scope)),
             Self::Audience => token.audience().any(listed),
             Self::Issuer => token.issuer().is_some_and(listed),
             Self::Client => token.client_id().is_some_and(listed),

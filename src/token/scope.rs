@@ -72,10 +72,12 @@ impl Scopes {
     /// Whether `scope` was granted. Exact and case-sensitive.
     #[must_use]
     pub fn contains(&self, scope: &str) -> bool {
+        !scope.is_empty() && !scope.contains(' ') && self.lists(scope)
+    }
+
+    /// The same for what is known to be one scope.
+    pub(crate) fn lists(&self, scope: &str) -> bool {
         let (mut rest, scope) = (self.0.as_bytes(), scope.as_bytes());
-        if scope.is_empty() || scope.contains(&b' ') {
-            return false;
-        }
         // By hand, since every request with a required scope comes this way; `split` takes four times the instructions.
         loop {
             match rest.strip_prefix(scope) {
