@@ -1,4 +1,4 @@
-//! The figures for the charts, written if the environment says `FIGURES=write`.
+//! The figures for the chart, written if the environment says `FIGURES=write`.
 
 use serde_json::{Value, json};
 
@@ -21,28 +21,17 @@ pub fn write(measured: &[Measured]) -> Result<(), Failure> {
         "kind": "bars",
         "unit": "times",
         "scale": "linear",
-        "rows": rows(measured, |row| row.throughput),
-    });
-    let added = json!({
-        "title": "Processor time that a check adds to a request",
-        "subtitle": "of the server, over sockets, 10,000 cached tokens in rotation",
-        "command": COMMAND,
-        "kind": "bars",
-        "unit": "ns",
-        "scale": "linear",
-        "rows": rows(measured, |row| row.added_nanoseconds),
+        "rows": rows(measured),
     });
     std::fs::create_dir_all(DIRECTORY)?;
-    for (name, figures) in [("sockets", throughput), ("sockets-processor-time", added)] {
-        std::fs::write(format!("{DIRECTORY}/{name}.json"), format!("{figures:#}\n"))?;
-        println!("\nwritten: docs/performance/{name}.json");
-    }
+    std::fs::write(format!("{DIRECTORY}/sockets.json"), format!("{throughput:#}\n"))?;
+    println!("\nwritten: docs/performance/sockets.json");
     Ok(())
 }
 
-fn rows(measured: &[Measured], figure: impl Fn(&Measured) -> Spread) -> Vec<Value> {
+fn rows(measured: &[Measured]) -> Vec<Value> {
     let row = |row: &Measured| {
-        let Spread { median, low, high } = figure(row);
+        let Spread { median, low, high } = row.throughput;
         json!({ "label": row.label, "value": median, "low": low, "high": high, "ours": row.kind == Kind::Ours })
     };
     measured.iter().filter(|row| row.kind != Kind::Aside).map(row).collect()

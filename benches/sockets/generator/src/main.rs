@@ -15,7 +15,7 @@
 //! The environment can change what is measured: `SOCKETS_PAIRS`, `SOCKETS_SECONDS` of a segment, `SOCKETS_TOKENS`, and
 //! `SOCKETS_ROWS` (names with commas between: itself, http1, http2, grpc, passing, around, zitadel,
 //! apache, apache-one). `FIGURES=write` writes
-//! the figures for the charts.
+//! the figures for the chart.
 #![allow(unreachable_pub, clippy::disallowed_methods)]
 
 mod figures;
@@ -100,7 +100,6 @@ pub struct Measured {
     label: &'static str,
     kind: Kind,
     throughput: Spread,
-    added_nanoseconds: Spread,
 }
 
 struct Site {
@@ -159,8 +158,7 @@ impl Site {
             let ratio = p99.map_or(f64::NAN, |p99| p99.median);
             self.bounds.check(ratio <= MOST_P99, format_args!("p99 {ratio:.3} times the bare one, at most {MOST_P99}"));
         }
-        let added_nanoseconds = full_speed.difference(|segment| segment.cost * 1e9);
-        self.measured.push(Measured { label: row.label, kind: row.kind, throughput, added_nanoseconds });
+        self.measured.push(Measured { label: row.label, kind: row.kind, throughput });
         Ok(())
     }
 

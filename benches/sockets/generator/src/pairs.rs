@@ -95,11 +95,6 @@ impl Pairs {
         Spread::of(self.0.iter().map(|[bare, guarded]| figure(guarded) / figure(bare)))
     }
 
-    /// Of one figure, guarded less bare, pair by pair.
-    pub fn difference(&self, figure: impl Fn(&Segment) -> f64) -> Spread {
-        Spread::of(self.0.iter().map(|[bare, guarded]| figure(guarded) - figure(bare)))
-    }
-
     pub fn bare(&self, figure: impl Fn(&Segment) -> f64) -> f64 {
         Spread::of(self.0.iter().map(|[bare, _]| figure(bare))).median
     }
