@@ -137,12 +137,13 @@ impl Store {
             let verdict = is_left_alone.then(|| self.serve_on(entry, now)).flatten()?;
             Some(Known { verdict, refresh: false })
         });
-        active.unwrap_or_else(|| self.known_inactive(key, now))
+        active.unwrap_or_else(|| self.known_inactive(key))
     }
 
-    fn known_inactive(&self, key: TokenKey, now: Timestamp) -> Option<Known> {
-        let serves = |entry: &Inactive| (now < entry.deadline).then_some(entry.reason);
+    fn known_inactive(&self, key: TokenKey) -> Option<Known> {
         self.inactive.is_wanted(key);
+        let now = self.clock.now();
+        let serves = |entry: &Inactive| (now < entry.deadline).then_some(entry.reason);
         let reason = self.inactive.read(key, serves)??;
         self.figures.inactive_hit();
         Some(Known { verdict: Verdict::Inactive(reason), refresh: false })
