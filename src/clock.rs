@@ -96,8 +96,8 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
 
 /// The operating system's wall clock.
 ///
-/// On Linux with glibc the kernel is asked and not the C library, so what shifts the library's time (`libfaketime`, some simulators) does not
-/// shift this: give such a program a [`Clock`] of its own.
+/// On Linux with glibc the kernel is asked and not the C library, so what shifts the library's time (`libfaketime`, some
+/// simulators) does not shift this: give such a program a [`Clock`] of its own.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 

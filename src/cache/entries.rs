@@ -41,6 +41,7 @@ pub(super) struct Entries<T> {
     capacity: u64,
 }
 
+/// In this order in memory: a read wants the entry, which then stands beside the key, and not the number.
 #[repr(C)]
 struct Numbered<T> {
     entry: T,

@@ -59,7 +59,6 @@ impl<'t> FromIterator<&'t str> for Row {
 }
 
 /// What stands in a row, made by [`Row::into_bytes`], one by one.
-#[derive(Clone)]
 pub(super) struct Packed<'p>(pub(super) &'p [u8]);
 
 impl<'p> Packed<'p> {
