@@ -1,7 +1,7 @@
 //! What is remembered, by fingerprint.
 //!
-//! Each entry stands in two places. An *index* is what reads look at: it takes no lock, and what has been taken out of it is
-//! gone at once. *moka* decides which entries stay: it knows the capacity, when each is of no more use, and how often each is
+//! Each entry stands in two places. An *index* is what reads look at: a table that leads straight to the entry, and what has been
+//! taken out of it is gone at once. *moka* decides which entries stay: it knows the capacity, when each is of no more use, and how often each is
 //! read. What holds them together:
 //!
 //! 1. An entry goes into the index first and to moka second, and moka tells of every entry that it lets go. So nothing is in the
@@ -19,12 +19,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::index::{Entry, Index};
+use super::key::{TokenKey, UniformState};
 use moka::Expiry;
 use moka::notification::RemovalCause;
 use moka::sync::Cache;
-use papaya::HashMap;
-
-use super::key::{TokenKey, UniformState};
 
 /// The longest moka is told to keep an entry. It refuses much more, and the injected clock judges every read anyway.
 const EVICTION_HORIZON: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -35,17 +34,10 @@ const READS_PER_SAMPLE: u64 = 16;
 const READS_PER_LOOK: u64 = 256;
 
 pub(super) struct Entries<T> {
-    index: Arc<HashMap<TokenKey, Numbered<T>, UniformState>>,
+    index: Arc<Index<T>>,
     keeper: Cache<TokenKey, Kept, UniformState>,
     inserted: AtomicU64,
     capacity: u64,
-}
-
-/// In this order in memory: a read wants the entry, which then stands beside the key, and not the number.
-#[repr(C)]
-struct Numbered<T> {
-    entry: T,
-    number: u64,
 }
 
 /// What moka knows of an entry.
@@ -55,16 +47,15 @@ struct Kept {
     lasts: Duration,
 }
 
-impl<T: Send + Sync + 'static> Entries<T> {
+impl<T: Entry> Entries<T> {
     /// `evicted` is called for each entry for which there was no room. It must not panic: moka would let entries go silently from
     /// then on, and the index would keep them.
     pub(super) fn new(name: &str, capacity: u64, evicted: impl Fn() + Send + Sync + 'static) -> Self {
-        let index: Arc<HashMap<TokenKey, Numbered<T>, UniformState>> = Arc::default();
+        let index: Arc<Index<T>> = Arc::default();
         let let_go = {
             let index = Arc::clone(&index);
             move |key: Arc<TokenKey>, kept: Kept, cause| {
-                // `Err` is another entry in the same place, which stays.
-                let _ = index.pin().remove_if(&*key, |_, present| present.number == kept.number);
+                index.remove_number(*key, kept.number);
                 if cause == RemovalCause::Size {
                     evicted();
                 }
@@ -91,36 +82,34 @@ impl<T: Send + Sync + 'static> Entries<T> {
         }
     }
 
-    /// What `read` makes of the entry, if there is one. Waits for nothing.
-    pub(super) fn read<R>(&self, key: TokenKey, read: impl FnOnce(&T) -> R) -> Option<R> {
-        self.index.pin().get(&key).map(|present| read(&present.entry))
+    pub(super) fn get(&self, key: TokenKey) -> Option<T> {
+        self.index.get(key)
     }
 
-    /// Remembers `entry` in place of whatever was there, for at most as long as it `lasts`.
-    pub(super) fn insert(&self, key: TokenKey, entry: T, lasts: Duration) {
+    /// Remembers what `entry` makes of its number in place of whatever was there, for at most as long as it `lasts`.
+    pub(super) fn insert(&self, key: TokenKey, lasts: Duration, entry: impl FnOnce(u64) -> T) {
         if self.capacity == 0 {
             // moka takes nothing then, and lets nothing go.
             return;
         }
         let number = self.inserted.fetch_add(1, Ordering::Relaxed);
-        self.index.pin().insert(key, Numbered { entry, number });
+        self.index.insert(key, entry(number));
         self.keeper.insert(key, Kept { number, lasts: lasts.min(EVICTION_HORIZON) });
     }
 
     pub(super) fn remove(&self, key: TokenKey) {
-        self.index.pin().remove(&key);
+        self.index.remove(key);
         self.keeper.invalidate(&key);
     }
 
     pub(super) fn clear(&self) {
-        self.index.pin().clear();
+        self.index.clear();
         self.keeper.invalidate_all();
     }
 
     /// The keys of all entries of which `predicate` is true.
     pub(super) fn keys_where(&self, predicate: impl Fn(&T) -> bool) -> Vec<TokenKey> {
-        let index = self.index.pin();
-        index.iter().filter(|(_, present)| predicate(&present.entry)).map(|(key, _)| *key).collect()
+        self.index.keys_where(predicate)
     }
 
     /// Lets go what has no room or is of no more use. moka does so by itself, a little later.
@@ -182,17 +171,33 @@ mod tests {
         (0..count).map(|n| keys.of(&BearerToken::parse(format!("token-{n}")).unwrap())).collect()
     }
 
-    fn with_capacity(capacity: u64) -> Entries<usize> {
+    #[derive(Clone)]
+    struct Numbered {
+        entry: usize,
+        number: u64,
+    }
+
+    impl Entry for Numbered {
+        fn number(&self) -> u64 {
+            self.number
+        }
+    }
+
+    fn insert(entries: &Entries<Numbered>, key: TokenKey, entry: usize, lasts: Duration) {
+        entries.insert(key, lasts, |number| Numbered { entry, number });
+    }
+
+    fn with_capacity(capacity: u64) -> Entries<Numbered> {
         Entries::new("test", capacity, || ())
     }
 
-    fn present(entries: &Entries<usize>, key: TokenKey) -> Option<usize> {
+    fn present(entries: &Entries<Numbered>, key: TokenKey) -> Option<usize> {
         entries.is_wanted(key);
-        entries.read(key, |entry| *entry)
+        entries.get(key).map(|present| present.entry)
     }
 
     /// Both places hold the same entries. moka does not show those that are over, though it has them for a moment longer.
-    fn agree(entries: &Entries<usize>) {
+    fn agree(entries: &Entries<Numbered>) {
         entries.tidy();
         let index: HashSet<TokenKey, UniformState> = entries.keys_where(|_| true).into_iter().collect();
         let kept: HashSet<TokenKey, UniformState> = entries.keeper.iter().map(|(key, _)| *key).collect();
@@ -203,12 +208,12 @@ mod tests {
     #[test]
     fn what_was_removed_is_gone_at_once() {
         let (entries, keys) = (with_capacity(10), keys(3));
-        keys.iter().enumerate().for_each(|(n, key)| entries.insert(*key, n, LONG));
+        keys.iter().enumerate().for_each(|(n, key)| insert(&entries, *key, n, LONG));
         entries.remove(keys[1]);
         assert_eq!(keys.iter().map(|key| present(&entries, *key)).collect::<Vec<_>>(), [Some(0), None, Some(2)]);
         entries.clear();
         assert!(keys.iter().all(|key| present(&entries, *key).is_none()));
-        entries.insert(keys[0], 7, LONG);
+        insert(&entries, keys[0], 7, LONG);
         agree(&entries);
         assert_eq!(present(&entries, keys[0]), Some(7), "the clearing is no concern of what came after it");
     }
@@ -222,7 +227,7 @@ mod tests {
                 evicted.fetch_add(1, Ordering::Relaxed);
             }
         });
-        keys(1_000).iter().enumerate().for_each(|(n, key)| entries.insert(*key, n, LONG));
+        keys(1_000).iter().enumerate().for_each(|(n, key)| insert(&entries, *key, n, LONG));
         agree(&entries);
         assert_eq!((entries.len(), evicted.load(Ordering::Relaxed)), (10, 990));
     }
@@ -230,7 +235,7 @@ mod tests {
     #[test]
     fn what_lasts_longer_than_moka_can_count_is_remembered() {
         let (entries, keys) = (with_capacity(10), keys(1));
-        entries.insert(keys[0], 0, Duration::MAX);
+        insert(&entries, keys[0], 0, Duration::MAX);
         agree(&entries);
         assert_eq!(present(&entries, keys[0]), Some(0));
     }
@@ -238,8 +243,8 @@ mod tests {
     #[test]
     fn the_end_of_an_entry_is_not_the_end_of_the_one_that_took_its_place() {
         let (entries, keys) = (with_capacity(10), keys(1));
-        entries.insert(keys[0], 0, Duration::ZERO);
-        entries.insert(keys[0], 1, LONG);
+        insert(&entries, keys[0], 0, Duration::ZERO);
+        insert(&entries, keys[0], 1, LONG);
         agree(&entries);
         assert_eq!(present(&entries, keys[0]), Some(1));
     }
@@ -247,7 +252,7 @@ mod tests {
     #[test]
     fn without_room_nothing_is_remembered() {
         let (entries, keys) = (with_capacity(0), keys(1));
-        entries.insert(keys[0], 0, LONG);
+        insert(&entries, keys[0], 0, LONG);
         assert_eq!((present(&entries, keys[0]), entries.len()), (None, 0));
     }
 
@@ -255,11 +260,11 @@ mod tests {
     fn what_is_read_often_gets_room_and_keeps_it() {
         let (entries, keys) = (with_capacity(100), keys(10_000));
         let (hot, passing) = keys.split_at(20);
-        passing[..100].iter().enumerate().for_each(|(n, key)| entries.insert(*key, n, LONG));
+        passing[..100].iter().enumerate().for_each(|(n, key)| insert(&entries, *key, n, LONG));
         entries.tidy();
         let ask_again = |key: &TokenKey, n| {
             if present(&entries, *key).is_none() {
-                entries.insert(*key, n, LONG);
+                insert(&entries, *key, n, LONG);
             }
         };
         for n in 0..1_000 {
@@ -303,8 +308,8 @@ mod tests {
                         match random << 4 >> 60 {
                             0 => entries.remove(key),
                             1 if n % 100 == 0 => entries.clear(),
-                            2 => entries.insert(key, n, Duration::ZERO),
-                            3..8 => entries.insert(key, n, LONG),
+                            2 => insert(entries, key, n, Duration::ZERO),
+                            3..8 => insert(entries, key, n, LONG),
                             _ => drop(present(entries, key)),
                         }
                     }

@@ -26,11 +26,16 @@ impl TokenKey {
     }
 }
 
-/// Two parts of the fingerprint that have nothing to do with each other.
+/// Parts of the fingerprint that have nothing to do with each other.
 impl TokenKey {
     #[allow(clippy::cast_possible_truncation)] // any part is as good as the whole
     pub(super) fn number(self) -> usize {
         self.low as usize
+    }
+
+    #[allow(clippy::cast_possible_truncation)] // any part is as good as the whole
+    pub(super) fn part(self) -> usize {
+        self.high as usize
     }
 
     /// Never zero.

@@ -14,6 +14,7 @@ mod figures;
 mod flight;
 mod freshness;
 mod handle;
+mod index;
 mod key;
 mod lately;
 mod store;

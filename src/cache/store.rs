@@ -9,43 +9,32 @@ use super::entries::Entries;
 use super::figures::{CacheStats, Figures};
 use super::flight::{Answer, Flight, Flights, Predicate};
 use super::freshness::{Limits, judge};
+use super::index::Entry;
 use super::key::{TokenKey, TokenKeys};
 use super::lately::Lately;
 use crate::clock::{Clock, Timestamp};
 use crate::introspect::{EndpointHandle, InactiveReason, IntrospectError, IntrospectErrorKind, Share, Verdict};
 use crate::metrics::Gauges;
-use crate::token::{AccessToken, BearerToken};
+use crate::token::{AccessToken, BearerToken, Remembered};
 
-/// What is remembered of an active token.
-pub(super) struct Active {
-    token: AccessToken,
-    asked_at: Timestamp,
-    /// From when on a hit has it asked for again, in milliseconds. The far future if it is not, or is already.
-    refresh_at: AtomicI64,
-    /// The first moment at which it no longer serves. A hit never moves it.
-    deadline: Timestamp,
-}
-
-impl Active {
-    /// Not before it was asked for, either: then the clock was set back, and nobody knows how old it is. (Or it came after `now`
-    /// was read, and is found by the next look.)
-    fn serves_at(&self, now: Timestamp) -> bool {
-        (self.asked_at..self.deadline).contains(&now)
-    }
-
-    fn is_due(&self, now: Timestamp) -> bool {
-        now.as_unix_millis() >= self.refresh_at.load(Ordering::Relaxed)
-    }
-
-    fn refresh_at(&self, moment: Timestamp) {
-        self.refresh_at.store(moment.as_unix_millis(), Ordering::Relaxed);
-    }
-}
-
-/// What is remembered of any other token.
+/// What is remembered of a token that is not active.
+#[derive(Clone, Copy)]
 struct Inactive {
     reason: InactiveReason,
     deadline: Timestamp,
+    number: u64,
+}
+
+impl Entry for Inactive {
+    fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+impl Entry for AccessToken {
+    fn number(&self) -> u64 {
+        self.number()
+    }
 }
 
 /// For introspectors that have no bound of their own.
@@ -57,7 +46,7 @@ const OUTAGE_LASTS: Duration = Duration::from_secs(30);
 const NEVER: Timestamp = Timestamp::from_unix_millis(i64::MAX);
 
 pub(super) struct Store {
-    active: Entries<Active>,
+    active: Entries<AccessToken>,
     inactive: Entries<Inactive>,
     pub(super) flights: Arc<Flights>,
     pub(super) figures: Arc<Figures>,
@@ -126,25 +115,25 @@ impl Store {
         self.active.is_wanted(key);
         // Before the entry is fetched: a processor reads its clock only after all it was to fetch has come.
         let now = self.clock.now();
-        let active = self.active.read(key, |entry| {
-            if entry.serves_at(now) {
-                // First of all, so that it is fetched while the rest is done.
-                let verdict = Verdict::Active(entry.token.clone());
-                self.figures.hit(millis_since(entry.asked_at, now));
-                return Some(Known { verdict, refresh: entry.is_due(now) });
-            }
-            let is_left_alone = now.as_unix_millis() < self.left_alone_until.load(Ordering::Relaxed);
-            let verdict = is_left_alone.then(|| self.serve_on(entry, now)).flatten()?;
-            Some(Known { verdict, refresh: false })
-        });
-        active.unwrap_or_else(|| self.known_inactive(key))
+        let Some(token) = self.active.get(key) else { return self.known_inactive(key) };
+        let remembered = token.remembered();
+        if remembered.serves_at(now) {
+            self.figures.hit(millis_since(remembered.asked_at, now));
+            let refresh = remembered.is_due(now);
+            return Some(Known { verdict: Verdict::Active(token), refresh });
+        }
+        let is_left_alone = now.as_unix_millis() < self.left_alone_until.load(Ordering::Relaxed);
+        let verdict = is_left_alone.then(|| self.serve_on(&token, now)).flatten()?;
+        Some(Known { verdict, refresh: false })
     }
 
     fn known_inactive(&self, key: TokenKey) -> Option<Known> {
         self.inactive.is_wanted(key);
         let now = self.clock.now();
-        let serves = |entry: &Inactive| (now < entry.deadline).then_some(entry.reason);
-        let reason = self.inactive.read(key, serves)??;
+        let Inactive { reason, deadline, .. } = self.inactive.get(key)?;
+        if now >= deadline {
+            return None;
+        }
         self.figures.inactive_hit();
         Some(Known { verdict: Verdict::Inactive(reason), refresh: false })
     }
@@ -162,22 +151,23 @@ impl Store {
         if !error.is_failure_of_the_authority() && !is_aftermath {
             return None;
         }
-        self.active.read(key, |entry| {
-            if entry.serves_at(now) {
-                // Another question was answered meanwhile.
-                self.figures.used(now.saturating_since(entry.asked_at));
-                return Some(Verdict::Active(entry.token.clone()));
-            }
-            self.serve_on(entry, now)
-        })?
+        let token = self.active.get(key)?;
+        let remembered = token.remembered();
+        if remembered.serves_at(now) {
+            // Another question was answered meanwhile.
+            self.figures.used(now.saturating_since(remembered.asked_at));
+            return Some(Verdict::Active(token));
+        }
+        self.serve_on(&token, now)
     }
 
-    fn serve_on(&self, entry: &Active, now: Timestamp) -> Option<Verdict> {
-        let until = self.limits.stale_until(&entry.token, entry.deadline);
-        if !(entry.asked_at..until).contains(&now) || now < entry.deadline {
+    fn serve_on(&self, token: &AccessToken, now: Timestamp) -> Option<Verdict> {
+        let &Remembered { asked_at, deadline, .. } = token.remembered();
+        let until = self.limits.stale_until(token, deadline);
+        if !(asked_at..until).contains(&now) || now < deadline {
             return None;
         }
-        self.figures.stale_served(now.saturating_since(entry.asked_at));
+        self.figures.stale_served(now.saturating_since(asked_at));
         if !is_within(OUTAGE_LASTS, &self.stale_at, now) {
             tracing::warn!(
                 cache = self.name,
@@ -185,7 +175,7 @@ impl Store {
             );
         }
         self.stale_at.store(now.as_unix_millis(), Ordering::Relaxed);
-        Some(Verdict::Active(entry.token.clone().stale()))
+        Some(Verdict::Active(token.stale()))
     }
 
     /// Learns that a question failed.
@@ -211,15 +201,14 @@ impl Store {
     pub(super) fn refresh(&self, key: TokenKey) -> Option<Flight> {
         self.flights.refresh(key, || {
             let now = self.clock.now();
-            let claim = |entry: &Active| {
-                let is_due = entry.serves_at(now) && entry.is_due(now);
-                if is_due {
-                    // So that the hits until the answer comes do not even look at the flights.
-                    entry.refresh_at(NEVER);
-                }
-                is_due
-            };
-            self.active.read(key, claim).unwrap_or(false)
+            let Some(token) = self.active.get(key) else { return false };
+            let remembered = token.remembered();
+            let is_due = remembered.serves_at(now) && remembered.is_due(now);
+            if is_due {
+                // So that the hits until the answer comes do not even look at the flights.
+                remembered.refresh_at(NEVER);
+            }
+            is_due
         })
     }
 
@@ -248,10 +237,10 @@ impl Store {
                 let until = self.limits.stale_until(&token, deadline);
                 if now < until {
                     let refresh_at = self.limits.refresh_at(&token, asked_at, deadline, key.chance()).unwrap_or(NEVER);
-                    let refresh_at = AtomicI64::new(refresh_at.as_unix_millis());
                     let asked_at = asked_at.min(now);
-                    let entry = Active { token, asked_at, refresh_at, deadline };
-                    self.active.insert(key, entry, until.saturating_since(now));
+                    self.active.insert(key, until.saturating_since(now), |number| {
+                        token.kept(Remembered::new(asked_at, deadline, refresh_at), number)
+                    });
                 } else {
                     self.active.remove(key);
                 }
@@ -260,7 +249,8 @@ impl Store {
                 self.active.remove(key);
                 self.lately.remove(key);
                 if now < deadline {
-                    self.inactive.insert(key, Inactive { reason, deadline }, deadline.saturating_since(now));
+                    let lasts = deadline.saturating_since(now);
+                    self.inactive.insert(key, lasts, |number| Inactive { reason, deadline, number });
                 } else {
                     self.inactive.remove(key);
                 }
@@ -271,12 +261,12 @@ impl Store {
     /// After a refresh failed the next one is due when a quarter of the time left has passed, and not within a second.
     fn refresh_later(&self, key: TokenKey) {
         let now = self.clock.now();
-        self.active.read(key, |entry| {
-            if entry.serves_at(now) {
-                let pause = (entry.deadline.saturating_since(now) / 4).max(Duration::from_secs(1));
-                entry.refresh_at(now + pause);
-            }
-        });
+        let Some(token) = self.active.get(key) else { return };
+        let remembered = token.remembered();
+        if remembered.serves_at(now) {
+            let pause = (remembered.deadline.saturating_since(now) / 4).max(Duration::from_secs(1));
+            remembered.refresh_at(now + pause);
+        }
     }
 
     pub(super) fn forget(&self, key: TokenKey) {
@@ -299,7 +289,7 @@ impl Store {
 
     pub(super) fn forget_where(&self, predicate: &Predicate) -> usize {
         self.flights.invalidate_where(predicate);
-        let keys = self.active.keys_where(|entry| predicate(&entry.token));
+        let keys = self.active.keys_where(|token| predicate(token));
         for key in &keys {
             // One at a time, so that requests that miss do not wait for all of them.
             self.flights.forget(|| self.active.remove(*key));

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::Scopes;
 use super::claims::Claims;
 use super::packed::{Packed, Row};
+use super::remembered::Remembered;
 use crate::build_error::BuildError;
 use crate::clock::Timestamp;
 
@@ -41,14 +42,18 @@ pub struct AccessToken(Arc<Facts>);
 #[derive(Clone, Default)]
 #[repr(C)]
 struct Facts {
+    /// Until when it serves, if a cache keeps it.
+    remembered: Remembered,
+    scopes: Scopes,
     sender_constrained: bool,
     stale: bool,
-    scopes: Scopes,
     issued_at: Option<Timestamp>,
     not_before: Option<Timestamp>,
     expires_at: Option<Timestamp>,
     /// Everything else, in the order of [`Member`].
     texts: Box<[u8]>,
+    /// Under which number, if a cache keeps it.
+    number: u64,
 }
 
 /// The place of a fact among the texts. Those that policies ask for come first.
@@ -222,6 +227,21 @@ impl AccessToken {
     /// request.
     pub(crate) fn stale(&self) -> Self {
         Self(Arc::new(Facts { stale: true, ..(*self.0).clone() }))
+    }
+
+    /// A copy for a cache to keep, since whoever asked may keep this one and another cache note something else.
+    pub(crate) fn kept(&self, remembered: Remembered, number: u64) -> Self {
+        Self(Arc::new(Facts { remembered, number, ..(*self.0).clone() }))
+    }
+
+    /// What the cache noted that keeps it.
+    pub(crate) fn remembered(&self) -> &Remembered {
+        &self.0.remembered
+    }
+
+    /// The number it is kept under.
+    pub(crate) fn number(&self) -> u64 {
+        self.0.number
     }
 
     /// Whether the token is bound to a key of its holder (`cnf`, RFC 7800): then it must not be accepted as a plain bearer
