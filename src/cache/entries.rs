@@ -83,17 +83,23 @@ impl<T: Entry> Entries<T> {
     }
 
     pub(super) fn get(&self, key: TokenKey) -> Option<T> {
-        self.index.get(key)
+        self.index.get(key, |_| ()).map(|((), entry)| entry)
     }
 
-    /// Remembers what `entry` makes of its number in place of whatever was there, for at most as long as it `lasts`.
+    /// The entry, and what `look` makes of it, which must be little: the index is locked meanwhile.
+    pub(super) fn look<R>(&self, key: TokenKey, look: impl FnOnce(&T) -> R) -> Option<(R, T)> {
+        self.index.get(key, look)
+    }
+
+    /// Remembers the entry with this key, which `entry` makes with a number, in place of whatever was there, for at most as long as
+    /// it `lasts`.
     pub(super) fn insert(&self, key: TokenKey, lasts: Duration, entry: impl FnOnce(u64) -> T) {
         if self.capacity == 0 {
             // moka takes nothing then, and lets nothing go.
             return;
         }
         let number = self.inserted.fetch_add(1, Ordering::Relaxed);
-        self.index.insert(key, entry(number));
+        self.index.insert(entry(number));
         self.keeper.insert(key, Kept { number, lasts: lasts.min(EVICTION_HORIZON) });
     }
 
@@ -174,17 +180,22 @@ mod tests {
     #[derive(Clone)]
     struct Numbered {
         entry: usize,
+        key: TokenKey,
         number: u64,
     }
 
     impl Entry for Numbered {
+        fn key(&self) -> TokenKey {
+            self.key
+        }
+
         fn number(&self) -> u64 {
             self.number
         }
     }
 
     fn insert(entries: &Entries<Numbered>, key: TokenKey, entry: usize, lasts: Duration) {
-        entries.insert(key, lasts, |number| Numbered { entry, number });
+        entries.insert(key, lasts, |number| Numbered { entry, key, number });
     }
 
     fn with_capacity(capacity: u64) -> Entries<Numbered> {

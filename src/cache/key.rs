@@ -18,6 +18,17 @@ pub(super) struct TokenKey {
     high: u64,
 }
 
+/// For whoever keeps it and makes nothing of it.
+impl TokenKey {
+    pub(super) fn halves(self) -> [u64; 2] {
+        [self.low, self.high]
+    }
+
+    pub(super) fn of_halves([low, high]: [u64; 2]) -> Self {
+        Self { low, high }
+    }
+}
+
 impl TokenKey {
     /// A number from 0 to 1 that is the token's own and says nothing else of it.
     #[allow(clippy::cast_possible_truncation)] // the upper half fits
@@ -28,6 +39,11 @@ impl TokenKey {
 
 /// Parts of the fingerprint that have nothing to do with each other.
 impl TokenKey {
+    /// Either half of a pseudo-random value is as good as the other.
+    pub(super) fn hash(self) -> u64 {
+        self.low
+    }
+
     #[allow(clippy::cast_possible_truncation)] // any part is as good as the whole
     pub(super) fn number(self) -> usize {
         self.low as usize
@@ -46,8 +62,7 @@ impl TokenKey {
 
 impl Hash for TokenKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // Either half of a pseudo-random value is as good as the other.
-        state.write_u64(self.low);
+        state.write_u64(TokenKey::hash(*self));
     }
 }
 

@@ -15,23 +15,32 @@ use super::lately::Lately;
 use crate::clock::{Clock, Timestamp};
 use crate::introspect::{EndpointHandle, InactiveReason, IntrospectError, IntrospectErrorKind, Share, Verdict};
 use crate::metrics::Gauges;
-use crate::token::{AccessToken, BearerToken, Remembered};
+use crate::token::{AccessToken, BearerToken, Term};
 
 /// What is remembered of a token that is not active.
 #[derive(Clone, Copy)]
 struct Inactive {
     reason: InactiveReason,
     deadline: Timestamp,
+    key: TokenKey,
     number: u64,
 }
 
 impl Entry for Inactive {
+    fn key(&self) -> TokenKey {
+        self.key
+    }
+
     fn number(&self) -> u64 {
         self.number
     }
 }
 
 impl Entry for AccessToken {
+    fn key(&self) -> TokenKey {
+        TokenKey::of_halves(self.term().key)
+    }
+
     fn number(&self) -> u64 {
         self.number()
     }
@@ -115,11 +124,12 @@ impl Store {
         self.active.is_wanted(key);
         // Before the entry is fetched: a processor reads its clock only after all it was to fetch has come.
         let now = self.clock.now();
-        let Some(token) = self.active.get(key) else { return self.known_inactive(key) };
-        let remembered = token.remembered();
-        if remembered.serves_at(now) {
-            self.figures.hit(millis_since(remembered.asked_at, now));
-            let refresh = remembered.is_due(now);
+        let judge = |token: &AccessToken| (token.serves_at(now), token.is_due(now), token.term().asked_at);
+        let Some(((serves, refresh, asked_at), token)) = self.active.look(key, judge) else {
+            return self.known_inactive(key);
+        };
+        if serves {
+            self.figures.hit(millis_since(asked_at, now));
             return Some(Known { verdict: Verdict::Active(token), refresh });
         }
         let is_left_alone = now.as_unix_millis() < self.left_alone_until.load(Ordering::Relaxed);
@@ -152,17 +162,16 @@ impl Store {
             return None;
         }
         let token = self.active.get(key)?;
-        let remembered = token.remembered();
-        if remembered.serves_at(now) {
+        if token.serves_at(now) {
             // Another question was answered meanwhile.
-            self.figures.used(now.saturating_since(remembered.asked_at));
+            self.figures.used(now.saturating_since(token.term().asked_at));
             return Some(Verdict::Active(token));
         }
         self.serve_on(&token, now)
     }
 
     fn serve_on(&self, token: &AccessToken, now: Timestamp) -> Option<Verdict> {
-        let &Remembered { asked_at, deadline, .. } = token.remembered();
+        let Term { asked_at, deadline, .. } = token.term();
         let until = self.limits.stale_until(token, deadline);
         if !(asked_at..until).contains(&now) || now < deadline {
             return None;
@@ -202,11 +211,10 @@ impl Store {
         self.flights.refresh(key, || {
             let now = self.clock.now();
             let Some(token) = self.active.get(key) else { return false };
-            let remembered = token.remembered();
-            let is_due = remembered.serves_at(now) && remembered.is_due(now);
+            let is_due = token.serves_at(now) && token.is_due(now);
             if is_due {
                 // So that the hits until the answer comes do not even look at the flights.
-                remembered.refresh_at(NEVER);
+                token.refresh_at(NEVER);
             }
             is_due
         })
@@ -237,10 +245,9 @@ impl Store {
                 let until = self.limits.stale_until(&token, deadline);
                 if now < until {
                     let refresh_at = self.limits.refresh_at(&token, asked_at, deadline, key.chance()).unwrap_or(NEVER);
-                    let asked_at = asked_at.min(now);
-                    self.active.insert(key, until.saturating_since(now), |number| {
-                        token.kept(Remembered::new(asked_at, deadline, refresh_at), number)
-                    });
+                    let term = Term { key: key.halves(), asked_at: asked_at.min(now), deadline };
+                    let entry = |number| token.kept(number, term, refresh_at);
+                    self.active.insert(key, until.saturating_since(now), entry);
                 } else {
                     self.active.remove(key);
                 }
@@ -250,7 +257,7 @@ impl Store {
                 self.lately.remove(key);
                 if now < deadline {
                     let lasts = deadline.saturating_since(now);
-                    self.inactive.insert(key, lasts, |number| Inactive { reason, deadline, number });
+                    self.inactive.insert(key, lasts, |number| Inactive { reason, deadline, key, number });
                 } else {
                     self.inactive.remove(key);
                 }
@@ -262,10 +269,9 @@ impl Store {
     fn refresh_later(&self, key: TokenKey) {
         let now = self.clock.now();
         let Some(token) = self.active.get(key) else { return };
-        let remembered = token.remembered();
-        if remembered.serves_at(now) {
-            let pause = (remembered.deadline.saturating_since(now) / 4).max(Duration::from_secs(1));
-            remembered.refresh_at(now + pause);
+        if token.serves_at(now) {
+            let pause = (token.term().deadline.saturating_since(now) / 4).max(Duration::from_secs(1));
+            token.refresh_at(now + pause);
         }
     }
 

@@ -11,9 +11,13 @@ use serde_json::Value;
 use super::Scopes;
 use super::claims::Claims;
 use super::packed::{Packed, Row};
-use super::remembered::Remembered;
 use crate::build_error::BuildError;
 use crate::clock::Timestamp;
+
+mod remembered;
+
+use self::remembered::RefreshAt;
+pub(crate) use self::remembered::Term;
 
 /// What an authority states about an active access token.
 ///
@@ -42,9 +46,9 @@ pub struct AccessToken(Arc<Facts>);
 #[derive(Clone, Default)]
 #[repr(C)]
 struct Facts {
-    /// Until when it serves, if a cache keeps it.
-    remembered: Remembered,
+    term: Term,
     scopes: Scopes,
+    refresh_at: RefreshAt,
     sender_constrained: bool,
     stale: bool,
     issued_at: Option<Timestamp>,
@@ -52,7 +56,7 @@ struct Facts {
     expires_at: Option<Timestamp>,
     /// Everything else, in the order of [`Member`].
     texts: Box<[u8]>,
-    /// Under which number, if a cache keeps it.
+    /// Of the entry, if a cache keeps it.
     number: u64,
 }
 
@@ -227,21 +231,6 @@ impl AccessToken {
     /// request.
     pub(crate) fn stale(&self) -> Self {
         Self(Arc::new(Facts { stale: true, ..(*self.0).clone() }))
-    }
-
-    /// A copy for a cache to keep, since whoever asked may keep this one and another cache note something else.
-    pub(crate) fn kept(&self, remembered: Remembered, number: u64) -> Self {
-        Self(Arc::new(Facts { remembered, number, ..(*self.0).clone() }))
-    }
-
-    /// What the cache noted that keeps it.
-    pub(crate) fn remembered(&self) -> &Remembered {
-        &self.0.remembered
-    }
-
-    /// The number it is kept under.
-    pub(crate) fn number(&self) -> u64 {
-        self.0.number
     }
 
     /// Whether the token is bound to a key of its holder (`cnf`, RFC 7800): then it must not be accepted as a plain bearer

@@ -4,11 +4,10 @@ mod access_token;
 mod bearer;
 mod claims;
 mod packed;
-mod remembered;
 mod scope;
 
+pub(crate) use access_token::Term;
 pub use access_token::{AccessToken, AccessTokenBuilder};
 pub use bearer::{BearerToken, MalformedToken};
-pub(crate) use remembered::Remembered;
 pub use scope::Scopes;
 pub(crate) use scope::is_scope_token;

@@ -1,0 +1,67 @@
+//! What a cache notes beside the facts of a token it keeps. It stands in the token's own place in memory, so that a hit fetches
+//! one place and not two.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use super::{AccessToken, Facts};
+use crate::clock::Timestamp;
+
+/// Whose answer it is, and since when and until when it serves.
+#[derive(Clone, Copy)]
+pub(crate) struct Term {
+    /// What the cache knows the token by.
+    pub(crate) key: [u64; 2],
+    pub(crate) asked_at: Timestamp,
+    /// The first moment at which it no longer serves. A hit never moves it.
+    pub(crate) deadline: Timestamp,
+}
+
+impl Default for Term {
+    /// Of a token that no cache keeps.
+    fn default() -> Self {
+        let epoch = Timestamp::from_unix_millis(0);
+        Self { key: [0; 2], asked_at: epoch, deadline: epoch }
+    }
+}
+
+/// From when on a hit has it asked for again, in milliseconds. The far future if it is not, or is already.
+#[derive(Default)]
+pub(super) struct RefreshAt(AtomicI64);
+
+impl Clone for RefreshAt {
+    fn clone(&self) -> Self {
+        Self(AtomicI64::new(self.0.load(Ordering::Relaxed)))
+    }
+}
+
+impl AccessToken {
+    /// A copy for a cache to keep as its entry of this `number`, since whoever asked may keep this one and another cache note
+    /// something else.
+    pub(crate) fn kept(&self, number: u64, term: Term, refresh_at: Timestamp) -> Self {
+        let refresh_at = RefreshAt(AtomicI64::new(refresh_at.as_unix_millis()));
+        Self(Arc::new(Facts { number, term, refresh_at, ..(*self.0).clone() }))
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.0.number
+    }
+
+    pub(crate) fn term(&self) -> Term {
+        self.0.term
+    }
+
+    /// Not before it was asked for, either: then the clock was set back, and nobody knows how old it is. (Or it came after `now`
+    /// was read, and is found by the next look.)
+    pub(crate) fn serves_at(&self, now: Timestamp) -> bool {
+        (self.0.term.asked_at..self.0.term.deadline).contains(&now)
+    }
+
+    pub(crate) fn is_due(&self, now: Timestamp) -> bool {
+        now.as_unix_millis() >= self.0.refresh_at.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn refresh_at(&self, moment: Timestamp) {
+        self.0.refresh_at.0.store(moment.as_unix_millis(), Ordering::Relaxed);
+    }
+}
