@@ -72,14 +72,16 @@ impl<T: Entry> Entries<T> {
         Self { index, keeper, inserted: AtomicU64::new(0), capacity }
     }
 
-    /// Now and then, tells moka that the entry is about to be read. moka may take its time to tidy up then: whoever judges by a
-    /// clock looks at it after this.
-    pub(super) fn is_wanted(&self, key: TokenKey) {
+    /// Now and then, tells moka that the entry is about to be read, and says so. moka may have taken its time to tidy up then: whoever
+    /// judges by a clock looks at it after this.
+    pub(super) fn is_wanted(&self, key: TokenKey) -> bool {
         // Until it is half full moka itself counts no reads.
         let is_crowded = self.keeper.entry_count() > self.capacity / 2;
-        if is_sampled(if is_crowded { READS_PER_SAMPLE } else { READS_PER_LOOK }) {
+        let is_told = is_sampled(if is_crowded { READS_PER_SAMPLE } else { READS_PER_LOOK });
+        if is_told {
             self.keeper.get(&key);
         }
+        is_told
     }
 
     pub(super) fn get(&self, key: TokenKey) -> Option<T> {

@@ -126,7 +126,7 @@ impl Store {
         let now = self.clock.now();
         let judge = |token: &AccessToken| (token.serves_at(now), token.is_due(now), token.term().asked_at);
         let Some(((serves, refresh, asked_at), token)) = self.active.look(key, judge) else {
-            return self.known_inactive(key);
+            return self.known_inactive(key, now);
         };
         if serves {
             self.figures.hit(millis_since(asked_at, now));
@@ -137,9 +137,8 @@ impl Store {
         Some(Known { verdict, refresh: false })
     }
 
-    fn known_inactive(&self, key: TokenKey) -> Option<Known> {
-        self.inactive.is_wanted(key);
-        let now = self.clock.now();
+    fn known_inactive(&self, key: TokenKey, now: Timestamp) -> Option<Known> {
+        let now = if self.inactive.is_wanted(key) { self.clock.now() } else { now };
         let Inactive { reason, deadline, .. } = self.inactive.get(key)?;
         if now >= deadline {
             return None;
