@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::index::{Entry, Index};
+use super::index::{Entry, Index, Sight};
 use super::key::{TokenKey, UniformState};
 use moka::Expiry;
 use moka::notification::RemovalCause;
@@ -51,7 +51,7 @@ impl<T: Entry> Entries<T> {
     /// `evicted` is called for each entry for which there was no room. It must not panic: moka would let entries go silently from
     /// then on, and the index would keep them.
     pub(super) fn new(name: &str, capacity: u64, evicted: impl Fn() + Send + Sync + 'static) -> Self {
-        let index: Arc<Index<T>> = Arc::default();
+        let index = Arc::new(Index::<T>::for_entries(capacity));
         let let_go = {
             let index = Arc::clone(&index);
             move |key: Arc<TokenKey>, kept: Kept, cause| {
@@ -72,36 +72,36 @@ impl<T: Entry> Entries<T> {
         Self { index, keeper, inserted: AtomicU64::new(0), capacity }
     }
 
-    /// Now and then, tells moka that the entry is about to be read, and says so. moka may have taken its time to tidy up then: whoever
-    /// judges by a clock looks at it after this.
-    pub(super) fn is_wanted(&self, key: TokenKey) -> bool {
+    /// Now and then, tells moka that the entry is about to be read. moka may take its time to tidy up then: whoever judges by a
+    /// clock looks at it after this.
+    pub(super) fn is_wanted(&self, key: TokenKey) {
         // Until it is half full moka itself counts no reads.
         let is_crowded = self.keeper.entry_count() > self.capacity / 2;
-        let is_told = is_sampled(if is_crowded { READS_PER_SAMPLE } else { READS_PER_LOOK });
-        if is_told {
+        if is_sampled(if is_crowded { READS_PER_SAMPLE } else { READS_PER_LOOK }) {
             self.keeper.get(&key);
         }
-        is_told
     }
 
+    /// It may have to wait until a change is made: whoever judges by a clock looks at it after this.
     pub(super) fn get(&self, key: TokenKey) -> Option<T> {
-        self.index.get(key, |_| ()).map(|((), entry)| entry)
+        self.look(key, |_| ()).map(|sight| sight.entry)
     }
 
-    /// The entry, and what `look` makes of it, which must be little: the index is locked meanwhile.
-    pub(super) fn look<R>(&self, key: TokenKey, look: impl FnOnce(&T) -> R) -> Option<(R, T)> {
-        self.index.get(key, look)
+    /// The entry, and what `look` makes of it, which must be little: a part of the index is locked meanwhile.
+    pub(super) fn look<R>(&self, key: TokenKey, look: impl FnOnce(&T) -> R) -> Option<Sight<R, T>> {
+        self.index.look(key, look)
     }
 
-    /// Remembers the entry with this key, which `entry` makes with a number, in place of whatever was there, for at most as long as
-    /// it `lasts`.
-    pub(super) fn insert(&self, key: TokenKey, lasts: Duration, entry: impl FnOnce(u64) -> T) {
+    /// Remembers what `entry` makes of its number, in place of whatever had its key, for at most as long as it `lasts`.
+    pub(super) fn insert(&self, lasts: Duration, entry: impl FnOnce(u64) -> T) {
         if self.capacity == 0 {
             // moka takes nothing then, and lets nothing go.
             return;
         }
         let number = self.inserted.fetch_add(1, Ordering::Relaxed);
-        self.index.insert(entry(number));
+        let entry = entry(number);
+        let key = entry.key();
+        self.index.insert(entry);
         self.keeper.insert(key, Kept { number, lasts: lasts.min(EVICTION_HORIZON) });
     }
 
@@ -110,9 +110,12 @@ impl<T: Entry> Entries<T> {
         self.keeper.invalidate(&key);
     }
 
-    pub(super) fn clear(&self) {
-        self.index.clear();
+    /// Forgets everything. What it was is given back, since to free it takes a while.
+    #[must_use]
+    pub(super) fn clear(&self) -> impl Sized {
+        let taken = self.index.clear();
         self.keeper.invalidate_all();
+        taken
     }
 
     /// The keys of all entries of which `predicate` is true.
@@ -127,6 +130,14 @@ impl<T: Entry> Entries<T> {
 
     pub(super) fn len(&self) -> u64 {
         self.index.len() as u64
+    }
+}
+
+#[cfg(test)]
+impl<T: Entry> Entries<T> {
+    /// Runs `meanwhile` once a reader waits to read this entry.
+    pub(super) fn keep_a_reader_waiting(&self, key: TokenKey, meanwhile: impl FnOnce()) {
+        self.index.keep_a_reader_waiting(key, meanwhile);
     }
 }
 
@@ -197,7 +208,7 @@ mod tests {
     }
 
     fn insert(entries: &Entries<Numbered>, key: TokenKey, entry: usize, lasts: Duration) {
-        entries.insert(key, lasts, |number| Numbered { entry, key, number });
+        entries.insert(lasts, |number| Numbered { entry, key, number });
     }
 
     fn with_capacity(capacity: u64) -> Entries<Numbered> {
@@ -224,7 +235,7 @@ mod tests {
         keys.iter().enumerate().for_each(|(n, key)| insert(&entries, *key, n, LONG));
         entries.remove(keys[1]);
         assert_eq!(keys.iter().map(|key| present(&entries, *key)).collect::<Vec<_>>(), [Some(0), None, Some(2)]);
-        entries.clear();
+        drop(entries.clear());
         assert!(keys.iter().all(|key| present(&entries, *key).is_none()));
         insert(&entries, keys[0], 7, LONG);
         agree(&entries);
@@ -320,7 +331,7 @@ mod tests {
                         let _changing = lock.lock().unwrap();
                         match random << 4 >> 60 {
                             0 => entries.remove(key),
-                            1 if n % 100 == 0 => entries.clear(),
+                            1 if n % 100 == 0 => drop(entries.clear()),
                             2 => insert(entries, key, n, Duration::ZERO),
                             3..8 => insert(entries, key, n, LONG),
                             _ => drop(present(entries, key)),

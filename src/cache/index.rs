@@ -1,17 +1,21 @@
 //! Where reads look.
 
 use std::mem;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Place;
 
 use super::key::TokenKey;
 
-/// So many that reading is hardly ever in the way of writing, and that a part is copied quickly when it grows.
-const PARTS: usize = 64;
+/// So many that reading is hardly ever in the way of writing.
+const FEWEST_PARTS: u64 = 64;
+const MOST_PARTS: u64 = 1_024;
+/// So few that a part grows in less than a millisecond: then each of its entries is looked up in memory for its key.
+const ENTRIES_IN_A_PART: u64 = 4_096;
 
-/// What can be remembered: something small that leads to the rest, its key included, which the table does not repeat.
+/// What can be remembered. It is small, or a pointer, and its key is in it: the table holds nothing else.
 pub(super) trait Entry: Clone + Send + Sync + 'static {
     fn key(&self) -> TokenKey;
 
@@ -21,48 +25,56 @@ pub(super) trait Entry: Clone + Send + Sync + 'static {
 
 /// A table in parts, each behind a lock of its own.
 ///
-/// The locks are held for as long as it takes to find an entry, look at it and copy it: nothing else is called under them, and
-/// nothing that was taken out is dropped.
-pub(super) struct Index<T>([Part<T>; PARTS]);
+/// Nothing of anybody else's runs under these locks, and nothing that was taken out is dropped under them. They are held to find an
+/// entry, look at it and copy it; to copy all entries of a part; and to let a part grow.
+pub(super) struct Index<T> {
+    /// A power of two of them.
+    parts: Box<[Part<T>]>,
+    length: AtomicUsize,
+    #[cfg(test)]
+    waits: AtomicUsize,
+}
 
-/// In a line of the processor's cache of its own: whoever reads one part writes to its lock.
+/// In a line of the processor's cache of its own, since whoever reads a part writes to its lock. Not in a pair of lines: that two cores
+/// want neighbours is rare.
 #[repr(align(64))]
 struct Part<T>(RwLock<HashTable<T>>);
 
-impl<T> Part<T> {
-    /// Nothing that runs under this lock leaves the table half changed.
-    fn read(&self) -> RwLockReadGuard<'_, HashTable<T>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, HashTable<T>> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<T> Default for Index<T> {
-    fn default() -> Self {
-        Self(std::array::from_fn(|_| Part(RwLock::new(HashTable::new()))))
-    }
+/// What was seen of an entry, and the entry.
+pub(super) struct Sight<R, T> {
+    pub(super) seen: R,
+    pub(super) entry: T,
+    /// Somebody was changing this part of the table, so the look came later than it was called for.
+    pub(super) has_waited: bool,
 }
 
 impl<T: Entry> Index<T> {
-    /// The entry, and what `look` makes of it. It looks before the entry is copied: counting another copy has the processor wait for
-    /// memory, and what is looked at is fetched meanwhile.
-    pub(super) fn get<R>(&self, key: TokenKey, look: impl FnOnce(&T) -> R) -> Option<(R, T)> {
-        let table = self.part(key).read();
-        let entry = table.find(key.hash(), |present| present.key() == key)?;
+    pub(super) fn for_entries(capacity: u64) -> Self {
+        let parts = (capacity / ENTRIES_IN_A_PART).clamp(FEWEST_PARTS, MOST_PARTS).next_power_of_two();
+        Self {
+            parts: (0..parts).map(|_| Part(RwLock::new(HashTable::new()))).collect(),
+            length: AtomicUsize::new(0),
+            #[cfg(test)]
+            waits: AtomicUsize::new(0),
+        }
+    }
+
+    /// Looks before it copies: counting another copy has the processor wait for memory, and what is looked at is fetched meanwhile.
+    pub(super) fn look<R>(&self, key: TokenKey, look: impl FnOnce(&T) -> R) -> Option<Sight<R, T>> {
+        let (table, has_waited) = self.read(self.part(key));
+        let entry = table.find(key.low(), |present| present.key() == key)?;
         let seen = look(entry);
-        Some((seen, entry.clone()))
+        Some(Sight { seen, entry: entry.clone(), has_waited })
     }
 
     pub(super) fn insert(&self, entry: T) {
         let key = entry.key();
         let mut table = self.part(key).write();
-        let replaced = match table.entry(key.hash(), |present| present.key() == key, |present| present.key().hash()) {
+        let replaced = match table.entry(key.low(), |present| present.key() == key, |present| present.key().low()) {
             Place::Occupied(mut place) => Some(mem::replace(place.get_mut(), entry)),
             Place::Vacant(place) => {
                 place.insert(entry);
+                self.length.fetch_add(1, Ordering::Relaxed);
                 None
             }
         };
@@ -81,35 +93,72 @@ impl<T: Entry> Index<T> {
 
     fn remove_if(&self, key: TokenKey, is_meant: impl Fn(&T) -> bool) {
         let mut table = self.part(key).write();
-        let place = table.find_entry(key.hash(), |present| present.key() == key && is_meant(present));
+        let place = table.find_entry(key.low(), |present| present.key() == key && is_meant(present));
         let removed = place.ok().map(|place| place.remove().0);
         drop(table);
+        self.length.fetch_sub(usize::from(removed.is_some()), Ordering::Relaxed);
         drop(removed);
     }
 
-    pub(super) fn clear(&self) {
-        for part in &self.0 {
-            let all = mem::take(&mut *part.write());
-            drop(all);
-        }
+    /// Takes everything out. To free it takes a while; that is left to whoever gets it.
+    #[must_use]
+    pub(super) fn clear(&self) -> Vec<HashTable<T>> {
+        let taken: Vec<_> = self.parts.iter().map(|part| mem::take(&mut *part.write())).collect();
+        self.length.fetch_sub(taken.iter().map(HashTable::len).sum(), Ordering::Relaxed);
+        taken
     }
 
     pub(super) fn keys_where(&self, predicate: impl Fn(&T) -> bool) -> Vec<TokenKey> {
         let mut keys = Vec::new();
-        for part in &self.0 {
-            let entries: Vec<T> = part.read().iter().cloned().collect();
+        for part in &self.parts {
+            let entries: Vec<T> = self.read(part).0.iter().cloned().collect();
             keys.extend(entries.iter().filter(|entry| predicate(entry)).map(Entry::key));
         }
         keys
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.iter().map(|part| part.read().len()).sum()
+        self.length.load(Ordering::Relaxed)
     }
 
     fn part(&self, key: TokenKey) -> &Part<T> {
-        // A remainder of the length is an index within it.
-        &self.0[key.part() % PARTS]
+        // A mask of the length, a power of two, is an index within it.
+        #[allow(clippy::cast_possible_truncation)] // any part of the half is as good as all of it
+        &self.parts[key.high() as usize & (self.parts.len() - 1)]
+    }
+
+    /// Whether it had to wait is told too.
+    fn read<'part>(&self, part: &'part Part<T>) -> (RwLockReadGuard<'part, HashTable<T>>, bool) {
+        match part.0.try_read() {
+            Ok(table) => (table, false),
+            Err(TryLockError::Poisoned(poisoned)) => (poisoned.into_inner(), false),
+            Err(TryLockError::WouldBlock) => {
+                #[cfg(test)]
+                self.waits.fetch_add(1, Ordering::Relaxed);
+                (part.0.read().unwrap_or_else(PoisonError::into_inner), true)
+            }
+        }
+    }
+}
+
+impl<T> Part<T> {
+    /// Nothing that runs under a lock leaves the table half changed, so a panic elsewhere does not spoil it.
+    fn write(&self) -> RwLockWriteGuard<'_, HashTable<T>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+impl<T: Entry> Index<T> {
+    /// Runs `meanwhile` once a reader waits for this key's part of the table.
+    pub(super) fn keep_a_reader_waiting(&self, key: TokenKey, meanwhile: impl FnOnce()) {
+        let waited_before = self.waits.load(Ordering::Relaxed);
+        let table = self.part(key).write();
+        while self.waits.load(Ordering::Relaxed) == waited_before {
+            std::thread::yield_now();
+        }
+        meanwhile();
+        drop(table);
     }
 }
 
@@ -156,12 +205,13 @@ mod tests {
     }
 
     fn is_free(index: &Index<Watcher>) -> bool {
-        index.0.iter().all(|part| part.0.try_write().is_ok())
+        index.parts.iter().all(|part| part.0.try_write().is_ok())
     }
 
     #[test]
     fn nothing_of_anybody_elses_runs_under_a_lock() {
-        let (index, keys, dropped) = (Arc::<Index<Watcher>>::default(), keys(200), Arc::<AtomicUsize>::default());
+        let (index, keys, dropped) =
+            (Arc::new(Index::<Watcher>::for_entries(0)), keys(200), Arc::<AtomicUsize>::default());
         let entry = |key, number| Watcher { index: Arc::downgrade(&index), dropped: Arc::clone(&dropped), key, number };
         let dropped_by = |change: &dyn Fn()| {
             let before = dropped.load(Ordering::Relaxed);
@@ -176,20 +226,20 @@ mod tests {
         assert_eq!(dropped_by(&|| index.remove_number(keys[2], 7)), 1);
         assert_eq!(dropped_by(&|| index.remove_number(keys[0], 7)), 0, "another entry");
         assert_eq!(index.keys_where(|_| is_free(&index)).len(), 198, "judged under a lock");
-        assert_eq!(dropped_by(&|| index.clear()), 198);
+        assert_eq!(dropped_by(&|| drop(index.clear())), 198);
     }
 
     #[test]
     fn keys_are_spread_over_the_parts_and_not_taken_for_each_other() {
-        let (index, keys) = (Index::<Watcher>::default(), keys(20_000));
+        let (index, keys) = (Index::<Watcher>::for_entries(0), keys(20_000));
         let (present, strangers) = keys.split_at(10_000);
         let entry = |key, number| Watcher { index: Weak::new(), dropped: Arc::default(), key, number };
         (0..).zip(present).for_each(|(number, key)| index.insert(entry(*key, number)));
         // 156 on average; 14 standard deviations are allowed.
-        assert!(index.0.iter().all(|part| part.read().len() < 330));
+        assert!(index.parts.iter().all(|part| index.read(part).0.len() < 330));
         strangers.iter().for_each(|key| index.remove(*key));
         assert_eq!(index.len(), 10_000);
-        let number = |key: &TokenKey| index.get(*key, |_| ()).map(|(_, entry)| entry.number);
+        let number = |key: &TokenKey| index.look(*key, |_| ()).map(|sight| sight.entry.number);
         assert!((0..).zip(present).all(|(n, key)| number(key) == Some(n)));
         assert!(strangers.iter().all(|key| number(key).is_none()));
     }

@@ -37,32 +37,20 @@ impl TokenKey {
     }
 }
 
-/// Parts of the fingerprint that have nothing to do with each other.
+/// A table finds the place of a key by one half, and tells it from others by the other half or by both.
 impl TokenKey {
-    /// Either half of a pseudo-random value is as good as the other.
-    pub(super) fn hash(self) -> u64 {
+    pub(super) fn low(self) -> u64 {
         self.low
     }
 
-    #[allow(clippy::cast_possible_truncation)] // any part is as good as the whole
-    pub(super) fn number(self) -> usize {
-        self.low as usize
-    }
-
-    #[allow(clippy::cast_possible_truncation)] // any part is as good as the whole
-    pub(super) fn part(self) -> usize {
-        self.high as usize
-    }
-
-    /// Never zero.
-    pub(super) fn mark(self) -> u64 {
-        self.high | 1
+    pub(super) fn high(self) -> u64 {
+        self.high
     }
 }
 
 impl Hash for TokenKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(TokenKey::hash(*self));
+        state.write_u64(self.low);
     }
 }
 

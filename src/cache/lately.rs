@@ -20,22 +20,28 @@ impl Lately {
     }
 
     pub(super) fn add(&self, key: TokenKey) {
-        self.place(key).store(key.mark(), Ordering::Relaxed);
+        self.place(key).store(mark(key), Ordering::Relaxed);
     }
 
     pub(super) fn remove(&self, key: TokenKey) {
         // Whoever has taken the place meanwhile keeps it.
-        let _ = self.place(key).compare_exchange(key.mark(), 0, Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self.place(key).compare_exchange(mark(key), 0, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     pub(super) fn contains(&self, key: TokenKey) -> bool {
-        self.place(key).load(Ordering::Relaxed) == key.mark()
+        self.place(key).load(Ordering::Relaxed) == mark(key)
     }
 
     fn place(&self, key: TokenKey) -> &AtomicU64 {
         // A mask of the length, a power of two, is an index within it.
-        &self.0[key.number() & (self.0.len() - 1)]
+        #[allow(clippy::cast_possible_truncation)] // any part of the half is as good as all of it
+        &self.0[key.low() as usize & (self.0.len() - 1)]
     }
+}
+
+/// Never zero.
+fn mark(key: TokenKey) -> u64 {
+    key.high() | 1
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ impl Entry for AccessToken {
     }
 
     fn number(&self) -> u64 {
-        self.number()
+        self.entry_number()
     }
 }
 
@@ -124,12 +124,16 @@ impl Store {
         self.active.is_wanted(key);
         // Before the entry is fetched: a processor reads its clock only after all it was to fetch has come.
         let now = self.clock.now();
-        let judge = |token: &AccessToken| (token.serves_at(now), token.is_due(now), token.term().asked_at);
-        let Some(((serves, refresh, asked_at), token)) = self.active.look(key, judge) else {
-            return self.known_inactive(key, now);
-        };
+        let standing = |now| move |token: &AccessToken| (token.serves_at(now), token.is_due(now));
+        let Some(sight) = self.active.look(key, standing(now)) else { return self.known_inactive(key) };
+        let (token, mut now, mut seen) = (sight.entry, now, sight.seen);
+        if sight.has_waited {
+            now = self.clock.now();
+            seen = standing(now)(&token);
+        }
+        let (serves, refresh) = seen;
         if serves {
-            self.figures.hit(millis_since(asked_at, now));
+            self.figures.hit(millis_since(token.term().asked_at, now));
             return Some(Known { verdict: Verdict::Active(token), refresh });
         }
         let is_left_alone = now.as_unix_millis() < self.left_alone_until.load(Ordering::Relaxed);
@@ -137,10 +141,10 @@ impl Store {
         Some(Known { verdict, refresh: false })
     }
 
-    fn known_inactive(&self, key: TokenKey, now: Timestamp) -> Option<Known> {
-        let now = if self.inactive.is_wanted(key) { self.clock.now() } else { now };
+    fn known_inactive(&self, key: TokenKey) -> Option<Known> {
+        self.inactive.is_wanted(key);
         let Inactive { reason, deadline, .. } = self.inactive.get(key)?;
-        if now >= deadline {
+        if self.clock.now() >= deadline {
             return None;
         }
         self.figures.inactive_hit();
@@ -161,6 +165,7 @@ impl Store {
             return None;
         }
         let token = self.active.get(key)?;
+        let now = self.clock.now();
         if token.serves_at(now) {
             // Another question was answered meanwhile.
             self.figures.used(now.saturating_since(token.term().asked_at));
@@ -208,8 +213,8 @@ impl Store {
     /// Starts to ask again about a token in use, unless that is under way already.
     pub(super) fn refresh(&self, key: TokenKey) -> Option<Flight> {
         self.flights.refresh(key, || {
-            let now = self.clock.now();
             let Some(token) = self.active.get(key) else { return false };
+            let now = self.clock.now();
             let is_due = token.serves_at(now) && token.is_due(now);
             if is_due {
                 // So that the hits until the answer comes do not even look at the flights.
@@ -246,7 +251,7 @@ impl Store {
                     let refresh_at = self.limits.refresh_at(&token, asked_at, deadline, key.chance()).unwrap_or(NEVER);
                     let term = Term { key: key.halves(), asked_at: asked_at.min(now), deadline };
                     let entry = |number| token.kept(number, term, refresh_at);
-                    self.active.insert(key, until.saturating_since(now), entry);
+                    self.active.insert(until.saturating_since(now), entry);
                 } else {
                     self.active.remove(key);
                 }
@@ -256,7 +261,7 @@ impl Store {
                 self.lately.remove(key);
                 if now < deadline {
                     let lasts = deadline.saturating_since(now);
-                    self.inactive.insert(key, lasts, |number| Inactive { reason, deadline, key, number });
+                    self.inactive.insert(lasts, |number| Inactive { reason, deadline, key, number });
                 } else {
                     self.inactive.remove(key);
                 }
@@ -266,8 +271,8 @@ impl Store {
 
     /// After a refresh failed the next one is due when a quarter of the time left has passed, and not within a second.
     fn refresh_later(&self, key: TokenKey) {
-        let now = self.clock.now();
         let Some(token) = self.active.get(key) else { return };
+        let now = self.clock.now();
         if token.serves_at(now) {
             let pause = (token.term().deadline.saturating_since(now) / 4).max(Duration::from_secs(1));
             token.refresh_at(now + pause);
@@ -283,10 +288,10 @@ impl Store {
     }
 
     pub(super) fn forget_all(&self) {
-        self.flights.invalidate_all(|| {
-            self.active.clear();
-            self.inactive.clear();
-        });
+        let mut forgotten = None;
+        self.flights.invalidate_all(|| forgotten = Some((self.active.clear(), self.inactive.clear())));
+        // While nobody waits for it.
+        drop(forgotten);
         // Or what is gone would still compete with new answers for room.
         self.active.tidy();
         self.inactive.tidy();
@@ -332,6 +337,40 @@ fn millis_since(earlier: Timestamp, now: Timestamp) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::ManualClock;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    /// What a reader finds who had to wait for the index while the clock went on.
+    fn found_after(waiting: Duration, verdict: Verdict, place: fn(&Store, TokenKey, &dyn Fn())) -> Option<Known> {
+        let clock = ManualClock::at(Timestamp::from_unix_millis(0));
+        let settings = CacheSettings { clock: Arc::new(clock.clone()), ..CacheSettings::default() };
+        let store = Store::new(settings, None);
+        let key = store.key_of(&BearerToken::parse("abc").unwrap());
+        store.remember(key, &Ok(verdict), clock.now());
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| store.known(key));
+            place(&store, key, &|| clock.advance(waiting));
+            reader.join().unwrap()
+        })
+    }
+
+    #[test]
+    fn whoever_had_to_wait_for_an_entry_judges_it_by_the_clock_of_afterwards() {
+        let active = |waiting| {
+            let verdict = Verdict::Active(AccessToken::builder().build());
+            found_after(waiting, verdict, |store, key, go_on| store.active.keep_a_reader_waiting(key, go_on))
+        };
+        assert!(active(MINUTE).is_none(), "served at its deadline");
+        assert!(active(MINUTE * 7 / 10).is_some_and(|known| !known.refresh));
+        assert!(active(MINUTE * 95 / 100).is_some_and(|known| known.refresh), "due meanwhile");
+        let inactive = |waiting| {
+            let verdict = Verdict::Inactive(InactiveReason::Revoked);
+            found_after(waiting, verdict, |store, key, go_on| store.inactive.keep_a_reader_waiting(key, go_on))
+        };
+        assert!(inactive(MINUTE / 6).is_none(), "refused at its deadline");
+        assert!(inactive(MINUTE / 7).is_some());
+    }
 
     #[test]
     fn a_moment_is_near_on_either_side_and_never_is_not() {

@@ -22,7 +22,8 @@ pub(crate) use self::remembered::Term;
 /// What an authority states about an active access token.
 ///
 /// The layer puts it into the extensions of every request it lets through. Cloning it copies a pointer. It holds facts
-/// only: not the token, not a refresh token, and not what a route requires.
+/// only: not the token, not a refresh token, and not what a route requires. (Out of reach, it also holds what a cache notes, the
+/// token's keyed fingerprint among it.)
 ///
 /// Each member is `None` (or empty) when the authority did not state it. It serializes to one JSON object with a key for
 /// every accessor and times in milliseconds since the Unix epoch.
@@ -41,8 +42,8 @@ pub(crate) use self::remembered::Term;
 #[derive(Clone)]
 pub struct AccessToken(Arc<Facts>);
 
-/// In this order in memory: what every request asks for stands beside the reference count, in one line of the processor's
-/// cache.
+/// In this order in memory: what every request asks for stands beside the reference count, in two lines of the processor's cache, and
+/// both are touched before the count is.
 #[derive(Clone, Default)]
 #[repr(C)]
 struct Facts {

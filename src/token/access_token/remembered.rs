@@ -1,5 +1,5 @@
-//! What a cache notes beside the facts of a token it keeps. It stands in the token's own place in memory, so that a hit fetches
-//! one place and not two.
+//! What a cache notes beside the facts of a token it keeps. It stands in the token's own allocation, so that a hit fetches that and
+//! not another one first.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -25,7 +25,7 @@ impl Default for Term {
     }
 }
 
-/// From when on a hit has it asked for again, in milliseconds. The far future if it is not, or is already.
+/// From when on a hit has it asked for again, in milliseconds. The far future if it is not to be, or is already.
 #[derive(Default)]
 pub(super) struct RefreshAt(AtomicI64);
 
@@ -36,14 +36,14 @@ impl Clone for RefreshAt {
 }
 
 impl AccessToken {
-    /// A copy for a cache to keep as its entry of this `number`, since whoever asked may keep this one and another cache note
-    /// something else.
+    /// A copy for a cache to keep as its entry of this `number`, with texts of its own: whoever was asked may keep this one, and another
+    /// cache note something else in it.
     pub(crate) fn kept(&self, number: u64, term: Term, refresh_at: Timestamp) -> Self {
         let refresh_at = RefreshAt(AtomicI64::new(refresh_at.as_unix_millis()));
         Self(Arc::new(Facts { number, term, refresh_at, ..(*self.0).clone() }))
     }
 
-    pub(crate) fn number(&self) -> u64 {
+    pub(crate) fn entry_number(&self) -> u64 {
         self.0.number
     }
 
