@@ -135,9 +135,9 @@ impl<T: Entry> Entries<T> {
 
 #[cfg(test)]
 impl<T: Entry> Entries<T> {
-    /// Runs `meanwhile` once a reader waits to read this entry.
-    pub(super) fn keep_a_reader_waiting(&self, key: TokenKey, meanwhile: impl FnOnce()) {
-        self.index.keep_a_reader_waiting(key, meanwhile);
+    /// Runs `meanwhile` once the reader that is started waits for this entry.
+    pub(super) fn keep_a_reader_waiting(&self, key: TokenKey, start: impl FnOnce(), meanwhile: impl FnOnce()) {
+        self.index.keep_a_reader_waiting(key, start, meanwhile);
     }
 }
 

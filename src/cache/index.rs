@@ -150,10 +150,11 @@ impl<T> Part<T> {
 
 #[cfg(test)]
 impl<T: Entry> Index<T> {
-    /// Runs `meanwhile` once a reader waits for this key's part of the table.
-    pub(super) fn keep_a_reader_waiting(&self, key: TokenKey, meanwhile: impl FnOnce()) {
+    /// Runs `meanwhile` once the reader that is started waits for this key's part of the table.
+    pub(super) fn keep_a_reader_waiting(&self, key: TokenKey, start: impl FnOnce(), meanwhile: impl FnOnce()) {
         let waited_before = self.waits.load(Ordering::Relaxed);
         let table = self.part(key).write();
+        start();
         while self.waits.load(Ordering::Relaxed) == waited_before {
             std::thread::yield_now();
         }

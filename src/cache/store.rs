@@ -341,17 +341,20 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
+    type KeepWaiting = fn(&Store, TokenKey, &mut dyn FnMut(), &dyn Fn());
+
     /// What a reader finds who had to wait for the index while the clock went on.
-    fn found_after(waiting: Duration, verdict: Verdict, place: fn(&Store, TokenKey, &dyn Fn())) -> Option<Known> {
+    fn found_after(waiting: Duration, verdict: Verdict, keep_waiting: KeepWaiting) -> Option<Known> {
         let clock = ManualClock::at(Timestamp::from_unix_millis(0));
         let settings = CacheSettings { clock: Arc::new(clock.clone()), ..CacheSettings::default() };
         let store = Store::new(settings, None);
         let key = store.key_of(&BearerToken::parse("abc").unwrap());
         store.remember(key, &Ok(verdict), clock.now());
         std::thread::scope(|scope| {
-            let reader = scope.spawn(|| store.known(key));
-            place(&store, key, &|| clock.advance(waiting));
-            reader.join().unwrap()
+            let mut reader = None;
+            let mut start = || reader = Some(scope.spawn(|| store.known(key)));
+            keep_waiting(&store, key, &mut start, &|| clock.advance(waiting));
+            reader.unwrap().join().unwrap()
         })
     }
 
@@ -359,14 +362,18 @@ mod tests {
     fn whoever_had_to_wait_for_an_entry_judges_it_by_the_clock_of_afterwards() {
         let active = |waiting| {
             let verdict = Verdict::Active(AccessToken::builder().build());
-            found_after(waiting, verdict, |store, key, go_on| store.active.keep_a_reader_waiting(key, go_on))
+            found_after(waiting, verdict, |store, key, start, go_on| {
+                store.active.keep_a_reader_waiting(key, start, go_on);
+            })
         };
         assert!(active(MINUTE).is_none(), "served at its deadline");
         assert!(active(MINUTE * 7 / 10).is_some_and(|known| !known.refresh));
         assert!(active(MINUTE * 95 / 100).is_some_and(|known| known.refresh), "due meanwhile");
         let inactive = |waiting| {
             let verdict = Verdict::Inactive(InactiveReason::Revoked);
-            found_after(waiting, verdict, |store, key, go_on| store.inactive.keep_a_reader_waiting(key, go_on))
+            found_after(waiting, verdict, |store, key, start, go_on| {
+                store.inactive.keep_a_reader_waiting(key, start, go_on);
+            })
         };
         assert!(inactive(MINUTE / 6).is_none(), "refused at its deadline");
         assert!(inactive(MINUTE / 7).is_some());
