@@ -53,7 +53,7 @@ use crate::token::{AccessToken, BearerToken};
 /// }
 /// ```
 pub trait Introspect: Send + Sync + 'static {
-    /// An answer already at hand, if there is one. Never waits.
+    /// An answer already at hand, if there is one. Never waits for one.
     ///
     /// The layer asks this first, so that a cache answers hits without a boxed future and without a clone of the inner
     /// service. Whoever answers here has judged expiry at this very moment.
