@@ -39,6 +39,40 @@ async fn a_hit_asks_nobody_until_max_ttl_and_then_asks_again() {
 }
 
 #[tokio::test]
+async fn a_cache_over_a_cache_keeps_a_deadline_of_its_own() {
+    let authority = Authority::new(active());
+    let (inner, clock) = cached(&authority, |builder| builder.max_ttl(secs(60)).refresh_ahead(0.0));
+    let outer =
+        Cached::builder(inner.clone()).clock(clock.clone()).max_ttl(secs(10)).refresh_ahead(0.0).build().unwrap();
+    assert!(outer.introspect(&bearer("abc")).await.unwrap().is_active());
+    clock.set(START + secs(10));
+    assert!(outer.known(&bearer("abc")).is_none());
+    assert!(inner.known(&bearer("abc")).is_some(), "what the outer one notes is no concern of the inner one");
+    assert!(outer.introspect(&bearer("abc")).await.unwrap().is_active());
+    assert_eq!(authority.questions(), 1);
+    clock.set(START + millis(19_999));
+    assert!(outer.known(&bearer("abc")).is_some());
+    clock.set(START + secs(60));
+    assert!(inner.known(&bearer("abc")).is_none());
+}
+
+#[tokio::test]
+async fn one_answer_for_two_tokens_serves_each_for_a_time_of_its_own() {
+    // The introspector gives copies of one token.
+    let authority = Authority::new(active());
+    let (cached, clock) = cached(&authority, |builder| builder.max_ttl(secs(60)).refresh_ahead(0.0));
+    cached.introspect(&bearer("abc")).await.unwrap();
+    clock.set(START + secs(30));
+    cached.introspect(&bearer("def")).await.unwrap();
+    clock.set(START + millis(59_999));
+    assert!(cached.known(&bearer("abc")).is_some() && cached.known(&bearer("def")).is_some());
+    clock.set(START + secs(60));
+    assert!(cached.known(&bearer("abc")).is_none() && cached.known(&bearer("def")).is_some());
+    cached.handle().invalidate(&bearer("abc"));
+    assert!(cached.known(&bearer("def")).is_some());
+}
+
+#[tokio::test]
 async fn the_defaults_are_sixty_seconds_for_active_and_ten_for_inactive_answers() {
     let authority = Authority::new(active());
     let (cached, clock) = cached(&authority, |builder| builder);
