@@ -1,8 +1,8 @@
 //! What is remembered, by fingerprint.
 //!
 //! Each entry stands in two places. An *index* is what reads look at: a table that leads straight to the entry, and what has been
-//! taken out of it is gone at once. *moka* decides which entries stay: it knows the capacity, when each is of no more use, and how often each is
-//! read. What holds them together:
+//! taken out of it is gone at once. *moka* decides which entries stay: it knows the capacity, when each is of no more use, and
+//! how often each is read. What holds them together:
 //!
 //! 1. An entry goes into the index first and to moka second, and moka tells of every entry that it lets go. So nothing is in the
 //!    index that moka does not count, and memory stays within the capacity.
@@ -19,11 +19,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::index::{Entry, Index, Sight};
-use super::key::{TokenKey, UniformState};
 use moka::Expiry;
 use moka::notification::RemovalCause;
 use moka::sync::Cache;
+
+use super::index::{Entry, Index, Sight};
+use super::key::{TokenKey, UniformState};
 
 /// The longest moka is told to keep an entry. It refuses much more, and the injected clock judges every read anyway.
 const EVICTION_HORIZON: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -179,16 +180,10 @@ mod tests {
     use std::collections::HashSet;
     use std::sync::Mutex;
 
-    use super::super::key::TokenKeys;
+    use super::super::key::keys;
     use super::*;
-    use crate::token::BearerToken;
 
     const LONG: Duration = Duration::from_secs(3_600);
-
-    fn keys(count: usize) -> Vec<TokenKey> {
-        let keys = TokenKeys::random();
-        (0..count).map(|n| keys.of(&BearerToken::parse(format!("token-{n}")).unwrap())).collect()
-    }
 
     #[derive(Clone)]
     struct Numbered {

@@ -168,14 +168,8 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Arc, Weak};
 
-    use super::super::key::TokenKeys;
+    use super::super::key::keys;
     use super::*;
-    use crate::token::BearerToken;
-
-    fn keys(count: usize) -> Vec<TokenKey> {
-        let keys = TokenKeys::random();
-        (0..count).map(|n| keys.of(&BearerToken::parse(format!("token-{n}")).unwrap())).collect()
-    }
 
     /// Looks when it is dropped whether the index can be written to.
     #[derive(Clone)]

@@ -99,6 +99,13 @@ impl Hasher for UniformHasher {
 
 pub(super) type UniformState = BuildHasherDefault<UniformHasher>;
 
+/// The keys of as many tokens.
+#[cfg(test)]
+pub(super) fn keys(count: usize) -> Vec<TokenKey> {
+    let keys = TokenKeys::random();
+    (0..count).map(|n| keys.of(&BearerToken::parse(format!("token-{n}")).unwrap())).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;

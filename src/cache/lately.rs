@@ -46,35 +46,30 @@ fn mark(key: TokenKey) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::key::TokenKeys;
+    use super::super::key::keys;
     use super::*;
-    use crate::token::BearerToken;
 
     #[test]
     fn a_token_is_known_until_it_is_removed_or_its_place_is_taken() {
-        let keys = TokenKeys::random();
-        let key = |text: &str| keys.of(&BearerToken::parse(text).unwrap());
-        let lately = Lately::for_tokens(1_000);
-        let tokens: Vec<_> = (0..1_000).map(|n| key(&format!("token-{n}"))).collect();
+        let (lately, keys) = (Lately::for_tokens(1_000), keys(2_000));
+        let (tokens, strangers) = keys.split_at(1_000);
         assert!(!tokens.iter().any(|token| lately.contains(*token)));
         tokens.iter().for_each(|token| lately.add(*token));
         let kept = tokens.iter().filter(|token| lately.contains(**token)).count();
         assert!((600..1_000).contains(&kept), "{kept}");
-        assert!(!(0..1_000).any(|n| lately.contains(key(&format!("stranger-{n}")))));
+        assert!(!strangers.iter().any(|stranger| lately.contains(*stranger)));
         tokens.iter().for_each(|token| lately.remove(*token));
         assert!(!tokens.iter().any(|token| lately.contains(*token)));
     }
 
     #[test]
     fn the_one_that_is_removed_is_not_the_one_that_took_its_place() {
-        let keys = TokenKeys::random();
-        let key = |text: &str| keys.of(&BearerToken::parse(text).unwrap());
-        let lately = Lately::for_tokens(0);
-        lately.add(key("a"));
-        lately.add(key("b"));
-        assert_eq!((lately.contains(key("a")), lately.contains(key("b"))), (false, true), "there is one place");
-        lately.remove(key("a"));
-        assert!(lately.contains(key("b")));
+        let (lately, keys) = (Lately::for_tokens(0), keys(2));
+        lately.add(keys[0]);
+        lately.add(keys[1]);
+        assert_eq!((lately.contains(keys[0]), lately.contains(keys[1])), (false, true), "there is one place");
+        lately.remove(keys[0]);
+        assert!(lately.contains(keys[1]));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::entries::Entries;
 use super::figures::{CacheStats, Figures};
 use super::flight::{Answer, Flight, Flights, Predicate};
 use super::freshness::{Limits, judge};
-use super::index::Entry;
+use super::index::{Entry, Sight};
 use super::key::{TokenKey, TokenKeys};
 use super::lately::Lately;
 use crate::clock::{Clock, Timestamp};
@@ -123,13 +123,13 @@ impl Store {
     pub(super) fn known(&self, key: TokenKey) -> Option<Known> {
         self.active.is_wanted(key);
         // Before the entry is fetched: a processor reads its clock only after all it was to fetch has come.
-        let now = self.clock.now();
-        let standing = |now| move |token: &AccessToken| (token.serves_at(now), token.is_due(now));
-        let Some(sight) = self.active.look(key, standing(now)) else { return self.known_inactive(key) };
-        let (token, mut now, mut seen) = (sight.entry, now, sight.seen);
-        if sight.has_waited {
+        let mut now = self.clock.now();
+        let standing = |token: &AccessToken, now| (token.serves_at(now), token.is_due(now));
+        let sight = self.active.look(key, |token| standing(token, now));
+        let Some(Sight { mut seen, entry: token, has_waited }) = sight else { return self.known_inactive(key) };
+        if has_waited {
             now = self.clock.now();
-            seen = standing(now)(&token);
+            seen = standing(&token, now);
         }
         let (serves, refresh) = seen;
         if serves {
