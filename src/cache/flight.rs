@@ -6,9 +6,11 @@
 //! panicked, its runtime went away), which frees the slot and tells whoever still waits.
 //!
 //! Whatever changes what is remembered does so under the lock of the slots: an answer that lands, an invalidation, a
-//! refresh that is claimed. So none of them can bring back what another has just removed.
+//! refresh that is claimed. So none of them can bring back what another has just removed. Nothing of anybody else's runs under
+//! it (a clock, a predicate, a recorder of metrics): it may use the cache's handle, and would wait for itself.
 
 use std::collections::HashMap;
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -56,6 +58,10 @@ struct Invalidation {
 }
 
 impl Invalidation {
+    fn is_none(&self) -> bool {
+        !self.whatever_it_is && self.predicates.is_empty()
+    }
+
     /// A failure is never stale, since it is never kept.
     fn covers(&self, answer: &Answer) -> bool {
         match answer {
@@ -93,24 +99,27 @@ impl Flights {
         Arc::new(Self { slots: Mutex::default(), limit })
     }
 
-    /// Boards the flight of `key`. `known` looks into the cache once more, while no flight can land.
-    pub(super) fn board(
+    /// Boards the flight of `key`. `find` looks into the cache once more, while no flight can land.
+    ///
+    /// # Errors
+    /// With what it found: then there is nothing to board.
+    pub(super) fn board<T>(
         self: &Arc<Self>,
         key: TokenKey,
         share: Share,
-        known: impl FnOnce() -> Option<Verdict>,
-    ) -> Boarding {
+        find: impl FnOnce() -> Option<T>,
+    ) -> Result<Boarding, T> {
         let mut slots = self.slots();
         if let Some(slot) = slots.by_key.get(&key) {
-            return Boarding::Joined(Passenger(slot.landed.clone()));
+            return Ok(Boarding::Joined(Passenger(slot.landed.clone())));
         }
-        if let Some(verdict) = known() {
-            return Boarding::Known(verdict);
+        if let Some(found) = find() {
+            return Err(found);
         }
-        match self.start(&mut slots, key, share) {
+        Ok(match self.start(&mut slots, key, share) {
             Some((flight, passenger)) => Boarding::Started(passenger, flight),
             None => Boarding::Full,
-        }
+        })
     }
 
     /// Starts a flight that nobody waits for, if `claim` says so while no flight can land.
@@ -184,10 +193,12 @@ impl Slots {
         self.by_key.insert(key, slot);
     }
 
-    fn remove(&mut self, key: TokenKey) {
-        if let Some(slot) = self.by_key.remove(&key) {
-            self.known -= usize::from(slot.share == Share::Known);
-        }
+    /// What was in the slot is given back, to be dropped when the lock is not held: the last copy of a predicate may be in it.
+    #[must_use]
+    fn remove(&mut self, key: TokenKey) -> Option<Slot> {
+        let slot = self.by_key.remove(&key)?;
+        self.known -= usize::from(slot.share == Share::Known);
+        Some(slot)
     }
 }
 
@@ -216,30 +227,45 @@ pub(super) struct Flight {
 impl Flight {
     /// To be called before each question: an invalidation before this moment is no concern of its answer.
     pub(super) fn depart(&self) {
-        if let Some(slot) = self.flights.slots().by_key.get_mut(&self.key) {
-            slot.invalidation = Invalidation::default();
-        }
+        let past = self.take_invalidation(&mut self.flights.slots());
+        drop(past);
+    }
+
+    fn take_invalidation(&self, slots: &mut Slots) -> Invalidation {
+        slots.by_key.get_mut(&self.key).map(|slot| mem::take(&mut slot.invalidation)).unwrap_or_default()
     }
 
     /// Hands `answer` to everyone on board, after `remember` has put it into the cache. Gives the flight back, unlanded, if
     /// what the answer says was invalidated since it was asked for.
     pub(super) fn land(self, answer: Answer, asked_at: Timestamp, remember: impl FnOnce(&Answer)) -> Option<Self> {
-        let mut slots = self.flights.slots();
-        if slots.by_key.get(&self.key).is_some_and(|slot| slot.invalidation.covers(&answer)) {
+        let mut slots = loop {
+            let mut slots = self.flights.slots();
+            let invalidation = self.take_invalidation(&mut slots);
+            if invalidation.is_none() {
+                break slots;
+            }
             drop(slots);
-            return Some(self);
-        }
+            if invalidation.covers(&answer) {
+                return Some(self);
+            }
+        };
         remember(&answer);
-        slots.remove(self.key);
+        let slot = slots.remove(self.key);
         drop(slots);
+        drop(slot);
         self.announce((answer, asked_at));
         None
     }
 
     /// Ends the flight with a failure, whatever was invalidated.
     pub(super) fn abandon(self, error: IntrospectError, now: Timestamp) {
-        self.flights.slots().remove(self.key);
+        self.free();
         self.announce((Err(error), now));
+    }
+
+    fn free(&self) {
+        let slot = self.flights.slots().remove(self.key);
+        drop(slot);
     }
 
     fn announce(mut self, landed: Landed) {
@@ -252,7 +278,7 @@ impl Flight {
 impl Drop for Flight {
     fn drop(&mut self) {
         if self.landing.is_some() {
-            self.flights.slots().remove(self.key);
+            self.free();
         }
     }
 }

@@ -55,8 +55,8 @@ impl CacheHandle {
     /// Forgets all active tokens of which `predicate` is true, such as all of one client or one app, and returns how many.
     /// A question under way is asked anew if its answer is such a token.
     ///
-    /// `predicate` must not use this handle. It walks the whole cache. With hundreds of thousands of entries, call it where blocking
-    /// is allowed.
+    /// `predicate` may use this handle. It is called for each entry of the cache: with hundreds of thousands of them, call this where
+    /// blocking is allowed.
     pub fn invalidate_where(&self, predicate: impl Fn(&AccessToken) -> bool + Send + Sync + 'static) -> usize {
         self.0.forget_where(&(Arc::new(predicate) as Predicate))
     }

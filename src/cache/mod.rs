@@ -111,8 +111,7 @@ impl<I: Introspect> Introspect for Cached<I> {
         let mut waited_before = false;
         loop {
             let share = self.store.share_of(key);
-            let at_hand = || self.store.known(key).map(|known| known.verdict);
-            let passenger = match self.store.flights.board(key, share, at_hand) {
+            let passenger = match self.store.board(key, share) {
                 Boarding::Known(verdict) => return Ok(verdict),
                 Boarding::Full => {
                     self.store.figures.overloaded();
@@ -210,7 +209,8 @@ async fn ask<I: Introspect>(
         if let Err(error) = &answer {
             store.failed(error, share);
         }
-        match flight.land(answer, asked_at, |answer| store.remember(key, answer, asked_at)) {
+        let now = store.clock.now();
+        match flight.land(answer, asked_at, |answer| store.remember(key, answer, asked_at, now)) {
             None => {
                 store.look_at();
                 return;

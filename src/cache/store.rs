@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::builder::CacheSettings;
 use super::entries::Entries;
 use super::figures::{CacheStats, Figures};
-use super::flight::{Answer, Flight, Flights, Predicate};
+use super::flight::{Answer, Boarding, Flight, Flights, Predicate};
 use super::freshness::{Limits, judge};
 use super::index::{Entry, Sight};
 use super::key::{TokenKey, TokenKeys};
@@ -43,6 +43,28 @@ impl Entry for AccessToken {
 
     fn number(&self) -> u64 {
         self.entry_number()
+    }
+}
+
+/// What stands in the cache, not judged yet.
+enum Found {
+    Active(AccessToken),
+    Inactive(Inactive),
+}
+
+/// Tells what was found from what took its place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Number {
+    Active(u64),
+    Inactive(u64),
+}
+
+impl Found {
+    fn number(&self) -> Number {
+        match self {
+            Self::Active(token) => Number::Active(token.entry_number()),
+            Self::Inactive(inactive) => Number::Inactive(inactive.number),
+        }
     }
 }
 
@@ -124,13 +146,17 @@ impl Store {
         self.active.is_wanted(key);
         // Before the entry is fetched: a processor reads its clock only after all it was to fetch has come.
         let mut now = self.clock.now();
-        let standing = |token: &AccessToken, now| (token.serves_at(now), token.is_due(now));
         let sight = self.active.look(key, |token| standing(token, now));
         let Some(Sight { mut seen, entry: token, has_waited }) = sight else { return self.known_inactive(key) };
         if has_waited {
             now = self.clock.now();
             seen = standing(&token, now);
         }
+        self.judge_active(token, seen, now)
+    }
+
+    /// `seen` is whether it serves `now`, and whether it is to be asked for again.
+    fn judge_active(&self, token: AccessToken, seen: (bool, bool), now: Timestamp) -> Option<Known> {
         let (serves, refresh) = seen;
         if serves {
             self.figures.hit(millis_since(token.term().asked_at, now));
@@ -143,12 +169,46 @@ impl Store {
 
     fn known_inactive(&self, key: TokenKey) -> Option<Known> {
         self.inactive.is_wanted(key);
-        let Inactive { reason, deadline, .. } = self.inactive.get(key)?;
+        self.judge_inactive(self.inactive.get(key)?)
+    }
+
+    fn judge_inactive(&self, Inactive { reason, deadline, .. }: Inactive) -> Option<Known> {
         if self.clock.now() >= deadline {
             return None;
         }
         self.figures.inactive_hit();
         Some(Known { verdict: Verdict::Inactive(reason), refresh: false })
+    }
+
+    /// Boards the flight of `key`, unless an answer has landed meanwhile. Whatever is found while no flight can land is judged
+    /// afterwards, since the clock, and who hears of it, are not ours to run under a lock; if it does not serve, the next look leaves it
+    /// aside.
+    pub(super) fn board(&self, key: TokenKey, share: Share) -> Boarding {
+        let mut refused = None;
+        loop {
+            let found = match self.flights.board(key, share, || self.find_but(refused, key)) {
+                Ok(boarding) => return boarding,
+                Err(found) => found,
+            };
+            refused = Some(found.number());
+            let known = match found {
+                Found::Active(token) => {
+                    let now = self.clock.now();
+                    let seen = standing(&token, now);
+                    self.judge_active(token, seen, now)
+                }
+                Found::Inactive(inactive) => self.judge_inactive(inactive),
+            };
+            if let Some(known) = known {
+                return Boarding::Known(known.verdict);
+            }
+        }
+    }
+
+    fn find_but(&self, refused: Option<Number>, key: TokenKey) -> Option<Found> {
+        let active = self.active.get(key).map(Found::Active);
+        let found = active.or_else(|| self.inactive.get(key).map(Found::Inactive));
+        found.filter(|found| Some(found.number()) != refused)
     }
 
     /// Whether the token was active when it was last asked about, as far as that is remembered.
@@ -212,9 +272,10 @@ impl Store {
 
     /// Starts to ask again about a token in use, unless that is under way already.
     pub(super) fn refresh(&self, key: TokenKey) -> Option<Flight> {
+        // An answer that lands after this is not due at this moment.
+        let now = self.clock.now();
         self.flights.refresh(key, || {
             let Some(token) = self.active.get(key) else { return false };
-            let now = self.clock.now();
             let is_due = token.serves_at(now) && token.is_due(now);
             if is_due {
                 // So that the hits until the answer comes do not even look at the flights.
@@ -226,10 +287,10 @@ impl Store {
 
     /// Keeps a verdict as long as it may serve, in place of whatever was known. A failure changes nothing, but that a refresh
     /// is tried again later. Runs while the slot of `key` is locked, as all that changes entries does.
-    pub(super) fn remember(&self, key: TokenKey, answer: &Answer, asked_at: Timestamp) {
+    pub(super) fn remember(&self, key: TokenKey, answer: &Answer, asked_at: Timestamp, now: Timestamp) {
         match answer {
-            Ok(verdict) => self.remember_verdict(key, verdict, asked_at),
-            Err(_) => self.refresh_later(key),
+            Ok(verdict) => self.remember_verdict(key, verdict, asked_at, now),
+            Err(_) => self.refresh_later(key, now),
         }
     }
 
@@ -238,8 +299,7 @@ impl Store {
         self.figures.look_at(self.gauges());
     }
 
-    fn remember_verdict(&self, key: TokenKey, verdict: &Verdict, asked_at: Timestamp) {
-        let now = self.clock.now();
+    fn remember_verdict(&self, key: TokenKey, verdict: &Verdict, asked_at: Timestamp, now: Timestamp) {
         let deadline = self.limits.deadline(verdict, asked_at, now);
         match judge(verdict.clone(), now) {
             Verdict::Active(token) => {
@@ -270,9 +330,8 @@ impl Store {
     }
 
     /// After a refresh failed the next one is due when a quarter of the time left has passed, and not within a second.
-    fn refresh_later(&self, key: TokenKey) {
+    fn refresh_later(&self, key: TokenKey, now: Timestamp) {
         let Some(token) = self.active.get(key) else { return };
-        let now = self.clock.now();
         if token.serves_at(now) {
             let pause = (token.term().deadline.saturating_since(now) / 4).max(Duration::from_secs(1));
             token.refresh_at(now + pause);
@@ -324,6 +383,11 @@ impl Store {
     }
 }
 
+/// Whether it serves, and whether it is to be asked for again.
+fn standing(token: &AccessToken, now: Timestamp) -> (bool, bool) {
+    (token.serves_at(now), token.is_due(now))
+}
+
 /// Before or after: another thread may have looked at the clock a moment later.
 fn is_within(time: Duration, of: &AtomicI64, now: Timestamp) -> bool {
     let moment = Timestamp::from_unix_millis(of.load(Ordering::Relaxed));
@@ -349,7 +413,7 @@ mod tests {
         let settings = CacheSettings { clock: Arc::new(clock.clone()), ..CacheSettings::default() };
         let store = Store::new(settings, None);
         let key = store.key_of(&BearerToken::parse("abc").unwrap());
-        store.remember(key, &Ok(verdict), clock.now());
+        store.remember(key, &Ok(verdict), clock.now(), clock.now());
         std::thread::scope(|scope| {
             let mut reader = None;
             let mut start = || reader = Some(scope.spawn(|| store.known(key)));

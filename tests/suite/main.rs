@@ -11,6 +11,7 @@ mod apigee_login;
 mod authorities;
 mod axum;
 mod cache;
+mod callbacks;
 mod faults;
 mod flight_stress;
 mod flights;
