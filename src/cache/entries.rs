@@ -76,11 +76,15 @@ impl<T: Entry> Entries<T> {
     /// Now and then, tells moka that the entry is about to be read. moka may take its time to tidy up then: whoever judges by a
     /// clock looks at it after this.
     pub(super) fn is_wanted(&self, key: TokenKey) {
-        // Until it is half full moka itself counts no reads.
-        let is_crowded = self.keeper.entry_count() > self.capacity / 2;
-        if is_sampled(if is_crowded { READS_PER_SAMPLE } else { READS_PER_LOOK }) {
+        let drawn = draw();
+        if is_one_in(READS_PER_SAMPLE, drawn) && (is_one_in(READS_PER_LOOK, drawn) || self.is_crowded()) {
             self.keeper.get(&key);
         }
+    }
+
+    /// Until it is half full moka itself counts no reads.
+    fn is_crowded(&self) -> bool {
+        self.keeper.entry_count() > self.capacity / 2
     }
 
     /// It may have to wait until a change is made: whoever judges by a clock looks at it after this.
@@ -142,8 +146,8 @@ impl<T: Entry> Entries<T> {
     }
 }
 
-/// True once in so many reads of each thread, in no pattern that the order of tokens could be in step with.
-fn is_sampled(reads: u64) -> bool {
+/// A number for each read of each thread, in no pattern that the order of tokens could be in step with.
+fn draw() -> u64 {
     thread_local! {
         static STATE: Cell<u64> = const { Cell::new(0) };
     }
@@ -154,7 +158,12 @@ fn is_sampled(reads: u64) -> bool {
     };
     let next = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     STATE.set(next);
-    next < u64::MAX / reads
+    next
+}
+
+/// True of one number in so many that are drawn; of none that is not true of one in fewer.
+fn is_one_in(reads: u64, drawn: u64) -> bool {
+    drawn < u64::MAX / reads
 }
 
 /// Another for each thread, or those that read only once would all be told the same.
@@ -298,13 +307,13 @@ mod tests {
 
     #[test]
     fn one_read_in_sixteen_is_a_sample() {
-        let samples = (0..160_000).filter(|_| is_sampled(READS_PER_SAMPLE)).count();
+        let samples = (0..160_000).filter(|_| is_one_in(READS_PER_SAMPLE, draw())).count();
         assert!((9_500..10_500).contains(&samples), "{samples}");
     }
 
     #[test]
     fn threads_that_read_only_once_are_sampled_too() {
-        let is_sampled = || std::thread::spawn(|| is_sampled(READS_PER_SAMPLE)).join().unwrap();
+        let is_sampled = || std::thread::spawn(|| is_one_in(READS_PER_SAMPLE, draw())).join().unwrap();
         let samples = (0..800).filter(|_| is_sampled()).count();
         assert!((10..150).contains(&samples), "{samples}");
     }
