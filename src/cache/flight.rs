@@ -11,9 +11,9 @@
 
 use std::collections::HashMap;
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use super::key::{TokenKey, UniformState};
 use crate::clock::Timestamp;
@@ -46,8 +46,17 @@ struct Slots {
 
 struct Slot {
     share: Share,
-    landed: watch::Receiver<Option<Landed>>,
+    landing: Arc<Landing>,
     invalidation: Invalidation,
+}
+
+/// Where those who wait find the answer. One of them reads it without writing to anything that the others read too, other than how many
+/// there are: ten thousand may wait for one answer.
+#[derive(Default)]
+struct Landing {
+    /// `None` if the flight ended without one.
+    landed: OnceLock<Option<Landed>>,
+    announced: Notify,
 }
 
 /// What was invalidated since the question now under way was asked: its answer may be older than that.
@@ -111,7 +120,7 @@ impl Flights {
     ) -> Result<Boarding, T> {
         let mut slots = self.slots();
         if let Some(slot) = slots.by_key.get(&key) {
-            return Ok(Boarding::Joined(Passenger(slot.landed.clone())));
+            return Ok(Boarding::Joined(Passenger(Arc::clone(&slot.landing))));
         }
         if let Some(found) = find() {
             return Err(found);
@@ -135,10 +144,11 @@ impl Flights {
         if !self.has_room(slots, share) {
             return None;
         }
-        let (sender, landed) = watch::channel(None);
-        let slot = Slot { share, landed: landed.clone(), invalidation: Invalidation::default() };
+        let landing = Arc::<Landing>::default();
+        let slot = Slot { share, landing: Arc::clone(&landing), invalidation: Invalidation::default() };
         slots.insert(key, slot);
-        Some((Flight { flights: Arc::clone(self), key, landing: Some(sender) }, Passenger(landed)))
+        let flight = Flight { flights: Arc::clone(self), key, landing: Arc::clone(&landing), is_over: false };
+        Some((flight, Passenger(landing)))
     }
 
     fn has_room(&self, slots: &Slots, share: Share) -> bool {
@@ -203,14 +213,20 @@ impl Slots {
 }
 
 /// Waits for an answer. Dropping it disturbs nobody.
-pub(super) struct Passenger(watch::Receiver<Option<Landed>>);
+pub(super) struct Passenger(Arc<Landing>);
 
 impl Passenger {
     /// The verdict, and when it was asked for.
-    pub(super) async fn verdict(mut self) -> Result<(Verdict, Timestamp), IntrospectError> {
-        match self.0.wait_for(Option::is_some).await.as_deref() {
-            Ok(Some((answer, asked_at))) => answer.clone().map(|verdict| (verdict, *asked_at)),
-            Ok(None) | Err(_) => Err(IntrospectError::new(IntrospectErrorKind::Abandoned)
+    pub(super) async fn verdict(self) -> Result<(Verdict, Timestamp), IntrospectError> {
+        let Landing { landed, announced } = &*self.0;
+        // Before the look: what is announced between the two is heard.
+        let announcement = announced.notified();
+        if landed.get().is_none() {
+            announcement.await;
+        }
+        match landed.get() {
+            Some(Some((answer, asked_at))) => answer.clone().map(|verdict| (verdict, *asked_at)),
+            Some(None) | None => Err(IntrospectError::new(IntrospectErrorKind::Abandoned)
                 .with_source("the introspector panicked or its runtime went away")),
         }
     }
@@ -220,8 +236,9 @@ impl Passenger {
 pub(super) struct Flight {
     flights: Arc<Flights>,
     key: TokenKey,
-    /// `None` once landed: the slot may be another flight's by then.
-    landing: Option<watch::Sender<Option<Landed>>>,
+    landing: Arc<Landing>,
+    /// The slot may be another flight's by then.
+    is_over: bool,
 }
 
 impl Flight {
@@ -269,16 +286,63 @@ impl Flight {
     }
 
     fn announce(mut self, landed: Landed) {
-        if let Some(sender) = self.landing.take() {
-            sender.send_replace(Some(landed));
-        }
+        self.is_over = true;
+        self.landing.announce(Some(landed));
+    }
+}
+
+impl Landing {
+    fn announce(&self, landed: Option<Landed>) {
+        // It is the only time.
+        let _ = self.landed.set(landed);
+        self.announced.notify_waiters();
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        if self.landing.is_some() {
+        if !self.is_over {
             self.free();
+            self.landing.announce(None);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::super::key::keys;
+    use super::*;
+    use crate::introspect::InactiveReason;
+
+    fn board(flights: &Arc<Flights>, key: TokenKey) -> Boarding {
+        flights.board(key, Share::Stranger, || None::<()>).unwrap_or_else(|()| panic!("nothing was found"))
+    }
+
+    #[test]
+    fn whoever_looks_only_when_a_flight_is_over_hears_how_it_ended() {
+        for lands in [true, false] {
+            let (flights, key) = (Flights::new(1), keys(1)[0]);
+            let Boarding::Started(first, flight) = board(&flights, key) else { panic!("it is the first") };
+            let Boarding::Joined(second) = board(&flights, key) else { panic!("it is under way") };
+            if lands {
+                let answer = Ok(Verdict::Inactive(InactiveReason::Revoked));
+                assert!(flight.land(answer, Timestamp::from_unix_millis(7), |_| ()).is_none());
+            } else {
+                drop(flight);
+            }
+            assert_eq!(flights.under_way(), 0);
+            for passenger in [first, second] {
+                let Poll::Ready(heard) = pin!(passenger.verdict()).poll(&mut Context::from_waker(Waker::noop())) else {
+                    panic!("it would wait for ever")
+                };
+                match heard {
+                    Ok((verdict, asked_at)) => assert!(lands && !verdict.is_active() && asked_at.as_unix_millis() == 7),
+                    Err(error) => assert!(!lands && error.kind() == IntrospectErrorKind::Abandoned),
+                }
+            }
         }
     }
 }
