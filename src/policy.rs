@@ -180,14 +180,27 @@ impl Policy {
     fn each<B>(&self, method: &Method, visit: &mut impl FnMut(&Requirement) -> ControlFlow<B>) -> ControlFlow<B> {
         for requirement in &self.requirements {
             match requirement {
-                Requirement::ForMethod(stated, policy) if self.applies(stated, method) => policy.each(method, visit)?,
-                Requirement::ForOtherMethods(policy) if !self.names(method) => policy.each(method, visit)?,
-                Requirement::All(policy) => policy.each(method, visit)?,
-                Requirement::ForMethod(..) | Requirement::ForOtherMethods(_) => {}
                 Requirement::AnyOf { .. } | Requirement::Rule(_) => visit(requirement)?,
+                nested => self.each_of_nested(nested, method, visit)?,
             }
         }
         ControlFlow::Continue(())
+    }
+
+    /// Apart, so that policies of scopes alone, as most are, are gone through quickly.
+    #[inline(never)]
+    fn each_of_nested<B>(
+        &self,
+        nested: &Requirement,
+        method: &Method,
+        visit: &mut impl FnMut(&Requirement) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        match nested {
+            Requirement::ForMethod(stated, policy) if self.applies(stated, method) => policy.each(method, visit),
+            Requirement::ForOtherMethods(policy) if !self.names(method) => policy.each(method, visit),
+            Requirement::All(policy) => policy.each(method, visit),
+            _ => ControlFlow::Continue(()),
+        }
     }
 
     fn applies(&self, stated: &Method, method: &Method) -> bool {
@@ -207,10 +220,16 @@ impl Policy {
 
 impl Fact {
     fn is_any_of(self, token: &AccessToken, values: &[Box<str>]) -> bool {
+        // `check_values` has seen that each is one scope.
+        if self == Self::Scope { token.scopes().list_any(values) } else { self.is_among(token, values) }
+    }
+
+    /// Apart, as what is nested is.
+    #[inline(never)]
+    fn is_among(self, token: &AccessToken, values: &[Box<str>]) -> bool {
         let listed = |stated: &str| values.iter().any(|value| **value == *stated);
         match self {
-            // `check_values` has seen that each is one scope.
-            Self::Scope => values.iter().any(|scope| token.scopes().lists(scope)),
+            Self::Scope => token.scopes().list_any(values),
             Self::Audience => token.audience().any(listed),
             Self::Issuer => token.issuer().is_some_and(listed),
             Self::Client => token.client_id().is_some_and(listed),

@@ -75,8 +75,12 @@ impl Scopes {
         !scope.is_empty() && !scope.contains(' ') && self.lists(scope)
     }
 
-    /// The same for what is known to be one scope.
-    pub(crate) fn lists(&self, scope: &str) -> bool {
+    /// Whether one of these was granted, each of which is known to be one scope.
+    pub(crate) fn list_any(&self, scopes: &[Box<str>]) -> bool {
+        scopes.iter().any(|scope| self.lists(scope))
+    }
+
+    fn lists(&self, scope: &str) -> bool {
         let (mut rest, scope) = (self.0.as_bytes(), scope.as_bytes());
         // By hand, since every request with a required scope comes this way; `split` takes four times the instructions.
         loop {
