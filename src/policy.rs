@@ -199,7 +199,8 @@ impl Policy {
             Requirement::ForMethod(stated, policy) if self.applies(stated, method) => policy.each(method, visit),
             Requirement::ForOtherMethods(policy) if !self.names(method) => policy.each(method, visit),
             Requirement::All(policy) => policy.each(method, visit),
-            _ => ControlFlow::Continue(()),
+            Requirement::ForMethod(..) | Requirement::ForOtherMethods(_) => ControlFlow::Continue(()),
+            Requirement::AnyOf { .. } | Requirement::Rule(_) => visit(nested),
         }
     }
 

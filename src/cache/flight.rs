@@ -254,40 +254,44 @@ impl Flight {
 
     /// Hands `answer` to everyone on board, after `remember` has put it into the cache. Gives the flight back, unlanded, if
     /// what the answer says was invalidated since it was asked for.
-    pub(super) fn land(self, answer: Answer, asked_at: Timestamp, remember: impl FnOnce(&Answer)) -> Option<Self> {
+    pub(super) fn land(mut self, answer: Answer, asked_at: Timestamp, remember: impl FnOnce(&Answer)) -> Option<Self> {
+        let mut predicates = 0;
         let mut slots = loop {
             let mut slots = self.flights.slots();
-            let invalidation = self.take_invalidation(&mut slots);
+            let mut invalidation = self.take_invalidation(&mut slots);
             if invalidation.is_none() {
                 break slots;
             }
             drop(slots);
+            // Those that come while others are called count too, or an answer might never land.
+            predicates += invalidation.predicates.len();
+            invalidation.whatever_it_is |= predicates > MAX_PREDICATES;
             if invalidation.covers(&answer) {
                 return Some(self);
             }
         };
         remember(&answer);
         let slot = slots.remove(self.key);
+        self.is_over = true;
         drop(slots);
+        self.landing.announce(Some((answer, asked_at)));
         drop(slot);
-        self.announce((answer, asked_at));
         None
     }
 
     /// Ends the flight with a failure, whatever was invalidated.
-    pub(super) fn abandon(self, error: IntrospectError, now: Timestamp) {
-        self.free();
-        self.announce((Err(error), now));
+    pub(super) fn abandon(mut self, error: IntrospectError, now: Timestamp) {
+        self.end(Some((Err(error), now)));
     }
 
-    fn free(&self) {
+    fn end(&mut self, landed: Option<Landed>) {
+        if mem::replace(&mut self.is_over, true) {
+            return;
+        }
         let slot = self.flights.slots().remove(self.key);
+        self.landing.announce(landed);
+        // Last, since the destructor of a predicate may be slow, or panic.
         drop(slot);
-    }
-
-    fn announce(mut self, landed: Landed) {
-        self.is_over = true;
-        self.landing.announce(Some(landed));
     }
 }
 
@@ -301,48 +305,9 @@ impl Landing {
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        if !self.is_over {
-            self.free();
-            self.landing.announce(None);
-        }
+        self.end(None);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::pin::pin;
-    use std::task::{Context, Poll, Waker};
-
-    use super::super::key::keys;
-    use super::*;
-    use crate::introspect::InactiveReason;
-
-    fn board(flights: &Arc<Flights>, key: TokenKey) -> Boarding {
-        flights.board(key, Share::Stranger, || None::<()>).unwrap_or_else(|()| panic!("nothing was found"))
-    }
-
-    #[test]
-    fn whoever_looks_only_when_a_flight_is_over_hears_how_it_ended() {
-        for lands in [true, false] {
-            let (flights, key) = (Flights::new(1), keys(1)[0]);
-            let Boarding::Started(first, flight) = board(&flights, key) else { panic!("it is the first") };
-            let Boarding::Joined(second) = board(&flights, key) else { panic!("it is under way") };
-            if lands {
-                let answer = Ok(Verdict::Inactive(InactiveReason::Revoked));
-                assert!(flight.land(answer, Timestamp::from_unix_millis(7), |_| ()).is_none());
-            } else {
-                drop(flight);
-            }
-            assert_eq!(flights.under_way(), 0);
-            for passenger in [first, second] {
-                let Poll::Ready(heard) = pin!(passenger.verdict()).poll(&mut Context::from_waker(Waker::noop())) else {
-                    panic!("it would wait for ever")
-                };
-                match heard {
-                    Ok((verdict, asked_at)) => assert!(lands && !verdict.is_active() && asked_at.as_unix_millis() == 7),
-                    Err(error) => assert!(!lands && error.kind() == IntrospectErrorKind::Abandoned),
-                }
-            }
-        }
-    }
-}
+mod tests;

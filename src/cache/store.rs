@@ -184,6 +184,9 @@ impl Store {
     /// afterwards, since the clock, and who hears of it, are not ours to run under a lock; if it does not serve, the next look leaves it
     /// aside.
     pub(super) fn board(&self, key: TokenKey, share: Share) -> Boarding {
+        // Whoever comes by `introspect` alone, as a cache around this one does, reads too.
+        self.active.is_wanted(key);
+        self.inactive.is_wanted(key);
         let mut refused = None;
         loop {
             let found = match self.flights.board(key, share, || self.find_but(refused, key)) {

@@ -352,6 +352,26 @@ async fn invalidate_all_forgets_both_kinds_and_new_answers_are_remembered_again(
 }
 
 #[tokio::test]
+async fn a_token_in_use_gets_room_though_it_is_asked_about_by_introspect_alone() {
+    let authority = Authority::new(active());
+    let (cached, _) = cached(&authority, |builder| builder.max_capacity(100));
+    for n in 0..100 {
+        cached.introspect(&bearer(&format!("passing-{n}"))).await.unwrap();
+    }
+    let use_all = async || {
+        for n in 0..20 {
+            cached.introspect(&bearer(&format!("hot-{n}"))).await.unwrap();
+        }
+        let _ = cached.handle().stats();
+        authority.questions()
+    };
+    for _ in 0..500 {
+        use_all().await;
+    }
+    assert_eq!(use_all().await, use_all().await, "they are remembered");
+}
+
+#[tokio::test]
 async fn invalidate_where_forgets_all_tokens_of_one_client_and_says_how_many() {
     let authority = Authority::new(active());
     let (cached, _) = cached(&authority, |builder| builder);

@@ -1,6 +1,6 @@
 //! What a user wrote may use the cache's handle wherever the cache calls it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 
@@ -8,7 +8,9 @@ use crate::support::*;
 use tokio::task::JoinHandle;
 use tower_introspection::{CacheHandle, Cached, InactiveReason, Introspect, IntrospectErrorKind};
 #[cfg(feature = "test-util")]
-use tower_introspection::{Clock, ManualClock, Timestamp};
+use tower_introspection::{Clock, IntrospectError, ManualClock, Timestamp};
+#[cfg(feature = "test-util")]
+use tracing_subscriber::layer::SubscriberExt;
 
 /// The handle of a cache that is made later, used on each call.
 #[derive(Clone, Default)]
@@ -17,23 +19,34 @@ struct Caller(Arc<Called>);
 #[derive(Default)]
 struct Called {
     handle: OnceLock<CacheHandle>,
+    /// To use a handle may be to be called.
+    is_calling: AtomicBool,
     had_to_wait: AtomicBool,
+    calls: AtomicUsize,
 }
 
 impl Caller {
     /// On a thread of its own: whoever called it may hold a lock, and then this fails and does not wait for ever.
     fn call(&self) {
         let Some(handle) = self.0.handle.get().cloned() else { return };
-        let (done, is_done) = mpsc::channel();
-        thread::spawn(move || done.send(handle.stats().hits));
-        if is_done.recv_timeout(secs(20)).is_err() {
-            self.0.had_to_wait.store(true, Ordering::Relaxed);
+        if self.0.is_calling.swap(true, Ordering::SeqCst) {
+            return;
         }
+        let (done, is_done) = mpsc::channel();
+        thread::spawn(move || {
+            let _ = handle.stats();
+            done.send(handle.invalidate_where(|_| false))
+        });
+        if is_done.recv_timeout(secs(20)).is_err() {
+            self.0.had_to_wait.store(true, Ordering::SeqCst);
+        }
+        self.0.calls.fetch_add(1, Ordering::SeqCst);
+        self.0.is_calling.store(false, Ordering::SeqCst);
     }
 
     fn check(&self) {
-        let had_to_wait = self.0.had_to_wait.load(Ordering::Relaxed);
-        assert!(!had_to_wait, "a lock is held while the cache calls what a user wrote");
+        assert!(self.0.calls.load(Ordering::SeqCst) > 0);
+        assert!(!self.0.had_to_wait.load(Ordering::SeqCst), "a lock is held while the cache calls what a user wrote");
     }
 
     /// Once nobody else has a copy.
@@ -65,32 +78,143 @@ impl Clock for CallingClock {
     }
 }
 
+/// Goes through whatever may become of a token in a cache.
 #[cfg(feature = "test-util")]
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_clock_may_use_the_handle_whatever_becomes_of_a_token() {
-    let (authority, caller, clock) = (Authority::new(active()), Caller::default(), ManualClock::at(START));
+async fn live(caller: &Caller, make_clock: impl FnOnce(ManualClock) -> Box<dyn Clock>) {
+    let (authority, clock) = (Authority::new(active()), ManualClock::at(START));
     let cached = Cached::builder(authority.clone())
-        .clock(CallingClock(caller.clone(), clock.clone()))
+        .clock(Arc::<dyn Clock>::from(make_clock(clock.clone())))
         .max_ttl(secs(60))
         .stale_if_error(secs(60))
         .build()
         .unwrap();
     assert!(caller.0.handle.set(cached.handle()).is_ok());
-    let ask = async || cached.introspect(&bearer("abc")).await;
+    let asks = async || patiently(cached.introspect(&bearer("abc"))).await;
 
-    assert!(ask().await.unwrap().is_active(), "asked");
-    assert!(ask().await.unwrap().is_active(), "at hand");
+    assert!(asks().await.unwrap().is_active(), "asked");
+    assert!(asks().await.unwrap().is_active(), "at hand");
     clock.advance(secs(55));
     assert!(cached.known(&bearer("abc")).is_some(), "asked ahead of time");
-    authority.asked(2).await;
+    let is_answered = async {
+        while authority.questions() < 2 || cached.handle().stats().questions_under_way > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    patiently(is_answered).await;
     authority.says(failure(IntrospectErrorKind::Timeout));
     clock.advance(secs(70));
-    assert!(ask().await.unwrap().is_active(), "served on");
+    assert!(asks().await.unwrap().is_active(), "served on");
+    let open = IntrospectError::new(IntrospectErrorKind::CircuitOpen).with_retry_after(secs(60));
+    authority.says(Err(open));
+    assert!(asks().await.unwrap().is_active(), "served on, and nobody is asked for a minute");
+    clock.advance(secs(31));
+    assert!(asks().await.unwrap().is_active(), "served on without a question");
     authority.says(inactive(InactiveReason::Revoked));
-    assert!(!ask().await.unwrap().is_active(), "asked again");
-    assert!(!ask().await.unwrap().is_active(), "at hand, inactive");
+    clock.advance(secs(31));
+    assert!(!asks().await.unwrap().is_active(), "asked again");
+    assert!(!asks().await.unwrap().is_active(), "at hand, inactive");
+    assert_eq!(authority.questions(), 5);
     cached.handle().invalidate_all();
     caller.check();
+}
+
+#[cfg(feature = "test-util")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_may_use_the_handle_whatever_becomes_of_a_token() {
+    let caller = Caller::default();
+    live(&caller, |clock| Box::new(CallingClock(caller.clone(), clock))).await;
+}
+
+#[cfg(feature = "test-util")]
+struct CallingSubscriber(Caller);
+
+#[cfg(feature = "test-util")]
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for CallingSubscriber {
+    fn on_event(&self, _: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+        self.0.call();
+    }
+}
+
+#[cfg(feature = "test-util")]
+#[tokio::test]
+async fn a_subscriber_of_logs_may_use_the_handle_whatever_becomes_of_a_token() {
+    let caller = Caller::default();
+    let subscriber = tracing_subscriber::registry().with(CallingSubscriber(caller.clone()));
+    let _subscribed = tracing::subscriber::set_default(subscriber);
+    live(&caller, |clock| Box::new(clock)).await;
+}
+
+#[cfg(all(feature = "test-util", feature = "metrics"))]
+mod recorder {
+    use metrics::{
+        Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString,
+        Unit,
+    };
+
+    use super::*;
+
+    struct CallingRecorder(Caller);
+
+    impl CounterFn for CallingRecorder {
+        fn increment(&self, _: u64) {
+            self.0.call();
+        }
+
+        fn absolute(&self, _: u64) {
+            self.0.call();
+        }
+    }
+
+    impl GaugeFn for CallingRecorder {
+        fn increment(&self, _: f64) {
+            self.0.call();
+        }
+
+        fn decrement(&self, _: f64) {
+            self.0.call();
+        }
+
+        fn set(&self, _: f64) {
+            self.0.call();
+        }
+    }
+
+    impl HistogramFn for CallingRecorder {
+        fn record(&self, _: f64) {
+            self.0.call();
+        }
+    }
+
+    impl Recorder for CallingRecorder {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+            Counter::from_arc(Arc::new(Self(self.0.clone())))
+        }
+
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::from_arc(Arc::new(Self(self.0.clone())))
+        }
+
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::from_arc(Arc::new(Self(self.0.clone())))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_recorder_of_metrics_may_use_the_handle_whatever_becomes_of_a_token() {
+        let caller = Caller::default();
+        let recorder = CallingRecorder(caller.clone());
+        let _recorded = metrics::set_default_local_recorder(&recorder);
+        live(&caller, |clock| Box::new(clock)).await;
+    }
+}
+
+fn ask(cached: &Cached<Authority>) -> JoinHandle<Answer> {
+    let cached = cached.clone();
+    tokio::spawn(async move { cached.introspect(&bearer("abc")).await })
 }
 
 /// A question under way, with the last copies of two predicates of which the second is true.
@@ -99,10 +223,7 @@ async fn invalidated_while_under_way(answer: Answer) -> (Authority, Cached<Autho
     authority.hold();
     let (cached, caller) = (Cached::new(authority.clone()), Caller::default());
     assert!(caller.0.handle.set(cached.handle()).is_ok());
-    let waiting = tokio::spawn({
-        let cached = cached.clone();
-        async move { cached.introspect(&bearer("abc")).await }
-    });
+    let waiting = ask(&cached);
     authority.asked(1).await;
     for is_meant in [false, true] {
         let caller = caller.clone();
@@ -120,7 +241,7 @@ async fn a_predicate_may_use_the_handle_when_it_is_called_and_when_it_is_dropped
         let (authority, _cached, caller, waiting) = invalidated_while_under_way(answer).await;
         authority.release();
         authority.release();
-        let _ = waiting.await.unwrap();
+        let _ = patiently(waiting).await.unwrap();
         caller.check_when_alone().await;
     }
 }
@@ -134,18 +255,60 @@ async fn a_predicate_may_use_the_handle_when_the_question_ends_without_an_answer
 }
 
 #[tokio::test]
+async fn what_a_predicate_invalidates_while_an_answer_waits_for_it_is_asked_anew() {
+    let authority = Authority::new(active());
+    authority.hold();
+    let cached = Cached::new(authority.clone());
+    let waiting = ask(&cached);
+    authority.asked(1).await;
+    let handle = cached.handle();
+    cached.handle().invalidate_where(move |_| {
+        handle.invalidate(&bearer("abc"));
+        false
+    });
+    authority.release();
+    authority.asked(2).await;
+    authority.says(inactive(InactiveReason::Revoked));
+    authority.release();
+    assert!(!patiently(waiting).await.unwrap().unwrap().is_active());
+    assert_eq!(authority.questions(), 2);
+}
+
+/// Each adds the next one when it is called.
+fn add_predicates(count: usize, handle: &CacheHandle) {
+    let then = handle.clone();
+    handle.invalidate_where(move |_| {
+        if count > 1 {
+            add_predicates(count - 1, &then);
+        }
+        false
+    });
+}
+
+#[tokio::test]
+async fn an_answer_does_not_wait_for_predicates_that_go_on_and_on() {
+    let authority = Authority::new(active());
+    authority.hold();
+    let cached = Cached::new(authority.clone());
+    let waiting = ask(&cached);
+    authority.asked(1).await;
+    add_predicates(1_000, &cached.handle());
+    authority.release();
+    authority.asked(2).await;
+    authority.release();
+    assert!(patiently(waiting).await.unwrap().unwrap().is_active());
+}
+
+#[tokio::test]
 async fn a_predicate_that_panics_takes_one_question_along_and_not_the_cache() {
     let authority = Authority::new(active());
     authority.hold();
     let cached = Cached::new(authority.clone());
-    let waiting = tokio::spawn({
-        let cached = cached.clone();
-        async move { cached.introspect(&bearer("abc")).await }
-    });
+    let waiting = ask(&cached);
     authority.asked(1).await;
     cached.handle().invalidate_where(|_| panic!("a predicate of the test"));
     authority.release();
-    assert_eq!(waiting.await.unwrap().unwrap_err().kind(), IntrospectErrorKind::Abandoned);
+    assert_eq!(patiently(waiting).await.unwrap().unwrap_err().kind(), IntrospectErrorKind::Abandoned);
     authority.release();
     assert!(cached.introspect(&bearer("abc")).await.unwrap().is_active());
 }

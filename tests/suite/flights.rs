@@ -37,7 +37,7 @@ async fn a_thousand_waiters_make_one_question() {
     }
     joined(&cached, 999).await;
     authority.release();
-    while let Some(answer) = waiters.join_next().await {
+    while let Some(answer) = patiently(waiters.join_next()).await {
         assert!(answer.unwrap().unwrap().is_active());
     }
     assert_eq!(authority.questions(), 1);
@@ -57,7 +57,7 @@ async fn a_failure_reaches_all_who_wait_once_and_nobody_retries_on_their_behalf(
     }
     joined(&cached, 99).await;
     authority.release();
-    while let Some(answer) = waiters.join_next().await {
+    while let Some(answer) = patiently(waiters.join_next()).await {
         assert!(answer.unwrap().unwrap_err().is_timeout());
     }
     assert_eq!(authority.questions(), 1);
@@ -74,9 +74,9 @@ async fn the_starter_hangs_up_and_the_others_still_get_the_answer() {
     let waiter = spawn(&cached);
     joined(&cached, 1).await;
     starter.abort();
-    assert!(starter.await.unwrap_err().is_cancelled());
+    assert!(patiently(starter).await.unwrap_err().is_cancelled());
     authority.release();
-    assert!(waiter.await.unwrap().unwrap().is_active());
+    assert!(patiently(waiter).await.unwrap().unwrap().is_active());
     assert_eq!(authority.questions(), 1);
 }
 
@@ -88,7 +88,7 @@ async fn everyone_hangs_up_and_the_answer_is_still_remembered() {
     let starter = spawn(&cached);
     authority.asked(1).await;
     starter.abort();
-    assert!(starter.await.unwrap_err().is_cancelled());
+    assert!(patiently(starter).await.unwrap_err().is_cancelled());
     authority.release();
     let remembered = async {
         while cached.known(&bearer("abc")).is_none() {
@@ -109,9 +109,9 @@ async fn a_waiter_hangs_up_and_nobody_notices() {
     let waiter = spawn(&cached);
     joined(&cached, 1).await;
     waiter.abort();
-    assert!(waiter.await.unwrap_err().is_cancelled());
+    assert!(patiently(waiter).await.unwrap_err().is_cancelled());
     authority.release();
-    assert!(starter.await.unwrap().unwrap().is_active());
+    assert!(patiently(starter).await.unwrap().unwrap().is_active());
 }
 
 #[cfg(feature = "test-util")]
@@ -190,7 +190,7 @@ async fn invalidated_while_under_way_the_old_answer_is_neither_cached_nor_handed
         assert!(cached.known(&bearer("abc")).is_none());
         authority.says(inactive(InactiveReason::Revoked));
         authority.release();
-        for answer in [before.await, after.await] {
+        for answer in [patiently(before).await, patiently(after).await] {
             assert!(matches!(answer.unwrap().unwrap(), Verdict::Inactive(InactiveReason::Revoked)));
         }
         assert_eq!(authority.questions(), 2);
@@ -209,7 +209,7 @@ async fn invalidations_that_do_not_cover_the_answer_under_way_leave_it_alone() {
             cached.handle().invalidate_where(|token| token.client_id() == Some("another"));
         }
         authority.release();
-        let verdict = question.await.unwrap().unwrap();
+        let verdict = patiently(question).await.unwrap().unwrap();
         assert_eq!(verdict.is_active(), answer.unwrap().is_active());
         assert_eq!(authority.questions(), 1);
     }
@@ -228,7 +228,7 @@ async fn more_predicates_than_a_question_remembers_have_it_asked_anew() {
     authority.release();
     authority.asked(2).await;
     authority.release();
-    assert!(question.await.unwrap().unwrap().is_active());
+    assert!(patiently(question).await.unwrap().unwrap().is_active());
 }
 
 #[tokio::test]
@@ -240,7 +240,7 @@ async fn a_failure_is_handed_out_at_once_even_if_the_token_was_invalidated_meanw
     authority.asked(1).await;
     cached.handle().invalidate_all();
     authority.release();
-    assert!(question.await.unwrap().unwrap_err().is_timeout());
+    assert!(patiently(question).await.unwrap().unwrap_err().is_timeout());
     assert_eq!(authority.questions(), 1);
 }
 
@@ -269,13 +269,13 @@ async fn a_late_joiner_is_not_let_in_by_an_answer_older_than_max_ttl() {
     let late = [spawn(&cached), spawn(&cached)];
     joined(&cached, 2).await;
     authority.release();
-    assert!(first.await.unwrap().unwrap().is_active());
+    assert!(patiently(first).await.unwrap().unwrap().is_active());
     authority.asked(2).await;
     joined(&cached, 3).await;
     authority.says(inactive(InactiveReason::Revoked));
     authority.release();
     for answer in late {
-        assert!(!answer.await.unwrap().unwrap().is_active());
+        assert!(!patiently(answer).await.unwrap().unwrap().is_active());
     }
     assert_eq!(authority.questions(), 2, "they wait together");
 }
@@ -289,7 +289,7 @@ async fn the_invalidation_of_another_token_does_not_touch_a_question_under_way()
     authority.asked(1).await;
     cached.handle().invalidate(&bearer("another"));
     authority.release();
-    assert!(question.await.unwrap().unwrap().is_active());
+    assert!(patiently(question).await.unwrap().unwrap().is_active());
     assert_eq!(authority.questions(), 1);
 }
 
@@ -304,7 +304,7 @@ async fn invalidated_again_and_again_a_question_is_given_up_and_fails_closed() {
         cached.handle().invalidate(&bearer("abc"));
         authority.release();
     }
-    assert_eq!(question.await.unwrap().unwrap_err().kind(), IntrospectErrorKind::Abandoned);
+    assert_eq!(patiently(question).await.unwrap().unwrap_err().kind(), IntrospectErrorKind::Abandoned);
     assert!(cached.known(&bearer("abc")).is_none());
     // The slot is free.
     authority.release();
@@ -370,7 +370,7 @@ async fn under_stress_no_request_after_an_invalidation_sees_an_answer_of_before(
                         })
                         .await;
                     } else {
-                        question.await.ok();
+                        patiently(question).await.ok();
                     }
                     if (round + n + step) % 5 == 0 {
                         cached.handle().invalidate(&bearer("abc"));

@@ -1,0 +1,117 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use super::super::key::keys;
+use super::*;
+use crate::introspect::InactiveReason;
+
+fn board(flights: &Arc<Flights>, key: TokenKey) -> Boarding {
+    flights.board(key, Share::Stranger, || None::<()>).unwrap_or_else(|()| panic!("nothing was found"))
+}
+
+#[test]
+fn whoever_looks_only_when_a_flight_is_over_hears_how_it_ended() {
+    for lands in [true, false] {
+        let (flights, key) = (Flights::new(1), keys(1)[0]);
+        let Boarding::Started(first, flight) = board(&flights, key) else { panic!("it is the first") };
+        let Boarding::Joined(second) = board(&flights, key) else { panic!("it is under way") };
+        if lands {
+            let answer = Ok(Verdict::Inactive(InactiveReason::Revoked));
+            assert!(flight.land(answer, Timestamp::from_unix_millis(7), |_| ()).is_none());
+        } else {
+            drop(flight);
+        }
+        assert_eq!(flights.under_way(), 0);
+        for passenger in [first, second] {
+            match heard(passenger) {
+                Ok((verdict, asked_at)) => assert!(lands && !verdict.is_active() && asked_at.as_unix_millis() == 7),
+                Err(error) => assert!(!lands && error.kind() == IntrospectErrorKind::Abandoned),
+            }
+        }
+    }
+}
+
+fn heard(passenger: Passenger) -> Result<(Verdict, Timestamp), IntrospectError> {
+    match pin!(passenger.verdict()).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(heard) => heard,
+        Poll::Pending => panic!("it would wait for ever"),
+    }
+}
+
+#[test]
+fn a_destructor_that_panics_keeps_nobody_waiting() {
+    struct Panics;
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("a destructor of the test");
+        }
+    }
+    let (flights, key) = (Flights::new(1), keys(1)[0]);
+    let Boarding::Started(passenger, flight) = board(&flights, key) else { panic!("it is the first") };
+    let panics = Panics;
+    let predicate: Predicate = Arc::new(move |_| {
+        let _ = &panics;
+        false
+    });
+    flights.invalidate_where(&predicate);
+    drop(predicate);
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(flight))).is_err());
+    assert_eq!(heard(passenger).unwrap_err().kind(), IntrospectErrorKind::Abandoned);
+    assert!(matches!(board(&flights, key), Boarding::Started(..)));
+}
+
+/// Lets two threads go on at the same moment, to a few nanoseconds.
+fn meet(arrived: &AtomicUsize, round: usize) {
+    arrived.fetch_add(1, Ordering::SeqCst);
+    for tries in 0.. {
+        if arrived.load(Ordering::SeqCst) >= 2 * round {
+            return;
+        }
+        // With one core the other thread waits for this one to stop.
+        if tries % 1_000 == 999 { std::thread::yield_now() } else { std::hint::spin_loop() }
+    }
+}
+
+/// Wakes whoever is told so.
+struct Woken(mpsc::Sender<()>);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        let _ = self.0.send(());
+    }
+}
+
+#[test]
+fn an_answer_that_lands_while_somebody_begins_to_wait_is_heard() {
+    const ROUNDS: usize = 20_000;
+    let (flights, key, arrived) = (Flights::new(1), keys(1)[0], AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        let (take_off, flying) = mpsc::channel::<Flight>();
+        let arrived = &arrived;
+        scope.spawn(move || {
+            for (flight, round) in flying.iter().zip(1..) {
+                meet(arrived, round);
+                flight.land(Ok(Verdict::Inactive(InactiveReason::Revoked)), Timestamp::from_unix_millis(7), |_| ());
+            }
+        });
+        for round in 1..=ROUNDS {
+            let (woken, is_woken) = mpsc::channel();
+            let waker = Waker::from(Arc::new(Woken(woken)));
+            let Boarding::Started(passenger, flight) = board(&flights, key) else { panic!("the last one is over") };
+            take_off.send(flight).unwrap();
+            let mut verdict = pin!(passenger.verdict());
+            meet(arrived, round);
+            // Some rounds look a little later than others, so that in some of them the answer comes in between.
+            (0..round % 500).for_each(|n| _ = std::hint::black_box(n));
+            if verdict.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
+                is_woken.recv_timeout(Duration::from_secs(60)).expect("it is heard");
+                assert!(verdict.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
+            }
+        }
+        drop(take_off);
+    });
+}
