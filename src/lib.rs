@@ -110,9 +110,8 @@
 //! | error | a scope requirement or an extractor has no layer around it | |
 //! | warn | the authority could not be asked | `kind`, `error`, `latency_ms` |
 //! | warn | the authority is not asked for a while (the breaker opens) | `failures`, `pause_ms` |
-//! | warn | answers serve on because the authority fails; once per outage | `cache` |
+//! | warn | answers serve on because the authority fails; once per outage, which is over when none has for half a minute | `cache` |
 //! | info | the authority answers again; it is asked as before (the breaker closes) | |
-//! | info | the authority answers again (after stale answers were served) | `cache` |
 //! | warn | request rejected because of that | `kind`, `cause` |
 //! | info | a sender-constrained token was presented as a plain bearer token | `missing` |
 //! | debug | the authority answered | `latency_ms` |

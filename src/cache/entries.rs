@@ -161,7 +161,7 @@ fn draw() -> u64 {
     next
 }
 
-/// True of one number in so many that are drawn; of none that is not true of one in fewer.
+/// True of one in so many of the numbers drawn. Of what is rarer, what is more frequent is true as well.
 fn is_one_in(reads: u64, drawn: u64) -> bool {
     drawn < u64::MAX / reads
 }

@@ -50,8 +50,8 @@ struct Slot {
     invalidation: Invalidation,
 }
 
-/// Where those who wait find the answer. One of them reads it without writing to anything that the others read too, other than how many
-/// there are: ten thousand may wait for one answer.
+/// Where those who wait find the answer. Ten thousand may wait for one: so to read it takes no lock, and writes to nothing that the others
+/// read but the reference count.
 #[derive(Default)]
 struct Landing {
     /// `None` if the flight ended without one.

@@ -69,7 +69,8 @@ impl Renewal {
     }
 
     pub(super) async fn lease(&self, clock: &Arc<dyn Clock>) -> Result<Lease, IntrospectError> {
-        let next = self.shared.state().next(clock.now());
+        let now = clock.now();
+        let next = self.shared.state().next(now);
         let mut login = match next {
             Next::Use(lease) => return Ok(lease),
             Next::Fail(error) => return Err(error),
@@ -107,27 +108,34 @@ impl Renewal {
 
 impl Shared {
     fn finish(&self, obtained: Obtained, now: Timestamp) -> LoginOutcome {
-        let mut state = self.state();
         match obtained {
             Ok(credential) => {
+                let mut state = self.state();
                 state.logins += 1;
                 let held = Held::new(credential, state.logins, now);
                 let lease = held.lease.clone();
                 state.held = Some(held);
-                state.failure = None;
+                let earlier = state.failure.take();
+                drop(state);
+                drop(earlier);
                 Ok(lease)
             }
             Err(source) => {
                 tracing::error!(error = %source, "the credentials hook failed: this service cannot ask the authority without credentials");
                 let error = IntrospectError::new(IntrospectErrorKind::Credentials).with_source(source);
+                let mut state = self.state();
                 let in_a_row = state.failure.as_ref().map_or(0, |failure| failure.in_a_row) + 1;
-                state.failure = Some(Failure { error: error.clone(), at: now, in_a_row });
-                state.still_valid(now).ok_or(error)
+                let earlier = state.failure.replace(Failure { error: error.clone(), at: now, in_a_row });
+                let outcome = state.still_valid(now).ok_or(error);
+                drop(state);
+                drop(earlier);
+                outcome
             }
         }
     }
 
-    /// Nothing that runs under this lock leaves the state half changed, so a panic elsewhere does not spoil it.
+    /// Nothing that runs under this lock leaves the state half changed, so a panic elsewhere does not spoil it. The hook's errors are
+    /// shown and dropped when it is not held.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -6,6 +6,11 @@ use std::thread;
 
 use crate::support::*;
 use tokio::task::JoinHandle;
+#[cfg(all(feature = "test-util", feature = "sandbox"))]
+use tower_introspection::{
+    BreakerState,
+    sandbox::{Fault, Sandbox, SandboxToken},
+};
 use tower_introspection::{CacheHandle, Cached, InactiveReason, Introspect, IntrospectErrorKind};
 #[cfg(feature = "test-util")]
 use tower_introspection::{Clock, IntrospectError, ManualClock, Timestamp};
@@ -142,6 +147,30 @@ async fn a_subscriber_of_logs_may_use_the_handle_whatever_becomes_of_a_token() {
     let subscriber = tracing_subscriber::registry().with(CallingSubscriber(caller.clone()));
     let _subscribed = tracing::subscriber::set_default(subscriber);
     live(&caller, |clock| Box::new(clock)).await;
+}
+
+#[cfg(all(feature = "test-util", feature = "sandbox"))]
+#[tokio::test]
+async fn a_subscriber_and_a_clock_may_use_the_handle_when_the_breaker_opens_and_closes() {
+    let (caller, clock) = (Caller::default(), ManualClock::at(START));
+    let subscriber = tracing_subscriber::registry().with(CallingSubscriber(caller.clone()));
+    let _subscribed = tracing::subscriber::set_default(subscriber);
+    let sandbox = Sandbox::start_with_clock(clock.clone()).await.unwrap();
+    let apigee = sandbox.apigee().clock(CallingClock(caller.clone(), clock.clone()));
+    let apigee = apigee.max_retries(0).breaker_threshold(1).breaker_pause(secs(7)).build().unwrap();
+    let cached = Cached::builder(apigee).clock(clock.clone()).build().unwrap();
+    assert!(caller.0.handle.set(cached.handle()).is_ok());
+    let token = sandbox.issue(SandboxToken::new());
+
+    sandbox.set_fault(Fault::Reset);
+    assert!(patiently(cached.introspect(&bearer(&token))).await.is_err());
+    let breaker = || cached.handle().stats().endpoint.unwrap().breaker;
+    assert_eq!(breaker(), BreakerState::Open);
+    sandbox.clear_fault();
+    clock.advance(secs(7));
+    assert!(patiently(cached.introspect(&bearer(&token))).await.unwrap().is_active());
+    assert_eq!(breaker(), BreakerState::Closed);
+    caller.check();
 }
 
 #[cfg(all(feature = "test-util", feature = "metrics"))]

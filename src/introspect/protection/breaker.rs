@@ -14,6 +14,7 @@
 //! Strangers and known tokens have a breaker each. What happens to a question about a known token is news for both, and so
 //! is any answer; a stranger's failure is not, since whoever sends junk may be able to cause it.
 
+use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -130,12 +131,12 @@ pub(super) struct Admission<'b> {
 impl Admission<'_> {
     /// Learns from how the question went.
     pub(super) fn settle<T>(mut self, outcome: &Result<T, IntrospectError>, now: Timestamp) {
-        let mut state = self.breaker.lock();
-        let probe = std::mem::take(&mut self.probe);
+        let state = self.breaker.lock();
+        let probe = mem::take(&mut self.probe);
         match outcome {
-            Err(error) if error.is_outage() => self.breaker.failed(&mut state, probe, error.retry_after(), now),
+            Err(error) if error.is_outage() => self.breaker.failed(state, probe, error.retry_after(), now),
             // Whatever it says, the authority answers. While open, only the probe's word counts.
-            _ if probe || state.open.is_none() => self.breaker.answered(&mut state),
+            _ if probe || state.open.is_none() => self.breaker.answered(state),
             _ => {}
         }
     }
@@ -144,21 +145,23 @@ impl Admission<'_> {
 impl Breaker {
     /// Learns from how a question of the other share went that counts here, too.
     pub(super) fn hear<T>(&self, outcome: &Result<T, IntrospectError>, now: Timestamp) {
-        let mut state = self.lock();
+        let state = self.lock();
         match outcome {
-            Err(error) if error.is_outage() => self.failed(&mut state, false, error.retry_after(), now),
-            _ => self.answered(&mut state),
+            Err(error) if error.is_outage() => self.failed(state, false, error.retry_after(), now),
+            _ => self.answered(state),
         }
     }
 
-    fn answered(&self, state: &mut State) {
-        if state.open.is_some() {
+    fn answered(&self, mut state: MutexGuard<'_, State>) {
+        let was_open = mem::take(&mut *state).open.is_some();
+        // A subscriber of logs may ask for the state.
+        drop(state);
+        if was_open {
             tracing::info!(share = self.share.as_str(), "the authority answers again; it is asked as before");
         }
-        *state = State::default();
     }
 
-    fn failed(&self, state: &mut State, probe: bool, retry_after: Option<Duration>, now: Timestamp) {
+    fn failed(&self, mut state: MutexGuard<'_, State>, probe: bool, retry_after: Option<Duration>, now: Timestamp) {
         let asked_for = retry_after.filter(|delay| !delay.is_zero());
         state.failures = state.failures.saturating_add(1);
         let pause = match &state.open {
@@ -170,15 +173,17 @@ impl Breaker {
             None => return,
         };
         let pause = asked_for.map_or(pause, |delay| delay.max(pause));
-        if state.open.is_none() {
+        let failures = state.failures;
+        let was_open = state.open.replace(Open { since: now, pause, probing: false }).is_some();
+        drop(state);
+        if !was_open {
             tracing::warn!(
                 share = self.share.as_str(),
-                failures = state.failures,
+                failures,
                 pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
                 "the authority is not asked for a while: it fails, or asked for a pause"
             );
         }
-        state.open = Some(Open { since: now, pause, probing: false });
     }
 }
 
@@ -333,8 +338,7 @@ mod tests {
     fn endless_pauses_do_not_overflow() {
         let breaker = Breaker::new(Share::Known, 1, Duration::MAX);
         fail(&breaker, 1, at(0));
-        let mut state = breaker.lock();
-        breaker.failed(&mut state, true, Some(Duration::MAX), at(1));
+        breaker.failed(breaker.lock(), true, Some(Duration::MAX), at(1));
     }
 
     #[test]

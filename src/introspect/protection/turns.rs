@@ -99,8 +99,9 @@ impl Turns {
 
     /// Books one exchange, and tells how long it has to wait.
     pub(super) fn reserve(&self, share: Share) -> Result<Duration, TooLate> {
+        let now = self.clock.now();
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
-        pace.reserve(share, self.clock.now(), self.max_wait).ok_or(TooLate)
+        pace.reserve(share, now, self.max_wait).ok_or(TooLate)
     }
 }
 
