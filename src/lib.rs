@@ -109,13 +109,15 @@
 //! | error | the credentials hook failed | `error` |
 //! | error | a scope requirement or an extractor has no layer around it | |
 //! | warn | the authority could not be asked | `kind`, `error`, `latency_ms` |
-//! | warn | the authority is not asked for a while (the breaker opens) | `failures`, `pause_ms` |
+//! | warn | the authority is not asked for a while (the breaker opens) | `share`, `failures`, `pause_ms` |
 //! | warn | answers serve on because the authority fails; once per outage, which is over when none has for half a minute | `cache` |
-//! | info | the authority answers again; it is asked as before (the breaker closes) | |
-//! | warn | request rejected because of that | `kind`, `cause` |
+//! | info | the authority answers again; it is asked as before (the breaker closes) | `share` |
+//! | warn | request rejected because the authority could not be asked | `kind`, `cause` |
 //! | info | a sender-constrained token was presented as a plain bearer token | `missing` |
 //! | debug | the authority answered | `latency_ms` |
-//! | debug | request rejected | `kind` |
+//! | debug | request rejected because the authority was not asked | `kind`, `cause` |
+//! | debug | request rejected for any other reason | `kind` |
+//! | debug | a token in use is not asked about ahead of time: there is no runtime | `error` |
 //! | debug | the authority was not asked: overload, or the breaker is open | `kind` |
 //!
 //! Spans, at debug level:

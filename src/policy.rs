@@ -200,6 +200,7 @@ impl Policy {
             Requirement::ForOtherMethods(policy) if !self.names(method) => policy.each(method, visit),
             Requirement::All(policy) => policy.each(method, visit),
             Requirement::ForMethod(..) | Requirement::ForOtherMethods(_) => ControlFlow::Continue(()),
+            // Not reached; named so that a new one cannot be passed over.
             Requirement::AnyOf { .. } | Requirement::Rule(_) => visit(nested),
         }
     }
@@ -222,15 +223,15 @@ impl Policy {
 impl Fact {
     fn is_any_of(self, token: &AccessToken, values: &[Box<str>]) -> bool {
         // `check_values` has seen that each is one scope.
-        if self == Self::Scope { token.scopes().list_any(values) } else { self.is_among(token, values) }
+        if self == Self::Scope { token.scopes().lists_any(values) } else { self.is_among(token, values) }
     }
 
-    /// Apart, as what is nested is.
+    /// A function of its own, so that the way of scopes stays short.
     #[inline(never)]
     fn is_among(self, token: &AccessToken, values: &[Box<str>]) -> bool {
         let listed = |stated: &str| values.iter().any(|value| **value == *stated);
         match self {
-            Self::Scope => token.scopes().list_any(values),
+            Self::Scope => token.scopes().lists_any(values),
             Self::Audience => token.audience().any(listed),
             Self::Issuer => token.issuer().is_some_and(listed),
             Self::Client => token.client_id().is_some_and(listed),

@@ -75,7 +75,7 @@ impl<T: Entry> Entries<T> {
 
     /// Now and then, tells moka that the entry is about to be read. moka may take its time to tidy up then: whoever judges by a
     /// clock looks at it after this.
-    pub(super) fn is_wanted(&self, key: TokenKey) {
+    pub(super) fn tell_of_read(&self, key: TokenKey) {
         let drawn = draw();
         if is_one_in(READS_PER_SAMPLE, drawn) && (is_one_in(READS_PER_LOOK, drawn) || self.is_crowded()) {
             self.keeper.get(&key);
@@ -161,7 +161,7 @@ fn draw() -> u64 {
     next
 }
 
-/// True of one in so many of the numbers drawn. Of what is rarer, what is more frequent is true as well.
+/// True for one in `reads` of the numbers drawn. What is one in 256 is one in 16 too, so one number serves for both.
 fn is_one_in(reads: u64, drawn: u64) -> bool {
     drawn < u64::MAX / reads
 }
@@ -220,7 +220,7 @@ mod tests {
     }
 
     fn present(entries: &Entries<Numbered>, key: TokenKey) -> Option<usize> {
-        entries.is_wanted(key);
+        entries.tell_of_read(key);
         entries.get(key).map(|present| present.entry)
     }
 

@@ -2,12 +2,12 @@
 //!
 //! A request that finds no answer *boards* the token's flight. The first one on board gets the [`Flight`] and hands it to a
 //! task of its own; everyone, the first included, only holds a [`Passenger`] and may leave at any time. The flight ends in
-//! one of two ways: it *lands*, which remembers the answer and frees the slot in one step, or it is dropped (its task
-//! panicked, its runtime went away), which frees the slot and tells whoever still waits.
+//! one of three ways: it *lands*, which remembers the answer and frees the slot in one step; it is *abandoned* with a failure; or
+//! it is dropped (its task panicked, its runtime went away). Each frees the slot and tells whoever still waits.
 //!
 //! Whatever changes what is remembered does so under the lock of the slots: an answer that lands, an invalidation, a
-//! refresh that is claimed. So none of them can bring back what another has just removed. Nothing of anybody else's runs under
-//! it (a clock, a predicate, a recorder of metrics): it may use the cache's handle, and would wait for itself.
+//! refresh that is claimed. So none of them can bring back what another has just removed. No code of a user's runs under it (a
+//! clock, a predicate, a recorder of metrics, a subscriber of logs): it may use the cache's handle, which would wait for this very lock.
 
 use std::collections::HashMap;
 use std::mem;
@@ -50,8 +50,8 @@ struct Slot {
     invalidation: Invalidation,
 }
 
-/// Where those who wait find the answer. Ten thousand may wait for one: so to read it takes no lock, and writes to nothing that the others
-/// read but the reference count.
+/// Where those who wait find the answer. Ten thousand may wait for one: so reading it takes no lock, and writes to nothing that the others
+/// read but the reference count. (To begin to wait takes the lock of `Notify`.)
 #[derive(Default)]
 struct Landing {
     /// `None` if the flight ended without one.
@@ -237,13 +237,14 @@ pub(super) struct Flight {
     flights: Arc<Flights>,
     key: TokenKey,
     landing: Arc<Landing>,
-    /// The slot may be another flight's by then.
+    /// It has landed or ended. The slot may be another flight's by now.
     is_over: bool,
 }
 
 impl Flight {
     /// To be called before each question: an invalidation before this moment is no concern of its answer.
     pub(super) fn depart(&self) {
+        // In two steps: the lock is given up before predicates are dropped.
         let past = self.take_invalidation(&mut self.flights.slots());
         drop(past);
     }

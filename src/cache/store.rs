@@ -143,7 +143,7 @@ impl Store {
     /// The answer at hand, judged at this moment. The deadline of an active entry is never later than the token's expiry,
     /// so it is all there is to judge.
     pub(super) fn known(&self, key: TokenKey) -> Option<Known> {
-        self.active.is_wanted(key);
+        self.active.tell_of_read(key);
         // Before the entry is fetched: a processor reads its clock only after all it was to fetch has come.
         let mut now = self.clock.now();
         let sight = self.active.look(key, |token| standing(token, now));
@@ -168,7 +168,7 @@ impl Store {
     }
 
     fn known_inactive(&self, key: TokenKey) -> Option<Known> {
-        self.inactive.is_wanted(key);
+        self.inactive.tell_of_read(key);
         self.judge_inactive(self.inactive.get(key)?)
     }
 
@@ -180,16 +180,16 @@ impl Store {
         Some(Known { verdict: Verdict::Inactive(reason), refresh: false })
     }
 
-    /// Boards the flight of `key`, unless an answer has landed meanwhile. Whatever is found while no flight can land is judged
-    /// afterwards, since the clock, and who hears of it, are not ours to run under a lock; if it does not serve, the next look leaves it
-    /// aside.
+    /// Boards the flight of `key`, unless an answer has landed meanwhile. Under the lock entries are only found. They are judged after it,
+    /// since that reads the clock and tells metrics and logs; one that does not serve is passed over by the next look.
     pub(super) fn board(&self, key: TokenKey, share: Share) -> Boarding {
-        // Whoever comes by `introspect` alone, as a cache around this one does, reads too.
-        self.active.is_wanted(key);
-        self.inactive.is_wanted(key);
+        // Whoever comes by `introspect` alone, as a cache around this one does, reads too. (A miss of the layer is told twice, which is as
+        // seldom as questions are.)
+        self.active.tell_of_read(key);
+        self.inactive.tell_of_read(key);
         let mut refused = None;
         loop {
-            let found = match self.flights.board(key, share, || self.find_but(refused, key)) {
+            let found = match self.flights.board(key, share, || self.find_other_than(refused, key)) {
                 Ok(boarding) => return boarding,
                 Err(found) => found,
             };
@@ -208,7 +208,7 @@ impl Store {
         }
     }
 
-    fn find_but(&self, refused: Option<Number>, key: TokenKey) -> Option<Found> {
+    fn find_other_than(&self, refused: Option<Number>, key: TokenKey) -> Option<Found> {
         let active = self.active.get(key).map(Found::Active);
         let found = active.or_else(|| self.inactive.get(key).map(Found::Inactive));
         found.filter(|found| Some(found.number()) != refused)
@@ -275,7 +275,7 @@ impl Store {
 
     /// Starts to ask again about a token in use, unless that is under way already.
     pub(super) fn refresh(&self, key: TokenKey) -> Option<Flight> {
-        // An answer that lands after this is not due at this moment.
+        // Before the lock, since the clock is a user's. An answer that lands in between is not due at this moment.
         let now = self.clock.now();
         self.flights.refresh(key, || {
             let Some(token) = self.active.get(key) else { return false };

@@ -76,10 +76,11 @@ impl Scopes {
     }
 
     /// Whether one of these was granted, each of which is known to be one scope.
-    pub(crate) fn list_any(&self, scopes: &[Box<str>]) -> bool {
+    pub(crate) fn lists_any(&self, scopes: &[Box<str>]) -> bool {
         scopes.iter().any(|scope| self.lists(scope))
     }
 
+    /// `scope` must be one scope: not empty, without spaces.
     fn lists(&self, scope: &str) -> bool {
         let (mut rest, scope) = (self.0.as_bytes(), scope.as_bytes());
         // By hand, since every request with a required scope comes this way; `split` takes four times the instructions.

@@ -24,14 +24,14 @@ struct Caller(Arc<Called>);
 #[derive(Default)]
 struct Called {
     handle: OnceLock<CacheHandle>,
-    /// To use a handle may be to be called.
+    /// Using the handle may call this again; then it does nothing.
     is_calling: AtomicBool,
     had_to_wait: AtomicBool,
     calls: AtomicUsize,
 }
 
 impl Caller {
-    /// On a thread of its own: whoever called it may hold a lock, and then this fails and does not wait for ever.
+    /// On a thread of its own, so that a lock held by whoever called makes the test fail instead of hang.
     fn call(&self) {
         let Some(handle) = self.0.handle.get().cloned() else { return };
         if self.0.is_calling.swap(true, Ordering::SeqCst) {

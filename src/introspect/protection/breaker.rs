@@ -154,7 +154,7 @@ impl Breaker {
 
     fn answered(&self, mut state: MutexGuard<'_, State>) {
         let was_open = mem::take(&mut *state).open.is_some();
-        // A subscriber of logs may ask for the state.
+        // A subscriber of logs may ask for the state, and would wait for this lock.
         drop(state);
         if was_open {
             tracing::info!(share = self.share.as_str(), "the authority answers again; it is asked as before");
@@ -175,6 +175,7 @@ impl Breaker {
         let pause = asked_for.map_or(pause, |delay| delay.max(pause));
         let failures = state.failures;
         let was_open = state.open.replace(Open { since: now, pause, probing: false }).is_some();
+        // As above.
         drop(state);
         if !was_open {
             tracing::warn!(
