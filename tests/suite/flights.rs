@@ -1,8 +1,10 @@
 //! At most one question per token under way, detached from whoever asked.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Waker};
 
 use crate::support::*;
 use tokio::task::{JoinHandle, JoinSet};
@@ -213,6 +215,21 @@ async fn invalidations_that_do_not_cover_the_answer_under_way_leave_it_alone() {
         assert_eq!(verdict.is_active(), answer.unwrap().is_active());
         assert_eq!(authority.questions(), 1);
     }
+}
+
+#[tokio::test]
+async fn an_invalidation_before_the_question_is_asked_is_no_concern_of_its_answer() {
+    let authority = Authority::new(active());
+    let cached = Cached::new(authority.clone());
+    let token = bearer("abc");
+    let mut waiting = pin!(cached.introspect(&token));
+    let mut context = Context::from_waker(Waker::noop());
+    // The task that asks has no turn before this one waits.
+    assert!(waiting.as_mut().poll(&mut context).is_pending());
+    cached.handle().invalidate(&token);
+    cached.handle().invalidate_where(|_| true);
+    assert!(patiently(waiting).await.unwrap().is_active());
+    assert_eq!(authority.questions(), 1);
 }
 
 #[tokio::test]
