@@ -1,5 +1,6 @@
 //! At most one question per token under way, detached from whoever asked.
 
+use std::error::Error;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -321,7 +322,9 @@ async fn invalidated_again_and_again_a_question_is_given_up_and_fails_closed() {
         cached.handle().invalidate(&bearer("abc"));
         authority.release();
     }
-    assert_eq!(patiently(question).await.unwrap().unwrap_err().kind(), IntrospectErrorKind::Abandoned);
+    let error = patiently(question).await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), IntrospectErrorKind::Abandoned);
+    assert_eq!(error.source().unwrap().to_string(), "it was invalidated again and again");
     assert!(cached.known(&bearer("abc")).is_none());
     // The slot is free.
     authority.release();
