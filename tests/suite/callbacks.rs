@@ -85,10 +85,10 @@ impl Clock for CallingClock {
 
 /// Goes through whatever may become of a token in a cache.
 #[cfg(feature = "test-util")]
-async fn live(caller: &Caller, make_clock: impl FnOnce(ManualClock) -> Box<dyn Clock>) {
+async fn live<C: Clock>(caller: &Caller, make_clock: impl FnOnce(ManualClock) -> C) {
     let (authority, clock) = (Authority::new(active()), ManualClock::at(START));
     let cached = Cached::builder(authority.clone())
-        .clock(Arc::<dyn Clock>::from(make_clock(clock.clone())))
+        .clock(make_clock(clock.clone()))
         .max_ttl(secs(60))
         .stale_if_error(secs(60))
         .build()
@@ -127,7 +127,7 @@ async fn live(caller: &Caller, make_clock: impl FnOnce(ManualClock) -> Box<dyn C
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clock_may_use_the_handle_whatever_becomes_of_a_token() {
     let caller = Caller::default();
-    live(&caller, |clock| Box::new(CallingClock(caller.clone(), clock))).await;
+    live(&caller, |clock| CallingClock(caller.clone(), clock)).await;
 }
 
 #[cfg(feature = "test-util")]
@@ -146,7 +146,7 @@ async fn a_subscriber_of_logs_may_use_the_handle_whatever_becomes_of_a_token() {
     let caller = Caller::default();
     let subscriber = tracing_subscriber::registry().with(CallingSubscriber(caller.clone()));
     let _subscribed = tracing::subscriber::set_default(subscriber);
-    live(&caller, |clock| Box::new(clock)).await;
+    live(&caller, |clock| clock).await;
 }
 
 #[cfg(all(feature = "test-util", feature = "sandbox"))]
@@ -237,23 +237,14 @@ mod recorder {
         let caller = Caller::default();
         let recorder = CallingRecorder(caller.clone());
         let _recorded = metrics::set_default_local_recorder(&recorder);
-        live(&caller, |clock| Box::new(clock)).await;
+        live(&caller, |clock| clock).await;
     }
-}
-
-fn ask(cached: &Cached<Authority>) -> JoinHandle<Answer> {
-    let cached = cached.clone();
-    tokio::spawn(async move { cached.introspect(&bearer("abc")).await })
 }
 
 /// A question under way, with the last copies of two predicates of which the second is true.
 async fn invalidated_while_under_way(answer: Answer) -> (Authority, Cached<Authority>, Caller, JoinHandle<Answer>) {
-    let authority = Authority::new(answer);
-    authority.hold();
-    let (cached, caller) = (Cached::new(authority.clone()), Caller::default());
+    let ((authority, cached, waiting), caller) = (under_way(answer).await, Caller::default());
     assert!(caller.0.handle.set(cached.handle()).is_ok());
-    let waiting = ask(&cached);
-    authority.asked(1).await;
     for is_meant in [false, true] {
         let caller = caller.clone();
         cached.handle().invalidate_where(move |_| {
@@ -285,11 +276,7 @@ async fn a_predicate_may_use_the_handle_when_the_question_ends_without_an_answer
 
 #[tokio::test]
 async fn what_a_predicate_invalidates_while_an_answer_waits_for_it_is_asked_anew() {
-    let authority = Authority::new(active());
-    authority.hold();
-    let cached = Cached::new(authority.clone());
-    let waiting = ask(&cached);
-    authority.asked(1).await;
+    let (authority, cached, waiting) = under_way(active()).await;
     let handle = cached.handle();
     cached.handle().invalidate_where(move |_| {
         handle.invalidate(&bearer("abc"));
@@ -316,11 +303,7 @@ fn add_predicates(count: usize, handle: &CacheHandle) {
 
 #[tokio::test]
 async fn an_answer_does_not_wait_for_predicates_that_go_on_and_on() {
-    let authority = Authority::new(active());
-    authority.hold();
-    let cached = Cached::new(authority.clone());
-    let waiting = ask(&cached);
-    authority.asked(1).await;
+    let (authority, cached, waiting) = under_way(active()).await;
     add_predicates(1_000, &cached.handle());
     authority.release();
     authority.asked(2).await;
@@ -330,11 +313,7 @@ async fn an_answer_does_not_wait_for_predicates_that_go_on_and_on() {
 
 #[tokio::test]
 async fn a_predicate_that_panics_takes_one_question_along_and_not_the_cache() {
-    let authority = Authority::new(active());
-    authority.hold();
-    let cached = Cached::new(authority.clone());
-    let waiting = ask(&cached);
-    authority.asked(1).await;
+    let (authority, cached, waiting) = under_way(active()).await;
     cached.handle().invalidate_where(|_| panic!("a predicate of the test"));
     authority.release();
     assert_eq!(patiently(waiting).await.unwrap().unwrap_err().kind(), IntrospectErrorKind::Abandoned);

@@ -8,15 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Waker};
 
 use crate::support::*;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 #[cfg(feature = "test-util")]
 use tower_introspection::ManualClock;
 use tower_introspection::{Cached, InactiveReason, Introspect, IntrospectErrorKind, Verdict, introspect_fn};
-
-fn spawn(cached: &Cached<Authority>) -> JoinHandle<Answer> {
-    let cached = cached.clone();
-    tokio::spawn(async move { cached.introspect(&bearer("abc")).await })
-}
 
 /// Waits until `n` requests have joined the question under way.
 async fn joined(cached: &Cached<impl Introspect>, n: u64) {
@@ -69,12 +64,8 @@ async fn a_failure_reaches_all_who_wait_once_and_nobody_retries_on_their_behalf(
 
 #[tokio::test]
 async fn the_starter_hangs_up_and_the_others_still_get_the_answer() {
-    let authority = Authority::new(active());
-    authority.hold();
-    let cached = Cached::new(authority.clone());
-    let starter = spawn(&cached);
-    authority.asked(1).await;
-    let waiter = spawn(&cached);
+    let (authority, cached, starter) = under_way(active()).await;
+    let waiter = ask(&cached);
     joined(&cached, 1).await;
     starter.abort();
     assert!(patiently(starter).await.unwrap_err().is_cancelled());
@@ -85,11 +76,7 @@ async fn the_starter_hangs_up_and_the_others_still_get_the_answer() {
 
 #[tokio::test]
 async fn everyone_hangs_up_and_the_answer_is_still_remembered() {
-    let authority = Authority::new(active());
-    authority.hold();
-    let cached = Cached::new(authority.clone());
-    let starter = spawn(&cached);
-    authority.asked(1).await;
+    let (authority, cached, starter) = under_way(active()).await;
     starter.abort();
     assert!(patiently(starter).await.unwrap_err().is_cancelled());
     authority.release();
@@ -104,12 +91,8 @@ async fn everyone_hangs_up_and_the_answer_is_still_remembered() {
 
 #[tokio::test]
 async fn a_waiter_hangs_up_and_nobody_notices() {
-    let authority = Authority::new(active());
-    authority.hold();
-    let cached = Cached::new(authority.clone());
-    let starter = spawn(&cached);
-    authority.asked(1).await;
-    let waiter = spawn(&cached);
+    let (authority, cached, starter) = under_way(active()).await;
+    let waiter = ask(&cached);
     joined(&cached, 1).await;
     waiter.abort();
     assert!(patiently(waiter).await.unwrap_err().is_cancelled());
@@ -157,7 +140,7 @@ fn the_runtime_of_the_question_goes_away_and_the_slot_is_free_for_the_next() {
     let first = tokio::runtime::Runtime::new().unwrap();
     let second = tokio::runtime::Runtime::new().unwrap();
     first.block_on(async {
-        drop(spawn(&cached));
+        drop(ask(&cached));
         authority.asked(1).await;
     });
     let waiter = second.spawn({
@@ -179,13 +162,9 @@ async fn invalidated_while_under_way_the_old_answer_is_neither_cached_nor_handed
         |cached| cached.handle().invalidate_all(),
         |cached| assert_eq!(cached.handle().invalidate_where(|token| token.client_id() == Some("weather-app")), 0),
     ] {
-        let authority = Authority::new(active());
-        authority.hold();
-        let cached = Cached::new(authority.clone());
-        let before = spawn(&cached);
-        authority.asked(1).await;
+        let (authority, cached, before) = under_way(active()).await;
         invalidate(&cached);
-        let after = spawn(&cached);
+        let after = ask(&cached);
         joined(&cached, 1).await;
         // The first question's answer is the one of before the invalidation.
         authority.release();
@@ -203,11 +182,7 @@ async fn invalidated_while_under_way_the_old_answer_is_neither_cached_nor_handed
 #[tokio::test]
 async fn invalidations_that_do_not_cover_the_answer_under_way_leave_it_alone() {
     for answer in [active(), inactive(InactiveReason::Unknown)] {
-        let authority = Authority::new(answer.clone());
-        authority.hold();
-        let cached = Cached::new(authority.clone());
-        let question = spawn(&cached);
-        authority.asked(1).await;
+        let (authority, cached, question) = under_way(answer.clone()).await;
         for _ in 0..16 {
             cached.handle().invalidate_where(|token| token.client_id() == Some("another"));
         }
@@ -235,11 +210,7 @@ async fn an_invalidation_before_the_question_is_asked_is_no_concern_of_its_answe
 
 #[tokio::test]
 async fn more_predicates_than_a_question_remembers_have_it_asked_anew() {
-    let authority = Authority::new(active());
-    authority.hold();
-    let cached = Cached::new(authority.clone());
-    let question = spawn(&cached);
-    authority.asked(1).await;
+    let (authority, cached, question) = under_way(active()).await;
     for _ in 0..17 {
         cached.handle().invalidate_where(|_| false);
     }
@@ -251,11 +222,7 @@ async fn more_predicates_than_a_question_remembers_have_it_asked_anew() {
 
 #[tokio::test]
 async fn a_failure_is_handed_out_at_once_even_if_the_token_was_invalidated_meanwhile() {
-    let authority = Authority::new(failure(IntrospectErrorKind::Timeout));
-    authority.hold();
-    let cached = Cached::new(authority.clone());
-    let question = spawn(&cached);
-    authority.asked(1).await;
+    let (authority, cached, question) = under_way(failure(IntrospectErrorKind::Timeout)).await;
     cached.handle().invalidate_all();
     authority.release();
     assert!(patiently(question).await.unwrap().unwrap_err().is_timeout());
@@ -280,11 +247,11 @@ async fn a_late_joiner_is_not_let_in_by_an_answer_older_than_max_ttl() {
     let clock = ManualClock::at(START);
     let builder = Cached::builder(authority.clone()).clock(clock.clone());
     let cached = builder.max_ttl(std::time::Duration::ZERO).build().unwrap();
-    let first = spawn(&cached);
+    let first = ask(&cached);
     authority.asked(1).await;
     // Revoked now, while the question is under way; two more requests come after that.
     clock.advance(millis(1));
-    let late = [spawn(&cached), spawn(&cached)];
+    let late = [ask(&cached), ask(&cached)];
     joined(&cached, 2).await;
     authority.release();
     assert!(patiently(first).await.unwrap().unwrap().is_active());
@@ -300,11 +267,7 @@ async fn a_late_joiner_is_not_let_in_by_an_answer_older_than_max_ttl() {
 
 #[tokio::test]
 async fn the_invalidation_of_another_token_does_not_touch_a_question_under_way() {
-    let authority = Authority::new(active());
-    authority.hold();
-    let cached = Cached::new(authority.clone());
-    let question = spawn(&cached);
-    authority.asked(1).await;
+    let (authority, cached, question) = under_way(active()).await;
     cached.handle().invalidate(&bearer("another"));
     authority.release();
     assert!(patiently(question).await.unwrap().unwrap().is_active());
@@ -316,7 +279,7 @@ async fn invalidated_again_and_again_a_question_is_given_up_and_fails_closed() {
     let authority = Authority::new(active());
     authority.hold();
     let cached = Cached::new(authority.clone());
-    let question = spawn(&cached);
+    let question = ask(&cached);
     for n in 1..=3 {
         authority.asked(n).await;
         cached.handle().invalidate(&bearer("abc"));
@@ -363,7 +326,7 @@ async fn a_known_answer_is_given_while_a_question_for_another_token_hangs() {
     let cached = Cached::new(authority.clone());
     cached.introspect(&bearer("known")).await.unwrap();
     authority.hold();
-    let hanging = spawn(&cached);
+    let hanging = ask(&cached);
     authority.asked(2).await;
     assert!(cached.introspect(&bearer("known")).await.unwrap().is_active());
     hanging.abort();

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use http::{HeaderValue, Request};
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
 use tower_introspection::{
-    AccessToken, BearerToken, InactiveReason, Introspect, IntrospectError, IntrospectErrorKind, Scopes, Timestamp,
-    Verdict,
+    AccessToken, BearerToken, Cached, InactiveReason, Introspect, IntrospectError, IntrospectErrorKind, Scopes,
+    Timestamp, Verdict,
 };
 
 pub const START: Timestamp = Timestamp::from_unix_millis(1_700_000_000_000);
@@ -113,6 +114,22 @@ impl Introspect for Authority {
         }
         self.0.answer.lock().unwrap().clone()
     }
+}
+
+/// Asks about the token `abc`, in a task of its own.
+pub fn ask(cached: &Cached<Authority>) -> JoinHandle<Answer> {
+    let cached = cached.clone();
+    tokio::spawn(async move { cached.introspect(&bearer("abc")).await })
+}
+
+/// A cache with a question under way, whose answer the authority holds back.
+pub async fn under_way(answer: Answer) -> (Authority, Cached<Authority>, JoinHandle<Answer>) {
+    let authority = Authority::new(answer);
+    authority.hold();
+    let cached = Cached::new(authority.clone());
+    let question = ask(&cached);
+    authority.asked(1).await;
+    (authority, cached, question)
 }
 
 /// Parses the one challenge in a `WWW-Authenticate` value with a parser that is not ours.

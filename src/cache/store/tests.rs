@@ -1,0 +1,53 @@
+use super::*;
+use crate::clock::ManualClock;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+type KeepWaiting = fn(&Store, TokenKey, &mut dyn FnMut(), &dyn Fn());
+
+/// What a reader finds who had to wait for the index while the clock went on.
+fn found_after(waiting: Duration, verdict: Verdict, keep_waiting: KeepWaiting) -> Option<Known> {
+    let clock = ManualClock::at(Timestamp::from_unix_millis(0));
+    let settings = CacheSettings { clock: Arc::new(clock.clone()), ..CacheSettings::default() };
+    let store = Store::new(settings, None);
+    let key = store.key_of(&BearerToken::parse("abc").unwrap());
+    store.remember(key, &Ok(verdict), clock.now(), clock.now());
+    std::thread::scope(|scope| {
+        let mut reader = None;
+        let mut start = || reader = Some(scope.spawn(|| store.known(key)));
+        keep_waiting(&store, key, &mut start, &|| clock.advance(waiting));
+        reader.unwrap().join().unwrap()
+    })
+}
+
+#[test]
+fn whoever_had_to_wait_for_an_entry_judges_it_by_the_clock_of_afterwards() {
+    let active = |waiting| {
+        let verdict = Verdict::Active(AccessToken::builder().build());
+        found_after(waiting, verdict, |store, key, start, go_on| {
+            store.active.keep_a_reader_waiting(key, start, go_on);
+        })
+    };
+    assert!(active(MINUTE).is_none(), "served at its deadline");
+    assert!(active(MINUTE * 7 / 10).is_some_and(|known| !known.refresh));
+    assert!(active(MINUTE * 95 / 100).is_some_and(|known| known.refresh), "due meanwhile");
+    let inactive = |waiting| {
+        let verdict = Verdict::Inactive(InactiveReason::Revoked);
+        found_after(waiting, verdict, |store, key, start, go_on| {
+            store.inactive.keep_a_reader_waiting(key, start, go_on);
+        })
+    };
+    assert!(inactive(MINUTE / 6).is_none(), "refused at its deadline");
+    assert!(inactive(MINUTE / 7).is_some());
+}
+
+#[test]
+fn a_moment_is_near_on_either_side_and_never_is_not() {
+    let near = |moment, now| {
+        let now = Timestamp::from_unix_millis(now);
+        is_within(Duration::from_millis(10), &AtomicI64::new(moment), now)
+    };
+    assert!(near(100, 100) && near(100, 109) && near(100, 91));
+    assert!(!near(100, 110) && !near(100, 90));
+    assert!(!near(i64::MIN, 0) && !near(i64::MIN, i64::MAX));
+}
