@@ -134,7 +134,7 @@ impl Flights {
     /// Starts a flight that nobody waits for, if `claim` says so while no flight can land.
     pub(super) fn refresh(self: &Arc<Self>, key: TokenKey, claim: impl FnOnce() -> bool) -> Option<Flight> {
         let mut slots = self.slots();
-        if slots.by_key.contains_key(&key) || !self.has_room(&slots, Share::Known) || !claim() {
+        if !claim() || slots.by_key.contains_key(&key) {
             return None;
         }
         self.start(&mut slots, key, Share::Known).map(|(flight, _)| flight)

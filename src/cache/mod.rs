@@ -29,7 +29,8 @@ pub use handle::CacheHandle;
 use tracing::Instrument;
 
 use self::builder::CacheSettings;
-use self::flight::{Boarding, Flight};
+use self::figures::Figures;
+use self::flight::{Answer, Boarding, Flight};
 use self::freshness::judge;
 use self::key::TokenKey;
 use self::store::Store;
@@ -193,8 +194,7 @@ async fn ask<I: Introspect>(
 ) {
     for _ in 0..MAX_QUESTIONS_PER_FLIGHT {
         flight.depart();
-        store.figures.question(is_refresh);
-        let stopwatch = Stopwatch::start();
+        let counted = Counted::start(&store.figures, is_refresh);
         let asked_at = store.clock.now();
         let asking = async {
             match share {
@@ -205,7 +205,7 @@ async fn ask<I: Introspect>(
         let answer = tokio::time::timeout(store.question_timeout, asking).await.unwrap_or_else(|_| {
             Err(IntrospectError::new(IntrospectErrorKind::Timeout).with_source("`question_timeout` passed"))
         });
-        store.figures.answered(&answer, stopwatch.elapsed(), is_refresh);
+        counted.ends(&answer);
         if let Err(error) = &answer {
             store.failed(error, share);
         }
@@ -220,6 +220,38 @@ async fn ask<I: Introspect>(
     }
     let error = IntrospectError::new(IntrospectErrorKind::Abandoned).with_source("it was invalidated again and again");
     flight.abandon(error, store.clock.now());
+}
+
+/// A question in the figures: one that panics is counted as a failure, too.
+struct Counted<'a> {
+    figures: &'a Figures,
+    stopwatch: Stopwatch,
+    is_refresh: bool,
+    has_ended: bool,
+}
+
+impl<'a> Counted<'a> {
+    fn start(figures: &'a Figures, is_refresh: bool) -> Self {
+        figures.question(is_refresh);
+        Self { figures, stopwatch: Stopwatch::start(), is_refresh, has_ended: false }
+    }
+
+    fn ends(mut self, answer: &Answer) {
+        self.count(answer);
+    }
+
+    fn count(&mut self, answer: &Answer) {
+        self.has_ended = true;
+        self.figures.answered(answer, self.stopwatch.elapsed(), self.is_refresh);
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.count(&Err(IntrospectError::new(IntrospectErrorKind::Abandoned)));
+        }
+    }
 }
 
 impl<I> Clone for Cached<I> {

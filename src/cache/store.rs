@@ -281,8 +281,8 @@ impl Store {
             let Some(token) = self.active.get(key) else { return false };
             let is_due = token.serves_at(now) && token.is_due(now);
             if is_due {
-                // So that the hits until the answer comes do not even look at the flights.
-                token.refresh_at(NEVER);
+                // So that the next hits do not even look at the flights, whatever comes of this one: it may find no room, or panic.
+                token.set_refresh_at(now + pause_before_retry(&token, now));
             }
             is_due
         })
@@ -332,12 +332,10 @@ impl Store {
         }
     }
 
-    /// After a refresh failed the next one is due when a quarter of the time left has passed, and not within a second.
     fn refresh_later(&self, key: TokenKey, now: Timestamp) {
         let Some(token) = self.active.get(key) else { return };
         if token.serves_at(now) {
-            let pause = (token.term().deadline.saturating_since(now) / 4).max(Duration::from_secs(1));
-            token.refresh_at(now + pause);
+            token.set_refresh_at(now + pause_before_retry(&token, now));
         }
     }
 
@@ -384,6 +382,11 @@ impl Store {
             endpoint: self.endpoint.as_ref().map(EndpointHandle::stats),
         }
     }
+}
+
+/// From one refresh to the next, if the first one fails: a quarter of the time left, and not less than a second.
+fn pause_before_retry(token: &AccessToken, now: Timestamp) -> Duration {
+    (token.term().deadline.saturating_since(now) / 4).max(Duration::from_secs(1))
 }
 
 /// Whether it serves, and whether it is to be asked for again.

@@ -103,6 +103,49 @@ async fn a_token_nobody_uses_is_not_asked_about_ahead_of_time() {
 }
 
 #[tokio::test]
+async fn a_refresh_that_panics_is_counted_and_tried_again_later() {
+    let clock = ManualClock::at(START);
+    let questions = Arc::<AtomicUsize>::default();
+    let introspector = introspect_fn({
+        let questions = Arc::clone(&questions);
+        move |_| {
+            let question = questions.fetch_add(1, Ordering::Relaxed) + 1;
+            async move {
+                assert_ne!(question, 2, "the second question panics, as this test wants it to");
+                active()
+            }
+        }
+    });
+    let cached = Cached::builder(introspector).clock(clock.clone()).max_ttl(secs(60)).build().unwrap();
+    cached.introspect(&bearer("abc")).await.unwrap();
+    for (second, asked) in [(54, 2), (55, 2), (56, 3)] {
+        clock.set(START + secs(second));
+        assert!(cached.known(&bearer("abc")).is_some());
+        quiet(&cached).await;
+        assert_eq!(questions.load(Ordering::Relaxed), asked, "at second {second}");
+    }
+    let stats = cached.handle().stats();
+    assert_eq!((stats.refreshes, stats.failed_refreshes), (2, 1));
+    assert_eq!(stats.failures_by_kind, [(IntrospectErrorKind::Abandoned, 1)]);
+}
+
+#[test]
+fn a_refresh_outside_of_a_runtime_is_tried_again_within_one() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let authority = Authority::new(active());
+    let (cached, clock) = cached(&authority, |builder| builder);
+    runtime.block_on(ask(&cached)).unwrap();
+    clock.set(START + secs(54));
+    assert!(cached.known(&bearer("abc")).is_some());
+    clock.set(START + secs(56));
+    runtime.block_on(async {
+        assert!(cached.known(&bearer("abc")).is_some());
+        quiet(&cached).await;
+    });
+    assert_eq!(authority.questions(), 2);
+}
+
+#[tokio::test]
 async fn a_refresh_that_fails_changes_nothing_and_is_tried_again_later() {
     let authority = Authority::new(active());
     let (cached, clock) = cached(&authority, |builder| builder);

@@ -25,7 +25,7 @@ impl Default for Term {
     }
 }
 
-/// From when on a hit has it asked for again, in milliseconds. The far future if it is not to be, or is already.
+/// From when on a hit has it asked for again, in milliseconds. The far future if it is not to be.
 #[derive(Default)]
 pub(super) struct RefreshAt(AtomicI64);
 
@@ -61,7 +61,7 @@ impl AccessToken {
         now.as_unix_millis() >= self.0.refresh_at.0.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn refresh_at(&self, moment: Timestamp) {
+    pub(crate) fn set_refresh_at(&self, moment: Timestamp) {
         self.0.refresh_at.0.store(moment.as_unix_millis(), Ordering::Relaxed);
     }
 }
