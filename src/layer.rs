@@ -32,6 +32,9 @@ use crate::service::Introspection;
 /// ```
 ///
 /// The inner service must be `Clone`, as `axum` and `tonic` services are; put others behind `tower::buffer::Buffer`.
+///
+/// While the authority is asked, the request holds the inner service that was polled ready. So put a `ConcurrencyLimit` or a rate limit
+/// outside of this layer: inside, requests with junk tokens would hold its places while they wait.
 pub struct IntrospectionLayer<I, R = EmptyBody> {
     introspector: Arc<I>,
     guard: Arc<Guard<R>>,
@@ -109,7 +112,7 @@ impl Responses {
 /// let layer = IntrospectionLayer::builder(introspector)
 ///     .realm("orders")
 ///     .require_scope("orders.read")
-///     .authorize(|token, request| token.attribute("tenant") == request.uri.host())
+///     .authorize(|token, _| token.attribute("tier") == Some("gold"))
 ///     .problem_json()
 ///     .build()?;
 /// # Ok::<(), tower_introspection::BuildError>(())

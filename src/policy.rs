@@ -112,6 +112,8 @@ impl Policy {
 
     /// Refuses what could never be satisfied, or never be written into a challenge.
     pub(crate) fn check(&self) -> Result<(), BuildError> {
+        self.check_single(Fact::Issuer, "require_any_issuer")?;
+        self.check_single(Fact::Client, "require_any_client")?;
         self.requirements.iter().try_for_each(|requirement| match requirement {
             Requirement::AnyOf { setting, fact, values } => check_values(setting, *fact, values),
             Requirement::Rule(_) => Ok(()),
@@ -119,6 +121,28 @@ impl Policy {
                 policy.check()
             }
         })
+    }
+
+    /// Of a fact that a token has once, there must be one that meets every requirement.
+    fn check_single(&self, single: Fact, choice: &str) -> Result<(), BuildError> {
+        let mut requirements = self.requirements.iter().filter_map(|requirement| match requirement {
+            Requirement::AnyOf { setting, fact, values } if *fact == single => Some((*setting, values)),
+            _ => None,
+        });
+        let Some((_, first)) = requirements.next() else { return Ok(()) };
+        let mut left: Vec<_> = first.iter().collect();
+        for (setting, values) in requirements {
+            left.retain(|value| values.contains(value));
+            if left.is_empty() {
+                return Err(BuildError::new(
+                    setting,
+                    format!(
+                        "no token could meet this and what was required before; to choose from several, name all in one `{choice}`"
+                    ),
+                ));
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn judge(&self, token: &AccessToken, request: &Parts) -> Result<(), Refusal> {

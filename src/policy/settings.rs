@@ -9,7 +9,8 @@ macro_rules! policy_settings {
             self
         }
 
-        /// Requires at least one of these scopes. Called several times, it requires one of each call's.
+        /// Requires at least one of these scopes. Called several times, it requires one of each call's. A challenge names all of
+        /// them: it has no way to say that one is enough.
         pub fn require_any_scope<T: Into<String>>(mut self, scopes: impl IntoIterator<Item = T>) -> Self {
             self.$($policy)+.add("require_any_scope", $crate::policy::Fact::Scope, scopes);
             self
@@ -29,8 +30,8 @@ macro_rules! policy_settings {
             self
         }
 
-        /// Requires that the token states this issuer (`iss`), compared to the letter. A token that fails it is
-        /// [`InvalidToken`](crate::RejectionKind::InvalidToken).
+        /// Requires that the token states this issuer (`iss`), compared to the letter. A token has one issuer, so this cannot be
+        /// called with two. A token that fails it is [`InvalidToken`](crate::RejectionKind::InvalidToken).
         pub fn require_issuer(mut self, issuer: impl Into<String>) -> Self {
             self.$($policy)+.add("require_issuer", $crate::policy::Fact::Issuer, [issuer]);
             self
@@ -42,8 +43,8 @@ macro_rules! policy_settings {
             self
         }
 
-        /// Requires that the token was issued to this client. A token that fails it is
-        /// [`Denied`](crate::RejectionKind::Denied).
+        /// Requires that the token was issued to this client. A token has one client, so this cannot be called with two. A token
+        /// that fails it is [`Denied`](crate::RejectionKind::Denied).
         pub fn require_client(mut self, client_id: impl Into<String>) -> Self {
             self.$($policy)+.add("require_client", $crate::policy::Fact::Client, [client_id]);
             self
@@ -70,6 +71,9 @@ macro_rules! policy_settings {
 
         /// Requires that `rule` is true of the token and the request. Rules are asked after everything else is met; several
         /// must all be true. A request that fails one is [`Denied`](crate::RejectionKind::Denied).
+        ///
+        /// A rule that compares a fact with a part of the request has to say what holds when neither is there, or `None == None` lets
+        /// everybody in. (Over HTTP/1.1 `request.uri` has a path only; the host stands in a header.)
         pub fn authorize(
             mut self,
             rule: impl Fn(&$crate::token::AccessToken, &http::request::Parts) -> bool + Send + Sync + 'static,

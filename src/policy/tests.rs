@@ -128,6 +128,12 @@ fn what_cannot_be_satisfied_or_written_is_refused_by_the_name_of_the_setting() {
         (Policy::new().require_any_issuer(none), "require_any_issuer"),
         (Policy::new().require_any_client(none), "require_any_client"),
         (Policy::new().require_any_api_product(none), "require_any_api_product"),
+        (Policy::new().require_client("a").require_client("b"), "require_client"),
+        (Policy::new().require_issuer("a").require_any_issuer(["b", "c"]), "require_any_issuer"),
+        (
+            Policy::new().require_any_client(["a", "b"]).require_any_client(["b", "c"]).require_client("c"),
+            "require_client",
+        ),
     ] {
         for policy in [
             policy.clone(),
@@ -138,6 +144,13 @@ fn what_cannot_be_satisfied_or_written_is_refused_by_the_name_of_the_setting() {
             assert_eq!(policy.check().unwrap_err().setting(), setting, "{policy:?}");
         }
     }
+}
+
+#[test]
+fn requirements_of_one_client_or_issuer_that_can_all_be_met_are_allowed() {
+    let policy = Policy::new().require_any_client(["a", "b"]).require_any_client(["b", "c"]).require_client("b");
+    assert!(policy.check().is_ok());
+    assert!(Policy::new().require_audience("a").require_audience("b").require_scope("a").check().is_ok());
 }
 
 #[test]
