@@ -190,6 +190,7 @@ mod tests {
         };
         assert_eq!(Cached::new(endpoint(3)).store.question_timeout, Duration::from_secs(30));
         assert_eq!(Cached::new(endpoint(60)).store.question_timeout, Duration::from_secs(61));
+        assert_eq!(Cached::new(endpoint(u64::MAX)).store.question_timeout, Duration::MAX);
         let set = Cached::builder(endpoint(60)).question_timeout(Duration::from_secs(5)).build().unwrap();
         assert_eq!(set.store.question_timeout, Duration::from_secs(5));
     }

@@ -49,6 +49,7 @@ const MAX_QUESTIONS_PER_FLIGHT: usize = 3;
 /// * An inactive answer serves for [`inactive_ttl`](CachedBuilder::inactive_ttl) (10 seconds), from a cache of its own, so
 ///   that junk tokens cannot push good ones out.
 /// * A failure is never remembered, and never removes an answer.
+/// * A cache around a cache takes what that remembers for a new answer: their revocation windows add up.
 /// * One question per token is under way at a time. It runs in a task of its own and goes on when the request that caused
 ///   it goes away; its answer, or its failure, reaches everyone who waits for it.
 ///
@@ -206,9 +207,7 @@ async fn ask<I: Introspect>(
             Err(IntrospectError::new(IntrospectErrorKind::Timeout).with_source("`question_timeout` passed"))
         });
         counted.ends(&answer);
-        if let Err(error) = &answer {
-            store.failed(error, share);
-        }
+        store.learn(&answer, share);
         let now = store.clock.now();
         match flight.land(answer, asked_at, |answer| store.remember(key, answer, asked_at, now)) {
             None => {

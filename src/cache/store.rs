@@ -89,10 +89,12 @@ pub(super) struct Store {
     limits: Limits,
     /// Which tokens have the share of known ones.
     lately: Lately,
-    /// When a question failed last, when a stale answer was served last, and until when the authority is known not to be
-    /// asked: milliseconds, and the least number for never.
+    /// When a question about a token in use failed last, and when a stale answer was served last: milliseconds, and the least number
+    /// for never.
     failed_at: AtomicI64,
     stale_at: AtomicI64,
+    /// Since when and until when the authority is known not to be asked, likewise.
+    left_alone_since: AtomicI64,
     left_alone_until: AtomicI64,
 }
 
@@ -118,7 +120,8 @@ impl Store {
             figures,
             clock,
             question_timeout: settings.question_timeout.unwrap_or_else(|| {
-                let endpoint = endpoint.as_ref().map(|endpoint| endpoint.deadline() + Duration::from_secs(1));
+                let endpoint =
+                    endpoint.as_ref().map(|endpoint| endpoint.deadline().saturating_add(Duration::from_secs(1)));
                 endpoint.unwrap_or_default().max(QUESTION_TIMEOUT)
             }),
             name: settings.name,
@@ -128,6 +131,7 @@ impl Store {
             lately: Lately::for_tokens(settings.max_capacity),
             failed_at: AtomicI64::new(i64::MIN),
             stale_at: AtomicI64::new(i64::MIN),
+            left_alone_since: AtomicI64::new(i64::MIN),
             left_alone_until: AtomicI64::new(i64::MIN),
         }
     }
@@ -162,9 +166,14 @@ impl Store {
             self.figures.hit(millis_since(token.term().asked_at, now));
             return Some(Known { verdict: Verdict::Active(token), refresh });
         }
-        let is_left_alone = now.as_unix_millis() < self.left_alone_until.load(Ordering::Relaxed);
-        let verdict = is_left_alone.then(|| self.serve_on(&token, now)).flatten()?;
+        let verdict = self.is_left_alone(now).then(|| self.serve_on(&token, now)).flatten()?;
         Some(Known { verdict, refresh: false })
+    }
+
+    /// A clock that was set back ends it.
+    fn is_left_alone(&self, now: Timestamp) -> bool {
+        let [since, until] = [&self.left_alone_since, &self.left_alone_until].map(|of| of.load(Ordering::Relaxed));
+        (since..until).contains(&now.as_unix_millis())
     }
 
     fn known_inactive(&self, key: TokenKey) -> Option<Known> {
@@ -254,17 +263,21 @@ impl Store {
         Some(Verdict::Active(token.stale()))
     }
 
-    /// Learns that a question failed.
-    pub(super) fn failed(&self, error: &IntrospectError, share: Share) {
-        if !error.is_failure_of_the_authority() {
-            return;
-        }
-        let now = self.clock.now();
-        self.failed_at.store(now.as_unix_millis(), Ordering::Relaxed);
-        if let (Share::Known, IntrospectErrorKind::CircuitOpen, Some(left)) = (share, error.kind(), error.retry_after())
-        {
-            // Until then the answer is the same for all tokens in use, and need not be asked for.
-            self.left_alone_until.store((now + left).as_unix_millis(), Ordering::Relaxed);
+    /// Learns how a question went. Whoever sends junk may be able to make questions about it fail, so those tell nothing of tokens in
+    /// use.
+    pub(super) fn learn(&self, answer: &Answer, share: Share) {
+        match answer {
+            Ok(_) => self.left_alone_until.store(i64::MIN, Ordering::Relaxed),
+            Err(error) if share == Share::Known && error.is_failure_of_the_authority() => {
+                let now = self.clock.now();
+                self.failed_at.store(now.as_unix_millis(), Ordering::Relaxed);
+                if let (IntrospectErrorKind::CircuitOpen, Some(left)) = (error.kind(), error.retry_after()) {
+                    // Until then the answer is the same for all tokens in use, and need not be asked for.
+                    self.left_alone_since.store(now.as_unix_millis(), Ordering::Relaxed);
+                    self.left_alone_until.store((now + left).as_unix_millis(), Ordering::Relaxed);
+                }
+            }
+            Err(_) => {}
         }
     }
 

@@ -372,6 +372,18 @@ async fn when_an_outage_ends_a_question_without_room_does_not_end_a_token() {
 }
 
 #[tokio::test]
+async fn what_a_stranger_makes_fail_is_no_outage_for_tokens_in_use() {
+    let authority = Authority::new(active());
+    let (cached, clock) = cached(&authority, |builder| builder.stale_if_error(secs(300)));
+    ask(&cached).await.unwrap();
+    clock.set(START + secs(60));
+    authority.says(failure(OUTAGE));
+    assert!(cached.introspect(&bearer("junk")).await.is_err());
+    authority.says(failure(IntrospectErrorKind::Overloaded));
+    assert!(ask(&cached).await.unwrap_err().is_overloaded());
+}
+
+#[tokio::test]
 async fn a_bound_on_questions_is_such_a_want_of_room_too() {
     let authority = Authority::new(active());
     let (cached, clock) = cached(&authority, |builder| builder.stale_if_error(secs(300)).max_questions(1));
@@ -408,6 +420,26 @@ async fn while_the_authority_is_left_alone_stale_answers_come_from_memory() {
     assert!(cached.known(&bearer("another")).is_none());
     clock.advance(millis(1));
     assert!(cached.known(&bearer("abc")).is_none(), "time to ask again");
+}
+
+#[tokio::test]
+async fn an_answer_or_a_clock_set_back_ends_the_time_in_which_the_authority_is_left_alone() {
+    for is_answered in [true, false] {
+        let authority = Authority::new(active());
+        let (cached, clock) = cached(&authority, |builder| builder.stale_if_error(secs(300)));
+        ask(&cached).await.unwrap();
+        authority.says(Err(IntrospectError::new(IntrospectErrorKind::CircuitOpen).with_retry_after(secs(30))));
+        clock.set(START + secs(200));
+        assert!(token_of(ask(&cached).await).is_stale());
+        assert!(cached.known(&bearer("abc")).is_some(), "left alone");
+        if is_answered {
+            authority.says(active());
+            cached.introspect(&bearer("another")).await.unwrap();
+        } else {
+            clock.set(START + secs(199));
+        }
+        assert!(cached.known(&bearer("abc")).is_none(), "time to ask again");
+    }
 }
 
 #[tokio::test]

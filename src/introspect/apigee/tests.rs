@@ -331,6 +331,15 @@ async fn a_token_with_a_dot_segment_is_unknown_without_a_question() {
     assert_eq!(asked.unwrap_err().kind(), IntrospectErrorKind::Connect);
 }
 
+#[tokio::test]
+async fn a_token_too_long_for_a_request_line_is_unknown_without_a_question() {
+    let apigee = apigee("http://127.0.0.1:1/v1").build().unwrap();
+    let verdict = apigee.introspect(&BearerToken::parse("+".repeat(2_334)).unwrap()).await.unwrap();
+    assert!(matches!(verdict, Verdict::Inactive(InactiveReason::Unknown)));
+    let asked = apigee.introspect(&BearerToken::parse("+".repeat(2_333)).unwrap()).await;
+    assert_eq!(asked.unwrap_err().kind(), IntrospectErrorKind::Connect);
+}
+
 #[test]
 fn every_setting_that_cannot_work_is_refused_by_name() {
     let refused = |builder: ApigeeBuilder| builder.build().unwrap_err().setting();

@@ -117,13 +117,16 @@ impl Journal {
                     })
                 })
             };
-            // Or there was no room for a question, a moment after another had failed.
+            // Or there was no room for a question, a moment after another about a token in use had failed.
             let no_room = request.under_way >= self.world.settings.max_questions
                 || waited_for(&|outcome| outcome == Outcome::Failed(IntrospectErrorKind::Overloaded));
-            let aftermath = no_room && failed_within(AFTERMATH, &|_, outcome| is_failure_of_the_authority(outcome));
-            // Or the breaker had said that it would not let one through.
+            let aftermath = no_room
+                && failed_within(AFTERMATH, &|other, outcome| other.known && is_failure_of_the_authority(outcome));
+            // Or the breaker had said that it would not let one through, and nothing was answered since.
             let left_alone = failed_within(BREAKER_PAUSE, &|other, outcome| {
-                other.known && outcome == Outcome::Failed(IntrospectErrorKind::CircuitOpen)
+                other.known
+                    && outcome == Outcome::Failed(IntrospectErrorKind::CircuitOpen)
+                    && !self.answered_between(other, start)
             });
             if !failure && !aftermath && !left_alone {
                 return Err("stale, and no question failed".into());
@@ -286,6 +289,16 @@ impl Journal {
     }
 
     /// Whether it was asked after the request came. Two moments of one millisecond are the same to the cache.
+    /// Whether any question was answered after this one had ended, and before that moment.
+    fn answered_between(&self, ended: &Question, moment: &Moment) -> bool {
+        let end_of = |question: &Question| question.ended.map(|(at, _)| at.event);
+        self.questions.iter().any(|question| {
+            question.ended.is_some_and(|(at, outcome)| {
+                matches!(outcome, Outcome::Answered(_)) && Some(at.event) > end_of(ended) && at.event < moment.event
+            })
+        })
+    }
+
     fn asked_since(&self, start: &Moment, question: &Question, set_back: i64) -> bool {
         question.asked.event > start.event || question.asked.steady + set_back >= start.steady
     }
