@@ -102,7 +102,7 @@ impl Outcomes {
         self.metrics.anonymous();
     }
 
-    fn rejected(&self, kind: RejectionKind) {
+    pub(crate) fn rejected(&self, kind: RejectionKind) {
         // Each kind has a place of its own in the array.
         if let Some(counter) = self.rejected.get(kind as usize) {
             counter.fetch_add(1, Ordering::Relaxed);
@@ -112,16 +112,23 @@ impl Outcomes {
 
     pub(crate) fn stats(&self) -> LayerStats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let rejected = RejectionKind::ALL.into_iter().zip(self.rejected.iter().map(read));
         LayerStats {
             accepted: self.accepted.all().map(read).sum(),
             anonymous: read(&self.anonymous),
-            rejected: rejected.filter(|(_, count)| *count > 0).collect(),
+            rejected: self.rejections(),
         }
+    }
+
+    /// By kind; kinds that did not occur are left out.
+    pub(crate) fn rejections(&self) -> Vec<(RejectionKind, u64)> {
+        let counts = self.rejected.iter().map(|counter| counter.load(Ordering::Relaxed));
+        RejectionKind::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect()
     }
 }
 
 /// How requests fared at a layer, since it was made. Given by [`IntrospectionLayer::stats`](crate::IntrospectionLayer::stats).
+///
+/// What is refused behind the layer, by a [`RequireScopeLayer`](crate::RequireScopeLayer) or an extractor, was let through by it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LayerStats {

@@ -11,15 +11,19 @@ use tower_layer::Layer;
 
 use crate::build_error::BuildError;
 use crate::future::ResponseFuture;
-use crate::guard::Anonymous;
+use crate::guard::{Anonymous, Outcomes};
 use crate::layer::Responses;
 use crate::policy::{Policy, policy_settings};
-use crate::rejection::{EmptyBody, ProblemJson, Rejection, RejectionContext, RejectionResponse, respond};
+use crate::rejection::{
+    EmptyBody, ProblemJson, Rejection, RejectionContext, RejectionKind, RejectionResponse, respond,
+};
 use crate::token::AccessToken;
 
-/// Requires scopes on one route, of the token that an [`IntrospectionLayer`](crate::IntrospectionLayer) around it let in.
+/// Requires scopes, or whatever else a [`Policy`] can require, on one route, of the token that an [`IntrospectionLayer`](crate::IntrospectionLayer) around it let in.
 ///
-/// A request without a token, let through by an optional layer, is [`MissingToken`](crate::RejectionKind::MissingToken).
+/// It answers in its own form: give it the [`realm`](RequireScopeLayerBuilder::realm) and the other settings of answers that the layer
+/// around it has. Only a request without a token, let through by an optional layer, gets the challenge of that layer; it is
+/// [`MissingToken`](crate::RejectionKind::MissingToken).
 /// Without any layer around it every request gets a 500 and the log names the fault: it never lets a request in by mistake.
 ///
 /// ```
@@ -42,6 +46,7 @@ struct Requirement<R> {
     policy: Policy,
     context: RejectionContext,
     renderer: R,
+    outcomes: Outcomes,
 }
 
 impl RequireScopeLayer {
@@ -53,9 +58,18 @@ impl RequireScopeLayer {
         Self::builder().require_scope(scope).build()
     }
 
-    /// Starts with no scope. At least one must be named.
+    /// Starts with nothing required: name a scope, or whatever else a [`Policy`] can require.
     pub fn builder() -> RequireScopeLayerBuilder {
         RequireScopeLayerBuilder { policy: Policy::default(), responses: Responses::default(), renderer: EmptyBody }
+    }
+}
+
+impl<R> RequireScopeLayer<R> {
+    /// How many requests this layer, its clones and all services it wraps have rejected, by kind; kinds that did not occur are left out.
+    /// The layer around it had accepted them.
+    #[must_use]
+    pub fn rejected(&self) -> Vec<(RejectionKind, u64)> {
+        self.0.outcomes.rejections()
     }
 }
 
@@ -128,8 +142,12 @@ impl<R> RequireScopeLayerBuilder<R> {
             return Err(BuildError::new("require_scope", "nothing is named, so the layer would require nothing"));
         }
         self.policy.check()?;
-        let requirement =
-            Requirement { policy: self.policy, context: self.responses.check()?, renderer: self.renderer };
+        let requirement = Requirement {
+            policy: self.policy,
+            context: self.responses.check()?,
+            renderer: self.renderer,
+            outcomes: Outcomes::default(),
+        };
         Ok(RequireScopeLayer(Arc::new(requirement)))
     }
 }
@@ -157,6 +175,7 @@ impl<R> Requirement<R> {
             (None, Some(Anonymous(context))) => Rejection::missing_token(context),
             (None, None) => return Some(missing_layer("RequireScopeLayer")),
         };
+        self.outcomes.rejected(rejection.kind());
         Some(respond(&self.renderer, &rejection.to(request, Some(&self.policy))))
     }
 }

@@ -190,6 +190,33 @@ async fn a_scope_requirement_renders_as_it_is_told() {
 }
 
 #[tokio::test]
+async fn a_scope_requirement_answers_grpc_in_its_form_and_a_missing_token_as_the_layer_around_it_would() {
+    let metadata = "https://api.example.com/.well-known/oauth-protected-resource";
+    let outer = IntrospectionLayer::builder(Authority::new(active())).optional().realm("outer");
+    let outer = outer.resource_metadata(metadata).build().unwrap();
+    let route = RequireScopeLayer::builder().require_scope("admin").realm("route").build().unwrap();
+    let inner = service_fn(|_: Request<String>| async { Ok::<_, Infallible>(Response::new(String::new())) });
+    let service = outer.layer(route.layer(inner));
+
+    let mut call = request("Bearer abc");
+    call.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+    let response = service.clone().oneshot(call).await.unwrap();
+    assert_eq!((response.status(), &response.headers()["grpc-status"]), (StatusCode::OK, &"7".parse().unwrap()));
+    assert!(!response.headers().contains_key("www-authenticate"));
+
+    let response = service.oneshot(Request::new(String::new())).await.unwrap();
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    let challenge = challenge(&response.headers()["www-authenticate"]);
+    let [realm, scope, document] =
+        ["realm", "scope", "resource_metadata"].map(|name| parameter(&challenge, name).unwrap_or_default());
+    assert_eq!((realm, scope, document), ("outer", "admin", metadata));
+
+    let kinds = [(RejectionKind::MissingToken, 1), (RejectionKind::InsufficientScope, 1)];
+    assert_eq!(route.rejected(), kinds);
+    assert_eq!((outer.stats().accepted, outer.stats().anonymous, outer.stats().rejected), (1, 1, Vec::new()));
+}
+
+#[tokio::test]
 async fn a_rejection_tells_what_a_renderer_needs_and_nothing_of_the_request() {
     let (sender, receiver) = std::sync::mpsc::channel();
     let layer = IntrospectionLayer::builder(Authority::new(failure(IntrospectErrorKind::Credentials)))
