@@ -105,20 +105,24 @@
 //!
 //! | level | event | fields |
 //! | --- | --- | --- |
-//! | error | the authority refused this service's own credentials | `status` |
-//! | error | the credentials hook failed | `error` |
-//! | error | a scope requirement or an extractor has no layer around it | |
-//! | warn | the authority could not be asked | `kind`, `error`, `latency_ms` |
-//! | warn | the authority is not asked for a while (the breaker opens) | `share`, `failures`, `pause_ms` |
-//! | warn | answers serve on because the authority fails; once per outage, which is over when none has for half a minute | `cache` |
-//! | info | the authority answers again; it is asked as before (the breaker closes) | `share` |
-//! | warn | request rejected because the authority could not be asked | `kind`, `cause` |
-//! | info | a sender-constrained token was presented as a plain bearer token | `missing` |
-//! | debug | the authority answered | `latency_ms` |
-//! | debug | request rejected because the authority was not asked | `kind`, `cause` |
-//! | debug | request rejected for any other reason | `kind` |
-//! | debug | a token in use is not asked about ahead of time: there is no runtime | `error` |
-//! | debug | the authority was not asked: overload, or the breaker is open | `kind` |
+//! | error | "the authority refused this service's own credentials: ..." | `server.address`, `status` |
+//! | error | "this service could not log in, ..." | `login` (the token endpoint, or the hook), `error` |
+//! | error | "... found no IntrospectionLayer around it: ..." (a scope requirement or an extractor) | |
+//! | warn | "the authority could not be asked" | `server.address`, `kind`, `error`, `latency_ms` |
+//! | warn | "the authority is not asked for a while: ..." (the breaker opens) | `server.address`, `share`, `failures`, `pause_ms` |
+//! | warn | "questions are turned away, ..." (overload; `error` names the limits) | `cache`, `error` |
+//! | warn | "the authority fails; answers it gave before serve on ..." | `cache` |
+//! | warn | "request rejected: ..." (the authority could not be asked) | `kind`, `cause`, `error` |
+//! | info | "the authority answers again; ..." (the breaker closes) | `server.address`, `share` |
+//! | info | "the authority's answer is not a clear yes, so the token counts as inactive" | `cause` |
+//! | info | "a sender-constrained token was presented as a plain bearer token" | `missing` |
+//! | debug | "the authority answered" | `latency_ms` |
+//! | debug | "the authority was not asked" (overload, or the breaker is open) | `server.address`, `kind`, `error` |
+//! | debug | "request rejected: ..." (for any other reason) | `kind`, and `cause` and `error` if the authority was not asked |
+//! | debug | "a token in use is not asked about ahead of time" (there is no runtime) | `error` |
+//!
+//! The warnings about overload and stale answers come once, and again when there was none for half a minute. `share` is `known` for tokens
+//! that were active when they were last asked about, and `stranger` for all others.
 //!
 //! Spans, at debug level:
 //!

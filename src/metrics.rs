@@ -3,6 +3,8 @@
 //!
 //! The handles are made at the first event, so a recorder that is installed before the first request is found.
 
+use crate::introspect::{InactiveReason, IntrospectErrorKind};
+
 #[cfg(feature = "metrics")]
 pub(crate) use published::{CacheMetrics, LayerMetrics};
 #[cfg(not(feature = "metrics"))]
@@ -16,6 +18,15 @@ pub(crate) enum Lookup {
     Coalesced,
     Overloaded,
     Stale,
+}
+
+/// How a question ended.
+#[cfg_attr(not(feature = "metrics"), allow(dead_code))] // it is for a label
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum QuestionResult {
+    Active,
+    Inactive(InactiveReason),
+    Failed(IntrospectErrorKind),
 }
 
 /// What is looked at rather than counted.
@@ -37,8 +48,8 @@ mod published {
         gauge, histogram,
     };
 
-    use super::{Gauges, Lookup};
-    use crate::introspect::{BreakerState, IntrospectErrorKind};
+    use super::{Gauges, Lookup, QuestionResult};
+    use crate::introspect::{BreakerState, InactiveReason, IntrospectErrorKind};
     use crate::rejection::RejectionKind;
 
     const REQUESTS: &str = "tower_introspection.requests_total";
@@ -109,7 +120,7 @@ mod published {
         entries: Gauge,
         inactive_entries: Gauge,
         /// Each result and how many questions had it: those that had none so far, too, or their first would be missed.
-        questions: Vec<(&'static str, Counter)>,
+        questions: Vec<(QuestionResult, Counter)>,
         duration: Histogram,
         refreshes: Counter,
         failed_refreshes: Counter,
@@ -148,10 +159,12 @@ mod published {
             self.handles().age.record(age);
         }
 
-        /// `result` is one of a fixed set of words.
-        pub(crate) fn answered(&self, result: &'static str, latency: Duration) {
+        /// Without a latency if the authority was not asked.
+        pub(crate) fn answered(&self, result: QuestionResult, latency: Option<Duration>) {
             let handles = self.handles();
-            handles.duration.record(latency);
+            if let Some(latency) = latency {
+                handles.duration.record(latency);
+            }
             if let Some((_, counter)) = handles.questions.iter().find(|(counted, _)| *counted == result) {
                 counter.increment(1);
             }
@@ -186,8 +199,9 @@ mod published {
                 let cache = &self.cache;
                 let lookup = |result: &'static str| counter!(LOOKUPS, "cache" => cache.clone(), "result" => result);
                 let refresh = |result: &'static str| counter!(REFRESHES, "cache" => cache.clone(), "result" => result);
-                let failures = IntrospectErrorKind::ALL.into_iter().map(IntrospectErrorKind::as_str);
-                let question = |result| (result, counter!(QUESTIONS, "cache" => cache.clone(), "result" => result));
+                let results = [QuestionResult::Active].into_iter();
+                let results = results.chain(InactiveReason::ALL.map(QuestionResult::Inactive));
+                let results = results.chain(IntrospectErrorKind::ALL.map(QuestionResult::Failed));
                 let entries = |kind: &'static str| gauge!(ENTRIES, "cache" => cache.clone(), "kind" => kind);
                 Handles {
                     hits: lookup("hit"),
@@ -199,7 +213,7 @@ mod published {
                     evictions: counter!(EVICTIONS, "cache" => cache.clone()),
                     entries: entries("active"),
                     inactive_entries: entries("inactive"),
-                    questions: ["active", "inactive"].into_iter().chain(failures).map(question).collect(),
+                    questions: results.map(|result| (result, question(cache, result))).collect(),
                     duration: histogram!(DURATION, "cache" => cache.clone()),
                     refreshes: refresh("answered"),
                     failed_refreshes: refresh("failed"),
@@ -214,6 +228,18 @@ mod published {
         }
     }
 
+    fn question(cache: &SharedString, result: QuestionResult) -> Counter {
+        match result {
+            QuestionResult::Active => counter!(QUESTIONS, "cache" => cache.clone(), "result" => "active"),
+            QuestionResult::Inactive(reason) => {
+                counter!(QUESTIONS, "cache" => cache.clone(), "result" => "inactive", "reason" => reason.as_str())
+            }
+            QuestionResult::Failed(kind) => {
+                counter!(QUESTIONS, "cache" => cache.clone(), "result" => kind.as_str())
+            }
+        }
+    }
+
     fn describe() {
         describe_counter!(
             LOOKUPS,
@@ -221,8 +247,8 @@ mod published {
         );
         describe_counter!(EVICTIONS, "Active tokens forgotten because there was no room");
         describe_gauge!(ENTRIES, "Tokens remembered, by kind: active, inactive");
-        describe_counter!(QUESTIONS, "Questions asked, by result: active, inactive, or the kind of failure");
-        describe_histogram!(DURATION, Unit::Seconds, "How long questions took");
+        describe_counter!(QUESTIONS, "Questions, by result: active, inactive (and the reason), or the kind of failure");
+        describe_histogram!(DURATION, Unit::Seconds, "How long questions took that were put to the authority");
         describe_counter!(REFRESHES, "Questions asked ahead of time, by result: answered, failed");
         describe_histogram!(
             AGE,
@@ -241,7 +267,7 @@ mod published {
 mod silent {
     use std::time::Duration;
 
-    use super::{Gauges, Lookup};
+    use super::{Gauges, Lookup, QuestionResult};
     use crate::rejection::RejectionKind;
 
     #[derive(Default)]
@@ -264,7 +290,7 @@ mod silent {
         pub(crate) fn hit(&self, _: u64) {}
         pub(crate) fn lookup(&self, _: Lookup) {}
         pub(crate) fn used(&self, _: Duration) {}
-        pub(crate) fn answered(&self, _: &'static str, _: Duration) {}
+        pub(crate) fn answered(&self, _: QuestionResult, _: Option<Duration>) {}
         pub(crate) fn refreshed(&self, _: bool) {}
         pub(crate) fn look_at(&self, _: Gauges) {}
     }

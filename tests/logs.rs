@@ -1,6 +1,6 @@
 //! No token, refresh token or credential in any output at TRACE, on any path, errors and Debug included.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-#![cfg(feature = "sandbox")]
+#![cfg(all(feature = "sandbox", feature = "test-util"))]
 
 mod support;
 
@@ -17,36 +17,51 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_introspection::sandbox::{Fault, Sandbox};
 use tower_introspection::{
-    Apigee, ApigeeLogin, BearerToken, Cached, ClientCredentials, Credential, Introspect, IntrospectionLayer, Rejection,
-    RequireScopeLayer, Rfc7662, TokenCookie, TokenQueryParameter,
+    Apigee, ApigeeLogin, BearerToken, Cached, ClientCredentials, Clock, Credential, Introspect, IntrospectionLayer,
+    ManualClock, Rejection, RequireScopeLayer, Rfc7662, SystemClock, TokenCookie, TokenQueryParameter,
 };
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Stands in every secret of this test, so that one search finds them all.
 const SECRET: &str = "hush";
 
+/// What was logged, and what values show of themselves.
 #[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
+struct Captured {
+    events: Text,
+    shown: Text,
+}
 
 impl Captured {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-
     fn show(&self, value: &impl Debug) {
-        writeln!(self.clone(), "{value:?} {value:#?}").unwrap();
+        writeln!(self.shown.clone(), "{value:?} {value:#?}").unwrap();
     }
 
     fn show_error(&self, error: &(dyn Error + 'static)) {
         let mut next = Some(error);
         while let Some(error) = next {
-            writeln!(self.clone(), "{error} {error:?} {error:#?}").unwrap();
+            writeln!(self.shown.clone(), "{error} {error:?} {error:#?}").unwrap();
             next = error.source();
         }
     }
+
+    /// How many events of this level have all these words.
+    fn events(&self, level: &str, words: &[&str]) -> usize {
+        let has = |line: &str| line.contains(level) && words.iter().all(|word| line.contains(word));
+        self.events.read().lines().filter(|line| has(line)).count()
+    }
 }
 
-impl Write for Captured {
+#[derive(Clone, Default)]
+struct Text(Arc<Mutex<Vec<u8>>>);
+
+impl Text {
+    fn read(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Text {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -57,7 +72,7 @@ impl Write for Captured {
     }
 }
 
-impl MakeWriter<'_> for Captured {
+impl MakeWriter<'_> for Text {
     type Writer = Self;
 
     fn make_writer(&self) -> Self {
@@ -89,6 +104,33 @@ async fn turned_away(sandbox: &Sandbox) {
     let layer = IntrospectionLayer::new(sandbox.rfc7662().build().unwrap());
     let response = layer.layer(inner).oneshot(request(&format!("Bearer {TOKEN}"))).await.unwrap();
     assert_eq!(response.status(), 503);
+}
+
+/// What an operator is to see without looking for it.
+async fn outages(sandbox: &Sandbox) {
+    sandbox.script(TOKEN, 200, r#"{"active":true}"#);
+    let limited = sandbox.rfc7662().rate_limit(1, secs(60)).max_wait(secs(0)).build().unwrap();
+    let cached = Cached::builder(limited).name("limited").build().unwrap();
+    assert!(cached.introspect(&bearer(TOKEN)).await.is_ok());
+    for another in ["hush-1", "hush-2"] {
+        assert!(cached.introspect(&bearer(another)).await.unwrap_err().is_overloaded());
+    }
+
+    let clock = ManualClock::at(SystemClock.now());
+    let endpoint = sandbox.rfc7662().clock(clock.clone()).breaker_threshold(1).max_retries(0).build().unwrap();
+    let cached = Cached::builder(endpoint).name("stale").clock(clock.clone()).stale_if_error(secs(600));
+    let cached = cached.build().unwrap();
+    let token = bearer(TOKEN);
+    assert!(cached.introspect(&token).await.unwrap().is_active());
+    sandbox.set_fault(Fault::Status(503));
+    for _ in 0..3 {
+        clock.advance(secs(61));
+        assert!(cached.introspect(&token).await.unwrap().is_active());
+        assert!(cached.introspect(&token).await.unwrap().is_active());
+    }
+    sandbox.clear_fault();
+    clock.advance(secs(61));
+    assert!(cached.introspect(&token).await.unwrap().is_active());
 }
 
 async fn other_clients(captured: &Captured, sandbox: &Sandbox, token: &BearerToken<'_>) {
@@ -173,7 +215,7 @@ async fn other_clients(captured: &Captured, sandbox: &Sandbox, token: &BearerTok
         let signed = Rfc7662::builder(url("/introspect")).private_key_jwt(key).build().unwrap();
         captured.show_error(&signed.introspect(token).await.unwrap_err());
         let assertion = server.requests().last().unwrap().parameter("client_assertion").unwrap();
-        assert!(!captured.text().contains(&assertion));
+        assert!(!captured.events.read().contains(&assertion) && !captured.shown.read().contains(&assertion));
     }
     captured.show_error(&Rfc7662::discover(url("/garbage")).fetch().await.unwrap_err());
 }
@@ -183,7 +225,7 @@ async fn no_secret_is_shown_on_any_path() {
     let captured = Captured::default();
     tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
-        .with_writer(captured.clone())
+        .with_writer(captured.events.clone())
         .with_ansi(false)
         .init();
 
@@ -240,6 +282,7 @@ async fn no_secret_is_shown_on_any_path() {
     // An RFC 7662 endpoint, every kind of client, logins, and tokens in other places.
     other_clients(&captured, &sandbox, &token).await;
     turned_away(&sandbox).await;
+    outages(&sandbox).await;
 
     // Settings that are refused.
     for wrong in [
@@ -307,28 +350,43 @@ async fn no_secret_is_shown_on_any_path() {
         socket.write_all(request.as_bytes()).await.unwrap();
         let mut response = String::new();
         socket.read_to_string(&mut response).await.unwrap();
-        writeln!(captured.clone(), "{response}").unwrap();
+        writeln!(captured.shown.clone(), "{response}").unwrap();
     }
 
-    let output = captured.text();
-    for line in [
-        "the authority answered",
-        "the authority could not be asked",
-        "refused this service's own credentials",
-        "the credentials hook failed",
-        "request rejected",
-        "a sender-constrained token was presented as a plain bearer token",
-        "found no IntrospectionLayer around it",
-        "HTTP/1.1 200 OK",
-        "HTTP/1.1 401 Unauthorized",
-        "HTTP/1.1 400 Bad Request",
-    ] {
-        assert!(output.contains(line), "nothing says {line:?}: is the capture broken?");
+    let shown = captured.shown.read();
+    for line in ["HTTP/1.1 200 OK", "HTTP/1.1 401 Unauthorized", "HTTP/1.1 400 Bad Request"] {
+        assert!(shown.contains(line), "nothing says {line:?}: is the capture broken?");
     }
-    let says = |level: &str, what: &str| output.lines().any(|line| line.contains(level) && line.contains(what));
-    assert!(says("DEBUG", "the authority was not asked kind=\"overloaded\""));
-    assert!(says("DEBUG", "cause=\"overloaded\"") && !says("WARN", "overloaded"));
-    assert!(says("WARN", "cause=\"status\""));
+    // Events, as they are documented.
+    for (level, words) in [
+        ("ERROR", ["check what the endpoint's builder was given", "server.address=\"127.0.0.1\" status=401"]),
+        ("ERROR", ["this service could not log in", "login=\"the `credentials` hook\""]),
+        ("ERROR", ["this service could not log in", "/refused"]),
+        ("ERROR", ["found no IntrospectionLayer around it", "RequireScopeLayer"]),
+        ("WARN", ["the authority could not be asked", "server.address=\"127.0.0.1\" kind=\"status\""]),
+        ("WARN", ["request rejected", "cause=\"status\" error=IntrospectError"]),
+        ("INFO", ["a sender-constrained token was presented as a plain bearer token", "missing="]),
+        ("INFO", ["the token counts as inactive", "`status` is none that is known"]),
+        ("INFO", ["the token counts as inactive", "`exp` is no time"]),
+        ("DEBUG", ["the authority answered", "latency_ms"]),
+        ("DEBUG", ["the authority was not asked", "kind=\"overloaded\" error=IntrospectError"]),
+        ("DEBUG", ["request rejected", "cause=\"overloaded\""]),
+        ("DEBUG", ["request rejected", "kind=\"denied\""]),
+    ] {
+        assert!(captured.events(level, &words) > 0, "no {level} says {words:?}");
+    }
+    assert_eq!(captured.events("WARN", &["request rejected", "overloaded"]), 0, "not at the rate of requests");
+    for (level, words) in [
+        ("WARN", ["questions are turned away", "cache=\"limited\""]),
+        ("WARN", ["questions are turned away", "`rate_limit`"]),
+        ("WARN", ["the authority is not asked for a while", "server.address=\"127.0.0.1\" share=\"known\""]),
+        ("INFO", ["the authority answers again", "server.address=\"127.0.0.1\" share=\"known\""]),
+    ] {
+        assert_eq!(captured.events(level, &words), 1, "{level} {words:?}");
+    }
+    let stale = ["answers it gave before serve on", "cache=\"stale\""];
+    assert_eq!(captured.events("WARN", &stale), 3, "once an outage, and a minute in between ends one");
+    let output = captured.events.read();
     // Spans, as they are documented.
     for fields in [
         "introspection_flight{refresh=false}",
@@ -340,7 +398,7 @@ async fn no_secret_is_shown_on_any_path() {
     }
     assert!(output.contains(" TRACE "), "the dependencies' TRACE events are captured as well");
     let basic = "aHVzaC11c2VyOmh1c2gtcGFzc3dvcmQ"; // hush-user:hush-password
-    for line in output.lines() {
+    for line in output.lines().chain(shown.lines()) {
         // The authority's own words in this test, put there to see that they are not copied.
         let lower = line.to_lowercase();
         assert!(!lower.contains(SECRET) && !line.contains(basic), "{line}");

@@ -16,7 +16,7 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_introspection::sandbox::{Fault, Sandbox};
 use tower_introspection::{
     BreakerState, CacheHandle, Cached, InactiveReason, Introspect, IntrospectErrorKind, IntrospectionLayer,
-    IntrospectionLayerBuilder, ManualClock, RejectionKind,
+    IntrospectionLayerBuilder, ManualClock, RejectionKind, RequireScopeLayer,
 };
 
 const SOURCE: &str = include_str!("../src/metrics.rs");
@@ -33,6 +33,14 @@ const KINDS: [IntrospectErrorKind; 10] = [
     IntrospectErrorKind::Overloaded,
     IntrospectErrorKind::CircuitOpen,
     IntrospectErrorKind::Abandoned,
+];
+
+const REASONS: [InactiveReason; 5] = [
+    InactiveReason::Unknown,
+    InactiveReason::Revoked,
+    InactiveReason::Expired,
+    InactiveReason::NotYetValid,
+    InactiveReason::Unclear,
 ];
 
 /// Its quotes have to be escaped in the text.
@@ -163,10 +171,17 @@ async fn use_every_outcome() -> CacheHandle {
     assert_eq!(lacking, Some(RejectionKind::InsufficientScope));
     assert_eq!(outcome(layer().authorize(|_, _| false), with("good")).await, Some(RejectionKind::Denied));
 
-    authority.says(inactive(InactiveReason::Revoked));
-    for _ in 0..2 {
-        assert_eq!(outcome(layer(), with("bad")).await, Some(RejectionKind::InvalidToken));
+    for (at, reason) in REASONS.into_iter().enumerate() {
+        authority.says(inactive(reason));
+        for _ in 0..2 {
+            assert_eq!(outcome(layer(), with(&format!("bad-{at}"))).await, Some(RejectionKind::InvalidToken));
+        }
     }
+    let route = RequireScopeLayer::new("admin").unwrap();
+    let inner = service_fn(|_| async { Ok::<_, Infallible>(Response::new(String::new())) });
+    let below = layer().build().unwrap().layer(route.layer(inner)).oneshot(with("good")).await.unwrap();
+    assert_eq!(below.extensions().get(), Some(&RejectionKind::InsufficientScope));
+    assert_eq!(route.rejected(), [(RejectionKind::InsufficientScope, 1)]);
     for (at, kind) in KINDS.into_iter().enumerate() {
         authority.says(failure(kind));
         let wanted = if kind == IntrospectErrorKind::Overloaded {
@@ -264,6 +279,11 @@ fn assert_agrees(fetched: &Fetched, cache: &CacheHandle) {
     agrees("cache_entries", &[("kind", "inactive")], stats.inactive_entries);
     agrees("questions_total", &[("result", "active")], stats.active_answers);
     agrees("questions_total", &[("result", "inactive")], stats.inactive_answers);
+    for reason in REASONS {
+        let counted = stats.inactive_by_reason.iter().find(|(counted, _)| *counted == reason);
+        let labels = [("result", "inactive"), ("reason", reason.as_str())];
+        agrees("questions_total", &labels, counted.map_or(0, |(_, count)| *count));
+    }
     for kind in KINDS {
         let counted = stats.failures_by_kind.iter().find(|(counted, _)| *counted == kind);
         agrees("questions_total", &[("result", kind.as_str())], counted.map_or(0, |(_, count)| *count));
@@ -337,6 +357,9 @@ fn assert_labels_are_of_fixed_sets(fetched: &Fetched, caches: &[&CacheHandle]) {
                 (_, "cache") => caches.iter().any(|cache| cache.name() == value),
                 ("cache_lookups_total", "result") => lookups.contains(&value),
                 ("questions_total", "result") => questions.contains(&value),
+                ("questions_total", "reason") => {
+                    labels["result"] == "inactive" && REASONS.iter().any(|reason| reason.as_str() == value)
+                }
                 ("refreshes_total", "result") => ["answered", "failed"].contains(&value),
                 ("cache_entries", "kind") => ["active", "inactive"].contains(&value),
                 ("question_duration_seconds_bucket" | "verdict_age_seconds_bucket", "le") => true,

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::flight::Answer;
 use crate::histogram::{Histogram, Recorder, Unit};
-use crate::introspect::{EndpointStats, IntrospectErrorKind, Verdict};
-use crate::metrics::{CacheMetrics, Gauges, Lookup};
+use crate::introspect::{EndpointStats, InactiveReason, IntrospectErrorKind, Verdict};
+use crate::metrics::{CacheMetrics, Gauges, Lookup, QuestionResult};
 use crate::striped::Striped;
 
 /// The figures of a cache. Those that count do so from the moment it was made, and never go down.
@@ -31,6 +31,8 @@ pub struct CacheStats {
     pub active_answers: u64,
     /// How many of them were answered: inactive.
     pub inactive_answers: u64,
+    /// How many were inactive for which reason; reasons that did not occur are left out.
+    pub inactive_by_reason: Vec<(InactiveReason, u64)>,
     /// How many of them failed.
     pub failures: u64,
     /// How many failed in which way; ways in which none did are left out.
@@ -41,7 +43,7 @@ pub struct CacheStats {
     pub failed_refreshes: u64,
     /// Questions under way now, those included that wait for their turn.
     pub questions_under_way: usize,
-    /// How long questions took.
+    /// How long questions took; without those that were not put to the authority, because of an open breaker or for want of a turn.
     pub question_latency: Histogram,
     /// How long ago the answer was asked for that let a request in: how old the verdict was when it was used. This is the
     /// revocation window as it really was.
@@ -64,7 +66,7 @@ pub(super) struct Figures {
     overloaded: AtomicU64,
     stale_served: AtomicU64,
     active_answers: AtomicU64,
-    inactive_answers: AtomicU64,
+    inactive_answers: [AtomicU64; InactiveReason::ALL.len()],
     questions: AtomicU64,
     failures: [AtomicU64; IntrospectErrorKind::ALL.len()],
     refreshes: AtomicU64,
@@ -94,7 +96,7 @@ impl Figures {
             overloaded: AtomicU64::default(),
             stale_served: AtomicU64::default(),
             active_answers: AtomicU64::default(),
-            inactive_answers: AtomicU64::default(),
+            inactive_answers: Default::default(),
             questions: AtomicU64::default(),
             failures: Default::default(),
             refreshes: AtomicU64::default(),
@@ -152,15 +154,21 @@ impl Figures {
     }
 
     pub(super) fn answered(&self, answer: &Answer, latency: Duration, is_refresh: bool) {
-        self.latency.record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
+        let latency = answer.as_ref().err().is_none_or(|error| !error.was_not_asked()).then_some(latency);
+        if let Some(latency) = latency {
+            self.latency.record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
+        }
         let result = match answer {
             Ok(Verdict::Active(_)) => {
                 add_one(&self.active_answers);
-                "active"
+                QuestionResult::Active
             }
-            Ok(Verdict::Inactive(_)) => {
-                add_one(&self.inactive_answers);
-                "inactive"
+            Ok(Verdict::Inactive(reason)) => {
+                // Each reason has a place of its own in the array.
+                if let Some(counter) = self.inactive_answers.get(*reason as usize) {
+                    add_one(counter);
+                }
+                QuestionResult::Inactive(*reason)
             }
             Err(error) => {
                 // Each kind has a place of its own in the array.
@@ -170,7 +178,7 @@ impl Figures {
                 if is_refresh {
                     add_one(&self.failed_refreshes);
                 }
-                error.kind().as_str()
+                QuestionResult::Failed(error.kind())
             }
         };
         self.metrics.answered(result, latency);
@@ -201,6 +209,8 @@ impl Figures {
         let hit_ages = self.hit_ages.all().fold(none, |sum, ages| sum.and(&ages.snapshot(Unit::Millisecond)));
         let failures = IntrospectErrorKind::ALL.into_iter().zip(self.failures.iter().map(read));
         let failures_by_kind: Vec<_> = failures.filter(|(_, count)| *count > 0).collect();
+        let inactive = InactiveReason::ALL.into_iter().zip(self.inactive_answers.iter().map(read));
+        let inactive_by_reason: Vec<_> = inactive.filter(|(_, count)| *count > 0).collect();
         CacheStats {
             hits: hit_ages.count(),
             inactive_hits: read(&self.inactive_hits),
@@ -210,7 +220,8 @@ impl Figures {
             stale_served: read(&self.stale_served),
             questions: read(&self.questions),
             active_answers: read(&self.active_answers),
-            inactive_answers: read(&self.inactive_answers),
+            inactive_answers: inactive_by_reason.iter().map(|(_, count)| count).sum(),
+            inactive_by_reason,
             failures: failures_by_kind.iter().map(|(_, count)| count).sum(),
             failures_by_kind,
             refreshes: read(&self.refreshes),
@@ -238,6 +249,18 @@ mod tests {
             figures.answered(&Err(IntrospectError::new(kind)), Duration::ZERO, false);
             let stats = figures.stats(Gauges { entries: 0, inactive_entries: 0, evictions: 0, endpoint: None }, 0);
             assert_eq!((stats.failures, stats.failures_by_kind), (1, vec![(kind, 1)]));
+            let was_asked = !matches!(kind, IntrospectErrorKind::Overloaded | IntrospectErrorKind::CircuitOpen);
+            assert_eq!(stats.question_latency.count(), u64::from(was_asked), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn each_reason_of_inactive_answers_is_counted_as_itself() {
+        for reason in InactiveReason::ALL {
+            let figures = Figures::new("test");
+            figures.answered(&Ok(Verdict::Inactive(reason)), Duration::ZERO, false);
+            let stats = figures.stats(Gauges { entries: 0, inactive_entries: 0, evictions: 0, endpoint: None }, 0);
+            assert_eq!((stats.inactive_answers, stats.inactive_by_reason), (1, vec![(reason, 1)]));
         }
     }
 }

@@ -117,7 +117,9 @@ impl<I: Introspect> Introspect for Cached<I> {
                 Boarding::Known(verdict) => return Ok(verdict),
                 Boarding::Full => {
                     self.store.figures.overloaded();
-                    let error = IntrospectError::new(IntrospectErrorKind::Overloaded);
+                    let error = IntrospectError::new(IntrospectErrorKind::Overloaded)
+                        .with_source("as many as may be are under way (`max_questions`)");
+                    self.store.overloaded(&error);
                     return self.store.instead_of(&error, key).ok_or(error);
                 }
                 Boarding::Joined(passenger) => {

@@ -89,10 +89,11 @@ pub(super) struct Store {
     limits: Limits,
     /// Which tokens have the share of known ones.
     lately: Lately,
-    /// When a question about a token in use failed last, and when a stale answer was served last: milliseconds, and the least number
-    /// for never.
+    /// When a question about a token in use failed last, when a stale answer was served last, and when a question found no room:
+    /// milliseconds, and the least number for never.
     failed_at: AtomicI64,
     stale_at: AtomicI64,
+    overloaded_at: AtomicI64,
     /// Since when and until when the authority is known not to be asked, likewise.
     left_alone_since: AtomicI64,
     left_alone_until: AtomicI64,
@@ -131,6 +132,7 @@ impl Store {
             lately: Lately::for_tokens(settings.max_capacity),
             failed_at: AtomicI64::new(i64::MIN),
             stale_at: AtomicI64::new(i64::MIN),
+            overloaded_at: AtomicI64::new(i64::MIN),
             left_alone_since: AtomicI64::new(i64::MIN),
             left_alone_until: AtomicI64::new(i64::MIN),
         }
@@ -253,13 +255,12 @@ impl Store {
             return None;
         }
         self.figures.stale_served(now.saturating_since(asked_at));
-        if !is_within(OUTAGE_LASTS, &self.stale_at, now) {
+        if begins(&self.stale_at, now) {
             tracing::warn!(
                 cache = self.name,
                 "the authority fails; answers it gave before serve on (`stale_if_error`)"
             );
         }
-        self.stale_at.store(now.as_unix_millis(), Ordering::Relaxed);
         Some(Verdict::Active(token.stale()))
     }
 
@@ -277,7 +278,15 @@ impl Store {
                     self.left_alone_until.store((now + left).as_unix_millis(), Ordering::Relaxed);
                 }
             }
+            Err(error) if error.is_overloaded() => self.overloaded(error),
             Err(_) => {}
+        }
+    }
+
+    /// Tells the operator when it begins that questions are turned away, and which limits are to blame.
+    pub(super) fn overloaded(&self, error: &IntrospectError) {
+        if begins(&self.overloaded_at, self.clock.now()) {
+            tracing::warn!(cache = self.name, ?error, "questions are turned away, and the requests that wait for them");
         }
     }
 
@@ -405,6 +414,13 @@ fn pause_before_retry(token: &AccessToken, now: Timestamp) -> Duration {
 /// Whether it serves, and whether it is to be asked for again.
 fn standing(token: &AccessToken, now: Timestamp) -> (bool, bool) {
     (token.serves_at(now), token.is_due(now))
+}
+
+/// Whether this is the first of its kind for a while. Notes that it was.
+fn begins(last: &AtomicI64, now: Timestamp) -> bool {
+    let is_first = !is_within(OUTAGE_LASTS, last, now);
+    last.store(now.as_unix_millis(), Ordering::Relaxed);
+    is_first
 }
 
 /// Before or after: another thread may have looked at the clock a moment later.

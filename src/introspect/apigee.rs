@@ -199,7 +199,7 @@ impl ApigeeBuilder {
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Credential, Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
-        self.credentials = Some(Ok(Credentials::renewed(provider)));
+        self.credentials = Some(Ok(Credentials::renewed("the `credentials` hook", provider)));
         self
     }
 

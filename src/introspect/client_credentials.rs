@@ -103,7 +103,7 @@ impl ClientCredentials {
         let scope = self.scope.map(|scope| ("scope".to_owned(), scope));
         let parameters: Vec<_> = scope.into_iter().chain(self.parameters).collect();
         let login = Arc::new((endpoint, parameters));
-        Ok(Credentials::renewed(move || {
+        Ok(Credentials::renewed(&self.token_url, move || {
             let login = Arc::clone(&login);
             async move {
                 let (endpoint, parameters) = &*login;

@@ -170,12 +170,13 @@ pub(super) enum Credentials {
 }
 
 impl Credentials {
-    pub(super) fn renewed<F, Fut>(provider: F) -> Self
+    /// `login` says in logs where they come from.
+    pub(super) fn renewed<F, Fut>(login: &str, provider: F) -> Self
     where
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Obtained> + Send + 'static,
     {
-        Self::Renewed(Renewal::new(Box::new(move || Box::pin(provider()))))
+        Self::Renewed(Renewal::new(login.to_owned(), Box::new(move || Box::pin(provider()))))
     }
 
     /// The names of what they add to the form of a question.

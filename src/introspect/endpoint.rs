@@ -29,7 +29,7 @@ impl Endpoint {
         clock: Arc<dyn Clock>,
         host: &str,
     ) -> Self {
-        let protection = Arc::new(Protection::new(protection, exchange.request_timeout(), Arc::clone(&clock)));
+        let protection = Arc::new(Protection::new(protection, exchange.request_timeout(), Arc::clone(&clock), host));
         Self { exchange, credentials, protection, clock, host: host.to_owned() }
     }
 
@@ -66,7 +66,7 @@ impl Endpoint {
             let latency_ms = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
             match &outcome {
                 Ok(_) => tracing::debug!(latency_ms, "the authority answered"),
-                Err(error) => report(error, latency_ms),
+                Err(error) => self.report(error, latency_ms),
             }
             outcome
         };
@@ -94,21 +94,22 @@ impl Endpoint {
         }
         outcome
     }
-}
 
-/// Tells the operator. What was not even asked is said once by the breaker, and by whoever counts.
-fn report(error: &IntrospectError, latency_ms: u64) {
-    let kind = error.kind().as_str();
-    tracing::Span::current().record("error.type", kind);
-    if error.was_not_asked() {
-        tracing::debug!(kind, "the authority was not asked");
-        return;
-    }
-    tracing::warn!(kind, ?error, latency_ms, "the authority could not be asked");
-    if let (true, Some(status)) = (error.is_credentials(), error.status()) {
-        tracing::error!(
-            status = status.as_u16(),
-            "the authority refused this service's own credentials: check what the endpoint's builder was given, and what the account or client may do; callers get 503 until then"
-        );
+    /// Tells the operator. What was not even asked is said once by the breaker, and by whoever counts.
+    fn report(&self, error: &IntrospectError, latency_ms: u64) {
+        let (kind, host) = (error.kind().as_str(), self.host.as_str());
+        tracing::Span::current().record("error.type", kind);
+        if error.was_not_asked() {
+            tracing::debug!(server.address = host, kind, ?error, "the authority was not asked");
+            return;
+        }
+        tracing::warn!(server.address = host, kind, ?error, latency_ms, "the authority could not be asked");
+        if let (true, Some(status)) = (error.is_credentials(), error.status()) {
+            tracing::error!(
+                server.address = host,
+                status = status.as_u16(),
+                "the authority refused this service's own credentials: check what the endpoint's builder was given, and what the account or client may do; callers get 503 until then"
+            );
+        }
     }
 }

@@ -194,7 +194,7 @@ impl fmt::Display for IntrospectError {
             IntrospectErrorKind::Connect => "no connection to the authority",
             IntrospectErrorKind::Transport => "the connection to the authority broke",
             IntrospectErrorKind::Timeout => "the authority did not answer in time",
-            IntrospectErrorKind::Credentials => "the authority refused this service's own credentials",
+            IntrospectErrorKind::Credentials => "this service's own credentials were refused, or could not be obtained",
             IntrospectErrorKind::RateLimited => "the authority asks for fewer questions",
             IntrospectErrorKind::Status => "the authority answered with an unexpected status",
             IntrospectErrorKind::Answer => "the authority's answer cannot be used",

@@ -109,12 +109,14 @@ fn no_answer(error: reqwest::Error) -> IntrospectError {
 
 /// reqwest prints the URL of a failed request, and with Apigee the URL holds the token.
 fn broken(error: reqwest::Error) -> IntrospectError {
-    let kind = if error.is_timeout() {
-        IntrospectErrorKind::Timeout
-    } else if error.is_connect() {
-        IntrospectErrorKind::Connect
-    } else {
-        IntrospectErrorKind::Transport
+    let kind = match (error.is_connect(), error.is_timeout()) {
+        (true, true) => {
+            return IntrospectError::new(IntrospectErrorKind::Connect)
+                .with_source("none came about in time (`connect_timeout`)");
+        }
+        (true, false) => IntrospectErrorKind::Connect,
+        (false, true) => IntrospectErrorKind::Timeout,
+        (false, false) => IntrospectErrorKind::Transport,
     };
     IntrospectError::new(kind).with_source(error.without_url())
 }

@@ -132,12 +132,16 @@ pub enum InactiveReason {
     Expired,
     /// It is not valid yet.
     NotYetValid,
-    /// The authority knows it, but does not clearly say that it is active: a status nobody knows, an expiry that cannot be
-    /// read, a token type that is not bearer.
+    /// The authority knows it, but does not clearly say that it is active: a status nobody knows; an expiry that cannot be read, or
+    /// (Apigee) -1 without [`allow_unexpiring`](ApigeeBuilder::allow_unexpiring); a token type that is not bearer, or none if
+    /// [`require_token_type`](Rfc7662Builder::require_token_type) is set. The log says which, at the level `info`.
     Unclear,
 }
 
 impl InactiveReason {
+    /// All of them, each at its own number.
+    pub(crate) const ALL: [Self; 5] = [Self::Unknown, Self::Revoked, Self::Expired, Self::NotYetValid, Self::Unclear];
+
     /// One word for logs and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -149,6 +153,13 @@ impl InactiveReason {
             Self::Unclear => "unclear",
         }
     }
+}
+
+/// The reason for an answer that is not a clear yes. An operator is told: without a word in the log it would look as if clients came with
+/// bad tokens. `cause` is a text of this crate's own.
+fn unclear(cause: &'static str) -> InactiveReason {
+    tracing::info!(cause, "the authority's answer is not a clear yes, so the token counts as inactive");
+    InactiveReason::Unclear
 }
 
 /// An [`Introspect`] made by [`introspect_fn`].

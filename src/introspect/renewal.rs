@@ -34,6 +34,8 @@ pub(super) struct Renewal {
 }
 
 struct Shared {
+    /// Where credentials come from, for logs.
+    login: String,
     provider: Provider,
     state: Mutex<State>,
 }
@@ -64,8 +66,9 @@ struct Failure {
 }
 
 impl Renewal {
-    pub(super) fn new(provider: Provider) -> Self {
-        Self { shared: Arc::new(Shared { provider, state: Mutex::default() }), owner: Owner::default() }
+    /// `login` says in logs where credentials come from.
+    pub(super) fn new(login: String, provider: Provider) -> Self {
+        Self { shared: Arc::new(Shared { login, provider, state: Mutex::default() }), owner: Owner::default() }
     }
 
     pub(super) async fn lease(&self, clock: &Arc<dyn Clock>) -> Result<Lease, IntrospectError> {
@@ -121,8 +124,12 @@ impl Shared {
                 Ok(lease)
             }
             Err(source) => {
-                tracing::error!(error = %source, "the credentials hook failed: this service cannot ask the authority without credentials");
                 let error = IntrospectError::new(IntrospectErrorKind::Credentials).with_source(source);
+                tracing::error!(
+                    login = self.login,
+                    ?error,
+                    "this service could not log in, and cannot ask the authority once it has no credentials that are valid"
+                );
                 let mut state = self.state();
                 let in_a_row = state.failure.as_ref().map_or(0, |failure| failure.in_a_row) + 1;
                 let earlier = state.failure.replace(Failure { error: error.clone(), at: now, in_a_row });

@@ -280,10 +280,10 @@ impl Rejection {
         match &self.cause {
             // At the rate of requests, and about what was said once already.
             Some(error) if error.was_not_asked() => {
-                tracing::debug!(kind, cause = error.kind().as_str(), "request rejected: {}", self.description);
+                tracing::debug!(kind, cause = error.kind().as_str(), ?error, "request rejected: {}", self.description);
             }
             Some(error) => {
-                tracing::warn!(kind, cause = error.kind().as_str(), "request rejected: {}", self.description);
+                tracing::warn!(kind, cause = error.kind().as_str(), ?error, "request rejected: {}", self.description);
             }
             None => tracing::debug!(kind, "request rejected: {}", self.description),
         }

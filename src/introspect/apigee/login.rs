@@ -81,7 +81,7 @@ impl ApigeeLogin {
             mfa_token: self.mfa_token,
             refresh_token: Mutex::default(),
         });
-        Ok(Credentials::renewed(move || {
+        Ok(Credentials::renewed(&self.token_url, move || {
             let account = Arc::clone(&account);
             async move { account.log_in().await }
         }))

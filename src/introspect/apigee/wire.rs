@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
 use crate::introspect::json::{self, unusable};
-use crate::introspect::{InactiveReason, IntrospectError, Verdict};
+use crate::introspect::{InactiveReason, IntrospectError, Verdict, unclear};
 use crate::token::{AccessToken, AccessTokenBuilder, BearerToken, Scopes};
 
 /// The only codes with which this API says that a token does not exist.
@@ -48,7 +48,8 @@ pub(crate) fn read(
     let facts = match answer.get("expiresAt").and_then(integer) {
         Some(-1) if reading.allow_unexpiring => facts(&answer),
         Some(millis) if millis > 0 => facts(&answer).expires_at(Timestamp::from_unix_millis(millis)),
-        _ => return Ok(Verdict::Inactive(InactiveReason::Unclear)),
+        Some(-1) => return Ok(Verdict::Inactive(unclear("`expiresAt` is -1 (`allow_unexpiring`)"))),
+        _ => return Ok(Verdict::Inactive(unclear("`expiresAt` is missing, or is no moment"))),
     };
     let token = facts.build();
     if token.is_expired_at(now) {
@@ -92,7 +93,7 @@ fn status(answer: &Map<String, Value>) -> Option<InactiveReason> {
     } else if status.eq_ignore_ascii_case("expired") {
         Some(InactiveReason::Expired)
     } else {
-        Some(InactiveReason::Unclear)
+        Some(unclear("`status` is none that is known"))
     }
 }
 
@@ -101,7 +102,7 @@ fn token_type(answer: &Map<String, Value>) -> Option<InactiveReason> {
     let is_bearer = stated
         .as_str()
         .is_some_and(|kind| kind.eq_ignore_ascii_case("Bearer") || kind.eq_ignore_ascii_case("BearerToken"));
-    (!is_bearer).then_some(InactiveReason::Unclear)
+    (!is_bearer).then(|| unclear("`tokenType` is not bearer"))
 }
 
 fn facts(answer: &Map<String, Value>) -> AccessTokenBuilder {

@@ -53,6 +53,8 @@ pub(super) struct Breaker {
     share: Share,
     threshold: u32,
     first_pause: Duration,
+    /// The authority's, for logs.
+    host: String,
     state: Mutex<State>,
 }
 
@@ -78,8 +80,8 @@ impl Open {
 }
 
 impl Breaker {
-    pub(super) fn new(share: Share, threshold: u32, first_pause: Duration) -> Self {
-        Self { share, threshold, first_pause, state: Mutex::default() }
+    pub(super) fn new(share: Share, threshold: u32, first_pause: Duration, host: &str) -> Self {
+        Self { share, threshold, first_pause, host: host.to_owned(), state: Mutex::default() }
     }
 
     pub(super) fn state(&self, now: Timestamp) -> BreakerState {
@@ -157,7 +159,11 @@ impl Breaker {
         // A subscriber of logs may ask for the state, and would wait for this lock.
         drop(state);
         if was_open {
-            tracing::info!(share = self.share.as_str(), "the authority answers again; it is asked as before");
+            tracing::info!(
+                server.address = self.host,
+                share = self.share.as_str(),
+                "the authority answers again; it is asked as before"
+            );
         }
     }
 
@@ -179,6 +185,7 @@ impl Breaker {
         drop(state);
         if !was_open {
             tracing::warn!(
+                server.address = self.host,
                 share = self.share.as_str(),
                 failures,
                 pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
@@ -216,7 +223,7 @@ mod tests {
     }
 
     fn breaker() -> Breaker {
-        Breaker::new(Share::Stranger, 3, Duration::from_secs(1))
+        Breaker::new(Share::Stranger, 3, Duration::from_secs(1), "localhost")
     }
 
     fn fail(breaker: &Breaker, times: usize, now: Timestamp) {
@@ -268,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_first_pause_beyond_the_bound_stays_as_it_was_set() {
-        let breaker = Breaker::new(Share::Known, 1, Duration::from_secs(90));
+        let breaker = Breaker::new(Share::Known, 1, Duration::from_secs(90), "localhost");
         fail(&breaker, 1, at(0));
         fail(&breaker, 1, at(90_000));
         assert_eq!(breaker.closed_for(at(90_000)), Some(Duration::from_secs(90)));
@@ -337,7 +344,7 @@ mod tests {
 
     #[test]
     fn endless_pauses_do_not_overflow() {
-        let breaker = Breaker::new(Share::Known, 1, Duration::MAX);
+        let breaker = Breaker::new(Share::Known, 1, Duration::MAX, "localhost");
         fail(&breaker, 1, at(0));
         breaker.failed(breaker.lock(), true, Some(Duration::MAX), at(1));
     }

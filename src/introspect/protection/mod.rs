@@ -30,7 +30,7 @@ mod turns;
 
 use std::future::Future;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tower::retry::Retry;
@@ -68,6 +68,14 @@ pub(super) struct Protection {
 #[derive(Default)]
 pub(super) struct Progress {
     sent: OnceLock<Stopwatch>,
+    /// Why the last attempt failed, if there was time for another.
+    failure: Mutex<Option<IntrospectError>>,
+}
+
+impl Progress {
+    fn failure(&self) -> MutexGuard<'_, Option<IntrospectError>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[derive(Default)]
@@ -92,8 +100,9 @@ impl Counters {
 }
 
 impl Protection {
-    pub(super) fn new(settings: &ProtectionSettings, deadline: Duration, clock: Arc<dyn Clock>) -> Self {
-        let breaker = |share| Breaker::new(share, settings.breaker_threshold, settings.breaker_pause);
+    /// `host` is the authority's, for logs.
+    pub(super) fn new(settings: &ProtectionSettings, deadline: Duration, clock: Arc<dyn Clock>, host: &str) -> Self {
+        let breaker = |share| Breaker::new(share, settings.breaker_threshold, settings.breaker_pause, host);
         Self {
             deadline,
             max_retries: settings.max_retries,
@@ -135,7 +144,7 @@ impl Protection {
             }
             let _turn = self.turns.take(share).await.map_err(|_too_late| self.overloaded())?;
             admission = Some(breaker.admit(self.clock.now()).map_err(circuit_open)?);
-            self.attempts(share, attempt).await
+            self.attempts(share, progress, attempt).await
         };
         let outcome = tokio::time::timeout(self.deadline, asking).await;
         let Some(admission) = admission else {
@@ -143,8 +152,11 @@ impl Protection {
             return outcome.unwrap_or_else(|_| Err(self.overloaded()));
         };
         let outcome = outcome.unwrap_or_else(|_| {
-            Err(IntrospectError::new(IntrospectErrorKind::Timeout)
-                .with_source(format!("{:?} passed (`request_timeout`)", self.deadline)))
+            // What was wrong says more than that it was tried until the time was up.
+            Err(progress.failure().take().unwrap_or_else(|| {
+                IntrospectError::new(IntrospectErrorKind::Timeout)
+                    .with_source(format!("{:?} passed (`request_timeout`)", self.deadline))
+            }))
         });
         self.learn(share, progress, admission, &outcome);
         outcome
@@ -187,7 +199,7 @@ impl Protection {
         }
     }
 
-    async fn attempts<T, F, Fut>(&self, share: Share, attempt: F) -> Result<T, IntrospectError>
+    async fn attempts<T, F, Fut>(&self, share: Share, progress: &Progress, attempt: F) -> Result<T, IntrospectError>
     where
         F: Fn() -> Fut + Sync,
         Fut: Future<Output = Result<T, IntrospectError>> + Send,
@@ -205,7 +217,13 @@ impl Protection {
         let attempt = &attempt;
         let bounded = service_fn(move |()| {
             let attempt = attempt();
-            async move { attempt.await.map_err(|error| error.retry_after_at_most(self.max_retry_after)) }
+            async move {
+                attempt.await.map_err(|error| {
+                    let error = error.retry_after_at_most(self.max_retry_after);
+                    *progress.failure() = Some(error.clone());
+                    error
+                })
+            }
         });
         Retry::new(retries, bounded).oneshot(()).await
     }

@@ -30,7 +30,7 @@ enum Mood {
 fn credentials(lifetime: Duration) -> (Credentials, Hook, ManualClock, Arc<dyn Clock>) {
     let hook =
         Hook { logins: Arc::default(), mood: Arc::new(Mutex::new(Mood::Fine)), let_go: Arc::new(Semaphore::new(0)) };
-    let credentials = Credentials::renewed({
+    let credentials = Credentials::renewed("a hook", {
         let hook = hook.clone();
         move || {
             let login = hook.logins.fetch_add(1, Ordering::SeqCst) + 1;

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
 use crate::introspect::json::{self, unusable};
-use crate::introspect::{InactiveReason, IntrospectError, Verdict};
+use crate::introspect::{InactiveReason, IntrospectError, Verdict, unclear};
 use crate::token::{AccessToken, AccessTokenBuilder, BearerToken, is_scope_token};
 
 /// How an answer is read where servers differ.
@@ -31,23 +31,23 @@ pub(crate) fn read(
         None => return Err(unusable("it holds no `active`")),
     }
     if reading.require_token_type && answer.get("token_type").is_none_or(Value::is_null) {
-        return Ok(Verdict::Inactive(InactiveReason::Unclear));
+        return Ok(Verdict::Inactive(unclear("it has no `token_type` (`require_token_type`)")));
     }
     Ok(active(answer, presented, now).map_or_else(Verdict::Inactive, Verdict::Active))
 }
 
 fn active(answer: Map<String, Value>, presented: &BearerToken, now: Timestamp) -> Result<AccessToken, InactiveReason> {
     if !is_bearer_access_token(&answer) {
-        return Err(InactiveReason::Unclear);
+        return Err(unclear("`token_type`, `typ` or `token_use` is not that of an access token for a bearer"));
     }
     let mut facts = facts(&answer, presented);
-    if let Some(expires_at) = time(answer.get("exp"), f64::floor)? {
+    if let Some(expires_at) = time(answer.get("exp"), f64::floor).map_err(|NotATime| unclear("`exp` is no time"))? {
         if expires_at <= Timestamp::from_unix_millis(0) {
-            return Err(InactiveReason::Unclear);
+            return Err(unclear("`exp` is not after 1970"));
         }
         facts = facts.expires_at(expires_at);
     }
-    if let Some(not_before) = time(answer.get("nbf"), f64::ceil)? {
+    if let Some(not_before) = time(answer.get("nbf"), f64::ceil).map_err(|NotATime| unclear("`nbf` is no time"))? {
         if now < not_before {
             return Err(InactiveReason::NotYetValid);
         }
@@ -141,19 +141,21 @@ fn strings(value: Option<&Value>) -> Vec<&str> {
 
 /// A NumericDate, RFC 7519 section 2: seconds since the epoch, with a fraction or without. Fractions of milliseconds are
 /// rounded by `round`, times beyond what 64 bits of milliseconds hold saturate.
-fn time(value: Option<&Value>, round: fn(f64) -> f64) -> Result<Option<Timestamp>, InactiveReason> {
+fn time(value: Option<&Value>, round: fn(f64) -> f64) -> Result<Option<Timestamp>, NotATime> {
     match value {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Number(number)) => {
             let millis = match number.as_i64() {
                 Some(seconds) => seconds.saturating_mul(1_000),
-                None => saturated(round(number.as_f64().ok_or(InactiveReason::Unclear)? * 1_000.0)),
+                None => saturated(round(number.as_f64().ok_or(NotATime)? * 1_000.0)),
             };
             Ok(Some(Timestamp::from_unix_millis(millis)))
         }
-        Some(_) => Err(InactiveReason::Unclear),
+        Some(_) => Err(NotATime),
     }
 }
+
+struct NotATime;
 
 /// `as` saturates from floats to integers, at both ends.
 #[allow(clippy::cast_possible_truncation)]

@@ -70,7 +70,7 @@ async fn an_authority_that_does_not_speak_tls_ends_in_the_connect_timeout() {
         let guarded = guarded!(protocol, base, root_certificate(issuer.0.pem()), connect_timeout(secs(2)));
         let asking = guarded.turns_away("abc");
         assert_eq!(skipping(authority.connected(0), asking).await, "5");
-        assert_eq!((guarded.failures(), guarded.remembered()), (vec![(Timeout, 1)], (0, 0)), "{protocol:?}");
+        assert_eq!((guarded.failures(), guarded.remembered()), (vec![(Connect, 1)], (0, 0)), "{protocol:?}");
         assert_eq!(guarded.endpoint().attempts, 3, "{protocol:?}: `request_timeout` has room for all of them");
         assert_eq!(authority.requests(), 0, "{protocol:?}");
     }
