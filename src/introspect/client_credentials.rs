@@ -70,9 +70,11 @@ impl ClientCredentials {
         self
     }
 
-    /// The scope to ask for, separated by spaces. Default: none is asked for, and the server chooses.
+    /// A scope to ask for, or several with spaces between. Called several times, it asks for all of them. Default: none is asked for,
+    /// and the server chooses.
     pub fn scope(mut self, scope: impl Into<String>) -> Self {
-        self.scope = Some(scope.into());
+        let scope = scope.into();
+        self.scope = Some(self.scope.map_or(scope.clone(), |scopes| format!("{scopes} {scope}")));
         self
     }
 

@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use crate::support::recorder::{Recorder, Seen};
 use crate::support::*;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -96,6 +97,25 @@ async fn a_client_with_the_right_certificate_is_let_in_and_says_who_it_is() {
     assert_eq!(kind(endpoint).await, None);
     let request = seen.lock().unwrap().clone();
     assert!(request.contains("client_id=my-api") && !request.contains("authorization"), "{request}");
+}
+
+#[tokio::test]
+async fn a_discovered_server_says_where_clients_with_a_certificate_ask() {
+    let metadata = Recorder::start(|_, seen: &Seen| {
+        let host = format!("http://{}", seen.headers["host"].to_str().unwrap());
+        let aliases = r#"{"introspection_endpoint":"https://mtls.example/introspect"}"#;
+        let document = format!(
+            r#"{{"issuer":"{host}","introspection_endpoint":"https://a.example/introspect","mtls_endpoint_aliases":{aliases}}}"#
+        );
+        (200, document)
+    })
+    .await;
+    let found = async || Rfc7662::discover(metadata.url()).fetch().await.unwrap();
+    let pem = Authority::new().certify("my-api").pem();
+    let with_certificate = found().await.tls_client_auth("my-api", pem).build().unwrap();
+    assert_eq!(with_certificate.url(), "https://mtls.example/introspect");
+    let without = found().await.client_secret("my-api", "secret").build().unwrap();
+    assert_eq!(without.url(), "https://a.example/introspect");
 }
 
 #[tokio::test]

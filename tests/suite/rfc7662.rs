@@ -133,7 +133,7 @@ fn login(recorder: &Recorder) -> ClientCredentials {
 #[tokio::test]
 async fn the_client_credentials_grant_is_one_login_for_many_questions() {
     let recorder = Recorder::with_token_endpoint("/token", ACTIVE, |_| false).await;
-    let login = login(&recorder).scope("introspect more").parameter("resource", "https://auth.example.com");
+    let login = login(&recorder).scope("introspect").scope("more").parameter("resource", "https://auth.example.com");
     let endpoint = std::sync::Arc::new(introspection(&recorder).client_credentials(login).build().unwrap());
     let mut questions = tokio::task::JoinSet::new();
     for _ in 0..100 {
@@ -300,6 +300,12 @@ async fn metadata_of_another_issuer_is_refused_and_whatever_is_missing_is_named(
     let error = discovered(gone).await.unwrap_err();
     assert!(error.is_unreachable() && error.to_string().contains("refused"), "{error}");
     assert!(!discovered(page.url().to_owned()).await.unwrap_err().is_unreachable());
+    assert!(!Rfc7662::discover(page.url()).max_response_bytes(1).fetch().await.unwrap_err().is_unreachable());
+    for (status, may_answer_another_time) in [(429, true), (502, true), (503, true), (504, true), (500, false)] {
+        let server = Recorder::start(move |_, _| (status, String::new())).await;
+        let error = discovered(server.url().to_owned()).await.unwrap_err();
+        assert_eq!(error.is_unreachable(), may_answer_another_time, "{error}");
+    }
 }
 
 #[tokio::test]

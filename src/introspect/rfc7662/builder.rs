@@ -39,6 +39,8 @@ pub struct Rfc7662Builder {
     /// What a discovered server says of itself.
     pub(super) issuer: Option<String>,
     pub(super) auth_methods: Option<Vec<String>>,
+    /// Where it wants clients with a certificate to ask.
+    pub(super) mtls_url: Option<String>,
     credentials: Option<Result<Credentials, BuildError>>,
     token_type_hint: Option<String>,
     parameters: Vec<(String, String)>,
@@ -53,6 +55,7 @@ impl Rfc7662Builder {
             url,
             issuer: None,
             auth_methods: None,
+            mtls_url: None,
             credentials: None,
             token_type_hint: Some("access_token".into()),
             parameters: Vec::new(),
@@ -106,7 +109,8 @@ impl Rfc7662Builder {
 
     /// Authenticates with a certificate in the TLS handshake, RFC 8705 (`tls_client_auth` and
     /// `self_signed_tls_client_auth`): `pem` holds the certificate, the chain if there is one, and the private key
-    /// (with the feature `native-tls` alone in PKCS #8).
+    /// (with the feature `native-tls` alone in PKCS #8). A discovered server is then asked at its
+    /// `mtls_endpoint_aliases`, if it has some (RFC 8705 section 5).
     pub fn tls_client_auth(mut self, client_id: &str, pem: impl Into<Vec<u8>>) -> Self {
         self.connection.identity = Some(pem.into());
         self.client("tls_client_auth", client_id, Credential::form([("client_id", client_id)]))
@@ -182,7 +186,10 @@ impl Rfc7662Builder {
     /// # Errors
     /// Names the setting that cannot work: a URL that is none or is not `https`, no credentials, a parameter that is set by
     /// another setting, a zero timeout or size limit.
-    pub fn build(self) -> Result<Rfc7662, BuildError> {
+    pub fn build(mut self) -> Result<Rfc7662, BuildError> {
+        if let (Some(url), Some(_)) = (self.mtls_url.take(), &self.connection.identity) {
+            self.url = url;
+        }
         // The URL of a discovered endpoint comes from the metadata; what can be wrong with it is named as there.
         let url_setting = if self.issuer.is_some() { "introspection_endpoint" } else { "url" };
         let url = Url::parse(&self.url).map_err(|error| BuildError::new(url_setting, format!("not a URL: {error}")))?;

@@ -8,10 +8,10 @@ use reqwest::Url;
 use serde::Deserialize;
 
 use super::Rfc7662Builder;
-use crate::introspect::IntrospectError;
 use crate::introspect::connection::{Connection, connection_settings};
 use crate::introspect::credentials::Credential;
 use crate::introspect::exchange::Question;
+use crate::introspect::{IntrospectError, IntrospectErrorKind};
 
 /// Finds the endpoint in the metadata of an issuer. Made by [`Rfc7662::discover`](crate::Rfc7662::discover).
 ///
@@ -30,6 +30,14 @@ struct Metadata {
     introspection_endpoint: Option<String>,
     introspection_endpoint_auth_methods_supported: Option<Vec<String>>,
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
+    #[serde(default)]
+    mtls_endpoint_aliases: Aliases,
+}
+
+/// Where clients with a certificate go, RFC 8705 section 5.
+#[derive(Deserialize, Default)]
+struct Aliases {
+    introspection_endpoint: Option<String>,
 }
 
 impl Metadata {
@@ -39,6 +47,14 @@ impl Metadata {
         self.introspection_endpoint_auth_methods_supported.or(self.token_endpoint_auth_methods_supported)
     }
 }
+
+/// What a server says that may answer another time.
+const IS_BUSY: [StatusCode; 4] = [
+    StatusCode::TOO_MANY_REQUESTS,
+    StatusCode::BAD_GATEWAY,
+    StatusCode::SERVICE_UNAVAILABLE,
+    StatusCode::GATEWAY_TIMEOUT,
+];
 
 impl Rfc7662Discovery {
     pub(super) fn new(issuer: String) -> Self {
@@ -56,19 +72,24 @@ impl Rfc7662Discovery {
     /// issuer (RFC 8414 section 3.3): the two must be the same to the letter, a slash at the end included.
     pub async fn fetch(self) -> Result<Rfc7662Builder, DiscoveryError> {
         let fail = |problem: String| DiscoveryError { issuer: self.issuer.clone(), problem, unreachable: false };
-        let unreachable = |error: &IntrospectError| {
-            let problem = format!("{error}: {}", innermost(error));
-            DiscoveryError { unreachable: true, ..fail(problem) }
+        let no_answer = |error: &IntrospectError| {
+            // An answer that is too large, or a redirect that was followed, would be so another time too.
+            let unreachable = matches!(
+                error.kind(),
+                IntrospectErrorKind::Connect | IntrospectErrorKind::Transport | IntrospectErrorKind::Timeout
+            );
+            DiscoveryError { unreachable, ..fail(format!("{error}: {}", innermost(error))) }
         };
         let url = Url::parse(&self.issuer).map_err(|error| fail(format!("not a URL: {error}")))?;
         if url.query().is_some() || url.fragment().is_some() {
             return Err(fail("an issuer has no query and no fragment".into()));
         }
         let exchange = self.connection.open("issuer", &url).map_err(|error| fail(error.to_string()))?;
-        let mut tried = Vec::new();
+        let (mut tried, mut busy) = (Vec::new(), false);
         for url in well_known(&self.issuer, &url) {
             let question = Question { url: &url, form: None };
-            let answer = exchange.send(question, &Credential::none()).await.map_err(|error| unreachable(&error))?;
+            let answer = exchange.send(question, &Credential::none()).await.map_err(|error| no_answer(&error))?;
+            busy |= IS_BUSY.contains(&answer.status);
             let outcome = match serde_json::from_slice::<Metadata>(&answer.body) {
                 _ if answer.status != StatusCode::OK => format!("HTTP status {}", answer.status.as_u16()),
                 Err(_) => "not a metadata document".into(),
@@ -82,6 +103,7 @@ impl Rfc7662Discovery {
                     None => "no `introspection_endpoint`".into(),
                     Some(endpoint) => {
                         let mut builder = Rfc7662Builder::new(endpoint);
+                        builder.mtls_url = metadata.mtls_endpoint_aliases.introspection_endpoint.take();
                         builder.issuer = Some(self.issuer);
                         builder.auth_methods = metadata.auth_methods();
                         builder.connection = self.connection;
@@ -91,7 +113,8 @@ impl Rfc7662Discovery {
             };
             tried.push(format!("{url}: {outcome}"));
         }
-        Err(fail(format!("no introspection endpoint found; {}", tried.join("; "))))
+        let problem = format!("no introspection endpoint found; {}", tried.join("; "));
+        Err(DiscoveryError { unreachable: busy, ..fail(problem) })
     }
 }
 
@@ -128,8 +151,8 @@ pub struct DiscoveryError {
 }
 
 impl DiscoveryError {
-    /// Whether the server could not be reached, or did not answer completely and in time: it may do so another time. Otherwise
-    /// somebody has to change something.
+    /// Whether the server could not be reached, did not answer completely and in time, or said that it is busy (429, 502, 503, 504):
+    /// it may answer another time. Otherwise somebody has to change something.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
         self.unreachable
