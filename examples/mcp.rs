@@ -107,7 +107,7 @@ fn tools() -> Value {
     }]})
 }
 
-/// The facts of a token hold neither the token nor another secret, so that they may go to a model.
+/// What the server stated about the token, which is all the model that acts for its holder is to see: the token itself is not among it.
 fn whoami(token: &AccessToken) -> Value {
     json!({"content": [{"type": "text", "text": json!(token).to_string()}], "isError": false})
 }

@@ -124,8 +124,8 @@ impl fmt::Debug for AnyIntrospector {
 
 /// Several authorities, of which each request chooses one: by its host, or however a closure says.
 ///
-/// Each has its own introspector, and with it its own cache and key space, so that no authority answers for another. A request
-/// that chooses none of them is rejected as [`InvalidToken`](crate::RejectionKind::InvalidToken), and nobody is asked.
+/// Each has its own introspector: give each a cache of its own, so that no authority answers for another, with a
+/// [`name`](crate::CachedBuilder::name), or their metrics run together. A request that chooses none of them is rejected as [`InvalidToken`](crate::RejectionKind::InvalidToken), and nobody is asked.
 ///
 /// **Choose by what your service itself tells tenants apart with.** A token that one authority calls active says nothing about
 /// what belongs to another.
@@ -136,8 +136,8 @@ impl fmt::Debug for AnyIntrospector {
 /// let apigee = Apigee::builder("my-org").basic_auth("token-reader@example.com", "password").build()?;
 /// let keycloak = Rfc7662::builder("https://auth.example.com/introspect").client_secret_basic("my-api", "s").build()?;
 /// let authorities = Authorities::choose_by(|request| request.uri.path().split('/').nth(1).map(Into::into))
-///     .authority("partners", Cached::new(apigee))
-///     .authority("staff", Cached::new(keycloak))
+///     .authority("partners", Cached::builder(apigee).name("partners").build()?)
+///     .authority("staff", Cached::builder(keycloak).name("staff").build()?)
 ///     .build()?;
 /// let layer = IntrospectionLayer::new(authorities);
 /// # Ok::<(), tower_introspection::BuildError>(())
