@@ -19,6 +19,8 @@
 //!     .route_layer(IntrospectionLayer::new(introspector));
 //! ```
 
+use std::fmt;
+
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum_core::response::{IntoResponse, Response};
 use http::request::Parts;
@@ -31,6 +33,18 @@ use crate::token::AccessToken;
 /// Why [`AccessToken`] could not be extracted: an answer that is ready to send.
 #[derive(Debug)]
 pub struct AccessTokenRejection(Response);
+
+impl fmt::Display for AccessTokenRejection {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(if self.0.status().is_server_error() {
+            "the route has no IntrospectionLayer around it"
+        } else {
+            "the request came in without an access token"
+        })
+    }
+}
+
+impl std::error::Error for AccessTokenRejection {}
 
 impl IntoResponse for AccessTokenRejection {
     fn into_response(self) -> Response {

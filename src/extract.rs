@@ -50,8 +50,9 @@ pub trait TokenSource: Send + Sync + 'static {
 ///
 /// The scheme's name is matched in any case. Another scheme is no token; two `Authorization` headers are malformed, and so
 /// is anything between the scheme and the end of the line that is not one token.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct AuthorizationHeader;
+///
+/// Not a source to be added: looked at twice, every token would be there twice.
+struct AuthorizationHeader;
 
 impl TokenSource for AuthorizationHeader {
     fn find<'r>(&self, request: &'r Parts) -> Result<Option<Cow<'r, str>>, MalformedToken> {

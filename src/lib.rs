@@ -186,9 +186,7 @@ pub use cache::{CacheHandle, CacheStats, Cached, CachedBuilder};
 #[cfg(any(test, feature = "test-util"))]
 pub use clock::ManualClock;
 pub use clock::{Clock, SystemClock, Timestamp};
-pub use extract::{
-    AuthorizationHeader, TokenCookie, TokenHeader, TokenQueryParameter, TokenSource, TokenSourceFn, token_source_fn,
-};
+pub use extract::{TokenCookie, TokenHeader, TokenQueryParameter, TokenSource, TokenSourceFn, token_source_fn};
 pub use future::ResponseFuture;
 pub use guard::LayerStats;
 pub use histogram::Histogram;

@@ -30,7 +30,6 @@ pub(crate) enum QuestionResult {
 }
 
 /// What is looked at rather than counted.
-#[derive(Clone, Copy)]
 pub(crate) struct Gauges {
     pub(crate) entries: u64,
     pub(crate) inactive_entries: u64,
@@ -176,12 +175,12 @@ mod published {
         }
 
         #[allow(clippy::cast_precision_loss)] // of 2^53 entries one more or less is no matter
-        pub(crate) fn look_at(&self, gauges: Gauges) {
+        pub(crate) fn look_at(&self, gauges: &Gauges) {
             let handles = self.handles();
             handles.entries.set(gauges.entries as f64);
             handles.inactive_entries.set(gauges.inactive_entries as f64);
             handles.evictions.absolute(gauges.evictions);
-            let Some(endpoint) = gauges.endpoint else { return };
+            let Some(endpoint) = &gauges.endpoint else { return };
             handles.attempts.absolute(endpoint.attempts);
             handles.retries.absolute(endpoint.retries);
             handles.under_way.set(endpoint.under_way as f64);
@@ -292,6 +291,6 @@ mod silent {
         pub(crate) fn used(&self, _: Duration) {}
         pub(crate) fn answered(&self, _: QuestionResult, _: Option<Duration>) {}
         pub(crate) fn refreshed(&self, _: bool) {}
-        pub(crate) fn look_at(&self, _: Gauges) {}
+        pub(crate) fn look_at(&self, _: &Gauges) {}
     }
 }

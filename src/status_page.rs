@@ -196,7 +196,7 @@ fn shown(cache: &CacheHandle) -> Shown {
     let requests = from_memory + stats.misses + stats.coalesced + stats.overloaded;
     let kinds = stats.failures_by_kind.iter().map(|(kind, count)| (kind.as_str().to_owned(), json!(count)));
     let mut authority = vec![("Health", "health", Word(health))];
-    let breaker = stats.endpoint.map_or("none", |endpoint| match endpoint.breaker {
+    let breaker = stats.endpoint.as_ref().map_or("none", |endpoint| match endpoint.breaker {
         BreakerState::Closed => "closed",
         BreakerState::HalfOpen => "half open",
         BreakerState::Open => "open",

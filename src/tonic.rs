@@ -23,7 +23,7 @@ use crate::token::AccessToken;
 ///     Ok(Response::new(format!("hello {}", token.client_id().unwrap_or("you"))))
 /// }
 /// ```
-pub trait RequestExt {
+pub trait RequestExt: sealed::Sealed {
     /// The token the request came in with.
     ///
     /// # Errors
@@ -32,6 +32,13 @@ pub trait RequestExt {
     // A `Status` is large, but it is what every tonic handler returns.
     #[allow(clippy::result_large_err)]
     fn access_token(&self) -> Result<&AccessToken, Status>;
+}
+
+/// So that it can get further methods.
+mod sealed {
+    pub trait Sealed {}
+
+    impl<T> Sealed for tonic::Request<T> {}
 }
 
 impl<T> RequestExt for Request<T> {

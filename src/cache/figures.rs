@@ -10,7 +10,7 @@ use crate::metrics::{CacheMetrics, Gauges, Lookup, QuestionResult};
 use crate::striped::Striped;
 
 /// The figures of a cache. Those that count do so from the moment it was made, and never go down.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheStats {
     /// Requests answered from memory: active.
@@ -197,12 +197,12 @@ impl Figures {
     }
 
     /// Publishes what is not counted but looked at.
-    pub(super) fn look_at(&self, gauges: Gauges) {
+    pub(super) fn look_at(&self, gauges: &Gauges) {
         self.metrics.look_at(gauges);
     }
 
     pub(super) fn stats(&self, gauges: Gauges, questions_under_way: usize) -> CacheStats {
-        self.look_at(gauges);
+        self.look_at(&gauges);
         let Gauges { entries, inactive_entries, evictions, endpoint } = gauges;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let none = Recorder::default().snapshot(Unit::Millisecond);

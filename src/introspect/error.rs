@@ -22,7 +22,7 @@ pub struct IntrospectError {
 }
 
 /// What kept the authority from answering.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum IntrospectErrorKind {
     /// No connection to the authority could be made.

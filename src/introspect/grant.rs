@@ -64,7 +64,7 @@ impl TokenEndpoint {
         credentials: Credentials,
     ) -> Result<Self, BuildError> {
         let parsed = Url::parse(url).map_err(|error| BuildError::new(setting, format!("not a URL: {error}")))?;
-        let exchange = connection.open(setting, &parsed)?;
+        let exchange = connection.open(setting, &parsed).map_err(|error| error.of_the("login"))?;
         Ok(Self { url: url.to_owned(), exchange, credentials, clock: connection.clock })
     }
 

@@ -121,7 +121,7 @@ impl Verdict {
 }
 
 /// Why a token is not to be accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum InactiveReason {
     /// The authority does not know it.

@@ -14,12 +14,23 @@ use serde::{Serialize, Serializer};
 /// assert!(!scopes.contains("admin"), "scopes are case-sensitive, RFC 6749 section 3.3");
 /// assert_eq!(scopes.iter().collect::<Vec<_>>(), ["READ", "ADMIN", "WRITE"]);
 /// ```
-#[derive(Clone, Default, PartialEq, Eq)]
+///
+/// Two are equal if they hold the same scopes, in whatever order.
+#[derive(Clone, Default)]
 pub struct Scopes(Text);
+
+impl PartialEq for Scopes {
+    fn eq(&self, other: &Self) -> bool {
+        let holds_all_of = |some: &Self, others: &Self| others.iter().all(|scope| some.contains(scope));
+        holds_all_of(self, other) && holds_all_of(other, self)
+    }
+}
+
+impl Eq for Scopes {}
 
 /// The scopes, separated by single spaces. What is short, as most lists are, stands where the token's other facts do: then a
 /// request with a required scope has nothing more to fetch.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 enum Text {
     Short { length: u8, bytes: [u8; SHORT] },
     Long(Box<str>),
@@ -168,6 +179,13 @@ mod tests {
         assert!(Scopes::parse(" , ").is_empty());
         assert_eq!(Scopes::default().iter().count(), 0);
         assert!(!Scopes::default().contains(""));
+    }
+
+    #[test]
+    fn the_order_of_scopes_does_not_matter() {
+        assert_eq!(Scopes::parse("a b"), Scopes::parse("b a a"));
+        assert_ne!(Scopes::parse("a b"), Scopes::parse("a"));
+        assert_ne!(Scopes::parse("a"), Scopes::parse("a b"));
     }
 
     #[test]

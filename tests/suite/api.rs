@@ -37,7 +37,6 @@ fn every_public_type_is_send_sync_and_debug() {
     assert_send_sync_debug::<ApigeeLogin>();
     assert_send_sync_debug::<Authorities>();
     assert_send_sync_debug::<AuthoritiesBuilder>();
-    assert_send_sync_debug::<AuthorizationHeader>();
     assert_send_sync_debug::<BearerToken<'static>>();
     assert_send_sync_debug::<BreakerState>();
     assert_send_sync_debug::<BuildError>();
@@ -107,7 +106,7 @@ fn services_layers_and_caches_are_clone_whatever_they_ask() {
 
 #[test]
 fn traits_that_are_kept_behind_pointers_can_be() {
-    let _: Arc<dyn TokenSource> = Arc::new(AuthorizationHeader);
+    let _: Arc<dyn TokenSource> = Arc::new(TokenQueryParameter);
     let _: Arc<dyn Clock> = Arc::new(SystemClock);
 }
 

@@ -3,10 +3,12 @@
 
 use crate::support::*;
 use axum::body::Bytes;
+use axum::extract::FromRequestParts;
+use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::StatusCode;
-use tower::ServiceBuilder;
+use tower::{Layer, ServiceBuilder, ServiceExt};
 #[cfg(feature = "sandbox")]
 use tower_introspection::sandbox::{Fault, Sandbox, SandboxToken};
 use tower_introspection::{AccessToken, Cached, IntrospectionLayer, RejectionKind, RequireScopeLayer};
@@ -153,6 +155,22 @@ async fn the_extractors_tell_no_token_from_no_layer() {
             assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR, "{path}");
         }
     }
+}
+
+#[tokio::test]
+async fn the_extractors_rejection_says_what_is_missing() {
+    let (mut parts, ()) = axum::http::Request::new(()).into_parts();
+    let rejection = <AccessToken as FromRequestParts<()>>::from_request_parts(&mut parts, &()).await.unwrap_err();
+    assert_eq!(rejection.to_string(), "the route has no IntrospectionLayer around it");
+    let layer = IntrospectionLayer::builder(Authority::new(active())).optional().build().unwrap();
+    let inner = tower::service_fn(async |request: axum::http::Request<()>| {
+        let (mut parts, ()) = request.into_parts();
+        let rejection = <AccessToken as FromRequestParts<()>>::from_request_parts(&mut parts, &()).await.unwrap_err();
+        assert_eq!(rejection.to_string(), "the request came in without an access token");
+        Ok::<_, std::convert::Infallible>(rejection.into_response())
+    });
+    let response = layer.layer(inner).oneshot(axum::http::Request::new(())).await.unwrap();
+    assert_eq!(response.status(), 401);
 }
 
 #[tokio::test]

@@ -51,11 +51,13 @@ impl ApigeeLogin {
         let is_label = !zone.is_empty() && zone.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         // Anything else could end the host's name before `login.apigee.com`, and send the password elsewhere.
         self.bad_zone = (!is_label).then(|| zone.to_owned());
-        self.token_url(format!("https://{zone}.login.apigee.com/oauth/token"))
+        self.token_url = format!("https://{zone}.login.apigee.com/oauth/token");
+        self
     }
 
-    /// Logs in at this address.
+    /// Logs in at this address, whatever zone was named before.
     pub fn token_url(mut self, token_url: impl Into<String>) -> Self {
+        self.bad_zone = None;
         self.token_url = token_url.into();
         self
     }

@@ -67,7 +67,7 @@ impl fmt::Debug for EndpointHandle {
 }
 
 /// The figures of an endpoint. The counters never go down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EndpointStats {
     /// HTTP requests sent about tokens, each retry included.

@@ -312,6 +312,10 @@ mod building {
         assert_eq!(refused(own().tls_client_auth("id", "x")), "tls_client_auth");
         let plain = crate::ClientCredentials::new("http://a.example/token", "id", "s");
         assert_eq!(refused(usable().client_credentials(plain)), "client_credentials");
+        let login = crate::ClientCredentials::new("https://a.example/token", "id", "s");
+        let hasty = login.request_timeout(std::time::Duration::ZERO);
+        let hasty = usable().client_credentials(hasty).build().unwrap_err();
+        assert!(hasty.to_string().starts_with("`request_timeout`: of the login: "), "{hasty}");
         let plain = Rfc7662::builder("http://127.0.0.1:1/x").tls_client_auth("id", "x").build().unwrap_err();
         assert!(plain.to_string().contains("over https only"), "{plain}");
         assert_eq!(refused(usable().client_secret_basic("", "s")), "client_secret_basic");
