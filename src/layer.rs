@@ -162,9 +162,9 @@ impl<I: ChooseIntrospector, R> IntrospectionLayerBuilder<I, R> {
         self
     }
 
-    /// Takes the token out of the request before the inner service sees it. Otherwise it stays, marked sensitive. Copies made
-    /// before the layer ran, such as axum's `OriginalUri`, are out of its reach. A source
-    /// made by [`token_source_fn`](crate::token_source_fn) can do neither.
+    /// Takes the token out of the request before the inner service sees it. Otherwise it stays, marked sensitive where it is a header:
+    /// `Debug` of the request shows one in the query. Copies made before the layer ran, such as axum's `OriginalUri`, are out of its
+    /// reach. A source made by [`token_source_fn`](crate::token_source_fn) can do neither.
     pub fn remove_token(mut self) -> Self {
         self.guard.remove_token = true;
         self

@@ -63,7 +63,8 @@ macro_rules! connection_settings {
         }
 
         /// How long a question may take in all: waiting for its turn, credentials, connection, retries, and the last byte of
-        /// the answer. Default: 3 seconds, for a login 10, and never more than 30.
+        /// the answer. Default: 3 seconds. For a login it is the time of one exchange, by default 10 seconds, and a login takes no
+        /// more than 30; for a discovery, of each of up to three.
         pub fn request_timeout(mut self, timeout: std::time::Duration) -> Self {
             self.connection.request_timeout = timeout;
             self

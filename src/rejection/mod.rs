@@ -27,9 +27,9 @@ use crate::token::MalformedToken;
 /// | --- | --- | --- | --- | --- |
 /// | `MissingToken` | no token, or another scheme | 401 | none | 16 `UNAUTHENTICATED` |
 /// | `InvalidRequest` | malformed or oversized token, or more than one | 400 | `invalid_request` | 16 |
-/// | `InvalidToken` | unknown, revoked, expired, not yet valid, sender-constrained, for another audience, from another issuer | 401 | `invalid_token` | 16 |
+/// | `InvalidToken` | unknown, revoked, expired, not yet valid, not clearly active, sender-constrained, for another audience, from another issuer, of no authority | 401 | `invalid_token` | 16 |
 /// | `InsufficientScope` | active, but the route asks for more | 403 | `insufficient_scope` | 7 `PERMISSION_DENIED` |
-/// | `Denied` | active, but the route's own rule says no | 403 | none | 7 |
+/// | `Denied` | active, but another client's, without the product, or the route's own rule says no | 403 | none | 7 |
 /// | `Unavailable` | the authority could not be asked, or refused *us* | 503 | no challenge | 14 `UNAVAILABLE` |
 /// | `Overloaded` | too many questions are under way | 503 | no challenge | 14 |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,11 +39,11 @@ pub enum RejectionKind {
     MissingToken,
     /// What it presents is not exactly one well-formed bearer token.
     InvalidRequest,
-    /// The token is not active.
+    /// The token is not active, or is not meant for this service.
     InvalidToken,
     /// The token is active, but lacks a scope that the route requires.
     InsufficientScope,
-    /// The token is active, but a rule of the route said no.
+    /// The token is active, but its client, its products or a rule of the route keep it out.
     Denied,
     /// Whether the token is active could not be found out.
     Unavailable,
