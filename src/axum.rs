@@ -25,9 +25,8 @@ use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum_core::response::{IntoResponse, Response};
 use http::request::Parts;
 
-use crate::guard::Anonymous;
+use crate::guard::{Anonymous, missing_layer};
 use crate::rejection::{EmptyBody, Rejection, respond};
-use crate::require_scope::missing_layer;
 use crate::token::AccessToken;
 
 /// Why [`AccessToken`] could not be extracted: an answer that is ready to send.

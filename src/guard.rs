@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use http::Response;
 use http::request::Parts;
+use http::{Response, StatusCode};
 
 use crate::extract::{Presented, TokenSources};
 use crate::introspect::{IntrospectError, Verdict};
@@ -29,6 +29,18 @@ pub(crate) struct Guard<R> {
 /// tell "no token" from "no layer", and answer with the same challenge.
 #[derive(Clone)]
 pub(crate) struct Anonymous(pub(crate) RejectionContext);
+
+/// The answer to a fault in the application's wiring, which is not the caller's.
+pub(crate) fn missing_layer<B: Default>(found_by: &'static str) -> Response<B> {
+    report_missing_layer(found_by);
+    let mut response = Response::new(B::default());
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response
+}
+
+pub(crate) fn report_missing_layer(found_by: &'static str) {
+    tracing::error!("{found_by} found no IntrospectionLayer around it: add the layer to the same route, outside of it");
+}
 
 impl<R> Guard<R> {
     pub(crate) fn with_renderer<R2>(self, renderer: R2) -> Guard<R2> {

@@ -105,7 +105,7 @@
 //!
 //! | level | event | fields |
 //! | --- | --- | --- |
-//! | error | "the authority refused this service's own credentials: ..." | `server.address`, `status` |
+//! | error | "the authority refused this service's own credentials: ..." | `server.address`, `error` |
 //! | error | "this service could not log in, ..." | `login` (the token endpoint, or the hook), `error` |
 //! | error | "... found no IntrospectionLayer around it: ..." (a scope requirement or an extractor) | |
 //! | warn | "the authority could not be asked" | `server.address`, `kind`, `error`, `latency_ms` |

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use tower::Service;
 use tower_layer::Layer;
 
 use crate::build_error::BuildError;
 use crate::future::ResponseFuture;
-use crate::guard::{Anonymous, Outcomes};
+use crate::guard::{Anonymous, Outcomes, missing_layer};
 use crate::layer::Responses;
 use crate::policy::{Policy, policy_settings};
 use crate::rejection::{
@@ -178,14 +178,6 @@ impl<R> Requirement<R> {
         self.outcomes.rejected(rejection.kind());
         Some(respond(&self.renderer, &rejection.to(request, Some(&self.policy))))
     }
-}
-
-/// The answer to a fault in the application's wiring, which is not the caller's.
-pub(crate) fn missing_layer<B: Default>(found_by: &'static str) -> Response<B> {
-    tracing::error!("{found_by} found no IntrospectionLayer around it: add the layer to the same route, outside of it");
-    let mut response = Response::new(B::default());
-    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-    response
 }
 
 impl<S, R, ReqBody, ResBody> Service<Request<ReqBody>> for RequireScope<S, R>

@@ -7,8 +7,8 @@
 use tonic::server::NamedService;
 use tonic::{Request, Status};
 
-use crate::guard::Anonymous;
-use crate::require_scope::{RequireScope, missing_layer};
+use crate::guard::{Anonymous, report_missing_layer};
+use crate::require_scope::RequireScope;
 use crate::service::Introspection;
 use crate::token::AccessToken;
 
@@ -49,7 +49,7 @@ impl<T> RequestExt for Request<T> {
         if self.extensions().get::<Anonymous>().is_some() {
             return Err(Status::unauthenticated("an access token is required"));
         }
-        missing_layer::<()>("RequestExt::access_token");
+        report_missing_layer("RequestExt::access_token");
         Err(Status::internal("the service is not set up to check access tokens"))
     }
 }

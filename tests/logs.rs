@@ -359,7 +359,10 @@ async fn no_secret_is_shown_on_any_path() {
     }
     // Events, as they are documented.
     for (level, words) in [
-        ("ERROR", ["check what the endpoint's builder was given", "server.address=\"127.0.0.1\" status=401"]),
+        (
+            "ERROR",
+            ["check what the endpoint's builder was given", "server.address=\"127.0.0.1\" error=IntrospectError"],
+        ),
         ("ERROR", ["this service could not log in", "login=\"the `credentials` hook\""]),
         ("ERROR", ["this service could not log in", "/refused"]),
         ("ERROR", ["found no IntrospectionLayer around it", "RequireScopeLayer"]),

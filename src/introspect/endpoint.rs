@@ -104,10 +104,11 @@ impl Endpoint {
             return;
         }
         tracing::warn!(server.address = host, kind, ?error, latency_ms, "the authority could not be asked");
-        if let (true, Some(status)) = (error.is_credentials(), error.status()) {
+        // Without a status it was a login that failed, and that has told so itself.
+        if error.is_credentials() && error.status().is_some() {
             tracing::error!(
                 server.address = host,
-                status = status.as_u16(),
+                ?error,
                 "the authority refused this service's own credentials: check what the endpoint's builder was given, and what the account or client may do; callers get 503 until then"
             );
         }

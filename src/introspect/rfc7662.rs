@@ -89,7 +89,8 @@ impl Rfc7662 {
             StatusCode::OK => wire::read(&answer.body, token, now, self.reading),
             // RFC 6749 section 5.2 allows 400 for a client that is not accepted, and some servers use it.
             StatusCode::BAD_REQUEST if says(&answer.body, &["invalid_client", "unauthorized_client"]) => {
-                Err(status_error(StatusCode::UNAUTHORIZED))
+                Err(status_error(StatusCode::UNAUTHORIZED)
+                    .with_source("HTTP status 400, which says that this client may not ask"))
             }
             // oidc-provider's answer to whatever looks like a JWT: any caller can cause it, so it is about the token.
             StatusCode::BAD_REQUEST if says(&answer.body, &["unsupported_token_type"]) => {
