@@ -83,6 +83,7 @@ async fn the_figures_are_in_the_page_itself() {
         ("questions", "3"),
         ("active_answers", "1"),
         ("inactive_answers", "1"),
+        ("inactive_by_reason", "1&nbsp;revoked"),
         ("failures", "1"),
         ("failures_by_kind", "1&nbsp;timeout"),
         ("refreshes", "0"),
