@@ -99,6 +99,14 @@ impl Hasher for UniformHasher {
 
 pub(super) type UniformState = BuildHasherDefault<UniformHasher>;
 
+#[cfg(test)]
+impl TokenKeys {
+    /// With a secret that is known.
+    fn with_secret(low: u64, high: u64) -> Self {
+        Self { fingerprint: SipHasher24::new_with_keys(low, high) }
+    }
+}
+
 /// The keys of as many tokens.
 #[cfg(test)]
 pub(super) fn keys(count: usize) -> Vec<TokenKey> {
@@ -132,13 +140,20 @@ mod tests {
     }
 
     #[test]
+    fn both_halves_of_a_key_are_the_tokens_own() {
+        let halves: HashSet<u64> = keys(1_000).into_iter().flat_map(TokenKey::halves).collect();
+        assert_eq!(halves.len(), 2_000);
+    }
+
+    #[test]
     fn the_fingerprint_is_siphash_2_4_with_128_bits() {
         // Reference vector of the SipHash authors: key 00..0f, input 00..0e.
-        let mut hasher = SipHasher24::new_with_keys(0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908);
-        hasher.write(&(0..15).collect::<Vec<u8>>());
-        let expected = u128::from_le_bytes([
-            0x54, 0x93, 0xe9, 0x99, 0x33, 0xb0, 0xa8, 0x11, 0x7e, 0x08, 0xec, 0x0f, 0x97, 0xcf, 0xc3, 0xd9,
-        ]);
-        assert_eq!(hasher.finish128().as_u128(), expected);
+        let keys = TokenKeys::with_secret(0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908);
+        let input: Vec<u8> = (0..15).collect();
+        let expected = [
+            u64::from_le_bytes([0x54, 0x93, 0xe9, 0x99, 0x33, 0xb0, 0xa8, 0x11]),
+            u64::from_le_bytes([0x7e, 0x08, 0xec, 0x0f, 0x97, 0xcf, 0xc3, 0xd9]),
+        ];
+        assert_eq!(keys.of(&BearerToken::of_any_bytes(&input)).halves(), expected);
     }
 }

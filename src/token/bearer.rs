@@ -76,6 +76,14 @@ impl<'a> BearerToken<'a> {
     }
 }
 
+#[cfg(test)]
+impl<'a> BearerToken<'a> {
+    /// What no request can present: for what does not depend on the syntax.
+    pub(crate) fn of_any_bytes(bytes: &'a [u8]) -> Self {
+        Self(Cow::Borrowed(bytes))
+    }
+}
+
 impl fmt::Debug for BearerToken<'_> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "BearerToken({} bytes)", self.0.len())
