@@ -106,6 +106,38 @@ async fn every_rejection_keeps_the_request_from_the_inner_service() {
     assert_eq!(inner.calls.load(Ordering::SeqCst), 0);
 }
 
+#[tokio::test]
+async fn no_method_path_or_upgrade_is_a_way_past_the_layer() {
+    let authority = Authority::new(active());
+    let inner = Inner::default();
+    let service = IntrospectionLayer::new(Cached::new(authority.clone())).layer(inner.clone());
+    for path in [
+        "/healthz",
+        "/health",
+        "/metrics",
+        "/favicon.ico",
+        "/.well-known/oauth-protected-resource",
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    ] {
+        for method in ["GET", "HEAD", "OPTIONS", "TRACE", "PROPFIND"] {
+            for upgrade in [None, Some("websocket")] {
+                let mut request = Request::builder().method(method).uri(path);
+                if method == "OPTIONS" {
+                    request = request.header("origin", "https://app.example");
+                    request = request.header("access-control-request-method", "DELETE");
+                    request = request.header("access-control-request-headers", "authorization");
+                }
+                if let Some(protocol) = upgrade {
+                    request = request.header("connection", "upgrade").header("upgrade", protocol);
+                }
+                let response = send(service.clone(), request.body(String::new()).unwrap()).await;
+                assert_eq!(kind(&response), Some(RejectionKind::MissingToken), "{method} {path} {upgrade:?}");
+            }
+        }
+    }
+    assert_eq!((inner.calls.load(Ordering::SeqCst), authority.questions()), (0, 0));
+}
+
 #[cfg(feature = "test-util")]
 #[tokio::test]
 async fn the_clock_is_asked_again_on_every_hit() {
