@@ -7,7 +7,7 @@ use http::{Request, Response};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_introspection::{
     InactiveReason, Introspect, IntrospectionLayer, IntrospectionLayerBuilder, RejectionKind, TokenCookie, TokenHeader,
-    TokenQueryParameter, introspect_fn,
+    TokenQueryParameter, introspect_fn, token_source_fn,
 };
 
 /// Lets the token `abc` in, and nothing else.
@@ -106,6 +106,48 @@ async fn a_token_presented_twice_or_in_two_ways_is_malformed() {
     ] {
         let response = answer(both(), request, None).await;
         assert_eq!(kind(&response), Some(RejectionKind::InvalidRequest));
+    }
+}
+
+#[tokio::test]
+async fn the_longest_token_is_as_long_in_every_place_and_what_is_refused_is_not_asked_about() {
+    type Builder = IntrospectionLayerBuilder<Authority>;
+    type Place = (&'static str, fn(Builder) -> Builder, fn(&str) -> Request<String>);
+    let places: [Place; 4] = [
+        (
+            "a header",
+            |builder| builder.token_source(TokenHeader::new(http::HeaderName::from_static("x-token"))),
+            |token| get("/", &[("x-token", token)]),
+        ),
+        (
+            "the query",
+            |builder| builder.token_source(TokenQueryParameter),
+            |token| get(&format!("/?access_token={token}"), &[]),
+        ),
+        (
+            "a cookie",
+            |builder| builder.token_source(TokenCookie::new("t").unwrap()),
+            |token| get("/", &[("cookie", &format!("t={token}"))]),
+        ),
+        (
+            "the path",
+            |builder| {
+                let find = token_source_fn(|request| request.uri.path().strip_prefix("/feeds/").map(Into::into));
+                builder.token_source(find)
+            },
+            |token| get(&format!("/feeds/{token}"), &[]),
+        ),
+    ];
+    for (place, looking_there, presenting) in places {
+        let authority = Authority::new(active());
+        let layer = || looking_there(IntrospectionLayer::builder(authority.clone())).max_token_length(5);
+        for token in ["abcdef", ".", ".."] {
+            let response = answer(layer(), presenting(token), None).await;
+            assert_eq!(kind(&response), Some(RejectionKind::InvalidRequest), "{token} in {place}");
+        }
+        assert_eq!(authority.questions(), 0, "{place}");
+        assert_eq!(kind(&answer(layer(), presenting("abcde"), None).await), None, "{place}");
+        assert_eq!(authority.questions(), 1, "{place}");
     }
 }
 
