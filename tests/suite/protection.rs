@@ -108,6 +108,30 @@ async fn rate_limit_is_how_many_questions_are_asked_in_a_time() {
 }
 
 #[tokio::test]
+async fn max_wait_is_how_long_a_question_waits_for_the_rate_limit() {
+    each_endpoint!(rate_limit(1, millis(500)), max_wait(secs(0)) => async |case: Case| {
+        assert_eq!(case.ask().await, Ok(true));
+        assert_eq!(case.ask().await, Err(IntrospectErrorKind::Overloaded));
+    });
+    each_endpoint!(rate_limit(1, secs(10)), max_wait(secs(20)), request_timeout(secs(60)) => async |case: Case| {
+        assert_eq!(case.ask().await, Ok(true));
+        let case = Arc::new(case);
+        let second = tokio::spawn({
+            let case = Arc::clone(&case);
+            async move { case.ask().await }
+        });
+        patiently(async {
+            while case.endpoint().stats().waiting == 0 && !second.is_finished() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        assert_eq!((case.endpoint().stats().waiting, case.endpoint().stats().turned_away), (1, 0));
+        second.abort();
+    });
+}
+
+#[tokio::test]
 async fn max_concurrent_questions_and_max_wait_bound_who_is_under_way_and_who_waits() {
     each_endpoint!(max_concurrent_questions(1), max_wait(secs(0)) => async |case: Case| {
         case.sandbox.set_fault(Fault::Hang);
