@@ -76,6 +76,26 @@ async fn an_authority_that_does_not_speak_tls_ends_in_the_connect_timeout() {
     }
 }
 
+#[tokio::test]
+async fn connect_timeout_is_how_long_each_attempt_to_connect_may_take_and_a_second_unless_it_is_set() {
+    let issuer = Issuer::new("the issuer");
+    let attempts = async |authority: &Faulty, guarded: Guarded| {
+        skipping(authority.connected(0), guarded.turns_away("abc")).await;
+        guarded.endpoint().attempts
+    };
+    for protocol in BOTH {
+        let authority = Faulty::start();
+        let base = format!("https://localhost:{}", authority.port());
+        let unless_set = guarded!(protocol, base, root_certificate(issuer.0.pem()), request_timeout(secs(4)));
+        assert_eq!(attempts(&authority, unless_set).await, 3, "{protocol:?}: four seconds have room for all of them");
+
+        let authority = Faulty::start();
+        let base = format!("https://localhost:{}", authority.port());
+        let set = guarded!(protocol, base, root_certificate(issuer.0.pem()), connect_timeout(secs(6)));
+        assert_eq!(attempts(&authority, set).await, 2, "{protocol:?}: ten seconds have no room for a third");
+    }
+}
+
 /// Without a length, the end of the session is the end of the body, and these have none. OpenSSL takes the end of the
 /// connection for it; then it is the JSON that has to be whole.
 #[tokio::test]
