@@ -5,6 +5,7 @@
 #![cfg(feature = "test-util")]
 
 mod connections;
+mod logins;
 mod pauses;
 #[cfg(feature = "rustls")]
 mod tls;

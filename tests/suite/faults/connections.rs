@@ -27,7 +27,14 @@ async fn a_refused_connection_is_tried_three_times_and_the_authority_is_asked_as
 
 /// Finds no host until it is told to.
 #[derive(Clone, Default)]
-struct Names(Arc<AtomicBool>);
+pub(super) struct Names(Arc<AtomicBool>);
+
+impl Names {
+    /// Finds every host on this machine.
+    pub(super) fn found() -> Self {
+        Self(Arc::new(AtomicBool::new(true)))
+    }
+}
 
 impl Resolve for Names {
     fn resolve(&self, _: Name) -> Resolving {
@@ -45,7 +52,7 @@ impl Resolve for Names {
 async fn a_name_that_is_not_found_is_a_failure_to_connect_until_it_is_found() {
     for protocol in BOTH {
         let authority = Faulty::start();
-        let names = Names(Arc::new(AtomicBool::new(true)));
+        let names = Names::found();
         let client = reqwest::Client::builder().no_proxy().redirect(Policy::none()).referer(false);
         let client = client.dns_resolver(Arc::new(names.clone())).build().unwrap();
         let base = format!("http://authority.invalid:{}", authority.port());

@@ -5,10 +5,10 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
-struct Issuer(CertifiedIssuer<'static, KeyPair>);
+pub(super) struct Issuer(pub(super) CertifiedIssuer<'static, KeyPair>);
 
 impl Issuer {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, name);
@@ -16,7 +16,7 @@ impl Issuer {
     }
 
     /// A server with a certificate for `name`, valid in these years.
-    fn server(&self, name: &str, years: std::ops::Range<i32>) -> ServerConfig {
+    pub(super) fn server(&self, name: &str, years: std::ops::Range<i32>) -> ServerConfig {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.not_before = rcgen::date_time_ymd(years.start, 1, 1);
         params.not_after = rcgen::date_time_ymd(years.end, 1, 1);
@@ -27,7 +27,7 @@ impl Issuer {
     }
 }
 
-const NOW: std::ops::Range<i32> = 2000..4000;
+pub(super) const NOW: std::ops::Range<i32> = 2000..4000;
 
 #[tokio::test]
 async fn an_authority_with_a_wrong_certificate_is_not_asked_until_it_has_a_right_one() {
