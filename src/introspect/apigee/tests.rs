@@ -391,6 +391,24 @@ fn https_without_a_tls_feature_is_refused_when_it_is_built_and_not_when_it_is_us
 }
 
 #[test]
+fn unless_it_is_told_otherwise_it_asks_and_logs_in_at_the_vendors_own_addresses() {
+    // With a client of its own it can be built without a feature for TLS.
+    let builder = Apigee::builder("my-org").basic_auth("a", "b").http_client(reqwest::Client::new());
+    let shown = format!("{:?}", builder.build().unwrap());
+    assert!(shown.contains("\"https://api.enterprise.apigee.com/v1/o/my-org/oauth2/accesstokens\""), "{shown}");
+    let shown = format!("{:?}", ApigeeLogin::new("a", "b"));
+    assert!(shown.contains("\"https://login.apigee.com/oauth/token\""), "{shown}");
+    let shown = format!("{:?}", ApigeeLogin::new("a", "b").zone("acme"));
+    assert!(shown.contains("\"https://acme.login.apigee.com/oauth/token\""), "{shown}");
+}
+
+#[test]
+fn unless_it_is_told_otherwise_it_asks_6_000_questions_a_minute_at_most() {
+    let limit = Apigee::builder("my-org").protection.rate_limit;
+    assert_eq!((limit.questions, limit.per), (6_000, Duration::from_secs(60)));
+}
+
+#[test]
 fn debug_shows_no_credential() {
     let builder = apigee("http://localhost/v1")
         .basic_auth("reader", "hush")

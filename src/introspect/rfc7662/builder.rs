@@ -230,3 +230,16 @@ impl fmt::Debug for Rfc7662Builder {
         f.debug_struct("Rfc7662Builder").field("url", &self.url).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn unless_it_is_told_otherwise_it_asks_60_000_questions_a_minute_at_most() {
+        let limit = Rfc7662::builder("https://auth.example.com/introspect").protection.rate_limit;
+        assert_eq!((limit.questions, limit.per), (60_000, Duration::from_secs(60)));
+    }
+}
