@@ -7,9 +7,9 @@ mod support;
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use reqwest::{Client, Response};
+use reqwest::Response;
 use serde_json::Value;
-use support::{challenge, parameter, secs};
+use support::{challenge, client, parameter, secs};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tower_introspection::sandbox::{Sandbox, SandboxToken};
@@ -137,10 +137,6 @@ async fn interrupted(mut child: Child) {
     assert!(Command::new("kill").args(["-INT", &pid]).status().await.unwrap().success());
     let status = tokio::time::timeout(secs(30), child.wait()).await.expect("it shuts down").unwrap();
     assert!(status.success(), "{status}");
-}
-
-fn client() -> Client {
-    Client::builder().no_proxy().build().unwrap()
 }
 
 /// The words of a command as a shell has them, as far as quotes go.

@@ -88,8 +88,7 @@ impl Server {
 
     async fn post(&self, url: &str, form: &[(&str, &str)]) -> Value {
         let body: String = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let response = client
+        let response = client()
             .post(url)
             .basic_auth(self.text("/app/client_id"), Some(self.text("/app/client_secret")))
             .header("content-type", "application/x-www-form-urlencoded")

@@ -161,10 +161,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_that_cannot_be_made_is_not_worth_another_attempt() {
-        let malformed = Client::new().get("http://127.0.0.1/").header("a", "\n").send().await.unwrap_err();
+        let client = Client::builder().no_proxy().build().unwrap();
+        let malformed = client.get("http://127.0.0.1/").header("a", "\n").send().await.unwrap_err();
         assert!(malformed.is_builder());
         assert!(!no_answer(malformed).is_worth_another_attempt());
-        let refused = Client::new().get("http://127.0.0.1:1/").send().await.unwrap_err();
+        let refused = client.get("http://127.0.0.1:1/").send().await.unwrap_err();
         let refused = no_answer(refused);
         assert_eq!(refused.kind(), IntrospectErrorKind::Connect);
         assert!(refused.is_worth_another_attempt());

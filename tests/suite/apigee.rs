@@ -193,7 +193,7 @@ async fn a_client_of_ones_own_is_used_and_still_sends_our_name() {
     let recorder = Recorder::start(|_, _| (200, ACTIVE)).await;
     let mut headers = HeaderMap::new();
     headers.insert("x-mine", "1".parse().unwrap());
-    let client = reqwest::Client::builder().default_headers(headers).user_agent("mine").build().unwrap();
+    let client = reqwest::Client::builder().no_proxy().default_headers(headers).user_agent("mine").build().unwrap();
     let apigee = asking(&recorder).basic_auth("a", "b").http_client(client).build().unwrap();
     assert!(apigee.introspect(&bearer("abc")).await.unwrap().is_active());
     let headers = &recorder.requests()[0].headers;
@@ -208,7 +208,7 @@ async fn redirects_are_not_followed_and_a_client_that_follows_them_is_not_truste
     let apigee = asking(&recorder).basic_auth("a", "b").build().unwrap();
     assert_eq!(kind_of(&apigee, "abc").await, IntrospectErrorKind::Status);
     assert!(elsewhere.requests().is_empty());
-    let follower = asking(&recorder).basic_auth("a", "b").http_client(reqwest::Client::new()).build().unwrap();
+    let follower = asking(&recorder).basic_auth("a", "b").http_client(client()).build().unwrap();
     assert_eq!(kind_of(&follower, "abc").await, IntrospectErrorKind::Status);
 }
 
@@ -270,7 +270,7 @@ async fn a_credentials_hook_that_fails_or_hangs_is_a_failure_within_the_request_
 async fn the_sandbox_has_the_management_api_over_http_too() {
     let sandbox = Sandbox::start().await.unwrap();
     let text = sandbox.issue(SandboxToken::new().app("a").end_user("ann").scope("read"));
-    let client = reqwest::Client::new();
+    let client = client();
     let url = sandbox.token_url(&text);
     let call = async |method: http::Method, url: String, body: &'static str| {
         let request = client.request(method, url).basic_auth(sandbox.username(), Some(sandbox.password())).body(body);

@@ -21,7 +21,7 @@ async fn serve(app: Router) -> String {
 }
 
 async fn get_with(url: String, authorization: &str) -> reqwest::Response {
-    let mut request = reqwest::Client::new().get(url);
+    let mut request = client().get(url);
     if !authorization.is_empty() {
         request = request.header("authorization", authorization);
     }
@@ -129,7 +129,7 @@ async fn single_routes_and_route_layers_are_guarded_and_the_rest_stays_open() {
     for (path, status) in [("/healthz", 200), ("/by-method", 200), ("/nowhere", 404)] {
         assert_eq!(get_with(format!("{base}{path}"), "").await.status(), status, "{path}");
     }
-    let response = reqwest::Client::new().post(format!("{base}/by-method")).send().await.unwrap();
+    let response = client().post(format!("{base}/by-method")).send().await.unwrap();
     assert_eq!(response.status(), 401);
 }
 
@@ -179,8 +179,7 @@ async fn a_request_body_arrives_whole_on_a_miss_and_on_a_hit() {
     let app = Router::new().route("/", post(async |body: Bytes| body.len().to_string())).layer(layer);
     let base = serve(app).await;
     for _ in 0..2 {
-        let request =
-            reqwest::Client::new().post(&base).header("authorization", "Bearer abc").body("x".repeat(1_000_000));
+        let request = client().post(&base).header("authorization", "Bearer abc").body("x".repeat(1_000_000));
         assert_eq!(request.send().await.unwrap().text().await.unwrap(), "1000000");
     }
 }
@@ -191,7 +190,7 @@ async fn a_cors_layer_outside_answers_preflights_before_the_guard_sees_them() {
     let cors = tower_http::cors::CorsLayer::permissive();
     let app = Router::new().route("/", get(greet)).layer(ServiceBuilder::new().layer(cors).layer(guard));
     let base = serve(app).await;
-    let preflight = reqwest::Client::new()
+    let preflight = client()
         .request(http::Method::OPTIONS, &base)
         .header("origin", "https://example.com")
         .header("access-control-request-method", "GET");

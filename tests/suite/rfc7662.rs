@@ -114,7 +114,7 @@ async fn a_client_that_is_refused_is_our_fault_whatever_the_status() {
 async fn redirects_are_not_followed_since_they_would_take_the_token_along() {
     let elsewhere = always_active().await;
     let recorder = Recorder::redirecting_to(elsewhere.url().to_owned()).await;
-    for builder in [introspection(&recorder), introspection(&recorder).http_client(reqwest::Client::new())] {
+    for builder in [introspection(&recorder), introspection(&recorder).http_client(client())] {
         let endpoint = builder.client_secret_post("a", "b").build().unwrap();
         assert_eq!(endpoint.introspect(&bearer("abc")).await.unwrap_err().kind(), IntrospectErrorKind::Status);
     }

@@ -7,8 +7,7 @@ use tower_introspection::sandbox::{Sandbox, SandboxToken};
 use tower_introspection::{ClientCredentials, Introspect, Rfc7662, Verdict};
 
 async fn post(sandbox: &Sandbox, path: &str, secret: &str, form: impl Into<reqwest::Body>) -> (u16, Value) {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let response = client
+    let response = client()
         .post(format!("{}{path}", sandbox.issuer()))
         .basic_auth(sandbox.client_id(), Some(secret))
         .header("content-type", "application/x-www-form-urlencoded")

@@ -138,7 +138,7 @@ async fn one_port_serves_grpc_and_http_behind_one_layer() {
     let client = HealthClient::new(Channel::from_shared(address.clone()).unwrap().connect().await.unwrap());
     assert_eq!(call(&client, "").await.unwrap_err().code(), Code::Unauthenticated);
     assert_eq!(call(&client, "Bearer abc").await.unwrap(), 1);
-    let hello = reqwest::Client::new().get(format!("{address}/hello"));
+    let hello = crate::support::client().get(format!("{address}/hello"));
     assert_eq!(hello.try_clone().unwrap().send().await.unwrap().status(), 401);
     assert_eq!(hello.bearer_auth("abc").send().await.unwrap().status(), 200);
 }
