@@ -82,10 +82,8 @@ async fn kind_of(apigee: &Apigee, token: &str) -> IntrospectErrorKind {
 
 #[tokio::test]
 async fn an_endpoint_that_is_gone_is_a_failure_to_connect() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
-    drop(listener);
-    let apigee = Apigee::builder("o").base_url(base_url).basic_auth("a", "b").build().unwrap();
+    let (_kept, address) = refusing();
+    let apigee = Apigee::builder("o").base_url(format!("http://{address}/v1")).basic_auth("a", "b").build().unwrap();
     let error = apigee.introspect(&bearer("abc")).await.unwrap_err();
     assert_eq!(error.kind(), IntrospectErrorKind::Connect);
     assert!(format!("{error:?}").contains("refused"), "an operator reads the cause in the log: {error:?}");

@@ -294,10 +294,8 @@ async fn metadata_of_another_issuer_is_refused_and_whatever_is_missing_is_named(
         let message = message(issuer.to_owned()).await;
         assert!(message.starts_with(&format!("discovery of {issuer}: ")) && message.contains(named), "{message}");
     }
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let gone = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
-    let error = discovered(gone).await.unwrap_err();
+    let (_kept, address) = refusing();
+    let error = discovered(format!("http://{address}")).await.unwrap_err();
     assert!(error.is_unreachable() && error.to_string().contains("refused"), "{error}");
     assert!(!discovered(page.url().to_owned()).await.unwrap_err().is_unreachable());
     assert!(!Rfc7662::discover(page.url()).max_response_bytes(1).fetch().await.unwrap_err().is_unreachable());

@@ -4,10 +4,12 @@
 pub mod faulty;
 pub mod recorder;
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{HeaderValue, Request};
+use tokio::net::TcpSocket;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tower_introspection::{
@@ -31,6 +33,14 @@ pub fn bearer(text: &str) -> BearerToken<'_> {
 
 pub fn request(authorization: &str) -> Request<String> {
     Request::builder().header("authorization", authorization).body(String::new()).unwrap()
+}
+
+/// A port of this machine that refuses connections. As long as the socket is kept, nobody else gets the port.
+pub fn refusing() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
 }
 
 /// Asks this machine itself, whatever proxy the environment names.
