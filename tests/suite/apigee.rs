@@ -247,6 +247,21 @@ async fn credentials_refused_twice_are_a_failure_after_two_requests() {
 }
 
 #[tokio::test]
+async fn a_403_is_about_what_the_account_may_do_and_does_not_cost_a_login() {
+    let recorder = Recorder::start(|_, _| (403, "")).await;
+    let logins = Arc::new(Mutex::new(0));
+    let apigee = asking(&recorder).credentials({
+        let logins = Arc::clone(&logins);
+        move || {
+            *logins.lock().unwrap() += 1;
+            async { Ok(Credential::bearer("x")?) }
+        }
+    });
+    assert!(apigee.build().unwrap().introspect(&bearer("abc")).await.unwrap_err().is_credentials());
+    assert_eq!((recorder.requests().len(), *logins.lock().unwrap()), (1, 1));
+}
+
+#[tokio::test]
 async fn a_401_that_says_the_token_is_unknown_does_not_cost_a_login() {
     let recorder = Recorder::start(|_, _| (401, r#"{"code":"keymanagement.service.invalid_access_token"}"#)).await;
     let apigee = asking(&recorder).credentials(|| async { Ok(Credential::bearer("x")?) }).build().unwrap();

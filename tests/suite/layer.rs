@@ -341,6 +341,18 @@ async fn an_optional_layer_lets_requests_without_a_token_in_but_no_bad_token() {
 }
 
 #[tokio::test]
+async fn stats_count_who_came_in_with_a_token_and_without_through_all_clones() {
+    let layer = IntrospectionLayer::builder(Cached::new(Authority::new(active()))).optional().build().unwrap();
+    let one = layer.clone().layer(Inner::default());
+    let other = layer.layer(Inner::default());
+    send(one.clone(), request("Bearer abc")).await;
+    send(other, request("Bearer abc")).await;
+    send(one, Request::new(String::new())).await;
+    let stats = layer.stats();
+    assert_eq!((stats.accepted, stats.anonymous, stats.rejected), (2, 1, vec![]));
+}
+
+#[tokio::test]
 async fn the_outer_layers_verdict_binds_a_route_with_a_scope_of_its_own() {
     let authority = Authority::new(active());
     let outer = IntrospectionLayer::builder(authority.clone()).optional().realm("orders").build().unwrap();

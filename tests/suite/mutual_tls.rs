@@ -119,6 +119,17 @@ async fn a_discovered_server_says_where_clients_with_a_certificate_ask() {
 }
 
 #[tokio::test]
+async fn a_certificate_is_shown_with_the_credentials_that_are_set_after_it_too() {
+    let authority = Authority::new();
+    let (url, seen) = server(&authority).await;
+    let client = authority.certify("my-api").pem();
+    let endpoint = Rfc7662::builder(&url).root_certificate(authority.pem()).tls_client_auth("my-api", client);
+    assert_eq!(kind(endpoint.client_secret_basic("my-api", "secret")).await, None);
+    let request = seen.lock().unwrap().clone();
+    assert!(request.contains("authorization: Basic ") && !request.contains("client_id="), "{request}");
+}
+
+#[tokio::test]
 async fn no_certificate_a_strangers_and_an_unknown_server_are_failures_to_connect() {
     let authority = Authority::new();
     let (url, seen) = server(&authority).await;
