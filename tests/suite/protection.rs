@@ -133,7 +133,7 @@ async fn max_wait_is_how_long_a_question_waits_for_the_rate_limit() {
 
 #[tokio::test]
 async fn max_concurrent_questions_and_max_wait_bound_who_is_under_way_and_who_waits() {
-    each_endpoint!(max_concurrent_questions(1), max_wait(secs(0)) => async |case: Case| {
+    each_endpoint!(max_concurrent_questions(1), max_wait(secs(0)), request_timeout(secs(60)) => async |case: Case| {
         case.sandbox.set_fault(Fault::Hang);
         let case = Arc::new(case);
         let hanging = tokio::spawn({
