@@ -19,7 +19,8 @@ use crate::rejection::{
 };
 use crate::token::AccessToken;
 
-/// Requires scopes, or whatever else a [`Policy`] can require, on one route, of the token that an [`IntrospectionLayer`](crate::IntrospectionLayer) around it let in.
+/// Requires scopes, or whatever else a [`Policy`] can require, on one route, of the token that an
+/// [`IntrospectionLayer`](crate::IntrospectionLayer) around it let in.
 ///
 /// It answers in its own form: give it the [`realm`](RequireScopeLayerBuilder::realm) and the other settings of answers that the layer
 /// around it has. Only a request without a token, let through by an optional layer, gets the challenge of that layer; it is

@@ -125,7 +125,8 @@ impl fmt::Debug for AnyIntrospector {
 /// Several authorities, of which each request chooses one: by its host, or however a closure says.
 ///
 /// Each has its own introspector: give each a cache of its own, so that no authority answers for another, with a
-/// [`name`](crate::CachedBuilder::name), or their metrics run together. A request that chooses none of them is rejected as [`InvalidToken`](crate::RejectionKind::InvalidToken), and nobody is asked.
+/// [`name`](crate::CachedBuilder::name), or their metrics run together. A request that chooses none of them is rejected as
+/// [`InvalidToken`](crate::RejectionKind::InvalidToken), and nobody is asked.
 ///
 /// **Choose by what your service itself tells tenants apart with.** A token that one authority calls active says nothing about
 /// what belongs to another.

@@ -97,7 +97,8 @@ pub enum Health {
     /// It failed, and the next question finds out whether it answers again. Counts as ready: without traffic there would be no
     /// next question.
     Recovering,
-    /// Neither about tokens in use nor about others is it asked at the moment, or the last five questions all failed, in whatever way, the last one within 30 seconds.
+    /// Neither about tokens in use nor about others is it asked at the moment, or the last five questions all failed, in whatever
+    /// way, the last one within 30 seconds.
     /// Tokens that are not in the cache get 503.
     Failing,
 }
