@@ -152,7 +152,8 @@ impl ProtectedResourceBuilder {
         self
     }
 
-    /// A way of presenting a token that is accepted: `header`, `body` or `query`. Default: `header` alone.
+    /// A way of presenting a token that is accepted: `header`, `body` or `query`. Default: `header` alone. The layer reads no form
+    /// bodies: name `body` only if something in front of it does.
     pub fn bearer_method(mut self, method: impl Into<String>) -> Self {
         self.bearer_methods.push(method.into());
         self
