@@ -33,8 +33,9 @@ use crate::service::Introspection;
 ///
 /// The inner service must be `Clone`, as `axum` and `tonic` services are; put others behind `tower::buffer::Buffer`.
 ///
-/// While the authority is asked, the request holds the inner service that was polled ready. So put a `ConcurrencyLimit` or a rate limit
-/// outside of this layer: inside, requests with junk tokens would hold its places while they wait.
+/// While the authority is asked, the request holds the inner service that was polled ready, and what that has reserved, such as a place
+/// of a `ConcurrencyLimit`; one outside of this layer is held as well. So requests with junk tokens count, as long as they wait. To
+/// limit only what tokens were let in for, take the place in the service itself, when it is called.
 pub struct IntrospectionLayer<I, R = EmptyBody> {
     introspector: Arc<I>,
     guard: Arc<Guard<R>>,

@@ -110,7 +110,7 @@
 //! | error | "... found no IntrospectionLayer around it: ..." (a scope requirement or an extractor) | |
 //! | warn | "the authority could not be asked" | `server.address`, `kind`, `error`, `latency_ms` |
 //! | warn | "the authority is not asked for a while: ..." (the breaker opens) | `server.address`, `share`, `failures`, `pause_ms` |
-//! | warn | "questions are turned away, ..." (overload; `error` names the limits) | `cache`, `error` |
+//! | warn | "questions are turned away, ..." (overload; `error` names the limits) | `cache`, `share`, `error` |
 //! | warn | "the authority fails; answers it gave before serve on ..." | `cache` |
 //! | warn | "request rejected: ..." (the authority could not be asked) | `kind`, `cause`, `error` |
 //! | info | "the authority answers again; ..." (the breaker closes) | `server.address`, `share` |

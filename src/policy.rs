@@ -112,15 +112,15 @@ impl Policy {
 
     /// Refuses what could never be satisfied, or never be written into a challenge.
     pub(crate) fn check(&self) -> Result<(), BuildError> {
-        self.check_single(Fact::Issuer, "require_any_issuer")?;
-        self.check_single(Fact::Client, "require_any_client")?;
         self.requirements.iter().try_for_each(|requirement| match requirement {
             Requirement::AnyOf { setting, fact, values } => check_values(setting, *fact, values),
             Requirement::Rule(_) => Ok(()),
             Requirement::ForMethod(_, policy) | Requirement::ForOtherMethods(policy) | Requirement::All(policy) => {
                 policy.check()
             }
-        })
+        })?;
+        self.check_single(Fact::Issuer, "require_any_issuer")?;
+        self.check_single(Fact::Client, "require_any_client")
     }
 
     /// Of a fact that a token has once, there must be one that meets every requirement.

@@ -6,6 +6,11 @@ use reqwest::Url;
 
 use crate::build_error::BuildError;
 
+/// What of a URL may be shown: a query can be secret.
+pub(crate) fn without_query(url: &str) -> &str {
+    url.split_once('?').map_or(url, |(before, _)| before)
+}
+
 /// Whether the host is this machine itself: what goes there passes no network.
 pub(crate) fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();

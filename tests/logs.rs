@@ -180,13 +180,13 @@ async fn other_clients(captured: &Captured, sandbox: &Sandbox, token: &BearerTok
     // A server that hands out secrets, and takes them.
     let server = Recorder::start(|_, seen: &Seen| match seen.uri.as_str() {
         "/token" => (200, r#"{"access_token":"hush-granted","refresh_token":"hush-refresh","expires_in":60}"#),
-        "/refused" => (401, r#"{"error":"hush"}"#),
+        "/refused?key=hush" => (401, r#"{"error":"hush"}"#),
         "/garbage" => (200, "hush"),
         _ => (401, "hush"),
     })
     .await;
     let url = |path: &str| format!("{}{path}", server.url());
-    for login in ["/token", "/refused", "/garbage"] {
+    for login in ["/token", "/refused?key=hush", "/garbage"] {
         let login = url(login);
         let grant = ClientCredentials::new(&login, "hush-id", "hush-secret").client_secret_post();
         captured.show(&grant);
@@ -201,7 +201,7 @@ async fn other_clients(captured: &Captured, sandbox: &Sandbox, token: &BearerTok
     for builder in [
         Rfc7662::builder(url("/introspect")).client_secret_basic("hush-user", "hush-password"),
         Rfc7662::builder(url("/introspect")).client_secret_post("hush-user", "hush-password"),
-        Rfc7662::builder(url("/introspect")).bearer_token("hush"),
+        Rfc7662::builder(url("/introspect?key=hush")).bearer_token("hush"),
     ] {
         captured.show(&builder);
         let endpoint = builder.build().unwrap();
@@ -379,8 +379,11 @@ async fn no_secret_is_shown_on_any_path() {
         assert!(captured.events(level, &words) > 0, "no {level} says {words:?}");
     }
     assert_eq!(captured.events("WARN", &["request rejected", "overloaded"]), 0, "not at the rate of requests");
+    for other in ["kind: Status", "the login answered 500"] {
+        assert_eq!(captured.events("ERROR", &["check what the endpoint's builder was given", other]), 0, "{other}");
+    }
     for (level, words) in [
-        ("WARN", ["questions are turned away", "cache=\"limited\""]),
+        ("WARN", ["questions are turned away", "cache=\"limited\" share=\"stranger\""]),
         ("WARN", ["questions are turned away", "`rate_limit`"]),
         ("WARN", ["the authority is not asked for a while", "server.address=\"127.0.0.1\" share=\"known\""]),
         ("INFO", ["the authority answers again", "server.address=\"127.0.0.1\" share=\"known\""]),

@@ -152,8 +152,7 @@ impl<T> Part<T> {
 impl<T: Entry> Index<T> {
     /// Runs `meanwhile` once the reader that is started waits for this key's part of the table.
     pub(super) fn keep_a_reader_waiting(&self, key: TokenKey, start: impl FnOnce(), meanwhile: impl FnOnce()) {
-        /// Half a minute of them, on an idle machine.
-        const LOOKS: usize = 100_000_000;
+        const LOOKS: usize = 5_000_000;
         let waited_before = self.waits.load(Ordering::Relaxed);
         let waits = || {
             std::thread::yield_now();

@@ -20,6 +20,7 @@ mod lately;
 mod store;
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 pub use builder::CachedBuilder;
@@ -119,7 +120,7 @@ impl<I: Introspect> Introspect for Cached<I> {
                     self.store.figures.overloaded();
                     let error = IntrospectError::new(IntrospectErrorKind::Overloaded)
                         .with_source("as many as may be are under way (`max_questions`)");
-                    self.store.overloaded(&error);
+                    self.store.overloaded(&error, share);
                     return self.store.instead_of(&error, key).ok_or(error);
                 }
                 Boarding::Joined(passenger) => {
@@ -223,7 +224,7 @@ async fn ask<I: Introspect>(
     flight.abandon(error, store.clock.now());
 }
 
-/// A question in the figures: one that panics is counted as a failure, too.
+/// A question in the figures: one that panics is counted as a failure, too. (One that is dropped with the cache is not.)
 struct Counted<'a> {
     figures: &'a Figures,
     stopwatch: Stopwatch,
@@ -249,8 +250,11 @@ impl<'a> Counted<'a> {
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        if !self.has_ended {
-            self.count(&Err(IntrospectError::new(IntrospectErrorKind::Abandoned)));
+        if !self.has_ended && std::thread::panicking() {
+            // A recorder of metrics that panics, too, would end the process.
+            let _ = catch_unwind(AssertUnwindSafe(|| {
+                self.count(&Err(IntrospectError::new(IntrospectErrorKind::Abandoned)));
+            }));
         }
     }
 }

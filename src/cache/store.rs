@@ -13,7 +13,9 @@ use super::index::{Entry, Sight};
 use super::key::{TokenKey, TokenKeys};
 use super::lately::Lately;
 use crate::clock::{Clock, Timestamp};
-use crate::introspect::{EndpointHandle, InactiveReason, IntrospectError, IntrospectErrorKind, Share, Verdict};
+use crate::introspect::{
+    BreakerState, EndpointHandle, InactiveReason, IntrospectError, IntrospectErrorKind, Share, Verdict,
+};
 use crate::metrics::Gauges;
 use crate::token::{AccessToken, BearerToken, Term};
 
@@ -89,11 +91,12 @@ pub(super) struct Store {
     limits: Limits,
     /// Which tokens have the share of known ones.
     lately: Lately,
-    /// When a question about a token in use failed last, when a stale answer was served last, and when a question found no room:
-    /// milliseconds, and the least number for never.
+    /// When a question about a token in use failed last, when a stale answer was served last, and when a question of each share found no
+    /// room: milliseconds, and the least number for never.
     failed_at: AtomicI64,
     stale_at: AtomicI64,
-    overloaded_at: AtomicI64,
+    known_overloaded_at: AtomicI64,
+    strangers_overloaded_at: AtomicI64,
     /// Since when and until when the authority is known not to be asked, likewise.
     left_alone_since: AtomicI64,
     left_alone_until: AtomicI64,
@@ -132,7 +135,8 @@ impl Store {
             lately: Lately::for_tokens(settings.max_capacity),
             failed_at: AtomicI64::new(i64::MIN),
             stale_at: AtomicI64::new(i64::MIN),
-            overloaded_at: AtomicI64::new(i64::MIN),
+            known_overloaded_at: AtomicI64::new(i64::MIN),
+            strangers_overloaded_at: AtomicI64::new(i64::MIN),
             left_alone_since: AtomicI64::new(i64::MIN),
             left_alone_until: AtomicI64::new(i64::MIN),
         }
@@ -268,7 +272,10 @@ impl Store {
     /// use.
     pub(super) fn learn(&self, answer: &Answer, share: Share) {
         match answer {
-            Ok(_) => self.left_alone_until.store(i64::MIN, Ordering::Relaxed),
+            // There are answers for which nobody was asked. They leave the breaker open.
+            Ok(_) if self.endpoint.as_ref().is_none_or(|endpoint| endpoint.stats().breaker != BreakerState::Open) => {
+                self.left_alone_until.store(i64::MIN, Ordering::Relaxed);
+            }
             Err(error) if share == Share::Known && error.is_failure_of_the_authority() => {
                 let now = self.clock.now();
                 self.failed_at.store(now.as_unix_millis(), Ordering::Relaxed);
@@ -278,15 +285,25 @@ impl Store {
                     self.left_alone_until.store((now + left).as_unix_millis(), Ordering::Relaxed);
                 }
             }
-            Err(error) if error.is_overloaded() => self.overloaded(error),
-            Err(_) => {}
+            Err(error) if error.is_overloaded() => self.overloaded(error, share),
+            Ok(_) | Err(_) => {}
         }
     }
 
     /// Tells the operator when it begins that questions are turned away, and which limits are to blame.
-    pub(super) fn overloaded(&self, error: &IntrospectError) {
-        if begins(&self.overloaded_at, self.clock.now()) {
-            tracing::warn!(cache = self.name, ?error, "questions are turned away, and the requests that wait for them");
+    pub(super) fn overloaded(&self, error: &IntrospectError, share: Share) {
+        let last = match share {
+            Share::Known => &self.known_overloaded_at,
+            Share::Stranger => &self.strangers_overloaded_at,
+        };
+        if begins(last, self.clock.now()) {
+            let share = share.as_str();
+            tracing::warn!(
+                cache = self.name,
+                share,
+                ?error,
+                "questions are turned away, and the requests that wait for them"
+            );
         }
     }
 
@@ -418,9 +435,8 @@ fn standing(token: &AccessToken, now: Timestamp) -> (bool, bool) {
 
 /// Whether this is the first of its kind for a while. Notes that it was.
 fn begins(last: &AtomicI64, now: Timestamp) -> bool {
-    let is_first = !is_within(OUTAGE_LASTS, last, now);
-    last.store(now.as_unix_millis(), Ordering::Relaxed);
-    is_first
+    let before = last.swap(now.as_unix_millis(), Ordering::Relaxed);
+    !is_within(OUTAGE_LASTS, &AtomicI64::new(before), now)
 }
 
 /// Before or after: another thread may have looked at the clock a moment later.

@@ -174,7 +174,7 @@ impl ApigeeBuilder {
     }
 
     /// Asks with what `provider` hands out. It is called for the first question, 30 seconds before a credential expires,
-    /// and once after the authority refused one (HTTP 401).
+    /// and once after the authority refused one (HTTP 401). Its errors are logged, with what caused them: no secret may be in them.
     ///
     /// One call is under way at a time, in a task of its own, for 30 seconds at most. Questions wait for it only if no valid
     /// credential is at hand, and no longer than their own [`request_timeout`](Self::request_timeout). A failed call is

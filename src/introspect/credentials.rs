@@ -14,6 +14,7 @@ use super::private_key_jwt::PrivateKeyJwt;
 use super::renewal::{Obtained, Renewal};
 use crate::build_error::BuildError;
 use crate::clock::Clock;
+use crate::url::without_query;
 
 /// What this service shows the authority: the account it asks with, not anything of a caller.
 ///
@@ -170,13 +171,13 @@ pub(super) enum Credentials {
 }
 
 impl Credentials {
-    /// `login` says in logs where they come from.
+    /// `login` says in logs where they come from: a URL, whose query may be secret, or a few words.
     pub(super) fn renewed<F, Fut>(login: &str, provider: F) -> Self
     where
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Obtained> + Send + 'static,
     {
-        Self::Renewed(Renewal::new(login.to_owned(), Box::new(move || Box::pin(provider()))))
+        Self::Renewed(Renewal::new(without_query(login).to_owned(), Box::new(move || Box::pin(provider()))))
     }
 
     /// The names of what they add to the form of a question.

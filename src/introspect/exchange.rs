@@ -112,7 +112,7 @@ fn broken(error: reqwest::Error) -> IntrospectError {
     let kind = match (error.is_connect(), error.is_timeout()) {
         (true, true) => {
             return IntrospectError::new(IntrospectErrorKind::Connect)
-                .with_source("none came about in time (`connect_timeout`)");
+                .with_source("none came about within the `connect_timeout`, or that of an `http_client`");
         }
         (true, false) => IntrospectErrorKind::Connect,
         (false, true) => IntrospectErrorKind::Timeout,

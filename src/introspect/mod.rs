@@ -134,7 +134,8 @@ pub enum InactiveReason {
     NotYetValid,
     /// The authority knows it, but does not clearly say that it is active: a status nobody knows; an expiry that cannot be read, or
     /// (Apigee) -1 without [`allow_unexpiring`](ApigeeBuilder::allow_unexpiring); a token type that is not bearer, or none if
-    /// [`require_token_type`](Rfc7662Builder::require_token_type) is set. The log says which, at the level `info`.
+    /// [`require_token_type`](Rfc7662Builder::require_token_type) is set. The log says which, at the level `info`. (Also 400 with
+    /// `unsupported_token_type`, which is not logged: any caller can bring it about.)
     Unclear,
 }
 

@@ -26,8 +26,7 @@ pub(crate) use self::remembered::Term;
 /// token's keyed fingerprint among it.)
 ///
 /// Each member is `None` (or empty) when the authority did not state it. It serializes to one JSON object with a key for
-/// every fact the authority stated and times in milliseconds since the Unix epoch; whether it is stale or bound to a key is not among
-/// them. Think of who will read that: with Apigee the client's identifier is an API key, and attributes and claims may be personal.
+/// every fact the authority stated and times in milliseconds since the Unix epoch; whether it is stale is not among them. Think of who will read that: with Apigee the client's identifier is an API key, and attributes and claims may be personal.
 ///
 /// ```
 /// use tower_introspection::AccessToken;

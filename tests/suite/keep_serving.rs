@@ -442,6 +442,28 @@ async fn an_answer_or_a_clock_set_back_ends_the_time_in_which_the_authority_is_l
     }
 }
 
+#[cfg(feature = "sandbox")]
+#[tokio::test]
+async fn an_answer_for_which_nobody_was_asked_does_not_end_it() {
+    use tower_introspection::sandbox::{Fault, Sandbox};
+
+    let sandbox = Sandbox::start().await.unwrap();
+    sandbox.script("abc", 200, r#"{"status":"approved","expiresAt":9999999999999}"#);
+    let clock = ManualClock::at(START);
+    let apigee = sandbox.apigee().clock(clock.clone()).breaker_threshold(1).max_retries(0).build().unwrap();
+    let cached = Cached::builder(apigee).clock(clock.clone()).max_ttl(secs(60)).stale_if_error(secs(300));
+    let cached = cached.build().unwrap();
+    assert!(cached.introspect(&bearer("abc")).await.unwrap().is_active());
+    sandbox.set_fault(Fault::Status(503));
+    clock.advance(secs(60));
+    for _ in 0..2 {
+        assert!(token_of(cached.introspect(&bearer("abc")).await).is_stale());
+    }
+    assert!(cached.known(&bearer("abc")).is_some(), "left alone");
+    assert!(!cached.introspect(&bearer("a/../b")).await.unwrap().is_active());
+    assert!(cached.known(&bearer("abc")).is_some());
+}
+
 #[tokio::test]
 async fn in_an_outage_the_last_answer_serves_on_marked_and_no_longer_than_allowed() {
     let authority = Authority::new(active());

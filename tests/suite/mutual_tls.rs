@@ -116,6 +116,19 @@ async fn a_discovered_server_says_where_clients_with_a_certificate_ask() {
     assert_eq!(with_certificate.url(), "https://mtls.example/introspect");
     let without = found().await.client_secret("my-api", "secret").build().unwrap();
     assert_eq!(without.url(), "https://a.example/introspect");
+    for (aliases, refused) in
+        [("null", false), ("7", false), (r#"{"introspection_endpoint":"http://a.example/"}"#, true)]
+    {
+        let metadata = Recorder::start(move |_, seen: &Seen| {
+            let host = format!("http://{}", seen.headers["host"].to_str().unwrap());
+            let endpoint = r#""introspection_endpoint":"https://a.example/introspect""#;
+            (200, format!(r#"{{"issuer":"{host}",{endpoint},"mtls_endpoint_aliases":{aliases}}}"#))
+        })
+        .await;
+        let found = Rfc7662::discover(metadata.url()).fetch().await.unwrap();
+        let built = found.tls_client_auth("my-api", Authority::new().certify("my-api").pem()).build();
+        assert_eq!(built.err().map(|error| error.setting()), refused.then_some("mtls_endpoint_aliases"), "{aliases}");
+    }
 }
 
 #[tokio::test]

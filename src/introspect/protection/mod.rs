@@ -68,7 +68,7 @@ pub(super) struct Protection {
 #[derive(Default)]
 pub(super) struct Progress {
     sent: OnceLock<Stopwatch>,
-    /// Why the last attempt failed, if there was time for another.
+    /// Why the last attempt failed that has ended.
     failure: Mutex<Option<IntrospectError>>,
 }
 
@@ -151,18 +151,28 @@ impl Protection {
             // The deadline is shorter than `max_wait`.
             return outcome.unwrap_or_else(|_| Err(self.overloaded()));
         };
-        let outcome = outcome.unwrap_or_else(|_| {
-            // What was wrong says more than that it was tried until the time was up.
-            Err(progress.failure().take().unwrap_or_else(|| {
-                IntrospectError::new(IntrospectErrorKind::Timeout)
-                    .with_source(format!("{:?} passed (`request_timeout`)", self.deadline))
-            }))
-        });
-        self.learn(share, progress, admission, &outcome);
+        let ran_out_of_time = outcome.is_err();
+        let outcome = outcome.unwrap_or_else(|_| Err(self.out_of_time(progress)));
+        // The authority is not to blame for the time that a turn or a login took.
+        let had_time = progress.sent.get().is_some_and(|sent| sent.elapsed() >= self.deadline / 2);
+        let admission = (had_time || !ran_out_of_time).then_some(admission);
+        self.learn(share, admission, &outcome);
         outcome
     }
 
-    fn learn<T>(&self, share: Share, progress: &Progress, admission: Admission, outcome: &Result<T, IntrospectError>) {
+    fn out_of_time(&self, progress: &Progress) -> IntrospectError {
+        let passed = format!("{:?} passed (`request_timeout`)", self.deadline);
+        match progress.failure().take() {
+            None => IntrospectError::new(IntrospectErrorKind::Timeout).with_source(passed),
+            // Whatever came of the attempt that was cut off, nobody was reached.
+            Some(failure) if failure.kind() == IntrospectErrorKind::Connect => failure,
+            Some(failure) => IntrospectError::new(IntrospectErrorKind::Timeout)
+                .with_source(format!("{passed} in another attempt, after {failure:?}")),
+        }
+    }
+
+    /// Without an admission the breakers learn nothing.
+    fn learn<T>(&self, share: Share, admission: Option<Admission>, outcome: &Result<T, IntrospectError>) {
         let now = self.clock.now();
         match outcome {
             Ok(_) => self.failures.store(0, Ordering::Relaxed),
@@ -171,11 +181,7 @@ impl Protection {
                 self.failed_at.store(now.as_unix_millis(), Ordering::Relaxed);
             }
         }
-        // The authority is not to blame for the time that a turn or a login took.
-        let had_time = || progress.sent.get().is_some_and(|sent| sent.elapsed() >= self.deadline / 2);
-        if outcome.as_ref().is_err_and(IntrospectError::is_timeout) && !had_time() {
-            return;
-        }
+        let Some(admission) = admission else { return };
         admission.settle(outcome, now);
         match share {
             Share::Known => self.strangers.hear(outcome, now),

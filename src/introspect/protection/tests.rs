@@ -122,14 +122,40 @@ async fn retries_have_a_budget() {
 
 #[tokio::test(start_paused = true)]
 async fn retries_end_with_the_deadline_and_tell_what_was_wrong() {
-    let asked = Asked::with(|settings| settings.max_retries = 1_000);
-    let asking = asked.run(|| async {
-        asked.attempts.fetch_add(1, Ordering::SeqCst);
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        no_answer()
-    });
-    assert_eq!(asking.await.unwrap_err().kind(), IntrospectErrorKind::Transport, "not that the time was up");
-    assert_eq!(asked.attempts(), 3, "a second each, and the pauses between them");
+    for (kind, told) in [
+        (IntrospectErrorKind::Connect, IntrospectErrorKind::Connect),
+        (IntrospectErrorKind::Transport, IntrospectErrorKind::Timeout),
+    ] {
+        let asked = Asked::with(|settings| settings.max_retries = 1_000);
+        let asking = asked.run(|| async {
+            asked.attempts.fetch_add(1, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Err(IntrospectError::new(kind).before_answer())
+        });
+        let error = asking.await.unwrap_err();
+        assert_eq!(error.kind(), told, "of the attempt that was cut off nothing is known but for connections");
+        assert!(format!("{error:?}").contains(&format!("{kind:?}")), "{error:?}");
+        assert_eq!(asked.attempts(), 3, "a second each, and the pauses between them");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_breaker_does_not_learn_from_an_attempt_that_had_little_time() {
+    for (login, learned) in [(Duration::from_millis(2_400), false), (Duration::from_millis(100), true)] {
+        let asked = Asked::with(|settings| settings.breaker_threshold = 1);
+        let progress = Progress::default();
+        let attempt = || async {
+            if asked.attempts.fetch_add(1, Ordering::SeqCst) == 0 {
+                tokio::time::sleep(login).await;
+                asked.protection.sends(&progress);
+                return Err(IntrospectError::new(IntrospectErrorKind::Connect).before_answer());
+            }
+            std::future::pending::<Outcome>().await
+        };
+        let outcome = asked.protection.run(Share::Stranger, &progress, attempt).await;
+        assert_eq!(outcome.unwrap_err().kind(), IntrospectErrorKind::Connect);
+        assert_eq!(asked.handle().stats().breaker == BreakerState::Open, learned, "{login:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

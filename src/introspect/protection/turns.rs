@@ -26,7 +26,7 @@ pub(crate) enum Share {
 }
 
 impl Share {
-    pub(super) fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Known => "known",
             Self::Stranger => "stranger",

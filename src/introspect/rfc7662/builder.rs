@@ -16,6 +16,7 @@ use crate::introspect::endpoint::Endpoint;
 #[cfg(feature = "private-key-jwt")]
 use crate::introspect::private_key_jwt::PrivateKeyJwt;
 use crate::introspect::protection::{ProtectionSettings, protection_settings};
+use crate::url::without_query;
 
 /// Configures an [`Rfc7662`]. Made by [`Rfc7662::builder`] or by [`Rfc7662::discover`].
 ///
@@ -187,11 +188,11 @@ impl Rfc7662Builder {
     /// Names the setting that cannot work: a URL that is none or is not `https`, no credentials, a parameter that is set by
     /// another setting, a zero timeout or size limit.
     pub fn build(mut self) -> Result<Rfc7662, BuildError> {
-        if let (Some(url), Some(_)) = (self.mtls_url.take(), &self.connection.identity) {
-            self.url = url;
-        }
         // The URL of a discovered endpoint comes from the metadata; what can be wrong with it is named as there.
-        let url_setting = if self.issuer.is_some() { "introspection_endpoint" } else { "url" };
+        let mut url_setting = if self.issuer.is_some() { "introspection_endpoint" } else { "url" };
+        if let (Some(url), Some(_)) = (self.mtls_url.take(), &self.connection.identity) {
+            (self.url, url_setting) = (url, "mtls_endpoint_aliases");
+        }
         let url = Url::parse(&self.url).map_err(|error| BuildError::new(url_setting, format!("not a URL: {error}")))?;
         if self.issuer.as_ref().is_some_and(|issuer| issuer.starts_with("https:")) && url.scheme() != "https" {
             return Err(BuildError::new(url_setting, "the issuer is https, and the endpoint it names is not"));
@@ -227,7 +228,7 @@ impl Rfc7662Builder {
 
 impl fmt::Debug for Rfc7662Builder {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.debug_struct("Rfc7662Builder").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("Rfc7662Builder").field("url", &without_query(&self.url)).finish_non_exhaustive()
     }
 }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use http::StatusCode;
 use reqwest::Url;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::Rfc7662Builder;
 use crate::introspect::connection::{Connection, connection_settings};
@@ -30,14 +31,9 @@ struct Metadata {
     introspection_endpoint: Option<String>,
     introspection_endpoint_auth_methods_supported: Option<Vec<String>>,
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
+    /// RFC 8705 section 5. Of no concern to most clients, whatever it is.
     #[serde(default)]
-    mtls_endpoint_aliases: Aliases,
-}
-
-/// Where clients with a certificate go, RFC 8705 section 5.
-#[derive(Deserialize, Default)]
-struct Aliases {
-    introspection_endpoint: Option<String>,
+    mtls_endpoint_aliases: Value,
 }
 
 impl Metadata {
@@ -103,7 +99,8 @@ impl Rfc7662Discovery {
                     None => "no `introspection_endpoint`".into(),
                     Some(endpoint) => {
                         let mut builder = Rfc7662Builder::new(endpoint);
-                        builder.mtls_url = metadata.mtls_endpoint_aliases.introspection_endpoint.take();
+                        builder.mtls_url =
+                            metadata.mtls_endpoint_aliases["introspection_endpoint"].as_str().map(Into::into);
                         builder.issuer = Some(self.issuer);
                         builder.auth_methods = metadata.auth_methods();
                         builder.connection = self.connection;

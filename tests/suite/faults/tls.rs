@@ -91,6 +91,11 @@ async fn connect_timeout_is_how_long_each_attempt_to_connect_may_take_and_a_seco
 
         let authority = Faulty::start();
         let base = format!("https://localhost:{}", authority.port());
+        let hasty = guarded!(protocol, base, root_certificate(issuer.0.pem()), request_timeout(secs(2)));
+        assert_eq!(attempts(&authority, hasty).await, 2, "{protocol:?}: two seconds have no room for a third");
+
+        let authority = Faulty::start();
+        let base = format!("https://localhost:{}", authority.port());
         let set = guarded!(protocol, base, root_certificate(issuer.0.pem()), connect_timeout(secs(6)));
         assert_eq!(attempts(&authority, set).await, 2, "{protocol:?}: ten seconds have no room for a third");
     }

@@ -288,7 +288,6 @@ impl Journal {
         Some(Remembered { number, asked, landed: landed.wall, deadline: (asked + max_ttl).min(end_of_use), end_of_use })
     }
 
-    /// Whether it was asked after the request came. Two moments of one millisecond are the same to the cache.
     /// Whether any question was answered after this one had ended, and before that moment.
     fn answered_between(&self, ended: &Question, moment: &Moment) -> bool {
         let end_of = |question: &Question| question.ended.map(|(at, _)| at.event);
@@ -299,6 +298,7 @@ impl Journal {
         })
     }
 
+    /// Whether it was asked after the request came. Two moments of one millisecond are the same to the cache.
     fn asked_since(&self, start: &Moment, question: &Question, set_back: i64) -> bool {
         question.asked.event > start.event || question.asked.steady + set_back >= start.steady
     }
