@@ -146,6 +146,6 @@ fn a_zone_and_a_token_url_that_cannot_be_are_named() {
         assert_eq!(error(ApigeeLogin::new("a", "b").zone(zone)).setting(), "login", "{zone}");
     }
     let corrected = ApigeeLogin::new("a", "b").zone("a b").token_url("http://127.0.0.1/oauth/token");
-    assert!(Apigee::builder("my-org").login(corrected).build().is_ok());
+    assert!(Apigee::builder("my-org").base_url("http://127.0.0.1/v1").login(corrected).build().is_ok());
     assert!(!format!("{:?}", ApigeeLogin::new("ann", "hush")).contains("hush"));
 }
