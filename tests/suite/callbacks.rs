@@ -1,6 +1,7 @@
 //! What a user wrote may use the cache's handle wherever the cache calls it.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 
@@ -274,20 +275,36 @@ async fn a_predicate_may_use_the_handle_when_the_question_ends_without_an_answer
     caller.check_when_alone().await;
 }
 
-#[tokio::test]
-async fn what_a_predicate_invalidates_while_an_answer_waits_for_it_is_asked_anew() {
-    let (authority, cached, waiting) = under_way(active()).await;
-    let handle = cached.handle();
-    cached.handle().invalidate_where(move |_| {
-        handle.invalidate(&bearer("abc"));
-        false
+/// Runs a test on a thread of its own, so that one that waits for a lock which it holds itself fails instead of hanging.
+fn in_time<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
+    let (done, is_done) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(test());
+        done.send(())
     });
-    authority.release();
-    authority.asked(2).await;
-    authority.says(inactive(InactiveReason::Revoked));
-    authority.release();
-    assert!(!patiently(waiting).await.unwrap().unwrap().is_active());
-    assert_eq!(authority.questions(), 2);
+    match is_done.recv_timeout(secs(30)) {
+        Err(RecvTimeoutError::Timeout) => panic!("it waits for itself"),
+        Ok(()) | Err(RecvTimeoutError::Disconnected) => assert!(thread.join().is_ok(), "as it said"),
+    }
+}
+
+#[test]
+fn what_a_predicate_invalidates_while_an_answer_waits_for_it_is_asked_anew() {
+    in_time(async || {
+        let (authority, cached, waiting) = under_way(active()).await;
+        let handle = cached.handle();
+        cached.handle().invalidate_where(move |_| {
+            handle.invalidate(&bearer("abc"));
+            false
+        });
+        authority.release();
+        authority.asked(2).await;
+        authority.says(inactive(InactiveReason::Revoked));
+        authority.release();
+        assert!(!patiently(waiting).await.unwrap().unwrap().is_active());
+        assert_eq!(authority.questions(), 2);
+    });
 }
 
 /// Each adds the next one when it is called.
@@ -301,14 +318,16 @@ fn add_predicates(count: usize, handle: &CacheHandle) {
     });
 }
 
-#[tokio::test]
-async fn an_answer_does_not_wait_for_predicates_that_go_on_and_on() {
-    let (authority, cached, waiting) = under_way(active()).await;
-    add_predicates(1_000, &cached.handle());
-    authority.release();
-    authority.asked(2).await;
-    authority.release();
-    assert!(patiently(waiting).await.unwrap().unwrap().is_active());
+#[test]
+fn an_answer_does_not_wait_for_predicates_that_go_on_and_on() {
+    in_time(async || {
+        let (authority, cached, waiting) = under_way(active()).await;
+        add_predicates(1_000, &cached.handle());
+        authority.release();
+        authority.asked(2).await;
+        authority.release();
+        assert!(patiently(waiting).await.unwrap().unwrap().is_active());
+    });
 }
 
 #[tokio::test]

@@ -98,7 +98,7 @@ pub enum Health {
     /// next question.
     Recovering,
     /// Neither about tokens in use nor about others is it asked at the moment, or the last five questions all failed, in whatever
-    /// way, the last one within 30 seconds.
+    /// way, the last one within 30 seconds. (A caller can be the cause, where something in front of the authority refuses odd tokens.)
     /// Tokens that are not in the cache get 503.
     Failing,
 }
