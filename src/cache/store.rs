@@ -238,7 +238,8 @@ impl Store {
     pub(super) fn instead_of(&self, error: &IntrospectError, key: TokenKey) -> Option<Verdict> {
         let now = self.clock.now();
         // When an outage ends, all whose answers served on are to be asked about at once, and not all can be.
-        let is_aftermath = error.is_overloaded() && is_within(OUTAGE_LASTS, &self.failed_at, now);
+        let is_aftermath =
+            error.is_overloaded() && is_within(OUTAGE_LASTS, self.failed_at.load(Ordering::Relaxed), now);
         if !error.is_failure_of_the_authority() && !is_aftermath {
             return None;
         }
@@ -435,13 +436,12 @@ fn standing(token: &AccessToken, now: Timestamp) -> (bool, bool) {
 
 /// Whether this is the first of its kind for a while. Notes that it was.
 fn begins(last: &AtomicI64, now: Timestamp) -> bool {
-    let before = last.swap(now.as_unix_millis(), Ordering::Relaxed);
-    !is_within(OUTAGE_LASTS, &AtomicI64::new(before), now)
+    !is_within(OUTAGE_LASTS, last.swap(now.as_unix_millis(), Ordering::Relaxed), now)
 }
 
 /// Before or after: another thread may have looked at the clock a moment later.
-fn is_within(time: Duration, of: &AtomicI64, now: Timestamp) -> bool {
-    let moment = Timestamp::from_unix_millis(of.load(Ordering::Relaxed));
+fn is_within(time: Duration, of_millis: i64, now: Timestamp) -> bool {
+    let moment = Timestamp::from_unix_millis(of_millis);
     now.saturating_since(moment).max(moment.saturating_since(now)) < time
 }
 

@@ -75,7 +75,10 @@ impl ClientCredentials {
     /// and the server chooses.
     pub fn scope(mut self, scope: impl Into<String>) -> Self {
         let scope = scope.into();
-        self.scope = Some(self.scope.map_or(scope.clone(), |scopes| format!("{scopes} {scope}")));
+        self.scope = Some(match self.scope {
+            Some(scopes) => format!("{scopes} {scope}"),
+            None => scope,
+        });
         self
     }
 

@@ -45,7 +45,7 @@ fn whoever_had_to_wait_for_an_entry_judges_it_by_the_clock_of_afterwards() {
 fn a_moment_is_near_on_either_side_and_never_is_not() {
     let near = |moment, now| {
         let now = Timestamp::from_unix_millis(now);
-        is_within(Duration::from_millis(10), &AtomicI64::new(moment), now)
+        is_within(Duration::from_millis(10), moment, now)
     };
     assert!(near(100, 100) && near(100, 109) && near(100, 91));
     assert!(!near(100, 110) && !near(100, 90));

@@ -9,10 +9,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Rfc7662Builder;
+use crate::introspect::IntrospectError;
 use crate::introspect::connection::{Connection, connection_settings};
 use crate::introspect::credentials::Credential;
-use crate::introspect::exchange::Question;
-use crate::introspect::{IntrospectError, IntrospectErrorKind};
+use crate::introspect::exchange::{Question, status_error};
 
 /// Finds the endpoint in the metadata of an issuer. Made by [`Rfc7662::discover`](crate::Rfc7662::discover).
 ///
@@ -44,14 +44,6 @@ impl Metadata {
     }
 }
 
-/// What a server says that may answer another time.
-const IS_BUSY: [StatusCode; 4] = [
-    StatusCode::TOO_MANY_REQUESTS,
-    StatusCode::BAD_GATEWAY,
-    StatusCode::SERVICE_UNAVAILABLE,
-    StatusCode::GATEWAY_TIMEOUT,
-];
-
 impl Rfc7662Discovery {
     pub(super) fn new(issuer: String) -> Self {
         Self { issuer, connection: Connection::default() }
@@ -68,13 +60,9 @@ impl Rfc7662Discovery {
     /// issuer (RFC 8414 section 3.3): the two must be the same to the letter, a slash at the end included.
     pub async fn fetch(self) -> Result<Rfc7662Builder, DiscoveryError> {
         let fail = |problem: String| DiscoveryError { issuer: self.issuer.clone(), problem, unreachable: false };
-        let no_answer = |error: &IntrospectError| {
-            // An answer that is too large, or a redirect that was followed, would be so another time too.
-            let unreachable = matches!(
-                error.kind(),
-                IntrospectErrorKind::Connect | IntrospectErrorKind::Transport | IntrospectErrorKind::Timeout
-            );
-            DiscoveryError { unreachable, ..fail(format!("{error}: {}", innermost(error))) }
+        let no_answer = |error: &IntrospectError| DiscoveryError {
+            unreachable: error.is_outage(),
+            ..fail(format!("{error}: {}", innermost(error)))
         };
         let url = Url::parse(&self.issuer).map_err(|error| fail(format!("not a URL: {error}")))?;
         if url.query().is_some() || url.fragment().is_some() {
@@ -85,7 +73,7 @@ impl Rfc7662Discovery {
         for url in well_known(&self.issuer, &url) {
             let question = Question { url: &url, form: None };
             let answer = exchange.send(question, &Credential::none()).await.map_err(|error| no_answer(&error))?;
-            busy |= IS_BUSY.contains(&answer.status);
+            busy |= status_error(answer.status).is_outage();
             let outcome = match serde_json::from_slice::<Metadata>(&answer.body) {
                 _ if answer.status != StatusCode::OK => format!("HTTP status {}", answer.status.as_u16()),
                 Err(_) => "not a metadata document".into(),
