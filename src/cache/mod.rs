@@ -17,6 +17,7 @@ mod handle;
 mod index;
 mod key;
 mod lately;
+mod outage;
 mod store;
 
 use std::fmt;

@@ -1,7 +1,6 @@
 //! Both caches, the flights, the clock and the figures: everything but the introspector.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use super::builder::CacheSettings;
@@ -12,6 +11,7 @@ use super::freshness::{Limits, judge};
 use super::index::{Entry, Sight};
 use super::key::{TokenKey, TokenKeys};
 use super::lately::Lately;
+use super::outage::Outage;
 use crate::clock::{Clock, Timestamp};
 use crate::introspect::{
     BreakerState, EndpointHandle, InactiveReason, IntrospectError, IntrospectErrorKind, Share, Verdict,
@@ -73,9 +73,6 @@ impl Found {
 /// For introspectors that have no bound of their own.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long after the last failure an outage counts as over.
-const OUTAGE_LASTS: Duration = Duration::from_secs(30);
-
 const NEVER: Timestamp = Timestamp::from_unix_millis(i64::MAX);
 
 pub(super) struct Store {
@@ -91,15 +88,7 @@ pub(super) struct Store {
     limits: Limits,
     /// Which tokens have the share of known ones.
     lately: Lately,
-    /// When a question about a token in use failed last, when a stale answer was served last, and when a question of each share found no
-    /// room: milliseconds, and the least number for never.
-    failed_at: AtomicI64,
-    stale_at: AtomicI64,
-    known_overloaded_at: AtomicI64,
-    strangers_overloaded_at: AtomicI64,
-    /// Since when and until when the authority is known not to be asked, likewise.
-    left_alone_since: AtomicI64,
-    left_alone_until: AtomicI64,
+    outage: Outage,
 }
 
 /// An answer at hand.
@@ -133,12 +122,7 @@ impl Store {
             keys: TokenKeys::random(),
             limits,
             lately: Lately::for_tokens(settings.max_capacity),
-            failed_at: AtomicI64::new(i64::MIN),
-            stale_at: AtomicI64::new(i64::MIN),
-            known_overloaded_at: AtomicI64::new(i64::MIN),
-            strangers_overloaded_at: AtomicI64::new(i64::MIN),
-            left_alone_since: AtomicI64::new(i64::MIN),
-            left_alone_until: AtomicI64::new(i64::MIN),
+            outage: Outage::default(),
         }
     }
 
@@ -172,14 +156,8 @@ impl Store {
             self.figures.hit(millis_since(token.term().asked_at, now));
             return Some(Known { verdict: Verdict::Active(token), refresh });
         }
-        let verdict = self.is_left_alone(now).then(|| self.serve_on(&token, now)).flatten()?;
+        let verdict = self.outage.is_left_alone(now).then(|| self.serve_on(&token, now)).flatten()?;
         Some(Known { verdict, refresh: false })
-    }
-
-    /// A clock that was set back ends it.
-    fn is_left_alone(&self, now: Timestamp) -> bool {
-        let [since, until] = [&self.left_alone_since, &self.left_alone_until].map(|of| of.load(Ordering::Relaxed));
-        (since..until).contains(&now.as_unix_millis())
     }
 
     fn known_inactive(&self, key: TokenKey) -> Option<Known> {
@@ -238,8 +216,7 @@ impl Store {
     pub(super) fn instead_of(&self, error: &IntrospectError, key: TokenKey) -> Option<Verdict> {
         let now = self.clock.now();
         // When an outage ends, all whose answers served on are to be asked about at once, and not all can be.
-        let is_aftermath =
-            error.is_overloaded() && is_within(OUTAGE_LASTS, self.failed_at.load(Ordering::Relaxed), now);
+        let is_aftermath = error.is_overloaded() && self.outage.failed.is_recent(now);
         if !error.is_failure_of_the_authority() && !is_aftermath {
             return None;
         }
@@ -260,7 +237,7 @@ impl Store {
             return None;
         }
         self.figures.stale_served(now.saturating_since(asked_at));
-        if begins(&self.stale_at, now) {
+        if self.outage.served_stale.begins(now) {
             tracing::warn!(
                 cache = self.name,
                 "the authority fails; answers it gave before serve on (`stale_if_error`)"
@@ -275,15 +252,14 @@ impl Store {
         match answer {
             // There are answers for which nobody was asked. They leave the breaker open.
             Ok(_) if self.endpoint.as_ref().is_none_or(|endpoint| endpoint.stats().breaker != BreakerState::Open) => {
-                self.left_alone_until.store(i64::MIN, Ordering::Relaxed);
+                self.outage.is_answered();
             }
             Err(error) if share == Share::Known && error.is_failure_of_the_authority() => {
                 let now = self.clock.now();
-                self.failed_at.store(now.as_unix_millis(), Ordering::Relaxed);
+                self.outage.failed.set(now);
                 if let (IntrospectErrorKind::CircuitOpen, Some(left)) = (error.kind(), error.retry_after()) {
                     // Until then the answer is the same for all tokens in use, and need not be asked for.
-                    self.left_alone_since.store(now.as_unix_millis(), Ordering::Relaxed);
-                    self.left_alone_until.store((now + left).as_unix_millis(), Ordering::Relaxed);
+                    self.outage.leave_alone(now, left);
                 }
             }
             Err(error) if error.is_overloaded() => self.overloaded(error, share),
@@ -293,11 +269,7 @@ impl Store {
 
     /// Tells the operator when it begins that questions are turned away, and which limits are to blame.
     pub(super) fn overloaded(&self, error: &IntrospectError, share: Share) {
-        let last = match share {
-            Share::Known => &self.known_overloaded_at,
-            Share::Stranger => &self.strangers_overloaded_at,
-        };
-        if begins(last, self.clock.now()) {
+        if self.outage.turned_away(share).begins(self.clock.now()) {
             let share = share.as_str();
             tracing::warn!(
                 cache = self.name,
@@ -432,17 +404,6 @@ fn pause_before_retry(token: &AccessToken, now: Timestamp) -> Duration {
 /// Whether it serves, and whether it is to be asked for again.
 fn standing(token: &AccessToken, now: Timestamp) -> (bool, bool) {
     (token.serves_at(now), token.is_due(now))
-}
-
-/// Whether this is the first of its kind for a while. Notes that it was.
-fn begins(last: &AtomicI64, now: Timestamp) -> bool {
-    !is_within(OUTAGE_LASTS, last.swap(now.as_unix_millis(), Ordering::Relaxed), now)
-}
-
-/// Before or after: another thread may have looked at the clock a moment later.
-fn is_within(time: Duration, of_millis: i64, now: Timestamp) -> bool {
-    let moment = Timestamp::from_unix_millis(of_millis);
-    now.saturating_since(moment).max(moment.saturating_since(now)) < time
 }
 
 fn millis_since(earlier: Timestamp, now: Timestamp) -> u64 {
