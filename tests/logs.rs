@@ -289,9 +289,14 @@ async fn no_secret_is_shown_on_any_path() {
         Apigee::builder("o").basic_auth("hush:user", "hush").build().unwrap_err(),
         Apigee::builder("o").bearer_token("hush\n").build().unwrap_err(),
         Apigee::builder("o").basic_auth("a", "b").base_url("https://user:hush@example.com").build().unwrap_err(),
+        Rfc7662::builder("https://user:hush@example.com").without_credentials().build().unwrap_err(),
     ] {
         captured.show_error(&wrong);
     }
+    captured.show(&Rfc7662::builder("https://user:hush@example.com/introspect?hush"));
+    let discovery = Rfc7662::discover("https://user:hush@example.com");
+    captured.show(&discovery);
+    captured.show_error(&discovery.fetch().await.unwrap_err());
     captured.show(&Credential::basic("hush", "hush").unwrap());
     captured.show_error(&BearerToken::parse("hush hush").unwrap_err());
 

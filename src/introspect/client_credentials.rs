@@ -9,7 +9,7 @@ use super::grant::TokenEndpoint;
 #[cfg(feature = "private-key-jwt")]
 use super::private_key_jwt::PrivateKeyJwt;
 use crate::build_error::BuildError;
-use crate::url::without_query;
+use crate::url::shown;
 
 /// Obtains a bearer token for this service by the client credentials grant, RFC 6749 section 4.4, to ask an introspection
 /// endpoint with.
@@ -123,6 +123,6 @@ impl ClientCredentials {
 
 impl fmt::Debug for ClientCredentials {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.debug_struct("ClientCredentials").field("token_url", &without_query(&self.token_url)).finish_non_exhaustive()
+        f.debug_struct("ClientCredentials").field("token_url", &shown(&self.token_url)).finish_non_exhaustive()
     }
 }

@@ -14,7 +14,7 @@ use super::private_key_jwt::PrivateKeyJwt;
 use super::renewal::{Obtained, Renewal};
 use crate::build_error::BuildError;
 use crate::clock::Clock;
-use crate::url::without_query;
+use crate::url::shown;
 
 /// What this service shows the authority: the account it asks with, not anything of a caller.
 ///
@@ -177,7 +177,7 @@ impl Credentials {
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Obtained> + Send + 'static,
     {
-        Self::Renewed(Renewal::new(without_query(login).to_owned(), Box::new(move || Box::pin(provider()))))
+        Self::Renewed(Renewal::new(shown(login).into_owned(), Box::new(move || Box::pin(provider()))))
     }
 
     /// The names of what they add to the form of a question.

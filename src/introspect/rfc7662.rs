@@ -20,7 +20,7 @@ use super::exchange::{Answer, Question, status_error};
 use super::protection::{EndpointHandle, Share};
 use super::{InactiveReason, Introspect, IntrospectError, Verdict, json};
 use crate::token::BearerToken;
-use crate::url::without_query;
+use crate::url::shown;
 
 /// Asks an OAuth 2.0 token introspection endpoint, RFC 7662.
 ///
@@ -128,7 +128,7 @@ fn says(body: &[u8], codes: &[&str]) -> bool {
 
 impl fmt::Debug for Rfc7662 {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.debug_struct("Rfc7662").field("url", &without_query(&self.url)).finish_non_exhaustive()
+        f.debug_struct("Rfc7662").field("url", &shown(&self.url)).finish_non_exhaustive()
     }
 }
 

@@ -292,7 +292,9 @@ async fn metadata_of_another_issuer_is_refused_and_whatever_is_missing_is_named(
         ("https://auth.example.com/?a=b", "no query"),
     ] {
         let message = message(issuer.to_owned()).await;
-        assert!(message.starts_with(&format!("discovery of {issuer}: ")) && message.contains(named), "{message}");
+        // A query may be a secret.
+        let shown = issuer.trim_end_matches("?a=b");
+        assert!(message.starts_with(&format!("discovery of {shown}: ")) && message.contains(named), "{message}");
     }
     let (_kept, address) = refusing();
     let error = discovered(format!("http://{address}")).await.unwrap_err();

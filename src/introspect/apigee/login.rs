@@ -8,7 +8,7 @@ use crate::build_error::BuildError;
 use crate::introspect::connection::{Connection, connection_settings};
 use crate::introspect::credentials::{Credential, Credentials};
 use crate::introspect::grant::{Granted, Refused, TokenEndpoint};
-use crate::url::without_query;
+use crate::url::shown;
 
 /// Logs the admin account in at Apigee's OAuth service, and asks with the access token it gets.
 ///
@@ -93,7 +93,7 @@ impl ApigeeLogin {
 
 impl fmt::Debug for ApigeeLogin {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.debug_struct("ApigeeLogin").field("token_url", &without_query(&self.token_url)).finish_non_exhaustive()
+        f.debug_struct("ApigeeLogin").field("token_url", &shown(&self.token_url)).finish_non_exhaustive()
     }
 }
 

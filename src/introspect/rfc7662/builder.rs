@@ -16,7 +16,7 @@ use crate::introspect::endpoint::Endpoint;
 #[cfg(feature = "private-key-jwt")]
 use crate::introspect::private_key_jwt::PrivateKeyJwt;
 use crate::introspect::protection::{ProtectionSettings, protection_settings};
-use crate::url::without_query;
+use crate::url::shown;
 
 /// Configures an [`Rfc7662`]. Made by [`Rfc7662::builder`] or by [`Rfc7662::discover`].
 ///
@@ -228,7 +228,7 @@ impl Rfc7662Builder {
 
 impl fmt::Debug for Rfc7662Builder {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.debug_struct("Rfc7662Builder").field("url", &without_query(&self.url)).finish_non_exhaustive()
+        f.debug_struct("Rfc7662Builder").field("url", &shown(&self.url)).finish_non_exhaustive()
     }
 }
 

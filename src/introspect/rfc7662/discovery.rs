@@ -13,6 +13,7 @@ use crate::introspect::IntrospectError;
 use crate::introspect::connection::{Connection, connection_settings};
 use crate::introspect::credentials::Credential;
 use crate::introspect::exchange::{Question, status_error};
+use crate::url::shown;
 
 /// Finds the endpoint in the metadata of an issuer. Made by [`Rfc7662::discover`](crate::Rfc7662::discover).
 ///
@@ -59,7 +60,8 @@ impl Rfc7662Discovery {
     /// If the issuer is not an `https` URL, cannot be reached, publishes no such document, or publishes one of another
     /// issuer (RFC 8414 section 3.3): the two must be the same to the letter, a slash at the end included.
     pub async fn fetch(self) -> Result<Rfc7662Builder, DiscoveryError> {
-        let fail = |problem: String| DiscoveryError { issuer: self.issuer.clone(), problem, unreachable: false };
+        let issuer = shown(&self.issuer).into_owned();
+        let fail = |problem: String| DiscoveryError { issuer: issuer.clone(), problem, unreachable: false };
         let no_answer = |error: &IntrospectError| DiscoveryError {
             unreachable: error.is_outage(),
             ..fail(format!("{error}: {}", innermost(error)))
@@ -123,7 +125,7 @@ fn well_known(issuer: &str, url: &Url) -> Vec<String> {
 
 impl fmt::Debug for Rfc7662Discovery {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.debug_struct("Rfc7662Discovery").field("issuer", &self.issuer).finish_non_exhaustive()
+        f.debug_struct("Rfc7662Discovery").field("issuer", &shown(&self.issuer)).finish_non_exhaustive()
     }
 }
 
