@@ -26,16 +26,30 @@ use axum_core::response::{IntoResponse, Response};
 use http::request::Parts;
 
 use crate::guard::{Anonymous, missing_layer};
-use crate::rejection::{EmptyBody, Rejection, respond};
+use crate::rejection::{EmptyBody, Rejection, RejectionContext, respond};
 use crate::token::AccessToken;
 
 /// Why [`AccessToken`] could not be extracted: an answer that is ready to send.
 #[derive(Debug)]
-pub struct AccessTokenRejection(Response);
+pub struct AccessTokenRejection {
+    response: Response,
+    is_layer_missing: bool,
+}
+
+impl AccessTokenRejection {
+    fn missing_layer(request: &Parts) -> Self {
+        Self { response: missing_layer("the AccessToken extractor", request), is_layer_missing: true }
+    }
+
+    fn missing_token(context: &RejectionContext, request: &Parts) -> Self {
+        let rejection = Rejection::missing_token(context).to(request, None);
+        Self { response: respond(&EmptyBody, &rejection), is_layer_missing: false }
+    }
+}
 
 impl fmt::Display for AccessTokenRejection {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(if self.0.status().is_server_error() {
+        f.write_str(if self.is_layer_missing {
             "the route has no IntrospectionLayer around it"
         } else {
             "the request came in without an access token"
@@ -47,7 +61,7 @@ impl std::error::Error for AccessTokenRejection {}
 
 impl IntoResponse for AccessTokenRejection {
     fn into_response(self) -> Response {
-        self.0
+        self.response
     }
 }
 
@@ -57,10 +71,8 @@ impl<S: Send + Sync> FromRequestParts<S> for AccessToken {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
         let token = <Self as OptionalFromRequestParts<S>>::from_request_parts(parts, state).await?;
         token.ok_or_else(|| match parts.extensions.get::<Anonymous>() {
-            Some(Anonymous(context)) => {
-                AccessTokenRejection(respond(&EmptyBody, &Rejection::missing_token(context).to(parts, None)))
-            }
-            None => AccessTokenRejection(missing_layer(EXTRACTOR)),
+            Some(Anonymous(context)) => AccessTokenRejection::missing_token(context, parts),
+            None => AccessTokenRejection::missing_layer(parts),
         })
     }
 }
@@ -71,10 +83,8 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for AccessToken {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Self::Rejection> {
         let token = parts.extensions.get::<Self>().cloned();
         if token.is_none() && parts.extensions.get::<Anonymous>().is_none() {
-            return Err(AccessTokenRejection(missing_layer(EXTRACTOR)));
+            return Err(AccessTokenRejection::missing_layer(parts));
         }
         Ok(token)
     }
 }
-
-const EXTRACTOR: &str = "the AccessToken extractor";

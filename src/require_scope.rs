@@ -174,7 +174,7 @@ impl<R> Requirement<R> {
         let rejection = match (request.extensions.get::<AccessToken>(), request.extensions.get::<Anonymous>()) {
             (Some(token), _) => Rejection::refused(self.policy.judge(token, request).err()?, &self.context),
             (None, Some(Anonymous(context))) => Rejection::missing_token(context),
-            (None, None) => return Some(missing_layer("RequireScopeLayer")),
+            (None, None) => return Some(missing_layer("RequireScopeLayer", request)),
         };
         self.outcomes.rejected(rejection.kind());
         Some(respond(&self.renderer, &rejection.to(request, Some(&self.policy))))

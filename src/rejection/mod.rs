@@ -13,8 +13,8 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 pub(crate) use challenge::Challenge;
-pub(crate) use response::respond;
 pub use response::{EmptyBody, ProblemJson, RejectionResponse};
+pub(crate) use response::{grpc_trailers, respond};
 
 use crate::introspect::{InactiveReason, IntrospectError};
 use crate::policy::{Policy, Refusal};
@@ -290,7 +290,7 @@ impl Rejection {
     }
 }
 
-fn is_grpc(headers: &HeaderMap) -> bool {
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     const GRPC: &[u8] = b"application/grpc";
     headers
         .get(CONTENT_TYPE)

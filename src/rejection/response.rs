@@ -111,17 +111,21 @@ impl Rejection {
     /// A gRPC answer that consists of trailers only: HTTP 200, the status in the headers, and `body`, which has to be empty.
     #[must_use]
     pub fn grpc_response<B>(&self, body: B) -> Response<B> {
-        let mut response = Response::new(body);
-        *response.status_mut() = StatusCode::OK;
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        headers.insert("grpc-status", u16::from(self.kind().grpc_code()).into());
-        // Percent-encoded text is ASCII, so this always succeeds.
-        if let Ok(message) = HeaderValue::try_from(utf8_percent_encode(self.description(), GRPC_MESSAGE).to_string()) {
-            headers.insert("grpc-message", message);
-        }
-        response
+        grpc_trailers(body, self.kind().grpc_code(), self.description())
     }
+}
+
+pub(crate) fn grpc_trailers<B>(body: B, code: u8, message: &str) -> Response<B> {
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::OK;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert("grpc-status", u16::from(code).into());
+    // Percent-encoded text is ASCII, so this always succeeds.
+    if let Ok(message) = HeaderValue::try_from(utf8_percent_encode(message, GRPC_MESSAGE).to_string()) {
+        headers.insert("grpc-message", message);
+    }
+    response
 }
 
 /// What the gRPC protocol has escaped in `grpc-message`: all but %x20-24 and %x26-7E.
