@@ -229,6 +229,15 @@ fn malformed_facts_are_left_out_and_never_fail_the_answer() {
     assert_eq!(token.attributes().count(), 0);
     assert_eq!(token.claim::<Value>("createdBy"), None);
     assert_eq!(token.claim::<Value>("refreshCount"), None);
+    for none in [0, -1, -5] {
+        for member in ["issuedAt", "createdAt", "lastModifiedAt"] {
+            answer[member] = json!(none);
+        }
+        let token = active(&answer);
+        assert_eq!(token.issued_at(), None);
+        assert_eq!((token.claim::<Value>("createdAt"), token.claim::<Value>("lastModifiedAt")), (None, None));
+    }
+    assert_eq!(active(&with("createdAt", json!("7"))).claim::<i64>("createdAt"), Some(7));
     assert_eq!(active(&with("refreshCount", json!("3"))).claim::<u32>("refreshCount"), Some(3));
 }
 

@@ -122,7 +122,7 @@ fn facts(answer: &Map<String, Value>) -> AccessTokenBuilder {
     if let Some(Value::Array(products)) = answer.get("apiProducts") {
         facts = facts.api_products(products.iter().filter_map(Value::as_str));
     }
-    if let Some(millis) = answer.get("issuedAt").and_then(integer) {
+    if let Some(millis) = answer.get("issuedAt").and_then(positive) {
         facts = facts.issued_at(Timestamp::from_unix_millis(millis));
     }
     for (name, value) in attributes(answer.get("attributes")) {
@@ -133,8 +133,13 @@ fn facts(answer: &Map<String, Value>) -> AccessTokenBuilder {
             facts = facts.claim_value(member, text.into());
         }
     }
-    for member in ["createdAt", "lastModifiedAt", "refreshCount"] {
-        if let Some(number) = answer.get(member).and_then(integer) {
+    let numbers = [
+        ("createdAt", answer.get("createdAt").and_then(positive)),
+        ("lastModifiedAt", answer.get("lastModifiedAt").and_then(positive)),
+        ("refreshCount", answer.get("refreshCount").and_then(integer)),
+    ];
+    for (member, number) in numbers {
+        if let Some(number) = number {
             facts = facts.claim_value(member, number.into());
         }
     }
@@ -155,6 +160,11 @@ fn scopes(scope: Option<&Value>) -> Scopes {
 fn attributes(list: Option<&Value>) -> impl Iterator<Item = (&str, &str)> {
     let entries = list.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     entries.iter().filter_map(|entry| Some((entry.get("name")?.as_str()?, entry.get("value")?.as_str()?)))
+}
+
+/// A moment that may have been: 0 and -1 stand for none.
+fn positive(value: &Value) -> Option<i64> {
+    integer(value).filter(|&number| number > 0)
 }
 
 /// An integer, a string of digits, or a float without a fraction. Whatever does not fit 64 bits is no integer.
