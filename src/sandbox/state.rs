@@ -7,9 +7,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::Fault;
+use crate::build_error::BuildError;
 use crate::clock::{Clock, Timestamp};
 
 pub(super) const ORG: &str = "demo";
@@ -96,16 +98,23 @@ impl SandboxToken {
     }
 
     /// Whom it is meant for: the member `aud` of an introspection answer.
-    pub fn audience(self, audience: impl Into<String>) -> Self {
-        let audience: String = audience.into();
-        self.claim("aud", audience)
+    pub fn audience(mut self, audience: impl Into<String>) -> Self {
+        self.claims.insert("aud".into(), audience.into().into());
+        self
     }
 
     /// Adds a further member to answers about it, such as `cnf`. The management API has it too, but an [`Apigee`](crate::Apigee)
     /// reads `cnf` alone.
-    pub fn claim(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.claims.insert(name.into(), value.into());
-        self
+    ///
+    /// # Errors
+    /// If the value has no form in JSON, as a map has whose keys are not strings.
+    pub fn claim(mut self, name: impl Into<String>, value: impl Serialize) -> Result<Self, BuildError> {
+        let name = name.into();
+        let Ok(value) = serde_json::to_value(value) else {
+            return Err(BuildError::new("claim", format!("the value of {name:?} has no form in JSON")));
+        };
+        self.claims.insert(name, value);
+        Ok(self)
     }
 
     /// How long it lives.

@@ -178,7 +178,8 @@ async fn a_token_of_every_allowed_character_reaches_the_authority_as_it_is() {
 async fn a_sender_constrained_token_is_marked_as_such() {
     each(PATIENCE, async |bench| {
         let token = SandboxToken::new()
-            .claim("cnf", serde_json::json!({"x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"}));
+            .claim("cnf", serde_json::json!({"x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"}))
+            .unwrap();
         assert!(bench.active(&bench.sandbox.issue(token)).await.is_sender_constrained());
     })
     .await;

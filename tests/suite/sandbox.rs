@@ -72,8 +72,13 @@ async fn whoever_is_not_the_client_and_whatever_is_not_a_request_is_refused() {
 #[tokio::test]
 async fn an_answer_tells_what_the_standard_has_and_nothing_of_the_management_api() {
     let sandbox = Sandbox::start().await.unwrap();
-    let token =
-        SandboxToken::new().end_user("ann").scope("a b").attribute("tier", "gold").claim("acr", "1").never_expires();
+    let token = SandboxToken::new()
+        .end_user("ann")
+        .scope("a b")
+        .attribute("tier", "gold")
+        .claim("acr", "1")
+        .unwrap()
+        .never_expires();
     let token = sandbox.issue(token);
     let form = format!("token={token}");
     let (_, mut answer) = post(&sandbox, "/introspect", sandbox.client_secret(), form).await;
