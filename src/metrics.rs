@@ -192,38 +192,45 @@ mod published {
             });
         }
 
+        /// Made outside of the cell: a recorder that is told of them may look at this cache, and would wait for itself.
         fn handles(&self) -> &Handles {
-            self.handles.get_or_init(|| {
-                describe();
-                let cache = &self.cache;
-                let lookup = |result: &'static str| counter!(LOOKUPS, "cache" => cache.clone(), "result" => result);
-                let refresh = |result: &'static str| counter!(REFRESHES, "cache" => cache.clone(), "result" => result);
-                let results = [QuestionResult::Active].into_iter();
-                let results = results.chain(InactiveReason::ALL.map(QuestionResult::Inactive));
-                let results = results.chain(IntrospectErrorKind::ALL.map(QuestionResult::Failed));
-                let entries = |kind: &'static str| gauge!(ENTRIES, "cache" => cache.clone(), "kind" => kind);
-                Handles {
-                    hits: lookup("hit"),
-                    inactive_hits: lookup("inactive_hit"),
-                    misses: lookup("miss"),
-                    coalesced: lookup("coalesced"),
-                    overloaded: lookup("overloaded"),
-                    stale: lookup("stale"),
-                    evictions: counter!(EVICTIONS, "cache" => cache.clone()),
-                    entries: entries("active"),
-                    inactive_entries: entries("inactive"),
-                    questions: results.map(|result| (result, question(cache, result))).collect(),
-                    duration: histogram!(DURATION, "cache" => cache.clone()),
-                    refreshes: refresh("answered"),
-                    failed_refreshes: refresh("failed"),
-                    age: histogram!(AGE, "cache" => cache.clone()),
-                    attempts: counter!(ATTEMPTS, "cache" => cache.clone()),
-                    retries: counter!(RETRIES, "cache" => cache.clone()),
-                    under_way: gauge!(UNDER_WAY, "cache" => cache.clone()),
-                    waiting: gauge!(WAITING, "cache" => cache.clone()),
-                    breaker: gauge!(BREAKER, "cache" => cache.clone()),
-                }
+            self.handles.get().unwrap_or_else(|| {
+                let made = self.make();
+                self.handles.get_or_init(|| made)
             })
+        }
+
+        #[cold]
+        fn make(&self) -> Handles {
+            describe();
+            let cache = &self.cache;
+            let lookup = |result: &'static str| counter!(LOOKUPS, "cache" => cache.clone(), "result" => result);
+            let refresh = |result: &'static str| counter!(REFRESHES, "cache" => cache.clone(), "result" => result);
+            let results = [QuestionResult::Active].into_iter();
+            let results = results.chain(InactiveReason::ALL.map(QuestionResult::Inactive));
+            let results = results.chain(IntrospectErrorKind::ALL.map(QuestionResult::Failed));
+            let entries = |kind: &'static str| gauge!(ENTRIES, "cache" => cache.clone(), "kind" => kind);
+            Handles {
+                hits: lookup("hit"),
+                inactive_hits: lookup("inactive_hit"),
+                misses: lookup("miss"),
+                coalesced: lookup("coalesced"),
+                overloaded: lookup("overloaded"),
+                stale: lookup("stale"),
+                evictions: counter!(EVICTIONS, "cache" => cache.clone()),
+                entries: entries("active"),
+                inactive_entries: entries("inactive"),
+                questions: results.map(|result| (result, question(cache, result))).collect(),
+                duration: histogram!(DURATION, "cache" => cache.clone()),
+                refreshes: refresh("answered"),
+                failed_refreshes: refresh("failed"),
+                age: histogram!(AGE, "cache" => cache.clone()),
+                attempts: counter!(ATTEMPTS, "cache" => cache.clone()),
+                retries: counter!(RETRIES, "cache" => cache.clone()),
+                under_way: gauge!(UNDER_WAY, "cache" => cache.clone()),
+                waiting: gauge!(WAITING, "cache" => cache.clone()),
+                breaker: gauge!(BREAKER, "cache" => cache.clone()),
+            }
         }
     }
 

@@ -35,7 +35,8 @@ impl Caller {
     /// On a thread of its own, so that a lock held by whoever called makes the test fail instead of hang.
     fn call(&self) {
         let Some(handle) = self.0.handle.get().cloned() else { return };
-        if self.0.is_calling.swap(true, Ordering::SeqCst) {
+        // Had it to wait once, that is enough.
+        if self.0.had_to_wait.load(Ordering::SeqCst) || self.0.is_calling.swap(true, Ordering::SeqCst) {
             return;
         }
         let (done, is_done) = mpsc::channel();
@@ -231,6 +232,48 @@ mod recorder {
         fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
             Histogram::from_arc(Arc::new(Self(self.0.clone())))
         }
+    }
+
+    struct RegisteringRecorder(Caller);
+
+    impl Recorder for RegisteringRecorder {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {
+            self.0.call();
+        }
+
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {
+            self.0.call();
+        }
+
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {
+            self.0.call();
+        }
+
+        fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+            self.0.call();
+            Counter::noop()
+        }
+
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            self.0.call();
+            Gauge::noop()
+        }
+
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            self.0.call();
+            Histogram::noop()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_recorder_of_metrics_may_use_the_handle_when_it_is_told_of_a_metric() {
+        let caller = Caller::default();
+        let recorder = RegisteringRecorder(caller.clone());
+        let _recorded = metrics::set_default_local_recorder(&recorder);
+        let cached = Cached::new(Authority::new(active()));
+        assert!(caller.0.handle.set(cached.handle()).is_ok());
+        let _ = cached.handle().stats();
+        caller.check();
     }
 
     #[tokio::test]
