@@ -43,6 +43,12 @@ impl Timestamp {
         let millis = self.0.saturating_sub(earlier.0);
         Duration::from_millis(u64::try_from(millis).unwrap_or(0))
     }
+
+    /// Whether the clock went back since it showed `earlier`. A little less is nothing: threads that read it at about the same time
+    /// come to what they read it for in any order.
+    pub(crate) fn was_set_back_since(self, earlier: Self) -> bool {
+        earlier.saturating_since(self) >= Duration::from_secs(1)
+    }
 }
 
 impl std::ops::Add<Duration> for Timestamp {

@@ -51,7 +51,8 @@
 //! 2. Expiry is exclusive: at `expires_at` the token is dead. Nothing cached outlives it.
 //! 3. A revoked token is refused at the latest [`max_ttl`](CachedBuilder::max_ttl) after it was revoked. The deadline is
 //!    fixed when the answer arrives, counts from when the question was asked, and no hit moves it. Only if the authority
-//!    fails when it is due, and [`stale_if_error`](CachedBuilder::stale_if_error) was set, it is that much later.
+//!    fails when it is due, and [`stale_if_error`](CachedBuilder::stale_if_error) was set, it is that much later. (A wall clock
+//!    set back by less than an answer's age can prolong it by as much, until the cache's own monotonic clock ends it.)
 //! 4. "The authority said no" and "the authority could not be asked" never mix. A failure is never remembered, never removes
 //!    a good entry, and never becomes a 401.
 //! 5. One question per token is under way at a time. It outlives the request that started it; a failure reaches all who wait
@@ -129,7 +130,8 @@
 //! | span | fields |
 //! | --- | --- |
 //! | `introspection_flight`: a question for a cache, in a task of its own | `refresh`: asked ahead of time |
-//! | `introspection`: a question to an endpoint, within the former | `otel.kind`, `server.address`, `known` (the share it has), `http.response.status_code` (of the last attempt), `error.type` (the [kind](IntrospectErrorKind) of failure) |
+//! | `introspection_login`: a login of this service, in a task of its own | `login` (the token endpoint, or the hook) |
+//! | `introspection`: a question to an endpoint, within the first | `otel.kind`, `server.address`, `known` (the share it has), `http.response.status_code` (of the last attempt), `error.type` (the [kind](IntrospectErrorKind) of failure) |
 //!
 //! # Features
 //!

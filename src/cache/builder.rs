@@ -91,7 +91,7 @@ impl<I: Introspect> CachedBuilder<I> {
     }
 
     /// How long an inactive answer serves. Apigee can approve a revoked token again, so keep it short. Zero means that each
-    /// request asks. Default: 10 seconds.
+    /// request asks. "Not valid yet" serves for a second at most, since a clock here may be a little behind. Default: 10 seconds.
     pub fn inactive_ttl(mut self, ttl: Duration) -> Self {
         self.settings.limits.inactive_ttl = ttl;
         self
@@ -110,9 +110,9 @@ impl<I: Introspect> CachedBuilder<I> {
     /// How much longer an active answer serves when the authority *failed* to answer the question that is due, never when it
     /// said no, and never at or after the token's expiry. **A token revoked during the outage is accepted this much longer.**
     /// Such a token says [`is_stale`](crate::AccessToken::is_stale). A request that has to wait for the failure waits; once the
-    /// circuit breaker of the endpoint is open it does not. For 30 seconds after a failure, a question for which there is no
-    /// room counts as one that failed: when an outage ends, all tokens in use are to be asked about at once. Answers that are
-    /// kept for this count against [`max_capacity`](Self::max_capacity). Default: zero, which means that an outage refuses
+    /// circuit breaker of the endpoint is open it does not. For 30 seconds after a question about a token in use failed, one for
+    /// which there is no room counts as failed, too: when an outage ends, all tokens in use are to be asked about at once. Answers
+    /// that are kept for this count against [`max_capacity`](Self::max_capacity). Default: zero, which means that an outage refuses
     /// tokens `max_ttl` after they were last asked about.
     pub fn stale_if_error(mut self, allowance: Duration) -> Self {
         self.settings.limits.stale_if_error = allowance;
@@ -135,8 +135,9 @@ impl<I: Introspect> CachedBuilder<I> {
     }
 
     /// How long a question may take before it fails, whatever introspector it was put to. An endpoint of this crate ends
-    /// sooner, by its own `request_timeout`; this is the bound for those that have none. Default: 30 seconds, or a second more
-    /// than the `request_timeout` of the endpoint if that is longer.
+    /// sooner, by its own `request_timeout`, and this may not be shorter than that: the endpoint would not learn that the authority
+    /// hangs. It is the bound for introspectors that have none. Default: 30 seconds, or a second more than the `request_timeout` of the
+    /// endpoint if that is longer.
     pub fn question_timeout(mut self, timeout: Duration) -> Self {
         self.settings.question_timeout = Some(timeout);
         self
@@ -152,13 +153,23 @@ impl<I: Introspect> CachedBuilder<I> {
     ///
     /// # Errors
     /// If [`max_questions`](Self::max_questions) or [`question_timeout`](Self::question_timeout) is zero, since no token could
-    /// ever be checked, or if [`refresh_ahead`](Self::refresh_ahead) is not a number from 0 to 1.
+    /// ever be checked, if the latter is shorter than the `request_timeout` of the endpoint, or if
+    /// [`refresh_ahead`](Self::refresh_ahead) is not a number from 0 to 1.
     pub fn build(self) -> Result<Cached<I>, BuildError> {
         if self.settings.max_questions == 0 {
             return Err(BuildError::new("max_questions", "zero would let no token be checked"));
         }
         if self.settings.question_timeout.is_some_and(|timeout| timeout.is_zero()) {
             return Err(BuildError::new("question_timeout", "zero leaves no time for an answer"));
+        }
+        if let (Some(timeout), Some(endpoint)) = (self.settings.question_timeout, self.introspector.endpoint())
+            && timeout < endpoint.deadline()
+        {
+            let problem = format!(
+                "shorter than the `request_timeout` of the endpoint, {:?}: shorten that one",
+                endpoint.deadline()
+            );
+            return Err(BuildError::new("question_timeout", problem));
         }
         if !(0.0..=1.0).contains(&self.settings.limits.refresh_ahead) {
             return Err(BuildError::new("refresh_ahead", "it is a part of the time an answer serves, from 0 to 1"));
@@ -191,7 +202,10 @@ mod tests {
         assert_eq!(Cached::new(endpoint(3)).store.question_timeout, Duration::from_secs(30));
         assert_eq!(Cached::new(endpoint(60)).store.question_timeout, Duration::from_secs(61));
         assert_eq!(Cached::new(endpoint(u64::MAX)).store.question_timeout, Duration::MAX);
-        let set = Cached::builder(endpoint(60)).question_timeout(Duration::from_secs(5)).build().unwrap();
-        assert_eq!(set.store.question_timeout, Duration::from_secs(5));
+        let set = |seconds| Cached::builder(endpoint(5)).question_timeout(Duration::from_secs(seconds)).build();
+        assert_eq!(set(5).unwrap().store.question_timeout, Duration::from_secs(5));
+        let error = set(4).unwrap_err();
+        assert_eq!(error.setting(), "question_timeout");
+        assert!(error.to_string().contains("`request_timeout` of the endpoint, 5s"), "{error}");
     }
 }

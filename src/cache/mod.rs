@@ -6,7 +6,7 @@
 //! Two clocks guard every entry. The injected [`Clock`] judges each read exactly, so expiry holds at the millisecond. moka's
 //! own monotonic clock lets entries go some time after their end (it looks once in some hundred reads, and at each change), so that
 //! none lives on for ever when the wall clock stands still. Set back by less than an answer's age, the wall clock prolongs that
-//! answer by as much; set back by more, it ends it.
+//! answer by as much, or until moka looks; set back by more, it ends it.
 
 mod builder;
 mod entries;
@@ -66,8 +66,9 @@ const MAX_QUESTIONS_PER_FLIGHT: usize = 3;
 /// # Ok::<(), tower_introspection::BuildError>(())
 /// ```
 ///
-/// Questions run on the Tokio runtime that polls the request; its timer has to be enabled, as it is unless a runtime is built
-/// without.
+/// Questions run on the Tokio runtime that polls the request which caused them; its timer has to be enabled, as it is unless a runtime is
+/// built without. Where requests on several runtimes share a cache, those that wait for one question wait for that runtime: a handler
+/// that blocks its thread holds them up, too.
 pub struct Cached<I> {
     introspector: Arc<I>,
     store: Arc<Store>,
@@ -200,7 +201,7 @@ async fn ask<I: Introspect>(
     for _ in 0..MAX_QUESTIONS_PER_FLIGHT {
         flight.depart();
         let counted = Counted::start(&store.figures, is_refresh);
-        let asked_at = store.clock.now();
+        let (asked_at, answers) = (store.clock.now(), store.outage.answers());
         let asking = async {
             match share {
                 Share::Known => introspector.refresh(token).await,
@@ -211,7 +212,7 @@ async fn ask<I: Introspect>(
             Err(IntrospectError::new(IntrospectErrorKind::Timeout).with_source("`question_timeout` passed"))
         });
         counted.ends(&answer);
-        store.learn(&answer, share);
+        store.learn(&answer, share, answers);
         let now = store.clock.now();
         match flight.land(answer, asked_at, |answer| store.remember(key, answer, asked_at, now)) {
             None => {

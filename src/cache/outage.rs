@@ -1,6 +1,6 @@
 //! What a cache remembers of questions that failed.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
@@ -20,6 +20,7 @@ pub(super) struct Outage {
     /// Since when and until when the authority is known not to be asked.
     left_alone_since: Moment,
     left_alone_until: Moment,
+    answers: AtomicU64,
 }
 
 impl Outage {
@@ -31,18 +32,29 @@ impl Outage {
         }
     }
 
-    pub(super) fn leave_alone(&self, now: Timestamp, time: Duration) {
-        self.left_alone_since.set(now);
-        self.left_alone_until.set(now + time);
+    /// How many questions were answered so far.
+    pub(super) fn answers(&self) -> u64 {
+        self.answers.load(Ordering::SeqCst)
     }
 
-    pub(super) fn is_answered(&self) {
-        self.left_alone_until.0.store(NEVER, Ordering::Relaxed);
+    /// Until then the authority is known not to be asked, unless it has answered since there were so many `answers`.
+    pub(super) fn leave_alone(&self, now: Timestamp, time: Duration, answers: u64) {
+        self.left_alone_since.set(now);
+        self.left_alone_until.set(now + time);
+        // After the moments: an answer that comes now ends it, whichever of the two is later.
+        if self.answers() != answers {
+            self.left_alone_until.forget();
+        }
+    }
+
+    pub(super) fn answered(&self) {
+        self.answers.fetch_add(1, Ordering::SeqCst);
+        self.left_alone_until.forget();
     }
 
     /// A clock that was set back ends it.
     pub(super) fn is_left_alone(&self, now: Timestamp) -> bool {
-        (self.left_alone_since.millis()..self.left_alone_until.millis()).contains(&now.as_unix_millis())
+        now < self.left_alone_until.get() && !now.was_set_back_since(self.left_alone_since.get())
     }
 }
 
@@ -59,26 +71,30 @@ impl Default for Moment {
 
 impl Moment {
     pub(super) fn set(&self, now: Timestamp) {
-        self.0.store(now.as_unix_millis(), Ordering::Relaxed);
+        self.0.store(now.as_unix_millis(), Ordering::SeqCst);
+    }
+
+    fn forget(&self) {
+        self.0.store(NEVER, Ordering::SeqCst);
     }
 
     pub(super) fn is_recent(&self, now: Timestamp) -> bool {
-        is_within(OUTAGE_LASTS, self.millis(), now)
+        is_within(OUTAGE_LASTS, self.get(), now)
     }
 
     /// Whether this is the first time for a while. Notes that it was.
     pub(super) fn begins(&self, now: Timestamp) -> bool {
-        !is_within(OUTAGE_LASTS, self.0.swap(now.as_unix_millis(), Ordering::Relaxed), now)
+        let last = self.0.swap(now.as_unix_millis(), Ordering::Relaxed);
+        !is_within(OUTAGE_LASTS, Timestamp::from_unix_millis(last), now)
     }
 
-    fn millis(&self) -> i64 {
-        self.0.load(Ordering::Relaxed)
+    fn get(&self) -> Timestamp {
+        Timestamp::from_unix_millis(self.0.load(Ordering::Relaxed))
     }
 }
 
 /// Before or after: another thread may have looked at the clock a moment later.
-fn is_within(time: Duration, of_millis: i64, now: Timestamp) -> bool {
-    let moment = Timestamp::from_unix_millis(of_millis);
+fn is_within(time: Duration, moment: Timestamp, now: Timestamp) -> bool {
     now.saturating_since(moment).max(moment.saturating_since(now)) < time
 }
 
@@ -88,12 +104,25 @@ mod tests {
 
     #[test]
     fn a_moment_is_near_on_either_side_and_never_is_not() {
-        let near = |moment, now| {
-            let now = Timestamp::from_unix_millis(now);
-            is_within(Duration::from_millis(10), moment, now)
-        };
+        let at = Timestamp::from_unix_millis;
+        let near = |moment, now| is_within(Duration::from_millis(10), at(moment), at(now));
         assert!(near(100, 100) && near(100, 109) && near(100, 91));
         assert!(!near(100, 110) && !near(100, 90));
         assert!(!near(i64::MIN, 0) && !near(i64::MIN, i64::MAX));
+    }
+
+    #[test]
+    fn an_authority_that_has_answered_meanwhile_is_not_left_alone() {
+        let (outage, now) = (Outage::default(), Timestamp::from_unix_millis(60_000));
+        let pause = Duration::from_secs(20);
+        let before = outage.answers();
+        outage.leave_alone(now, pause, before);
+        assert!(outage.is_left_alone(now) && !outage.is_left_alone(now + pause));
+        assert!(outage.is_left_alone(now - Duration::from_millis(1)), "another thread read the clock a moment earlier");
+        assert!(!outage.is_left_alone(now - pause), "the clock was set back");
+        outage.answered();
+        assert!(!outage.is_left_alone(now));
+        outage.leave_alone(now, pause, before);
+        assert!(!outage.is_left_alone(now), "what is told now was so before the answer");
     }
 }

@@ -23,6 +23,7 @@ use crate::token::{AccessToken, BearerToken, Term};
 #[derive(Clone, Copy)]
 struct Inactive {
     reason: InactiveReason,
+    asked_at: Timestamp,
     deadline: Timestamp,
     key: TokenKey,
     number: u64,
@@ -88,7 +89,7 @@ pub(super) struct Store {
     limits: Limits,
     /// Which tokens have the share of known ones.
     lately: Lately,
-    outage: Outage,
+    pub(super) outage: Outage,
 }
 
 /// An answer at hand.
@@ -165,8 +166,9 @@ impl Store {
         self.judge_inactive(self.inactive.get(key)?)
     }
 
-    fn judge_inactive(&self, Inactive { reason, deadline, .. }: Inactive) -> Option<Known> {
-        if self.clock.now() >= deadline {
+    fn judge_inactive(&self, Inactive { reason, asked_at, deadline, .. }: Inactive) -> Option<Known> {
+        // If it is from the future, the clock was set back.
+        if !(asked_at..deadline).contains(&self.clock.now()) {
             return None;
         }
         self.figures.inactive_hit();
@@ -246,20 +248,20 @@ impl Store {
         Some(Verdict::Active(token.stale()))
     }
 
-    /// Learns how a question went. Whoever sends junk may be able to make questions about it fail, so those tell nothing of tokens in
-    /// use.
-    pub(super) fn learn(&self, answer: &Answer, share: Share) {
+    /// Learns how a question went before which there had been so many `answers`. Whoever sends junk may be able to make questions about
+    /// it fail, so those tell nothing of tokens in use.
+    pub(super) fn learn(&self, answer: &Answer, share: Share, answers: u64) {
         match answer {
             // There are answers for which nobody was asked. They leave the breaker open.
             Ok(_) if self.endpoint.as_ref().is_none_or(|endpoint| endpoint.stats().breaker != BreakerState::Open) => {
-                self.outage.is_answered();
+                self.outage.answered();
             }
             Err(error) if share == Share::Known && error.is_failure_of_the_authority() => {
                 let now = self.clock.now();
                 self.outage.failed.set(now);
                 if let (IntrospectErrorKind::CircuitOpen, Some(left)) = (error.kind(), error.retry_after()) {
                     // Until then the answer is the same for all tokens in use, and need not be asked for.
-                    self.outage.leave_alone(now, left);
+                    self.outage.leave_alone(now, left, answers);
                 }
             }
             Err(error) if error.is_overloaded() => self.overloaded(error, share),
@@ -336,7 +338,8 @@ impl Store {
                 self.lately.remove(key);
                 if now < deadline {
                     let lasts = deadline.saturating_since(now);
-                    self.inactive.insert(lasts, |number| Inactive { reason, deadline, key, number });
+                    let asked_at = asked_at.min(now);
+                    self.inactive.insert(lasts, |number| Inactive { reason, asked_at, deadline, key, number });
                 } else {
                     self.inactive.remove(key);
                 }

@@ -62,7 +62,8 @@ impl Endpoint {
         let asking = async {
             let stopwatch = Stopwatch::start();
             let progress = Progress::default();
-            let outcome = self.protection.run(share, &progress, || self.attempt(question, &progress, &read)).await;
+            let outcome =
+                self.protection.run(share, &progress, || self.attempt(question, share, &progress, &read)).await;
             let latency_ms = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
             match &outcome {
                 Ok(_) => tracing::debug!(latency_ms, "the authority answered"),
@@ -76,6 +77,7 @@ impl Endpoint {
     async fn attempt<T>(
         &self,
         question: Question<'_>,
+        share: Share,
         progress: &Progress,
         read: impl Fn(&Answer) -> Result<T, IntrospectError>,
     ) -> Result<T, IntrospectError> {
@@ -86,7 +88,10 @@ impl Endpoint {
         span.record("http.response.status_code", answer.status.as_u16());
         let outcome = read(&answer);
         let is_refusal = outcome.as_ref().is_err_and(|error| error.status() == Some(StatusCode::UNAUTHORIZED));
-        if is_refusal && let Some(renewed) = self.credentials.instead_of(&lease, &self.clock).await? {
+        if is_refusal
+            && let Some(renewed) = self.credentials.instead_of(&lease, &self.clock).await?
+            && self.protection.is_turn_of_another(share).await
+        {
             self.protection.sends(progress);
             let answer = self.exchange.send(question, &renewed.credential).await?;
             span.record("http.response.status_code", answer.status.as_u16());

@@ -2,11 +2,13 @@
 
 use std::error::Error;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use super::credentials::{Credential, Lease};
 use super::{IntrospectError, IntrospectErrorKind};
@@ -80,7 +82,7 @@ impl Renewal {
             Next::Wait(login) => login,
             Next::LogIn { outcome, login, meanwhile } => {
                 // Not under the lock: a runtime that shuts down drops the task, and with it the `Login`, at once.
-                Login { renewal: Arc::clone(&self.shared), outcome, clock: Arc::clone(clock) }.start(&self.owner);
+                Login { shared: Arc::clone(&self.shared), outcome, clock: Arc::clone(clock) }.start(&self.owner);
                 match meanwhile {
                     Some(lease) => return Ok(lease),
                     None => login,
@@ -100,7 +102,7 @@ impl Renewal {
         if state.held.as_ref().is_none_or(|held| held.lease.login != refused.login) {
             return true;
         }
-        if state.last_refusal.is_some_and(|at| (at..at + REFUSAL_PAUSE).contains(&now)) {
+        if state.last_refusal.is_some_and(|at| now < at + REFUSAL_PAUSE && !now.was_set_back_since(at)) {
             return false;
         }
         state.last_refusal = Some(now);
@@ -152,7 +154,7 @@ const GIVEN_UP: &str = "the login was given up: its hook panicked, or its runtim
 
 /// The one login under way. However it ends, it has an outcome, and another may start.
 struct Login {
-    renewal: Arc<Shared>,
+    shared: Arc<Shared>,
     outcome: watch::Sender<Option<LoginOutcome>>,
     clock: Arc<dyn Clock>,
 }
@@ -160,19 +162,22 @@ struct Login {
 impl Login {
     fn start(self, owner: &Owner) {
         match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn(owner.keeps_alive(self.run()))),
+            Ok(runtime) => {
+                let span = tracing::debug_span!("introspection_login", login = self.shared.login);
+                drop(runtime.spawn(owner.keeps_alive(self.run().instrument(span))));
+            }
             Err(error) => self.ends(Err(error.into())),
         }
     }
 
     async fn run(self) {
-        let timeout = tokio::time::timeout(LOGIN_TIMEOUT, (self.renewal.provider)());
+        let timeout = tokio::time::timeout(LOGIN_TIMEOUT, (self.shared.provider)());
         let obtained = timeout.await.unwrap_or_else(|_| Err("it did not answer within 30 seconds".into()));
         self.ends(obtained);
     }
 
     fn ends(&self, obtained: Obtained) {
-        self.outcome.send_replace(Some(self.renewal.finish(obtained, self.clock.now())));
+        self.outcome.send_replace(Some(self.shared.finish(obtained, self.clock.now())));
     }
 }
 
@@ -180,10 +185,11 @@ impl Drop for Login {
     fn drop(&mut self) {
         let has_ended = self.outcome.borrow().is_some();
         if !has_ended {
-            // A failure like any other: a hook that panics for a wrong password must not try it again for every question.
-            self.ends(Err(GIVEN_UP.into()));
+            // A failure like any other: a hook that panics for a wrong password must not try it again for every question. If the clock or
+            // a subscriber of logs panics, too, the next login may start all the same.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.ends(Err(GIVEN_UP.into()))));
         }
-        self.renewal.state().under_way = None;
+        self.shared.state().under_way = None;
     }
 }
 
@@ -247,7 +253,7 @@ impl Failure {
     /// back makes nothing recent.
     fn is_recent(&self, now: Timestamp) -> bool {
         let pause = Duration::from_secs(1 << (self.in_a_row - 1).min(5));
-        (self.at..self.at + pause).contains(&now)
+        now < self.at + pause && !now.was_set_back_since(self.at)
     }
 }
 

@@ -161,6 +161,16 @@ async fn a_clock_set_back_does_not_bring_an_expired_entry_back_after_it_was_refu
 }
 
 #[tokio::test]
+async fn a_clock_set_back_ends_an_inactive_answer_from_what_is_now_the_future() {
+    let authority = Authority::new(inactive(InactiveReason::Unknown));
+    let (cached, clock) = cached(&authority, |builder| builder);
+    assert!(!ask(&cached).await.is_active());
+    clock.set(START - secs(3_600));
+    authority.says(active());
+    assert!(ask(&cached).await.is_active());
+}
+
+#[tokio::test]
 async fn an_entry_ends_even_if_the_wall_clock_stands_still() {
     let authority = Authority::new(active());
     let (cached, _) = cached(&authority, |builder| builder.max_ttl(millis(1)));

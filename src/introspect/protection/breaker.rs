@@ -12,10 +12,12 @@
 //! or wants to be left alone count ([`IntrospectError::is_outage`]), since a caller can cause any other by sending an odd token.
 //!
 //! Strangers and known tokens have a breaker each. What happens to a question about a known token is news for both, and so
-//! is any answer; a stranger's failure is not, since whoever sends junk may be able to cause it.
+//! is any answer; a stranger's failure is not, since whoever sends junk may be able to cause it. Nor is what comes of a question from
+//! before a breaker opened: openings are numbered across both, and a question knows the last one it came after.
 
 use std::mem;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Share;
@@ -55,6 +57,8 @@ pub(super) struct Breaker {
     first_pause: Duration,
     /// The authority's, for logs.
     host: String,
+    /// How often a breaker of this authority has opened.
+    openings: Arc<AtomicU64>,
     state: Mutex<State>,
 }
 
@@ -66,6 +70,7 @@ struct State {
 }
 
 struct Open {
+    opening: u64,
     since: Timestamp,
     pause: Duration,
     /// A question is finding out whether the authority answers again.
@@ -75,13 +80,38 @@ struct Open {
 impl Open {
     /// How much of the pause is left. A clock that was set back ends it.
     fn left(&self, now: Timestamp) -> Duration {
-        if now < self.since { Duration::ZERO } else { (self.since + self.pause).saturating_since(now) }
+        if now.was_set_back_since(self.since) {
+            return Duration::ZERO;
+        }
+        (self.since + self.pause).saturating_since(now)
+    }
+
+    /// How long no question goes through yet; `None` if the next one is the probe.
+    fn closed_for(&self, now: Timestamp) -> Option<Duration> {
+        let left = self.left(now);
+        (self.probing || !left.is_zero()).then_some(left)
     }
 }
 
+/// How a question of the other share went.
+pub(super) struct News<'o, T> {
+    outcome: &'o Result<T, IntrospectError>,
+    openings: u64,
+}
+
 impl Breaker {
-    pub(super) fn new(share: Share, threshold: u32, first_pause: Duration, host: &str) -> Self {
-        Self { share, threshold, first_pause, host: host.to_owned(), state: Mutex::default() }
+    /// One for each share.
+    pub(super) fn pair(threshold: u32, first_pause: Duration, host: &str) -> (Self, Self) {
+        let openings = Arc::new(AtomicU64::new(0));
+        let breaker = |share| Self {
+            share,
+            threshold,
+            first_pause,
+            host: host.to_owned(),
+            openings: Arc::clone(&openings),
+            state: Mutex::default(),
+        };
+        (breaker(Share::Known), breaker(Share::Stranger))
     }
 
     pub(super) fn state(&self, now: Timestamp) -> BreakerState {
@@ -94,27 +124,21 @@ impl Breaker {
 
     /// How long no question goes through yet; `None` if one might. It promises nothing: [`admit`](Self::admit) does.
     pub(super) fn closed_for(&self, now: Timestamp) -> Option<Duration> {
-        let state = self.lock();
-        let open = state.open.as_ref()?;
-        let left = open.left(now);
-        (open.probing || !left.is_zero()).then_some(left)
+        self.lock().open.as_ref()?.closed_for(now)
     }
 
     /// Lets a question through, or says how long none will be.
     pub(super) fn admit(&self, now: Timestamp) -> Result<Admission<'_>, Duration> {
         let mut state = self.lock();
-        let probe = match &mut state.open {
-            None => false,
-            Some(open) => {
-                let left = open.left(now);
-                if open.probing || !left.is_zero() {
-                    return Err(left);
-                }
-                open.probing = true;
-                true
+        let mut probes = None;
+        if let Some(open) = &mut state.open {
+            if let Some(left) = open.closed_for(now) {
+                return Err(left);
             }
-        };
-        Ok(Admission { breaker: self, probe })
+            open.probing = true;
+            probes = Some(open.opening);
+        }
+        Ok(Admission { breaker: self, openings: self.openings.load(Ordering::Relaxed), probes })
     }
 
     /// Nothing that runs under this lock leaves the state half changed, so a panic elsewhere does not spoil it.
@@ -127,30 +151,34 @@ impl Breaker {
 /// question is.
 pub(super) struct Admission<'b> {
     breaker: &'b Breaker,
-    probe: bool,
+    /// How many there had been when it went through.
+    openings: u64,
+    /// Which opening it is the probe of.
+    probes: Option<u64>,
 }
 
 impl Admission<'_> {
-    /// Learns from how the question went.
-    pub(super) fn settle<T>(mut self, outcome: &Result<T, IntrospectError>, now: Timestamp) {
-        let state = self.breaker.lock();
-        let probe = mem::take(&mut self.probe);
-        match outcome {
-            Err(error) if error.is_outage() => self.breaker.failed(state, probe, error.retry_after(), now),
-            // Whatever it says, the authority answers. While open, only the probe's word counts.
-            _ if probe || state.open.is_none() => self.breaker.answered(state),
-            _ => {}
-        }
+    /// Learns from how the question went, and has the other breaker hear of it.
+    pub(super) fn settle<T>(mut self, outcome: &Result<T, IntrospectError>, now: Timestamp) -> News<'_, T> {
+        let news = News { outcome, openings: self.openings };
+        self.breaker.learn(&news, self.probes.take(), now);
+        news
     }
 }
 
 impl Breaker {
     /// Learns from how a question of the other share went that counts here, too.
-    pub(super) fn hear<T>(&self, outcome: &Result<T, IntrospectError>, now: Timestamp) {
+    pub(super) fn hear<T>(&self, news: &News<T>, now: Timestamp) {
+        self.learn(news, None, now);
+    }
+
+    fn learn<T>(&self, news: &News<T>, probes: Option<u64>, now: Timestamp) {
         let state = self.lock();
-        match outcome {
-            Err(error) if error.is_outage() => self.failed(state, false, error.retry_after(), now),
-            _ => self.answered(state),
+        match news.outcome {
+            Err(error) if error.is_outage() => self.failed(state, probes, error.retry_after(), now),
+            // Whatever it says, the authority answers.
+            _ if state.open.as_ref().is_none_or(|open| news.openings >= open.opening) => self.answered(state),
+            _ => {}
         }
     }
 
@@ -167,20 +195,33 @@ impl Breaker {
         }
     }
 
-    fn failed(&self, mut state: MutexGuard<'_, State>, probe: bool, retry_after: Option<Duration>, now: Timestamp) {
-        let asked_for = retry_after.filter(|delay| !delay.is_zero());
+    fn failed(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        probes: Option<u64>,
+        retry_after: Option<Duration>,
+        now: Timestamp,
+    ) {
         state.failures = state.failures.saturating_add(1);
-        let pause = match &state.open {
-            // A question from before it opened: no news.
-            Some(_) if !probe => return,
-            Some(open) => open.pause.saturating_mul(2).min(LONGEST_PAUSE.max(self.first_pause)),
-            None if state.failures >= self.threshold => self.first_pause,
-            None if asked_for.is_some() => Duration::ZERO,
+        let failures = state.failures;
+        let pause = match &mut state.open {
+            Some(open) if probes == Some(open.opening) => {
+                open.pause.saturating_mul(2).min(LONGEST_PAUSE.max(self.first_pause))
+            }
+            // No news, but for what the authority asks for.
+            Some(open) => {
+                if let Some(delay) = retry_after.filter(|&delay| delay > open.left(now)) {
+                    (open.since, open.pause) = (now, delay);
+                }
+                return;
+            }
+            None if failures >= self.threshold => self.first_pause,
+            None if retry_after.is_some() => Duration::ZERO,
             None => return,
         };
-        let pause = asked_for.map_or(pause, |delay| delay.max(pause));
-        let failures = state.failures;
-        let was_open = state.open.replace(Open { since: now, pause, probing: false }).is_some();
+        let pause = retry_after.map_or(pause, |delay| delay.max(pause));
+        let opening = self.openings.fetch_add(1, Ordering::Relaxed) + 1;
+        let was_open = state.open.replace(Open { opening, since: now, pause, probing: false }).is_some();
         // As above.
         drop(state);
         if !was_open {
@@ -197,8 +238,9 @@ impl Breaker {
 
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
-        if self.probe
-            && let Some(open) = &mut self.breaker.lock().open
+        let Some(probed) = self.probes else { return };
+        if let Some(open) = &mut self.breaker.lock().open
+            && open.opening == probed
         {
             open.probing = false;
         }
@@ -223,12 +265,12 @@ mod tests {
     }
 
     fn breaker() -> Breaker {
-        Breaker::new(Share::Stranger, 3, Duration::from_secs(1), "localhost")
+        Breaker::pair(3, Duration::from_secs(1), "localhost").1
     }
 
     fn fail(breaker: &Breaker, times: usize, now: Timestamp) {
         for _ in 0..times {
-            breaker.admit(now).ok().unwrap().settle(&outage(), now);
+            let _ = breaker.admit(now).ok().unwrap().settle(&outage(), now);
         }
     }
 
@@ -275,7 +317,7 @@ mod tests {
 
     #[test]
     fn a_first_pause_beyond_the_bound_stays_as_it_was_set() {
-        let breaker = Breaker::new(Share::Known, 1, Duration::from_secs(90), "localhost");
+        let (breaker, _) = Breaker::pair(1, Duration::from_secs(90), "localhost");
         fail(&breaker, 1, at(0));
         fail(&breaker, 1, at(90_000));
         assert_eq!(breaker.closed_for(at(90_000)), Some(Duration::from_secs(90)));
@@ -309,44 +351,88 @@ mod tests {
         assert_eq!(breaker.closed_for(at(0)), Some(Duration::from_secs(7)));
         breaker.admit(at(7_000)).ok().unwrap().settle(&rate_limited(3_600), at(7_000));
         assert_eq!(breaker.closed_for(at(7_000)), Some(Duration::from_secs(3_600)));
-        let no_pause = self::breaker();
-        no_pause.admit(at(0)).ok().unwrap().settle(&rate_limited(0), at(0));
-        assert_eq!(no_pause.closed_for(at(0)), None);
     }
 
     #[test]
     fn questions_from_before_it_opened_change_nothing() {
+        let (known, strangers) = Breaker::pair(3, Duration::from_secs(1), "localhost");
+        let [earlier, of_strangers] =
+            [&known, &strangers].map(|breaker| [(); 4].map(|()| breaker.admit(at(0)).ok().unwrap()));
+        fail(&known, 3, at(0));
+        fail(&strangers, 3, at(0));
+        for (n, (admission, of_stranger)) in earlier.into_iter().zip(of_strangers).enumerate() {
+            let outcome = if n % 2 == 0 { Ok(()) } else { outage() };
+            strangers.hear(&admission.settle(&outcome, at(500)), at(500));
+            known.hear(&of_stranger.settle(&outcome, at(500)), at(500));
+            for breaker in [&known, &strangers] {
+                assert_eq!(breaker.closed_for(at(500)), Some(Duration::from_millis(500)), "{outcome:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_longer_pause_the_authority_asks_for_counts_while_it_is_open_too() {
         let breaker = breaker();
-        let (good, bad) = (breaker.admit(at(0)).ok().unwrap(), breaker.admit(at(0)).ok().unwrap());
+        let (earlier, probe) = (breaker.admit(at(0)).ok().unwrap(), breaker.admit(at(0)).ok().unwrap());
         fail(&breaker, 3, at(0));
-        good.settle(&Ok(()), at(500));
-        bad.settle(&outage(), at(500));
-        assert_eq!(breaker.closed_for(at(500)), Some(Duration::from_millis(500)));
+        earlier.settle(&rate_limited(30), at(500));
+        assert_eq!(breaker.closed_for(at(500)), Some(Duration::from_secs(30)));
+        probe.settle(&rate_limited(7), at(500));
+        assert_eq!(breaker.closed_for(at(500)), Some(Duration::from_secs(30)), "a shorter one is no news");
+    }
+
+    #[test]
+    fn the_probe_of_an_earlier_opening_has_no_say_in_the_next() {
+        let (known, strangers) = Breaker::pair(1, Duration::from_secs(1), "localhost");
+        fail(&strangers, 1, at(0));
+        let left_over = [(); 2].map(|()| {
+            let probe = strangers.admit(at(1_000)).ok().unwrap();
+            strangers.hear(&known.admit(at(1_000)).ok().unwrap().settle(&Ok(()), at(1_000)), at(1_000));
+            assert_eq!(strangers.closed_for(at(1_000)), None);
+            fail(&strangers, 1, at(0));
+            probe
+        });
+        let probe = strangers.admit(at(1_000)).ok().unwrap();
+        let [dropped, fails] = left_over;
+        drop(dropped);
+        fails.settle(&outage(), at(1_000));
+        assert_eq!(
+            strangers.closed_for(at(1_000)),
+            Some(Duration::ZERO),
+            "one probe at a time, and the pause is as it was"
+        );
+        probe.settle(&Ok(()), at(1_000));
+        assert_eq!(strangers.closed_for(at(1_000)), None);
     }
 
     #[test]
     fn what_is_heard_of_the_other_share_counts_and_an_answer_closes_it() {
-        let breaker = breaker();
+        let (known, strangers) = Breaker::pair(3, Duration::from_secs(1), "localhost");
+        let hear = |outcome: Result<(), IntrospectError>, now| {
+            let news = known.admit(now).ok().unwrap().settle(&outcome, now);
+            strangers.hear(&news, now);
+            known.learn(&News { outcome: &Ok(()), openings: u64::MAX }, None, now);
+        };
         for _ in 0..3 {
-            breaker.hear(&outage(), at(0));
+            hear(outage(), at(0));
         }
-        assert_eq!(breaker.closed_for(at(0)), Some(Duration::from_secs(1)));
-        breaker.hear(&outage(), at(500));
-        assert_eq!(breaker.closed_for(at(500)), Some(Duration::from_millis(500)));
-        breaker.hear(&Ok(()), at(500));
-        assert_eq!(breaker.closed_for(at(500)), None);
-        fail(&breaker, 2, at(500));
-        assert_eq!(breaker.closed_for(at(500)), None, "the count began anew");
-        breaker.hear::<()>(&Err(IntrospectError::new(IntrospectErrorKind::Answer)), at(500));
-        fail(&breaker, 2, at(500));
-        assert_eq!(breaker.closed_for(at(500)), None, "an answer that cannot be used is one");
+        assert_eq!(strangers.closed_for(at(0)), Some(Duration::from_secs(1)));
+        hear(outage(), at(500));
+        assert_eq!(strangers.closed_for(at(500)), Some(Duration::from_millis(500)));
+        hear(Ok(()), at(500));
+        assert_eq!(strangers.closed_for(at(500)), None);
+        fail(&strangers, 2, at(500));
+        assert_eq!(strangers.closed_for(at(500)), None, "the count began anew");
+        hear(Err(IntrospectError::new(IntrospectErrorKind::Answer)), at(500));
+        fail(&strangers, 2, at(500));
+        assert_eq!(strangers.closed_for(at(500)), None, "an answer that cannot be used is one");
     }
 
     #[test]
     fn endless_pauses_do_not_overflow() {
-        let breaker = Breaker::new(Share::Known, 1, Duration::MAX, "localhost");
+        let (breaker, _) = Breaker::pair(1, Duration::MAX, "localhost");
         fail(&breaker, 1, at(0));
-        breaker.failed(breaker.lock(), true, Some(Duration::MAX), at(1));
+        breaker.failed(breaker.lock(), Some(1), Some(Duration::MAX), at(1));
     }
 
     #[test]
@@ -354,5 +440,8 @@ mod tests {
         let breaker = breaker();
         fail(&breaker, 3, at(1_000_000));
         assert_eq!(breaker.state(at(0)), BreakerState::HalfOpen);
+        let breaker = self::breaker();
+        fail(&breaker, 3, at(1_000));
+        assert_eq!(breaker.state(at(999)), BreakerState::Open, "another thread read the clock a moment earlier");
     }
 }

@@ -102,13 +102,13 @@ impl Counters {
 impl Protection {
     /// `host` is the authority's, for logs.
     pub(super) fn new(settings: &ProtectionSettings, deadline: Duration, clock: Arc<dyn Clock>, host: &str) -> Self {
-        let breaker = |share| Breaker::new(share, settings.breaker_threshold, settings.breaker_pause, host);
+        let (known, strangers) = Breaker::pair(settings.breaker_threshold, settings.breaker_pause, host);
         Self {
             deadline,
             max_retries: settings.max_retries,
             max_retry_after: settings.max_retry_after,
-            known: breaker(Share::Known),
-            strangers: breaker(Share::Stranger),
+            known,
+            strangers,
             turns: Turns::new(
                 settings.max_concurrent_questions,
                 settings.rate_limit,
@@ -137,27 +137,30 @@ impl Protection {
         T: Send,
     {
         let breaker = self.breaker(share);
-        let mut admission = None;
+        let mut asked = Asked { protection: self, share, progress, admission: None };
         let asking = async {
             if let Some(left) = breaker.closed_for(self.clock.now()) {
                 return Err(circuit_open(left));
             }
             let _turn = self.turns.take(share).await.map_err(|_too_late| self.overloaded())?;
-            admission = Some(breaker.admit(self.clock.now()).map_err(circuit_open)?);
+            asked.admission = Some(breaker.admit(self.clock.now()).map_err(circuit_open)?);
             self.attempts(share, progress, attempt).await
         };
         let outcome = tokio::time::timeout(self.deadline, asking).await;
-        let Some(admission) = admission else {
+        let Some(admission) = asked.admission.take() else {
             // The deadline is shorter than `max_wait`.
             return outcome.unwrap_or_else(|_| Err(self.overloaded()));
         };
         let ran_out_of_time = outcome.is_err();
         let outcome = outcome.unwrap_or_else(|_| Err(self.out_of_time(progress)));
         // The authority is not to blame for the time that a turn or a login took.
-        let had_time = progress.sent.get().is_some_and(|sent| sent.elapsed() >= self.deadline / 2);
-        let admission = (had_time || !ran_out_of_time).then_some(admission);
+        let admission = (self.had_time(progress) || !ran_out_of_time).then_some(admission);
         self.learn(share, admission, &outcome);
         outcome
+    }
+
+    fn had_time(&self, progress: &Progress) -> bool {
+        progress.sent.get().is_some_and(|sent| sent.elapsed() >= self.deadline / 2)
     }
 
     fn out_of_time(&self, progress: &Progress) -> IntrospectError {
@@ -182,14 +185,19 @@ impl Protection {
             }
         }
         let Some(admission) = admission else { return };
-        admission.settle(outcome, now);
+        let news = admission.settle(outcome, now);
         match share {
-            Share::Known => self.strangers.hear(outcome, now),
-            Share::Stranger if !outcome.as_ref().is_err_and(IntrospectError::is_outage) => {
-                self.known.hear(outcome, now);
-            }
+            Share::Known => self.strangers.hear(&news, now),
+            Share::Stranger if !outcome.as_ref().is_err_and(IntrospectError::is_outage) => self.known.hear(&news, now),
             Share::Stranger => {}
         }
+    }
+
+    /// Waits until one more exchange keeps the rate. `false` if that would be too late.
+    pub(super) async fn is_turn_of_another(&self, share: Share) -> bool {
+        let Ok(delay) = self.turns.reserve(share) else { return false };
+        tokio::time::sleep(delay).await;
+        true
     }
 
     /// Notes that an HTTP request goes out.
@@ -238,6 +246,27 @@ impl Protection {
         self.counters.turned_away();
         IntrospectError::new(IntrospectErrorKind::Overloaded)
             .with_source("its turn would not come in time (`max_wait`, `rate_limit`, `max_concurrent_questions`)")
+    }
+}
+
+/// A question that went through. Given up by whoever asked it, once the authority has had its time, it says what a timeout says:
+/// where nobody waits that long, nothing else would ever tell that the authority hangs.
+struct Asked<'p> {
+    protection: &'p Protection,
+    share: Share,
+    progress: &'p Progress,
+    admission: Option<Admission<'p>>,
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        if let Some(admission) = self.admission.take()
+            && self.protection.had_time(self.progress)
+            && !std::thread::panicking()
+        {
+            let timeout: Result<(), _> = Err(self.protection.out_of_time(self.progress));
+            self.protection.learn(self.share, Some(admission), &timeout);
+        }
     }
 }
 

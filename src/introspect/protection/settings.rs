@@ -73,9 +73,10 @@ macro_rules! protection_settings {
             self
         }
 
-        /// How many questions this process may ask in a time; no window of that length holds more. Retries count. A sixtieth
-        /// may come at once (or ten, or a quarter, if that is little), the others are spread. The last quarter is kept for
-        /// tokens that were active when they were last asked about.
+        /// How many questions this process may ask in a time: it gives out no more turns than that in any window of that length. (One
+        /// that then has to wait for a place or a retry's pause goes out a little later.) Retries count, and questions put again
+        /// with renewed credentials. A sixtieth may come at once (or ten, or a quarter, if that is little), the others are spread.
+        /// The last quarter is kept for tokens that were active when they were last asked about.
         #[doc = concat!("Default: ", $rate_limit)]
         pub fn rate_limit(mut self, questions: u32, per: std::time::Duration) -> Self {
             self.protection.rate_limit = crate::introspect::protection::RateLimit { questions, per };

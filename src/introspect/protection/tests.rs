@@ -357,3 +357,19 @@ fn a_setting_that_cannot_work_is_named() {
     assert_eq!(setting_of(|settings| settings.breaker_threshold = 0), "breaker_threshold");
     assert_eq!(setting_of(|settings| settings.breaker_pause = Duration::ZERO), "breaker_pause");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_question_given_up_after_the_authority_had_its_time_counts_as_a_timeout() {
+    let asked = Asked::with(|settings| settings.breaker_threshold = 2);
+    let given_up_after = async |millis| {
+        let hangs = asked.run(std::future::pending);
+        tokio::time::timeout(Duration::from_millis(millis), hangs).await.unwrap_err();
+    };
+    given_up_after(1_499).await;
+    given_up_after(1_499).await;
+    let state = || asked.protection.breaker(Share::Stranger).state(asked.clock.now());
+    assert_eq!((state(), asked.protection.failures.load(Ordering::Relaxed)), (BreakerState::Closed, 0));
+    given_up_after(1_500).await;
+    given_up_after(1_500).await;
+    assert_eq!((state(), asked.protection.failures.load(Ordering::Relaxed)), (BreakerState::Open, 2));
+}

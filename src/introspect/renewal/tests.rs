@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::Semaphore;
 
@@ -218,6 +218,37 @@ fn a_runtime_that_is_gone_is_a_failure_and_no_deadlock() {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     let std::task::Poll::Ready(outcome) = question.as_mut().poll(&mut context) else { panic!("it waits for nothing") };
     assert!(outcome.err().unwrap().is_credentials());
+}
+
+#[test]
+fn a_clock_that_panics_when_a_login_is_given_up_does_not_keep_the_next_one_from_starting() {
+    struct Broken(ManualClock, Arc<AtomicBool>);
+
+    impl Clock for Broken {
+        fn now(&self) -> Timestamp {
+            assert!(!self.1.load(Ordering::SeqCst), "as this test wants it to");
+            self.0.now()
+        }
+    }
+
+    let (credentials, hook, clock, _) = credentials(HALF_AN_HOUR);
+    let is_broken = Arc::new(AtomicBool::new(false));
+    let time: Arc<dyn Clock> = Arc::new(Broken(clock, Arc::clone(&is_broken)));
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    hook.is(Mood::Hanging);
+    let first = runtime();
+    first.block_on(async {
+        let mut asking = Box::pin(credentials.current(&time));
+        let poll =
+            |context: &mut std::task::Context<'_>| std::task::Poll::Ready(asking.as_mut().poll(context).is_pending());
+        assert!(std::future::poll_fn(poll).await);
+        tokio::task::yield_now().await;
+    });
+    is_broken.store(true, Ordering::SeqCst);
+    drop(first);
+    is_broken.store(false, Ordering::SeqCst);
+    hook.is(Mood::Fine);
+    assert_eq!(shown(&runtime().block_on(credentials.current(&time)).unwrap()), "token-2");
 }
 
 #[tokio::test(start_paused = true)]
