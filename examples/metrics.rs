@@ -5,7 +5,7 @@
 //!
 //! * `/metrics`, for Prometheus; `metrics.dashboard.json` beside this file is a dashboard of it for Grafana
 //! * `/livez`: whether the process runs
-//! * `/readyz`: whether the authority answers, by the circuit breaker; 503 if it does not
+//! * `/readyz`: whether the authority answers, by the cache's `health()`; 503 if it does not
 //! * `/status`, the status page
 //!
 //! All of it is open here. Serve it on an address of its own where others can come. The environment:

@@ -25,8 +25,9 @@ pub(crate) use self::remembered::Term;
 /// only: not the token, not a refresh token, and not what a route requires. (Out of reach, it also holds what a cache notes, the
 /// token's keyed fingerprint among it.)
 ///
-/// Each member is `None` (or empty) when the authority did not state it. It serializes to one JSON object with a key for
-/// every fact the authority stated and times in milliseconds since the Unix epoch; whether it is stale is not among them. Think of who will read that: with Apigee the client's identifier is an API key, and attributes and claims may be personal.
+/// Each member is `None` (or empty) when the authority did not state it. It serializes to one JSON object that always has
+/// the same keys, `null` or empty for what was not stated, and times in milliseconds since the Unix epoch; whether it is stale is not
+/// among them. Think of who will read that: with Apigee the client's identifier is an API key, and attributes and claims may be personal.
 ///
 /// ```
 /// use tower_introspection::AccessToken;
