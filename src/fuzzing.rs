@@ -188,7 +188,12 @@ fn check_rfc7662_active(token: &AccessToken, answer: &Map<String, Value>, now: T
         answer.get(member).is_some_and(|stated| stated.as_str().is_none_or(|stated| stated.eq_ignore_ascii_case(kind)))
             && !answer[member].is_null()
     };
-    for (member, kind) in [("token_type", "refresh_token"), ("token_use", "refresh_token"), ("typ", "Refresh")] {
+    for (member, kind) in [
+        ("token_type", "refresh_token"),
+        ("token_use", "refresh_token"),
+        ("token_usage", "refresh_token"),
+        ("typ", "Refresh"),
+    ] {
         assert!(!says(member, kind), "{member}");
     }
     assert!(is_bound || !says("token_type", "DPoP"));

@@ -37,7 +37,7 @@ use crate::url::shown;
 /// `active` has to be a boolean: anything else is a failure of the endpoint, never a verdict. `exp`, `nbf` and `iat` may have
 /// fractions and saturate; an `exp` or `nbf` that cannot be read, or an `exp` of zero or less, makes a token inactive. A token
 /// without `exp` is active, and a cache asks about it again after its `max_ttl`. What the answer itself calls another kind of
-/// token (`token_type`, `token_use`, `typ`) is inactive, since endpoints call refresh tokens active too; see
+/// token (`token_type`, `token_use`, `token_usage`, `typ`) is inactive, since endpoints call refresh tokens active too; see
 /// [`require_token_type`](Rfc7662Builder::require_token_type). Every member without
 /// an accessor is kept as a [claim](crate::AccessToken::claim), save those that hold a token.
 ///

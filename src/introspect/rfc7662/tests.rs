@@ -141,6 +141,12 @@ fn what_is_no_access_token_for_a_bearer_is_inactive() {
         ("token_type", "refresh_token"),
         ("token_use", "refresh_token"),
         ("token_use", "id"),
+        ("token_usage", "refresh_token"),
+        ("token_usage", "id_token"),
+        ("token_usage", "authorization_code"),
+        ("token_usage", "device_code"),
+        ("token_usage", "user_code"),
+        ("token_usage", "urn:ietf:params:oauth:token-type:refresh_token"),
         ("typ", "Refresh"),
         ("typ", "Offline"),
         ("typ", "ID"),
@@ -150,7 +156,7 @@ fn what_is_no_access_token_for_a_bearer_is_inactive() {
     ] {
         assert_eq!(reason(with(member, value)), InactiveReason::Unclear, "{member}: {value}");
     }
-    for member in ["token_type", "token_use", "typ"] {
+    for member in ["token_type", "token_use", "token_usage", "typ"] {
         assert_eq!(reason(with(member, json!(["Bearer"]))), InactiveReason::Unclear);
     }
     for (member, value) in [
@@ -158,11 +164,28 @@ fn what_is_no_access_token_for_a_bearer_is_inactive() {
         ("token_type", "bearer"),
         ("token_type", "access_token"),
         ("token_use", "access_token"),
+        ("token_usage", "access_token"),
+        ("token_usage", "urn:ietf:params:oauth:token-type:access_token"),
         ("typ", "Bearer"),
         ("typ", "at+jwt"),
     ] {
         assert_eq!(active(with(member, value)).claim::<String>(member).as_deref(), Some(value));
     }
+}
+
+#[test]
+fn a_refresh_token_of_openiddict_is_told_from_an_access_token_by_its_usage_alone() {
+    // As OpenIddict 5 has them: only access tokens have a `token_type`.
+    let answer = |usage: &str| {
+        json!({
+            "active": true, "iss": "https://auth.example.com/", "sub": "jdoe", "jti": "3b1c", "token_usage": usage,
+            "client_id": "shop", "iat": 1_419_349_000, "nbf": 1_419_349_000, "exp": 1_419_359_000
+        })
+    };
+    assert_eq!(reason(answer("refresh_token")), InactiveReason::Unclear);
+    let mut access = answer("access_token");
+    access["token_type"] = "Bearer".into();
+    active(access);
 }
 
 #[test]
@@ -232,7 +255,8 @@ fn json_value() -> impl Strategy<Value = Value> {
 }
 
 fn answer() -> impl Strategy<Value = Map<String, Value>> {
-    let names = ["active", "exp", "nbf", "iat", "token_type", "token_use", "typ", "cnf", "scope", "aud", "sub"];
+    let names =
+        ["active", "exp", "nbf", "iat", "token_type", "token_use", "token_usage", "typ", "cnf", "scope", "aud", "sub"];
     let names = prop::sample::select(names.map(str::to_owned).to_vec());
     prop::collection::btree_map(names, json_value(), 0..8).prop_map(|members| members.into_iter().collect())
 }

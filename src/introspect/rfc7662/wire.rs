@@ -38,7 +38,9 @@ pub(crate) fn read(
 
 fn active(answer: Map<String, Value>, presented: &BearerToken, now: Timestamp) -> Result<AccessToken, InactiveReason> {
     if !is_bearer_access_token(&answer) {
-        return Err(unclear("`token_type`, `typ` or `token_use` is not that of an access token for a bearer"));
+        return Err(unclear(
+            "`token_type`, `typ`, `token_use` or `token_usage` is not that of an access token for a bearer",
+        ));
     }
     let mut facts = facts(&answer, presented);
     if let Some(expires_at) = time(answer.get("exp"), f64::floor).map_err(|NotATime| unclear("`exp` is no time"))? {
@@ -88,8 +90,8 @@ fn holds(value: &Value, text: &str) -> bool {
 }
 
 /// RFC 7662 calls refresh tokens active too, so whatever says that the token is another kind than an access token for a
-/// bearer is heard: `token_type`, Hydra's `token_use`, Keycloak's `typ`. A token bound to a key is not decided here: the
-/// policy refuses it, and says why.
+/// bearer is heard: `token_type`, Hydra's `token_use`, OpenIddict's `token_usage`, Keycloak's `typ`. A token bound to a key is
+/// not decided here: the policy refuses it, and says why.
 fn is_bearer_access_token(answer: &Map<String, Value>) -> bool {
     let says = |member: &str, allowed: &[&str]| match answer.get(member) {
         None | Some(Value::Null) => true,
@@ -100,8 +102,11 @@ fn is_bearer_access_token(answer: &Map<String, Value>) -> bool {
     let token_type =
         says("token_type", &["Bearer", "access_token"]) || (is_bound && says("token_type", &["DPoP", "PoP"]));
     let typ = says("typ", &["Bearer", "at+jwt", "application/at+jwt", "JWT"]) || (is_bound && says("typ", &["DPoP"]));
-    token_type && typ && says("token_use", &["access_token", "access"])
+    token_type && typ && ["token_use", "token_usage"].iter().all(|usage| says(usage, &ACCESS_TOKEN))
 }
+
+/// The names of an access token where the kind is all that is named; the last is RFC 8693's, section 3.
+const ACCESS_TOKEN: [&str; 3] = ["access_token", "access", "urn:ietf:params:oauth:token-type:access_token"];
 
 fn facts(answer: &Map<String, Value>, presented: &BearerToken) -> AccessTokenBuilder {
     type Setter = fn(AccessTokenBuilder, &str) -> AccessTokenBuilder;
