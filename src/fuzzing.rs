@@ -190,6 +190,7 @@ fn check_rfc7662_active(token: &AccessToken, answer: &Map<String, Value>, now: T
     };
     for (member, kind) in [
         ("token_type", "refresh_token"),
+        ("token_type", "Refresh"),
         ("token_use", "refresh_token"),
         ("token_usage", "refresh_token"),
         ("typ", "Refresh"),

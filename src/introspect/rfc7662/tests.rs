@@ -139,6 +139,8 @@ fn what_is_no_access_token_for_a_bearer_is_inactive() {
         ("token_type", "mac"),
         ("token_type", "DPoP"),
         ("token_type", "refresh_token"),
+        ("token_type", "Refresh"),
+        ("token_type", "logout+jwt"),
         ("token_use", "refresh_token"),
         ("token_use", "id"),
         ("token_usage", "refresh_token"),
@@ -163,6 +165,8 @@ fn what_is_no_access_token_for_a_bearer_is_inactive() {
         ("token_type", "Bearer"),
         ("token_type", "bearer"),
         ("token_type", "access_token"),
+        ("token_type", "JWT"),
+        ("token_type", "jwt"),
         ("token_use", "access_token"),
         ("token_usage", "access_token"),
         ("token_usage", "urn:ietf:params:oauth:token-type:access_token"),
@@ -195,6 +199,7 @@ fn an_answer_without_a_token_type_is_inactive_if_one_is_required() {
     assert!(!verdict(br#"{"active":true,"sub":"u","client_id":"a"}"#).is_active(), "a refresh token of oidc-provider");
     assert!(!verdict(br#"{"active":true,"token_type":null}"#).is_active());
     assert!(verdict(br#"{"active":true,"token_type":"Bearer"}"#).is_active());
+    assert!(verdict(br#"{"active":true,"token_type":"JWT"}"#).is_active(), "an access token of WSO2 Identity Server");
 }
 
 #[test]

@@ -99,8 +99,9 @@ fn is_bearer_access_token(answer: &Map<String, Value>) -> bool {
         Some(_) => false,
     };
     let is_bound = answer.get("cnf").is_some_and(|confirmation| !confirmation.is_null());
+    // WSO2 Identity Server calls its JWT access tokens `JWT`; its refresh tokens are `Refresh`.
     let token_type =
-        says("token_type", &["Bearer", "access_token"]) || (is_bound && says("token_type", &["DPoP", "PoP"]));
+        says("token_type", &["Bearer", "access_token", "JWT"]) || (is_bound && says("token_type", &["DPoP", "PoP"]));
     let typ = says("typ", &["Bearer", "at+jwt", "application/at+jwt", "JWT"]) || (is_bound && says("typ", &["DPoP"]));
     token_type && typ && ["token_use", "token_usage"].iter().all(|usage| says(usage, &ACCESS_TOKEN))
 }
