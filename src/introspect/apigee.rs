@@ -77,7 +77,8 @@ impl Apigee {
     fn verdict(&self, answer: &Answer, token: &BearerToken) -> Result<Verdict, IntrospectError> {
         let now = self.endpoint.clock().now();
         if answer.status == StatusCode::OK {
-            return wire::read(&answer.body, token, now, self.reading);
+            let verdict = wire::read(&answer.body, token, now, self.reading);
+            return verdict.map_err(|error| answer.explain(error, token));
         }
         // The code before the status: the same code has been seen with five of them.
         if wire::says_no_such_token(&answer.body) {

@@ -5,11 +5,16 @@ use std::time::Duration;
 use http::StatusCode;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, RETRY_AFTER, USER_AGENT};
 use reqwest::{Client, Response};
+use serde::de::IgnoredAny;
 
 use super::connection::Connection;
 use super::credentials::Credential;
 use super::{IntrospectError, IntrospectErrorKind};
 use crate::clock::Timestamp;
+use crate::token::BearerToken;
+
+/// How much of a content type is shown.
+const LONGEST_CONTENT_TYPE: usize = 100;
 
 const USER_AGENT_VALUE: &str = concat!("tower-introspection/", env!("CARGO_PKG_VERSION"));
 
@@ -131,6 +136,28 @@ impl Answer {
         }
     }
 
+    /// The same error, which came of reading the body, with what the answer calls itself if that is why: a proxy's page, say,
+    /// or a signed answer.
+    pub(super) fn explain(&self, error: IntrospectError, presented: &BearerToken) -> IntrospectError {
+        match self.foreign_content_type(presented) {
+            Some(kind) if serde_json::from_slice::<IgnoredAny>(&self.body).is_err() => {
+                error.with_source(format!("it is not JSON, but `{kind}`"))
+            }
+            _ => error,
+        }
+    }
+
+    /// The `type/subtype` of an answer that says itself that it is not JSON. Never with the token in it, should it be echoed
+    /// even here.
+    fn foreign_content_type(&self, presented: &BearerToken) -> Option<&str> {
+        let value = self.headers.get(CONTENT_TYPE)?.to_str().ok()?;
+        let kind = value.split(';').next()?.trim();
+        let (_, subtype) = kind.split_once('/')?;
+        let is_json = subtype.to_ascii_lowercase().ends_with("json");
+        let is_shown = kind.bytes().all(|byte| byte.is_ascii_graphic()) && !kind.contains(presented.expose());
+        (is_shown && !is_json).then(|| &kind[..kind.len().min(LONGEST_CONTENT_TYPE)])
+    }
+
     /// How long the authority wants to be left alone: seconds or a date, RFC 9110 section 10.2.3, with the two statuses that
     /// ask for it.
     fn retry_after(&self, now: Timestamp) -> Option<Duration> {
@@ -169,6 +196,50 @@ mod tests {
         let refused = no_answer(refused);
         assert_eq!(refused.kind(), IntrospectErrorKind::Connect);
         assert!(refused.is_worth_another_attempt());
+    }
+
+    #[test]
+    fn what_is_not_json_is_named_by_the_content_type_it_came_with_and_never_by_a_token() {
+        let token = BearerToken::parse("2YotnFZFEjr1zCsicMWpAA").unwrap();
+        let named = |content_type: Option<&[u8]>, body: &[u8]| {
+            let value = content_type.map(|value| http::HeaderValue::from_bytes(value).unwrap());
+            let headers = value.map(|value| (CONTENT_TYPE, value)).into_iter().collect();
+            let answer = Answer { status: StatusCode::OK, body: body.to_vec(), headers };
+            let error = IntrospectError::new(IntrospectErrorKind::Answer).with_source("as it was");
+            let explained = answer.explain(error, &token);
+            assert_eq!(explained.kind(), IntrospectErrorKind::Answer);
+            let cause = std::error::Error::source(&explained).unwrap().to_string();
+            (cause != "as it was").then_some(cause)
+        };
+        let names = |content_type: &str| named(Some(content_type.as_bytes()), b"eyJ0eXAi.eyJpc3Mi.x");
+        for (content_type, kind) in [
+            ("application/token-introspection+jwt", "application/token-introspection+jwt"),
+            ("application/jwt;charset=utf-8", "application/jwt"),
+            (" Text/HTML ; charset=\"a;b\"", "Text/HTML"),
+        ] {
+            assert_eq!(names(content_type), Some(format!("it is not JSON, but `{kind}`")));
+        }
+        let long = format!("text/{}", "x".repeat(8_000));
+        assert_eq!(names(&long), Some(format!("it is not JSON, but `text/{}`", "x".repeat(95))));
+        for unnamed in [
+            "",
+            "html",
+            "text/ht ml",
+            "application/json",
+            "application/JSON; charset=utf-8",
+            "application/problem+json",
+            "text/2YotnFZFEjr1zCsicMWpAA",
+            "2YotnFZFEjr1zCsicMWpAA/html",
+        ] {
+            assert_eq!(names(unnamed), None, "{unnamed}");
+        }
+        let token_at_the_end = format!("text/{}2YotnFZFEjr1zCsicMWpAA", "x".repeat(80));
+        assert_eq!(names(&token_at_the_end), None, "not even the half of it that would be shown");
+        assert_eq!(named(Some(b"text/\xfftml"), b"<html>"), None);
+        assert_eq!(named(None, b"<html>"), None);
+        for json in [&br#"{"active":"true"}"#[..], b"[]", br#"{"active":true,"active":false}"#] {
+            assert_eq!(named(Some(b"text/plain"), json), None, "what is JSON is wrong for another reason");
+        }
     }
 
     #[test]

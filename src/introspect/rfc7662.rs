@@ -41,6 +41,9 @@ use crate::url::shown;
 /// [`require_token_type`](Rfc7662Builder::require_token_type). Every member without
 /// an accessor is kept as a [claim](crate::AccessToken::claim), save those that hold a token.
 ///
+/// Answers in plain JSON are asked for and understood. Signed ones, `application/token-introspection+jwt` (RFC 9701), are not: a
+/// server that sends them unasked has to be told otherwise for this client, and until then the error names their content type.
+///
 /// HTTP 401 and 403, and the errors `invalid_client` and `unauthorized_client`, are about *this service*. The error
 /// `unsupported_token_type` is about the token.
 pub struct Rfc7662 {
@@ -87,7 +90,9 @@ impl Rfc7662 {
     fn verdict(&self, answer: &Answer, token: &BearerToken) -> Result<Verdict, IntrospectError> {
         let now = self.endpoint.clock().now();
         match answer.status {
-            StatusCode::OK => wire::read(&answer.body, token, now, self.reading),
+            StatusCode::OK => {
+                wire::read(&answer.body, token, now, self.reading).map_err(|error| answer.explain(error, token))
+            }
             // RFC 6749 section 5.2 allows 400 for a client that is not accepted, and some servers use it.
             StatusCode::BAD_REQUEST if says(&answer.body, &["invalid_client", "unauthorized_client"]) => {
                 Err(status_error(StatusCode::UNAUTHORIZED)

@@ -4,7 +4,7 @@
 use crate::support::recorder::{Recorder, Seen};
 use crate::support::*;
 use tower_introspection::{
-    ClientCredentials, Credential, DiscoveryError, Introspect, IntrospectErrorKind, Rfc7662, Rfc7662Builder,
+    Apigee, ClientCredentials, Credential, DiscoveryError, Introspect, IntrospectErrorKind, Rfc7662, Rfc7662Builder,
 };
 
 const ACTIVE: &str = r#"{"active":true}"#;
@@ -333,6 +333,29 @@ async fn a_required_token_type_is_asked_of_the_answer() {
     assert!(builder().build().unwrap().introspect(&bearer("abc")).await.unwrap().is_active());
     let strict = builder().require_token_type().build().unwrap();
     assert!(!strict.introspect(&bearer("abc")).await.unwrap().is_active());
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_json_is_named_by_its_content_type_at_both_endpoints() {
+    for (content_type, body, cause) in [
+        (
+            "application/token-introspection+jwt",
+            "eyJhbGciOiJub25lIn0.eyJhY3RpdmUiOnRydWV9.",
+            "it is not JSON, but `application/token-introspection+jwt`",
+        ),
+        ("text/html; charset=utf-8", "<html>", "it is not JSON, but `text/html`"),
+        ("text/html", "[]", "it is not a JSON object, or holds a member twice"),
+        ("application/json", "<html>", "it is not a JSON object, or holds a member twice"),
+    ] {
+        let recorder = Recorder::answering_as(content_type, body).await;
+        let endpoint = introspection(&recorder).client_secret_basic("a", "b").build().unwrap();
+        let apigee = Apigee::builder("demo").base_url(recorder.url()).basic_auth("a", "b").build().unwrap();
+        for error in [endpoint.introspect(&bearer("abc")).await, apigee.introspect(&bearer("abc")).await] {
+            let error = error.unwrap_err();
+            assert_eq!(error.kind(), IntrospectErrorKind::Answer);
+            assert_eq!(std::error::Error::source(&error).unwrap().to_string(), cause);
+        }
+    }
 }
 
 #[tokio::test]

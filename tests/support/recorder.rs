@@ -76,6 +76,15 @@ impl Recorder {
         .await
     }
 
+    /// Answers everything with 200, this content type and this body.
+    pub async fn answering_as(content_type: &'static str, body: &'static str) -> Self {
+        Self::serve(move |_, _| {
+            let headers = [(http::header::CONTENT_TYPE, content_type.parse().unwrap())].into_iter().collect();
+            (StatusCode::OK, headers, body.to_owned())
+        })
+        .await
+    }
+
     async fn serve(answer: impl Fn(usize, &Seen) -> (StatusCode, HeaderMap, String) + Send + Sync + 'static) -> Self {
         let answer = Arc::new(answer);
         let requests = Requests::default();
