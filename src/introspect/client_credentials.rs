@@ -47,7 +47,8 @@ enum Client {
 }
 
 impl ClientCredentials {
-    /// Logs in at `token_url` with `client_secret_basic`.
+    /// Logs in at `token_url` with `client_secret_basic`, encoded as
+    /// [`Rfc7662Builder::client_secret_basic`](crate::Rfc7662Builder::client_secret_basic) says.
     pub fn new(token_url: impl Into<String>, client_id: impl Into<String>, client_secret: impl Into<String>) -> Self {
         let client = Client::SecretBasic { client_id: client_id.into(), client_secret: client_secret.into() };
         Self::with_client(token_url.into(), client)
@@ -63,7 +64,8 @@ impl ClientCredentials {
         Self { token_url, client, scope: None, parameters: Vec::new(), connection: Connection::for_login() }
     }
 
-    /// Sends the client's identifier and secret in the form instead of the `Authorization` header.
+    /// Sends the client's identifier and secret in the form instead of the `Authorization` header, for servers that want it or
+    /// that do not decode the header.
     pub fn client_secret_post(mut self) -> Self {
         if let Client::SecretBasic { client_id, client_secret } = self.client {
             self.client = Client::SecretPost { client_id, client_secret };

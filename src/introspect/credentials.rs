@@ -46,7 +46,8 @@ enum Secret {
 }
 
 impl Credential {
-    /// HTTP Basic authentication, RFC 7617.
+    /// HTTP Basic authentication, RFC 7617, with both parts as they are. OAuth wants them encoded first, which
+    /// [`client_secret_basic`](crate::Rfc7662Builder::client_secret_basic) does.
     ///
     /// # Errors
     /// If `username` holds a colon, which the scheme cannot carry.
@@ -244,6 +245,23 @@ mod tests {
         // RFC 6749 section 2.3.1, the example.
         let example = Credential::client_secret_basic("s6BhdRkqt3", "7Fjfp0ZBr1KtDRbnfVdmIw");
         assert_eq!(header(&example), "Basic czZCaGRSa3F0Mzo3RmpmcDBaQnIxS3REUmJuZlZkbUl3");
+    }
+
+    #[test]
+    fn letters_digits_and_four_marks_are_sent_as_they_are_and_nothing_else_unless_it_is_plain_basic() {
+        let sent = |credential: Credential| match credential.secret {
+            Secret::Basic { password, .. } => password,
+            _ => panic!("it is Basic"),
+        };
+        let ascii: Vec<_> = (' '..='~').map(String::from).collect();
+        let as_they_are = |encode: &dyn Fn(&str) -> Credential| -> String {
+            ascii.iter().filter(|text| *sent(encode(text)) == ***text).map(String::as_str).collect()
+        };
+        assert_eq!(
+            as_they_are(&|secret| Credential::client_secret_basic("a", secret)),
+            "*-.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
+        );
+        assert_eq!(as_they_are(&|secret| Credential::basic("a", secret).unwrap()), ascii.concat());
     }
 
     #[test]

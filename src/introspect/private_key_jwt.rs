@@ -85,6 +85,19 @@ impl PrivateKeyJwt {
     }
 
     /// Whom the assertion is meant for (`aud`). Default: the issuer for a discovered endpoint, otherwise the endpoint's URL.
+    ///
+    /// Okta takes only the whole URL of the introspection endpoint, so set that if the endpoint is discovered:
+    ///
+    /// ```no_run
+    /// use tower_introspection::{PrivateKeyJwt, Rfc7662};
+    ///
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let issuer = "https://example.okta.com/oauth2/default";
+    /// let key = PrivateKeyJwt::from_pem("my-api", std::fs::read("my-api.pem")?)?;
+    /// let key = key.audience(format!("{issuer}/v1/introspect"));
+    /// let endpoint = Rfc7662::discover(issuer).fetch().await?.private_key_jwt(key).build()?;
+    /// # Ok(()) }
+    /// ```
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = Some(audience.into());
         self

@@ -67,7 +67,20 @@ impl Rfc7662Builder {
     }
 
     /// Authenticates with the client's identifier and secret in the `Authorization` header, form-urlencoded as RFC 6749
-    /// section 2.3.1 asks: give both as they are.
+    /// section 2.3.1 asks: give both as they are. Letters, digits and `*-._` stay, every other character is encoded.
+    ///
+    /// There are servers that do not decode them, Doorkeeper among them. A secret with another character is then refused with
+    /// 401, whoever wrote it down correctly: use [`client_secret_post`](Self::client_secret_post), or
+    /// [`Credential::basic`], which encodes nothing:
+    ///
+    /// ```
+    /// use tower_introspection::{Credential, Rfc7662};
+    ///
+    /// let endpoint = Rfc7662::builder("https://auth.example.com/introspect")
+    ///     .credentials(|| async { Ok(Credential::basic("my-api", "s+cret/=")?) })
+    ///     .build()?;
+    /// # Ok::<(), tower_introspection::BuildError>(())
+    /// ```
     pub fn client_secret_basic(self, client_id: &str, client_secret: &str) -> Self {
         let credential = Credential::client_secret_basic(client_id, client_secret);
         self.client("client_secret_basic", client_id, credential)
@@ -101,7 +114,8 @@ impl Rfc7662Builder {
         }
     }
 
-    /// Authenticates with a signed assertion (feature `private-key-jwt`).
+    /// Authenticates with a signed assertion (feature `private-key-jwt`). Whom it is meant for is set by
+    /// [`PrivateKeyJwt::audience`]: look there if a server refuses it, Okta above all.
     #[cfg(feature = "private-key-jwt")]
     pub fn private_key_jwt(mut self, key: PrivateKeyJwt) -> Self {
         self.credentials = Some(Ok(Credentials::Signed(Box::new(key))));
@@ -152,21 +166,33 @@ impl Rfc7662Builder {
         self
     }
 
-    /// Takes a token for inactive if the answer has no `token_type`: the only mark of a refresh or ID token at servers such as
-    /// oidc-provider and Spring Authorization Server. RFC 7662 makes the member optional, so look at what your server says of
-    /// access tokens first.
+    /// Takes a token for inactive if the answer has no `token_type`. Default: it is not required, since RFC 7662 section 2.2 makes
+    /// the member optional. Look at what your server says of access tokens first.
+    ///
+    /// Some servers call every token active that they know, and state `token_type` for access tokens only. Without this setting
+    /// the others are let in as well. As of the versions looked at:
+    ///
+    /// * oidc-provider: refresh tokens.
+    /// * Spring Authorization Server: refresh and ID tokens, authorization codes, and device and user codes, these two before
+    ///   anybody has consented.
+    /// * Doorkeeper from 6.0 on: refresh tokens. Up to 5.9 they answer as their access token does, and nothing tells them apart.
+    ///
+    /// It does not help with authentik, where a refresh token answers as an access token does.
     pub fn require_token_type(mut self) -> Self {
         self.reading.require_token_type = true;
         self
     }
 
-    /// What kind of token the server is told to look for. Default: `access_token`.
+    /// What kind of token the server is told to look for first. Default: `access_token`. A hint keeps no other kind out: a server
+    /// that finds nothing by it looks at all it has (RFC 7662 section 2.1). See
+    /// [`require_token_type`](Self::require_token_type) for that.
     pub fn token_type_hint(mut self, hint: impl Into<String>) -> Self {
         self.token_type_hint = Some(hint.into());
         self
     }
 
-    /// Sends no `token_type_hint`, for servers that refuse one.
+    /// Sends no `token_type_hint`, for servers that refuse one or find nothing with it, such as WSO2 Identity Server before late
+    /// 2018. RFC 7662 section 2.1 makes the hint optional.
     pub fn without_token_type_hint(mut self) -> Self {
         self.token_type_hint = None;
         self
