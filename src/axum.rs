@@ -25,34 +25,36 @@ use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum_core::response::{IntoResponse, Response};
 use http::request::Parts;
 
-use crate::guard::{Anonymous, missing_layer};
-use crate::rejection::{EmptyBody, Rejection, RejectionContext, respond};
+use crate::guard::{Anonymous, missing_layer, report_missing_layer};
+use crate::rejection::{EmptyBody, Rejection, RejectionContext, is_grpc, respond};
 use crate::token::AccessToken;
 
-/// Why [`AccessToken`] could not be extracted: an answer that is ready to send.
+/// Why [`AccessToken`] could not be extracted: an answer to send.
 #[derive(Debug)]
-pub struct AccessTokenRejection {
-    response: Response,
-    is_layer_missing: bool,
+pub struct AccessTokenRejection(Reason);
+
+#[derive(Debug)]
+enum Reason {
+    MissingToken(Rejection),
+    MissingLayer { is_grpc: bool },
 }
 
 impl AccessTokenRejection {
-    fn missing_layer(request: &Parts) -> Self {
-        Self { response: missing_layer("the AccessToken extractor", request), is_layer_missing: true }
+    fn missing_token(context: &RejectionContext, request: &Parts) -> Self {
+        Self(Reason::MissingToken(Rejection::missing_token(context).to(request, None)))
     }
 
-    fn missing_token(context: &RejectionContext, request: &Parts) -> Self {
-        let rejection = Rejection::missing_token(context).to(request, None);
-        Self { response: respond(&EmptyBody, &rejection), is_layer_missing: false }
+    fn missing_layer(request: &Parts) -> Self {
+        report_missing_layer("the AccessToken extractor");
+        Self(Reason::MissingLayer { is_grpc: is_grpc(&request.headers) })
     }
 }
 
 impl fmt::Display for AccessTokenRejection {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(if self.is_layer_missing {
-            "the route has no IntrospectionLayer around it"
-        } else {
-            "the request came in without an access token"
+        f.write_str(match self.0 {
+            Reason::MissingToken(_) => "the request came in without an access token",
+            Reason::MissingLayer { .. } => "the route has no IntrospectionLayer around it",
         })
     }
 }
@@ -61,7 +63,10 @@ impl std::error::Error for AccessTokenRejection {}
 
 impl IntoResponse for AccessTokenRejection {
     fn into_response(self) -> Response {
-        self.response
+        match self.0 {
+            Reason::MissingToken(rejection) => respond(&EmptyBody, &rejection),
+            Reason::MissingLayer { is_grpc } => missing_layer(is_grpc),
+        }
     }
 }
 

@@ -18,9 +18,9 @@ impl BuildError {
         Self { setting, problem: problem.into() }
     }
 
-    /// The same error of a builder that was given to another one, which has methods of the same names.
-    pub(crate) fn of_the(self, builder: &str) -> Self {
-        Self { problem: format!("of the {builder}: {}", self.problem).into(), ..self }
+    /// The same error of a login, which is given to a builder that has methods of the same names.
+    pub(crate) fn of_the_login(self) -> Self {
+        Self { problem: format!("of the login: {}", self.problem).into(), ..self }
     }
 
     /// The builder method whose value was refused. What a builder starts with goes by the name of that parameter (`org`,

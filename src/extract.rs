@@ -46,35 +46,6 @@ pub trait TokenSource: Send + Sync + 'static {
     }
 }
 
-/// `Authorization: Bearer <token>`, RFC 6750 section 2.1.
-///
-/// The scheme's name is matched in any case. Another scheme is no token; two `Authorization` headers are malformed, and so
-/// is anything between the scheme and the end of the line that is not one token.
-///
-/// Not a source to be added: looked at twice, every token would be there twice.
-struct AuthorizationHeader;
-
-impl TokenSource for AuthorizationHeader {
-    fn find<'r>(&self, request: &'r Parts) -> Result<Option<Cow<'r, str>>, MalformedToken> {
-        found(&request.headers)?.map(text).transpose()
-    }
-
-    fn mark_sensitive(&self, request: &mut Parts) {
-        mark(&mut request.headers, &AUTHORIZATION);
-    }
-
-    fn needs_private_response(&self) -> bool {
-        false
-    }
-
-    /// Leaves credentials of another scheme where they are: they are not the token, and meant for somebody else.
-    fn remove(&self, request: &mut Parts) {
-        if self.find(request).is_ok_and(|token| token.is_some()) {
-            request.headers.remove(AUTHORIZATION);
-        }
-    }
-}
-
 /// A header whose whole value is the token, such as `x-access-token`. Responses get `Cache-Control: private`.
 ///
 /// ```
@@ -222,27 +193,30 @@ impl TokenSources {
             return;
         }
         if self.authorization_header {
-            AuthorizationHeader.mark_sensitive(request);
+            mark(&mut request.headers, &AUTHORIZATION);
         }
         self.others.iter().for_each(|source| source.mark_sensitive(request));
     }
 
     pub(crate) fn remove(&self, request: &mut Parts) {
-        if self.authorization_header {
-            AuthorizationHeader.remove(request);
+        // Credentials of another scheme stay where they are: they are not the token, and meant for somebody else.
+        if self.authorization_header && found(&request.headers).is_ok_and(|token| token.is_some()) {
+            request.headers.remove(AUTHORIZATION);
         }
         self.others.iter().for_each(|source| source.remove(request));
     }
 }
 
-/// What stands after the scheme in the one `Authorization` header.
+/// What stands after the scheme in `Authorization: Bearer <token>`, RFC 6750 section 2.1.
+///
+/// The scheme's name is matched in any case. Another scheme is no token; two `Authorization` headers are malformed, and so
+/// is anything between the scheme and the end of the line that is not one token.
 fn found(headers: &HeaderMap) -> Result<Option<&[u8]>, MalformedToken> {
     check_not_repeated(headers, &AUTHORIZATION)?;
     headers.get(AUTHORIZATION).map_or(Ok(None), bearer_credentials)
 }
 
-/// What [`AuthorizationHeader`] finds and marks, with one look into the headers instead of two: this is the way of most
-/// requests.
+/// The same, and marks it, with one look into the headers instead of two: this is the way of most requests.
 fn found_and_marked(headers: &mut HeaderMap) -> Result<Option<&[u8]>, MalformedToken> {
     check_not_repeated(headers, &AUTHORIZATION)?;
     let Some(value) = headers.get_mut(AUTHORIZATION) else { return Ok(None) };

@@ -9,9 +9,7 @@ use crate::extract::{Presented, TokenSources};
 use crate::introspect::{IntrospectError, Verdict};
 use crate::metrics::LayerMetrics;
 use crate::policy::Policy;
-use crate::rejection::{
-    Rejection, RejectionContext, RejectionKind, RejectionResponse, grpc_trailers, is_grpc, respond,
-};
+use crate::rejection::{Rejection, RejectionContext, RejectionKind, RejectionResponse, grpc_trailers, respond};
 use crate::striped::Striped;
 use crate::token::AccessToken;
 
@@ -32,12 +30,13 @@ pub(crate) struct Guard<R> {
 #[derive(Clone)]
 pub(crate) struct Anonymous(pub(crate) RejectionContext);
 
+pub(crate) const NOT_SET_UP: &str = "the service is not set up to check access tokens";
+
 /// The answer to a fault in the application's wiring, which is not the caller's.
-pub(crate) fn missing_layer<B: Default>(found_by: &'static str, request: &Parts) -> Response<B> {
+pub(crate) fn missing_layer<B: Default>(is_grpc: bool) -> Response<B> {
     const GRPC_INTERNAL: u8 = 13;
-    report_missing_layer(found_by);
-    if is_grpc(&request.headers) {
-        return grpc_trailers(B::default(), GRPC_INTERNAL, "The service is not set up to check access tokens.");
+    if is_grpc {
+        return grpc_trailers(B::default(), GRPC_INTERNAL, NOT_SET_UP);
     }
     let mut response = Response::new(B::default());
     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;

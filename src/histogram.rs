@@ -119,12 +119,11 @@ impl Histogram {
 
 impl fmt::Debug for Histogram {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let quantile = |part| self.quantile(part);
         f.debug_struct("Histogram")
             .field("count", &self.count())
-            .field("p50", &quantile(0.5))
-            .field("p99", &quantile(0.99))
-            .field("max", &quantile(1.0))
+            .field("p50", &self.quantile(0.5))
+            .field("p99", &self.quantile(0.99))
+            .field("max", &self.quantile(1.0))
             .finish()
     }
 }

@@ -175,7 +175,7 @@ mod published {
         }
 
         #[allow(clippy::cast_precision_loss)] // of 2^53 entries one more or less is no matter
-        pub(crate) fn look_at(&self, gauges: &Gauges) {
+        pub(crate) fn publish(&self, gauges: &Gauges) {
             let handles = self.handles();
             handles.entries.set(gauges.entries as f64);
             handles.inactive_entries.set(gauges.inactive_entries as f64);
@@ -298,6 +298,6 @@ mod silent {
         pub(crate) fn used(&self, _: Duration) {}
         pub(crate) fn answered(&self, _: QuestionResult, _: Option<Duration>) {}
         pub(crate) fn refreshed(&self, _: bool) {}
-        pub(crate) fn look_at(&self, _: &Gauges) {}
+        pub(crate) fn publish(&self, _: &Gauges) {}
     }
 }

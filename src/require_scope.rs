@@ -11,11 +11,11 @@ use tower_layer::Layer;
 
 use crate::build_error::BuildError;
 use crate::future::ResponseFuture;
-use crate::guard::{Anonymous, Outcomes, missing_layer};
+use crate::guard::{Anonymous, Outcomes, missing_layer, report_missing_layer};
 use crate::layer::Responses;
 use crate::policy::{Policy, policy_settings};
 use crate::rejection::{
-    EmptyBody, ProblemJson, Rejection, RejectionContext, RejectionKind, RejectionResponse, respond,
+    EmptyBody, ProblemJson, Rejection, RejectionContext, RejectionKind, RejectionResponse, is_grpc, respond,
 };
 use crate::token::AccessToken;
 
@@ -174,7 +174,10 @@ impl<R> Requirement<R> {
         let rejection = match (request.extensions.get::<AccessToken>(), request.extensions.get::<Anonymous>()) {
             (Some(token), _) => Rejection::refused(self.policy.judge(token, request).err()?, &self.context),
             (None, Some(Anonymous(context))) => Rejection::missing_token(context),
-            (None, None) => return Some(missing_layer("RequireScopeLayer", request)),
+            (None, None) => {
+                report_missing_layer("RequireScopeLayer");
+                return Some(missing_layer(is_grpc(&request.headers)));
+            }
         };
         self.outcomes.rejected(rejection.kind());
         Some(respond(&self.renderer, &rejection.to(request, Some(&self.policy))))

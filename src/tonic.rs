@@ -7,7 +7,7 @@
 use tonic::server::NamedService;
 use tonic::{Request, Status};
 
-use crate::guard::{Anonymous, report_missing_layer};
+use crate::guard::{Anonymous, NOT_SET_UP, report_missing_layer};
 use crate::require_scope::RequireScope;
 use crate::service::Introspection;
 use crate::token::AccessToken;
@@ -50,7 +50,7 @@ impl<T> RequestExt for Request<T> {
             return Err(Status::unauthenticated("an access token is required"));
         }
         report_missing_layer("RequestExt::access_token");
-        Err(Status::internal("the service is not set up to check access tokens"))
+        Err(Status::internal(NOT_SET_UP))
     }
 }
 

@@ -174,7 +174,7 @@ impl<I: Introspect> CachedBuilder<I> {
         if !(0.0..=1.0).contains(&self.settings.limits.refresh_ahead) {
             return Err(BuildError::new("refresh_ahead", "it is a part of the time an answer serves, from 0 to 1"));
         }
-        Ok(Cached::with_store(self.introspector, self.settings))
+        Ok(Cached::with_settings(self.introspector, self.settings))
     }
 }
 

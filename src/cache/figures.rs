@@ -197,12 +197,12 @@ impl Figures {
     }
 
     /// Publishes what is not counted but looked at.
-    pub(super) fn look_at(&self, gauges: &Gauges) {
-        self.metrics.look_at(gauges);
+    pub(super) fn publish(&self, gauges: &Gauges) {
+        self.metrics.publish(gauges);
     }
 
     pub(super) fn stats(&self, gauges: Gauges, questions_under_way: usize) -> CacheStats {
-        self.look_at(&gauges);
+        self.publish(&gauges);
         let Gauges { entries, inactive_entries, evictions, endpoint } = gauges;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let none = Recorder::default().snapshot(Unit::Millisecond);

@@ -80,7 +80,7 @@ impl<I: Introspect> Cached<I> {
     /// A cache with the default limits around `introspector`.
     #[must_use]
     pub fn new(introspector: I) -> Self {
-        Self::with_store(introspector, CacheSettings::default())
+        Self::with_settings(introspector, CacheSettings::default())
     }
 
     /// Starts with the default limits.
@@ -88,7 +88,7 @@ impl<I: Introspect> Cached<I> {
         CachedBuilder::new(introspector)
     }
 
-    fn with_store(introspector: I, settings: CacheSettings) -> Self {
+    fn with_settings(introspector: I, settings: CacheSettings) -> Self {
         let store = Store::new(settings, introspector.endpoint());
         Self { introspector: Arc::new(introspector), store: Arc::new(store), owner: Owner::default() }
     }
@@ -216,7 +216,7 @@ async fn ask<I: Introspect>(
         let now = store.clock.now();
         match flight.land(answer, asked_at, |answer| store.remember(key, answer, asked_at, now)) {
             None => {
-                store.look_at();
+                store.publish();
                 return;
             }
             Some(invalidated) => flight = invalidated,

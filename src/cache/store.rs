@@ -312,8 +312,8 @@ impl Store {
     }
 
     /// Publishes the figures that are looked at rather than counted.
-    pub(super) fn look_at(&self) {
-        self.figures.look_at(&self.gauges());
+    pub(super) fn publish(&self) {
+        self.figures.publish(&self.gauges());
     }
 
     fn remember_verdict(&self, key: TokenKey, verdict: &Verdict, asked_at: Timestamp, now: Timestamp) {

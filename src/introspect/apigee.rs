@@ -247,11 +247,8 @@ impl ApigeeBuilder {
                 "no credentials are set; call `basic_auth`, `bearer_token`, `login` or `credentials`",
             ))
         })?;
-        let exchange = self.connection.open("base_url", &base_url)?;
-        self.protection.check()?;
         let tokens_url = format!("{}/o/{}/oauth2/accesstokens", base_url.as_str().trim_end_matches('/'), self.org);
-        let host = base_url.host_str().unwrap_or_default();
-        let endpoint = Endpoint::new(exchange, credentials, &self.protection, self.connection.clock, host);
+        let endpoint = Endpoint::open("base_url", &base_url, self.connection, &self.protection, credentials)?;
         Ok(Apigee { tokens_url, endpoint, reading: self.reading })
     }
 }

@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::connection::{Connection, connection_settings};
-use super::credentials::{Credential, Credentials, check_client_id, check_parameters};
+use super::credential::{Credential, check_client_id};
+use super::credentials::{Credentials, check_parameters};
 use super::grant::TokenEndpoint;
 #[cfg(feature = "private-key-jwt")]
 use super::private_key_jwt::PrivateKeyJwt;
@@ -34,13 +35,11 @@ pub struct ClientCredentials {
 }
 
 enum Client {
-    SecretBasic {
+    Secret {
         client_id: String,
         client_secret: String,
-    },
-    SecretPost {
-        client_id: String,
-        client_secret: String,
+        /// And not in the `Authorization` header.
+        in_form: bool,
     },
     #[cfg(feature = "private-key-jwt")]
     PrivateKey(PrivateKeyJwt),
@@ -50,7 +49,8 @@ impl ClientCredentials {
     /// Logs in at `token_url` with `client_secret_basic`, encoded as
     /// [`Rfc7662Builder::client_secret_basic`](crate::Rfc7662Builder::client_secret_basic) says.
     pub fn new(token_url: impl Into<String>, client_id: impl Into<String>, client_secret: impl Into<String>) -> Self {
-        let client = Client::SecretBasic { client_id: client_id.into(), client_secret: client_secret.into() };
+        let client =
+            Client::Secret { client_id: client_id.into(), client_secret: client_secret.into(), in_form: false };
         Self::with_client(token_url.into(), client)
     }
 
@@ -65,10 +65,10 @@ impl ClientCredentials {
     }
 
     /// Sends the client's identifier and secret in the form instead of the `Authorization` header, for servers that want it or
-    /// that do not decode the header.
+    /// that do not decode the header. A key (`with_private_key_jwt`) has no secret to send.
     pub fn client_secret_post(mut self) -> Self {
-        if let Client::SecretBasic { client_id, client_secret } = self.client {
-            self.client = Client::SecretPost { client_id, client_secret };
+        if let Client::Secret { in_form, .. } = &mut self.client {
+            *in_form = true;
         }
         self
     }
@@ -94,13 +94,13 @@ impl ClientCredentials {
 
     pub(super) fn into_credentials(self) -> Result<Credentials, BuildError> {
         let credentials = match self.client {
-            Client::SecretBasic { client_id, client_secret } => {
+            Client::Secret { client_id, client_secret, in_form } => {
                 check_client_id("client_credentials", &client_id)?;
-                Credentials::Fixed(Credential::client_secret_basic(&client_id, &client_secret))
-            }
-            Client::SecretPost { client_id, client_secret } => {
-                check_client_id("client_credentials", &client_id)?;
-                Credentials::Fixed(Credential::form([("client_id", &client_id), ("client_secret", &client_secret)]))
+                Credentials::Fixed(if in_form {
+                    Credential::form([("client_id", &client_id), ("client_secret", &client_secret)])
+                } else {
+                    Credential::client_secret_basic(&client_id, &client_secret)
+                })
             }
             #[cfg(feature = "private-key-jwt")]
             Client::PrivateKey(key) => Credentials::Signed(Box::new(key.or_audience(&self.token_url))),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use reqwest::{Client, Url};
 
+use super::error::innermost;
 use super::exchange::Exchange;
 use crate::build_error::BuildError;
 use crate::clock::{Clock, SystemClock};
@@ -153,7 +154,7 @@ impl Connection {
             }
             None => self.http_client(loopback)?,
         };
-        Ok(Exchange::new(client, self))
+        Ok(Exchange::new(client, self.request_timeout, self.max_response_bytes))
     }
 
     /// Settings that a client of the user's own would ignore are refused: none is stored and never read.
@@ -190,12 +191,7 @@ impl Connection {
 
 /// The innermost reason, which is the one that helps: reqwest's own words are "builder error".
 fn describe(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut reason: &dyn std::error::Error = &error;
-    while let Some(source) = reason.source() {
-        reason = source;
-    }
-    reason.to_string()
+    innermost(&error.without_url()).to_string()
 }
 
 #[cfg(any(feature = "rustls", feature = "native-tls"))]

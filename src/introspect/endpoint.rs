@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use http::StatusCode;
+use reqwest::Url;
 use tracing::Instrument;
 use tracing::field::Empty;
 
 use super::IntrospectError;
+use super::connection::Connection;
 use super::credentials::Credentials;
 use super::exchange::{Answer, Exchange, Question};
 use super::protection::{EndpointHandle, Progress, Protection, ProtectionSettings, Share};
+use crate::build_error::BuildError;
 use crate::clock::{Clock, Stopwatch};
 
 pub(super) struct Endpoint {
@@ -22,15 +25,20 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    pub(super) fn new(
-        exchange: Exchange,
-        credentials: Credentials,
+    /// # Errors
+    /// Of the settings of both; what is wrong with `url` goes by `url_setting`.
+    pub(super) fn open(
+        url_setting: &'static str,
+        url: &Url,
+        connection: Connection,
         protection: &ProtectionSettings,
-        clock: Arc<dyn Clock>,
-        host: &str,
-    ) -> Self {
-        let protection = Arc::new(Protection::new(protection, exchange.request_timeout(), Arc::clone(&clock), host));
-        Self { exchange, credentials, protection, clock, host: host.to_owned() }
+        credentials: Credentials,
+    ) -> Result<Self, BuildError> {
+        let exchange = connection.open(url_setting, url)?;
+        protection.check()?;
+        let (clock, host) = (connection.clock, url.host_str().unwrap_or_default());
+        let protection = Protection::new(protection, exchange.request_timeout(), Arc::clone(&clock), host);
+        Ok(Self { exchange, credentials, protection: Arc::new(protection), clock, host: host.to_owned() })
     }
 
     pub(super) fn clock(&self) -> &dyn Clock {

@@ -7,8 +7,7 @@ use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, RETRY_AFTER, USER_AGENT};
 use reqwest::{Client, Response};
 use serde::de::IgnoredAny;
 
-use super::connection::Connection;
-use super::credentials::Credential;
+use super::credential::Credential;
 use super::{IntrospectError, IntrospectErrorKind};
 use crate::clock::Timestamp;
 use crate::token::BearerToken;
@@ -40,8 +39,8 @@ pub(super) struct Answer {
 }
 
 impl Exchange {
-    pub(super) fn new(client: Client, settings: &Connection) -> Self {
-        Self { client, request_timeout: settings.request_timeout, max_response_bytes: settings.max_response_bytes }
+    pub(super) fn new(client: Client, request_timeout: Duration, max_response_bytes: usize) -> Self {
+        Self { client, request_timeout, max_response_bytes }
     }
 
     pub(super) fn request_timeout(&self) -> Duration {

@@ -10,7 +10,8 @@ use reqwest::Url;
 use serde_json::{Map, Value};
 
 use super::connection::Connection;
-use super::credentials::{Credential, Credentials};
+use super::credential::Credential;
+use super::credentials::Credentials;
 use super::exchange::{Exchange, Question};
 use super::json;
 use crate::build_error::BuildError;
@@ -64,7 +65,7 @@ impl TokenEndpoint {
         credentials: Credentials,
     ) -> Result<Self, BuildError> {
         let parsed = Url::parse(url).map_err(|error| BuildError::new(setting, format!("not a URL: {error}")))?;
-        let exchange = connection.open(setting, &parsed).map_err(|error| error.of_the("login"))?;
+        let exchange = connection.open(setting, &parsed).map_err(BuildError::of_the_login)?;
         Ok(Self { url: url.to_owned(), exchange, credentials, clock: connection.clock })
     }
 

@@ -7,6 +7,7 @@ pub(crate) mod apigee;
 mod choice;
 mod client_credentials;
 mod connection;
+mod credential;
 mod credentials;
 mod endpoint;
 mod error;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 pub use apigee::{Apigee, ApigeeBuilder, ApigeeLogin};
 pub use choice::{AnyIntrospector, Authorities, AuthoritiesBuilder, ChooseIntrospector};
 pub use client_credentials::ClientCredentials;
-pub use credentials::Credential;
+pub use credential::Credential;
 pub use error::{IntrospectError, IntrospectErrorKind};
 #[cfg(feature = "private-key-jwt")]
 pub use private_key_jwt::PrivateKeyJwt;

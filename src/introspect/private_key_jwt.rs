@@ -9,7 +9,7 @@ use std::time::Duration;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
 
-use super::credentials::Credential;
+use super::credential::Credential;
 use super::{IntrospectError, IntrospectErrorKind};
 use crate::build_error::BuildError;
 use crate::clock::Timestamp;

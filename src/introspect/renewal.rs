@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::Instrument;
 
-use super::credentials::{Credential, Lease};
+use super::credential::{Credential, Lease};
 use super::{IntrospectError, IntrospectErrorKind};
 use crate::background::Owner;
 use crate::clock::{Clock, Timestamp};

@@ -157,12 +157,7 @@ impl Rejection {
     }
 
     pub(crate) fn malformed(malformed: MalformedToken, context: &RejectionContext) -> Self {
-        let description = match malformed {
-            MalformedToken::Syntax => "the access token is malformed",
-            MalformedToken::TooLong => "the access token is too long",
-            MalformedToken::Repeated => "the request presents more than one access token",
-        };
-        Self::new(RejectionKind::InvalidRequest, description, context)
+        Self::new(RejectionKind::InvalidRequest, malformed.description(), context)
     }
 
     pub(crate) fn inactive(reason: InactiveReason, context: &RejectionContext) -> Self {

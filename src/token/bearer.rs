@@ -126,13 +126,20 @@ pub enum MalformedToken {
     Repeated,
 }
 
-impl fmt::Display for MalformedToken {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(match self {
+impl MalformedToken {
+    /// One sentence, for callers too.
+    pub(crate) fn description(self) -> &'static str {
+        match self {
             Self::Syntax => "the access token is malformed",
             Self::TooLong => "the access token is too long",
             Self::Repeated => "the request presents more than one access token",
-        })
+        }
+    }
+}
+
+impl fmt::Display for MalformedToken {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(self.description())
     }
 }
 

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::build_error::BuildError;
 use crate::introspect::connection::{Connection, connection_settings};
-use crate::introspect::credentials::{Credential, Credentials};
+use crate::introspect::credential::Credential;
+use crate::introspect::credentials::Credentials;
 use crate::introspect::grant::{Granted, Refused, TokenEndpoint};
 use crate::url::shown;
 

@@ -85,20 +85,6 @@ pub(super) struct Counters {
     turned_away: AtomicU64,
 }
 
-impl Counters {
-    fn attempt(&self) {
-        self.attempts.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn retry(&self) {
-        self.retries.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn turned_away(&self) {
-        self.turned_away.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
 impl Protection {
     /// `host` is the authority's, for logs.
     pub(super) fn new(settings: &ProtectionSettings, deadline: Duration, clock: Arc<dyn Clock>, host: &str) -> Self {
@@ -202,7 +188,7 @@ impl Protection {
 
     /// Notes that an HTTP request goes out.
     pub(super) fn sends(&self, progress: &Progress) {
-        self.counters.attempt();
+        self.counters.attempts.fetch_add(1, Ordering::Relaxed);
         progress.sent.get_or_init(Stopwatch::start);
     }
 
@@ -243,7 +229,7 @@ impl Protection {
     }
 
     fn overloaded(&self) -> IntrospectError {
-        self.counters.turned_away();
+        self.counters.turned_away.fetch_add(1, Ordering::Relaxed);
         IntrospectError::new(IntrospectErrorKind::Overloaded)
             .with_source("its turn would not come in time (`max_wait`, `rate_limit`, `max_concurrent_questions`)")
     }

@@ -1,6 +1,7 @@
 //! Which failures are worth another attempt, and when.
 
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tower::retry::Policy;
@@ -14,7 +15,8 @@ use crate::introspect::IntrospectError;
 
 /// The pause before the second attempt, and the longest; up to half of it is added by chance, so that the processes that
 /// failed together do not come back together.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 const JITTER: f64 = 0.5;
 
 /// A fifth as many retries as there were questions in the last ten seconds, and two a second whatever there were.
@@ -23,7 +25,7 @@ pub(super) fn budget() -> TpsBudget {
 }
 
 pub(super) fn backoff() -> ExponentialBackoff {
-    let maker = ExponentialBackoffMaker::new(PAUSES.0, PAUSES.1, JITTER, HasherRng::default());
+    let maker = ExponentialBackoffMaker::new(FIRST_PAUSE, LONGEST_PAUSE, JITTER, HasherRng::default());
     maker.unwrap_or_default().make_backoff()
 }
 
@@ -49,7 +51,7 @@ impl<T> Policy<(), T, IntrospectError> for Retries<'_> {
         // A retry is one more exchange for the authority, so it keeps the rate as well.
         let turn = self.turns.reserve(self.share).ok()?;
         self.left -= 1;
-        self.counters.retry();
+        self.counters.retries.fetch_add(1, Ordering::Relaxed);
         let pause = self.backoff.next_backoff();
         Some(Box::pin(async move {
             pause.await;

@@ -11,7 +11,8 @@ use super::wire::Reading;
 use crate::build_error::BuildError;
 use crate::introspect::client_credentials::ClientCredentials;
 use crate::introspect::connection::{Connection, clock_setting, connection_settings};
-use crate::introspect::credentials::{Credential, Credentials, check_client_id, check_parameters};
+use crate::introspect::credential::{Credential, check_client_id};
+use crate::introspect::credentials::{Credentials, check_parameters};
 use crate::introspect::endpoint::Endpoint;
 #[cfg(feature = "private-key-jwt")]
 use crate::introspect::private_key_jwt::PrivateKeyJwt;
@@ -238,10 +239,7 @@ impl Rfc7662Builder {
             }
             other => other,
         };
-        let exchange = self.connection.open(url_setting, &url)?;
-        self.protection.check()?;
-        let host = url.host_str().unwrap_or_default();
-        let endpoint = Endpoint::new(exchange, credentials, &self.protection, self.connection.clock, host);
+        let endpoint = Endpoint::open(url_setting, &url, self.connection, &self.protection, credentials)?;
         Ok(Rfc7662 {
             url: self.url,
             token_type_hint: self.token_type_hint,

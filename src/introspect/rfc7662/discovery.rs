@@ -11,7 +11,8 @@ use serde_json::Value;
 use super::Rfc7662Builder;
 use crate::introspect::IntrospectError;
 use crate::introspect::connection::{Connection, connection_settings};
-use crate::introspect::credentials::Credential;
+use crate::introspect::credential::Credential;
+use crate::introspect::error::innermost;
 use crate::introspect::exchange::{Question, status_error};
 use crate::url::shown;
 
@@ -144,10 +145,6 @@ impl DiscoveryError {
     pub fn is_unreachable(&self) -> bool {
         self.unreachable
     }
-}
-
-fn innermost(error: &dyn Error) -> &dyn Error {
-    error.source().map_or(error, innermost)
 }
 
 impl fmt::Display for DiscoveryError {
