@@ -14,7 +14,7 @@ use super::turns::{Share, Turns};
 use crate::introspect::IntrospectError;
 
 /// The pause before the second attempt, and the longest; up to half of it is added by chance, so that the processes that
-/// failed together do not come back together.
+/// failed together do not come back together. Nothing is added to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 const JITTER: f64 = 0.5;
@@ -77,5 +77,36 @@ mod tests {
         };
         assert_eq!(withdrawn(0), 20);
         assert_eq!(withdrawn(100), 40);
+    }
+
+    /// How long the pauses of one question are, one after the other.
+    fn pauses() -> Vec<Duration> {
+        let now = tokio::time::sleep(Duration::ZERO).deadline();
+        let mut backoff = backoff();
+        (0..6).map(|_| backoff.next_backoff().deadline() - now).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_double_from_fifty_milliseconds_to_half_a_second_and_are_up_to_half_longer() {
+        for pauses in (0..100).map(|_| pauses()) {
+            let bounds = [(50, 75), (100, 150), (200, 300), (400, 500), (500, 500), (500, 500)];
+            for (pause, (shortest, longest)) in pauses.iter().zip(bounds) {
+                let bounds = Duration::from_millis(shortest)..=Duration::from_millis(longest);
+                assert!(bounds.contains(pause), "{pauses:?}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_pauses_of_questions_that_failed_together_are_spread_by_chance() {
+        let questions: Vec<_> = (0..200).map(|_| pauses()).collect();
+        for (nth, first, last) in [(0, 50, 75), (1, 100, 150), (2, 200, 300)] {
+            // Of two hundred, each quarter of what chance adds has some.
+            for quarter in 0..4 {
+                let part = |quarter| Duration::from_millis(first) + Duration::from_millis(last - first) * quarter / 4;
+                let part = part(quarter)..part(quarter + 1);
+                assert!(questions.iter().any(|pauses| part.contains(&pauses[nth])), "{nth}, {part:?}: {questions:?}");
+            }
+        }
     }
 }

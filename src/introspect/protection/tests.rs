@@ -85,6 +85,16 @@ async fn a_question_is_asked_again_after_a_failure_that_says_nothing_and_no_more
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_question_pauses_before_each_retry() {
+    let now = || tokio::time::sleep(Duration::ZERO).deadline();
+    let (asked, began) = (Asked::with(|_| {}), now());
+    asked.ask(|_| no_answer()).await.unwrap_err();
+    // 50 and 100, each up to half longer, and each rounded up by the timer.
+    let paused = (now() - began).as_millis();
+    assert!((150..=227).contains(&paused), "{paused} ms");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_says_something_is_never_asked_again() {
     let later = || gateway(503).with_retry_after(Duration::from_secs(1));
     let outcomes: [&(dyn Fn() -> Outcome + Sync); 8] = [
