@@ -191,7 +191,21 @@ impl<I> fmt::Debug for CachedBuilder<I> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::introspect::Rfc7662;
+    use crate::introspect::{InactiveReason, Rfc7662, Verdict, introspect_fn};
+
+    #[test]
+    fn unless_it_is_told_otherwise_a_cache_has_the_limits_of_the_readme() {
+        let introspector = || introspect_fn(|_| async { Ok(Verdict::Inactive(InactiveReason::Unknown)) });
+        let CacheSettings { max_capacity, inactive_capacity, max_questions, limits, .. } =
+            Cached::builder(introspector()).settings;
+        assert_eq!((max_capacity, inactive_capacity, max_questions), (100_000, 10_000, 1_000));
+        for limits in [limits, *Cached::new(introspector()).store.limits()] {
+            assert_eq!((limits.max_ttl, limits.inactive_ttl), (Duration::from_secs(60), Duration::from_secs(10)));
+            assert_eq!((limits.expiry_leeway, limits.stale_if_error), (Duration::ZERO, Duration::ZERO));
+            // The last fifth, and up to half of that later by chance: the last 20 to 10 %.
+            assert!((limits.refresh_ahead - 0.2).abs() < f64::EPSILON, "{limits:?}");
+        }
+    }
 
     #[test]
     fn a_question_has_as_long_as_its_endpoint_gives_it_unless_a_bound_is_set() {

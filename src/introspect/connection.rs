@@ -320,6 +320,14 @@ mod tests {
     }
 
     #[test]
+    fn unless_it_is_told_otherwise_it_connects_for_a_second_reads_64_kib_and_asks_for_tls() {
+        for connection in [Connection::default(), Connection::for_login()] {
+            assert_eq!((connection.connect_timeout, Connection::CONNECT_TIMEOUT), (None, Duration::from_secs(1)));
+            assert_eq!((connection.max_response_bytes, connection.plain_http), (65_536, false));
+        }
+    }
+
+    #[test]
     fn a_url_with_a_user_name_or_a_password_is_refused_either_way() {
         for url in ["http://ann@127.0.0.1/", "http://:hush@127.0.0.1/"] {
             let error = Connection::default().open("url", &Url::parse(url).unwrap()).err().unwrap();

@@ -189,6 +189,14 @@ async fn malformed_oversized_and_dotted_tokens_are_answered_without_any_question
 }
 
 #[tokio::test]
+async fn unless_it_is_told_otherwise_a_token_has_4_096_bytes_at_most() {
+    let service = guarded(&Authority::new(active()));
+    let with = |length| request(&format!("Bearer {}", "a".repeat(length)));
+    assert_eq!(send(service.clone(), with(4_096)).await.status(), StatusCode::OK);
+    assert_eq!(kind(&send(service, with(4_097)).await), Some(RejectionKind::InvalidRequest));
+}
+
+#[tokio::test]
 async fn policy_is_judged_on_every_request_and_on_a_hit_too() {
     let authority = Authority::new(active());
     let layer = IntrospectionLayer::builder(Cached::new(authority.clone()))

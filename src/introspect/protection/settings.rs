@@ -117,3 +117,18 @@ macro_rules! protection_settings {
     };
 }
 pub(in crate::introspect) use protection_settings;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unless_it_is_told_otherwise_an_endpoint_is_protected_by_the_defaults_of_the_readme() {
+        let settings = ProtectionSettings::with_rate_limit_per_minute(7);
+        assert_eq!((settings.rate_limit.questions, settings.rate_limit.per), (7, Duration::from_secs(60)));
+        assert_eq!((settings.max_concurrent_questions, settings.max_wait), (100, Duration::from_secs(1)));
+        assert_eq!(settings.max_retries, 2);
+        assert_eq!((settings.breaker_threshold, settings.breaker_pause), (5, Duration::from_secs(1)));
+        assert_eq!(settings.max_retry_after, Duration::from_secs(30));
+    }
+}
