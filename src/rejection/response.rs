@@ -135,3 +135,30 @@ const GRPC_MESSAGE: &AsciiSet = &CONTROLS.add(b'%');
 fn whole_seconds(duration: Duration) -> u64 {
     duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rejection::{RejectionContext, RejectionKind};
+
+    /// `Percent-Byte-Unencoded → %x20-%x24 / %x26-%x7E`, in "gRPC over HTTP2".
+    #[test]
+    fn in_a_grpc_message_all_is_escaped_but_visible_ascii_spaces_and_not_the_percent_sign() {
+        for byte in 0..=0x7f_u8 {
+            let text = char::from(byte).to_string();
+            let escaped = utf8_percent_encode(&text, GRPC_MESSAGE).to_string();
+            let as_it_is = matches!(byte, 0x20..=0x24 | 0x26..=0x7e);
+            assert_eq!(escaped, if as_it_is { text } else { format!("%{byte:02X}") });
+        }
+    }
+
+    #[test]
+    fn a_grpc_message_is_escaped_byte_by_byte() {
+        let description = "50 % of\r\ngrpc-status: 0\u{7f} caf\u{e9} \u{1f512}";
+        let rejection = Rejection::new(RejectionKind::Denied, description, &RejectionContext::default());
+        assert_eq!(
+            rejection.grpc_response(()).headers()["grpc-message"],
+            "50 %25 of%0D%0Agrpc-status: 0%7F caf%C3%A9 %F0%9F%94%92"
+        );
+    }
+}

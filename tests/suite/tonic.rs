@@ -85,14 +85,21 @@ async fn a_whole_server_is_guarded_and_every_outcome_has_its_status() {
     assert_eq!(sandbox.calls(&active), 1);
     let revoked = sandbox.issue(SandboxToken::new());
     sandbox.revoke(&revoked);
-    for authorization in ["", "Basic abc", "Bearer a b", "Bearer nobody-issued-this", &format!("Bearer {revoked}")] {
+    for (authorization, says) in [
+        ("", "an access token is required"),
+        ("Basic abc", "an access token is required"),
+        ("Bearer a b", "the access token is malformed"),
+        ("Bearer nobody-issued-this", "the access token is unknown"),
+        (&format!("Bearer {revoked}"), "the access token was revoked"),
+    ] {
         let status = call(&client, authorization).await.unwrap_err();
-        assert_eq!(status.code(), Code::Unauthenticated, "{authorization}");
-        assert!(!status.message().is_empty());
+        assert_eq!((status.code(), status.message()), (Code::Unauthenticated, says), "{authorization}");
     }
     sandbox.set_fault(Fault::Status(500));
     let other = sandbox.issue(SandboxToken::new());
-    assert_eq!(call(&client, &format!("Bearer {other}")).await.unwrap_err().code(), Code::Unavailable);
+    let status = call(&client, &format!("Bearer {other}")).await.unwrap_err();
+    let says = "the access token cannot be checked at the moment; try again";
+    assert_eq!((status.code(), status.message()), (Code::Unavailable, says));
     assert_eq!(call(&client, &format!("Bearer {active}")).await.unwrap(), 1);
 }
 

@@ -24,24 +24,47 @@ struct Row {
     answer: Answer,
     http: String,
     grpc: &'static str,
+    says: &'static str,
 }
 
 const TOKEN: &str = "authorization: Bearer abc\r\n";
 
 /// What is left out of `http` is the same for all.
 fn table() -> Vec<Row> {
-    let row = |case, headers, answer, http: &str, grpc| Row { case, headers, answer, http: http.to_owned(), grpc };
-    let invalid = |case, answer, description| {
-        let challenge = format!("Bearer realm=\"api\", error=\"invalid_token\", error_description=\"{description}\"");
-        row(case, TOKEN, answer, &format!("401 Unauthorized\r\nwww-authenticate: {challenge}\r\n"), "16")
+    let row = |case, headers, answer, (http, says): (&str, _), grpc| {
+        let http = http.to_owned();
+        Row { case, headers, answer, http, grpc, says }
     };
-    const MISSING: &str = "401 Unauthorized\r\nwww-authenticate: Bearer realm=\"api\"\r\n";
-    const MALFORMED: &str = "400 Bad Request\r\nwww-authenticate: Bearer realm=\"api\", error=\"invalid_request\", error_description=\"the access token is malformed\"\r\n";
-    const TOO_LONG: &str = "400 Bad Request\r\nwww-authenticate: Bearer realm=\"api\", error=\"invalid_request\", error_description=\"the access token is too long\"\r\n";
-    const REPEATED: &str = "400 Bad Request\r\nwww-authenticate: Bearer realm=\"api\", error=\"invalid_request\", error_description=\"the request presents more than one access token\"\r\n";
-    const SCOPE: &str = "403 Forbidden\r\nwww-authenticate: Bearer realm=\"api\", error=\"insufficient_scope\", error_description=\"the request requires more scope than the access token has\", scope=\"read\"\r\n";
-    const DENIED: &str = "403 Forbidden\r\nwww-authenticate: Bearer realm=\"api\"\r\n";
-    const UNAVAILABLE: &str = "503 Service Unavailable\r\nretry-after: 5\r\n";
+    let invalid = |case, answer, description: &'static str| {
+        let challenge = format!("Bearer realm=\"api\", error=\"invalid_token\", error_description=\"{description}\"");
+        let http = format!("401 Unauthorized\r\nwww-authenticate: {challenge}\r\n");
+        row(case, TOKEN, answer, (&http, description), "16")
+    };
+    const MISSING: (&str, &str) =
+        ("401 Unauthorized\r\nwww-authenticate: Bearer realm=\"api\"\r\n", "an access token is required");
+    const MALFORMED: (&str, &str) = (
+        "400 Bad Request\r\nwww-authenticate: Bearer realm=\"api\", error=\"invalid_request\", error_description=\"the access token is malformed\"\r\n",
+        "the access token is malformed",
+    );
+    const TOO_LONG: (&str, &str) = (
+        "400 Bad Request\r\nwww-authenticate: Bearer realm=\"api\", error=\"invalid_request\", error_description=\"the access token is too long\"\r\n",
+        "the access token is too long",
+    );
+    const REPEATED: (&str, &str) = (
+        "400 Bad Request\r\nwww-authenticate: Bearer realm=\"api\", error=\"invalid_request\", error_description=\"the request presents more than one access token\"\r\n",
+        "the request presents more than one access token",
+    );
+    const SCOPE: (&str, &str) = (
+        "403 Forbidden\r\nwww-authenticate: Bearer realm=\"api\", error=\"insufficient_scope\", error_description=\"the request requires more scope than the access token has\", scope=\"read\"\r\n",
+        "the request requires more scope than the access token has",
+    );
+    const DENIED: (&str, &str) =
+        ("403 Forbidden\r\nwww-authenticate: Bearer realm=\"api\"\r\n", "the access token does not allow this request");
+    const UNAVAILABLE: (&str, &str) = (
+        "503 Service Unavailable\r\nretry-after: 5\r\n",
+        "the access token cannot be checked at the moment; try again",
+    );
+    const OVERLOADED: (&str, &str) = (UNAVAILABLE.0, "too many access tokens are being checked; try again");
     let bound = good().claim("cnf", serde_json::json!({"jkt": "x"})).unwrap();
     vec![
         row("no token", "", active(), MISSING, "16"),
@@ -61,7 +84,7 @@ fn table() -> Vec<Row> {
         row("rule", TOKEN, says(good().client_id("banned")), DENIED, "7"),
         row("outage", TOKEN, failure(IntrospectErrorKind::Connect), UNAVAILABLE, "14"),
         row("our credentials", TOKEN, failure(IntrospectErrorKind::Credentials), UNAVAILABLE, "14"),
-        row("overload", TOKEN, failure(IntrospectErrorKind::Overloaded), UNAVAILABLE, "14"),
+        row("overload", TOKEN, failure(IntrospectErrorKind::Overloaded), OVERLOADED, "14"),
     ]
 }
 
@@ -109,7 +132,9 @@ async fn every_row_is_answered_over_grpc_with_trailers_only() {
         assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{}: {response}", row.case);
         assert!(response.contains(&format!("\r\ngrpc-status: {}\r\n", row.grpc)), "{}: {response}", row.case);
         assert!(response.contains("\r\ncontent-type: application/grpc\r\n"), "{response}");
-        assert!(response.contains("\r\ngrpc-message: "), "{response}");
+        let message = response.lines().find_map(|line| line.strip_prefix("grpc-message: ")).unwrap_or_default();
+        let message = percent_encoding::percent_decode_str(message).decode_utf8().unwrap();
+        assert_eq!(message, row.says, "{}: {response}", row.case);
         assert!(!response.contains("www-authenticate") && response.ends_with("\r\n\r\n"), "{response}");
     }
 }
