@@ -76,7 +76,7 @@ async fn look_with(browser: &PathBuf, url: &str, preferences: &str) -> Seen {
     Seen { dom: String::from_utf8(output.stdout).unwrap(), console }
 }
 
-/// A page with figures in it, served with `json` in place of its own answers to the page's script, from the second on.
+/// A page with figures in it, [served](serve) with `json` in place of its own answers.
 struct Served {
     url: String,
     cached: Cached<Authority>,
@@ -101,26 +101,8 @@ impl Served {
         ask(&cached, "unlucky").await;
         authority.says(active());
 
-        let page = StatusPage::new(cached.handle());
-        let polls = Arc::new(AtomicUsize::new(0));
-        let (json, polled, used) = (Arc::new(json), Arc::clone(&polls), cached.clone());
-        let app = Router::new().fallback(move |request: Request<Body>| {
-            let (json, page, used) = (Arc::clone(&json), page.clone(), used.clone());
-            let is_poll = request.headers()["accept"] == "application/json";
-            let is_first = is_poll && polled.fetch_add(1, Ordering::SeqCst) == 0;
-            async move {
-                if is_poll
-                    && !is_first
-                    && let Some(answer) = json(used).await
-                {
-                    return answer;
-                }
-                page.oneshot(request).await.into_response()
-            }
-        });
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/status", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, app).await });
+        let used = cached.clone();
+        let (url, polls) = serve(StatusPage::new(cached.handle()), move || json(used.clone())).await;
         Self { url, cached, polls }
     }
 
@@ -128,6 +110,33 @@ impl Served {
         let request = Request::builder().header("accept", "text/html").body(()).unwrap();
         StatusPage::new(self.cached.handle()).oneshot(request).await.unwrap().into_body()
     }
+}
+
+/// Serves this page, and counts what its script asks; `json` may answer in place of the page, from the second time on.
+async fn serve<F>(page: StatusPage, json: impl Fn() -> F + Send + Sync + 'static) -> (String, Arc<AtomicUsize>)
+where
+    F: Future<Output = Option<Response>> + Send,
+{
+    let polls = Arc::new(AtomicUsize::new(0));
+    let (json, polled) = (Arc::new(json), Arc::clone(&polls));
+    let app = Router::new().fallback(move |request: Request<Body>| {
+        let (json, page) = (Arc::clone(&json), page.clone());
+        let is_poll = request.headers()["accept"] == "application/json";
+        let is_first = is_poll && polled.fetch_add(1, Ordering::SeqCst) == 0;
+        async move {
+            if is_poll
+                && !is_first
+                && let Some(answer) = json().await
+            {
+                return answer;
+            }
+            page.oneshot(request).await.into_response()
+        }
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/status", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    (url, polls)
 }
 
 async fn ask(cached: &Cached<Authority>, token: &str) {
@@ -185,6 +194,49 @@ async fn the_script_draws_every_chart_and_breaks_no_rule() {
     let lines: Vec<_> = dom.split("<path d=\"M").skip(1).collect();
     assert_eq!(lines.len(), 5, "{dom}");
     assert!(lines.iter().all(|line| line.split('"').next().unwrap().contains('L')), "lines, not points: {lines:?}");
+}
+
+#[cfg(all(feature = "sandbox", feature = "test-util"))]
+#[tokio::test]
+async fn the_script_draws_the_circuit_breaker_of_an_endpoint_as_it_opens() {
+    use tower_introspection::sandbox::{Fault, Sandbox};
+    use tower_introspection::{Clock, ManualClock, SystemClock};
+
+    let Some(browser) = browser() else { return };
+    let clock = ManualClock::at(SystemClock.now());
+    let sandbox = Arc::new(Sandbox::start().await.unwrap());
+    let endpoint = sandbox.apigee().clock(clock.clone()).max_retries(0).breaker_threshold(1).breaker_pause(secs(7));
+    let cached = Cached::new(endpoint.build().unwrap());
+    let page = StatusPage::new(cached.handle());
+    // Closed when the script first asks, then open, and half open from then on.
+    let looks = Arc::new(AtomicUsize::new(0));
+    let (url, _) = serve(page, move || {
+        let (sandbox, cached, clock) = (Arc::clone(&sandbox), cached.clone(), clock.clone());
+        let is_second = looks.fetch_add(1, Ordering::SeqCst) == 0;
+        async move {
+            if is_second {
+                sandbox.set_fault(Fault::Status(503));
+                cached.introspect(&bearer("abc")).await.unwrap_err();
+            } else {
+                clock.advance(secs(7));
+            }
+            None
+        }
+    })
+    .await;
+    let Seen { dom, console } = look(&browser, &url).await;
+    assert_eq!(console, [""; 0]);
+    assert_eq!(charts(&dom, "data-points").len(), 6, "{dom}");
+    let chart = dom.split("<figure>").find(|figure| figure.contains("Circuit breaker")).unwrap();
+    let label = "Circuit breaker in the last 5 minutes: now half open, between closed and open";
+    assert_eq!(charts(chart, "aria-label"), [label]);
+    assert!(chart.contains("Circuit breaker<strong>half open</strong>"), "{chart}");
+    assert!(chart.contains("<span>open</span><span>closed</span>"), "{chart}");
+    // Steps, from the bottom to the top and back to the middle.
+    let line = chart.split_once("<path d=\"").unwrap().1.split('"').next().unwrap();
+    assert!(line.starts_with('M') && line.contains(" 98.0h1H"), "{line}");
+    let steps: Vec<_> = line.split('V').skip(1).filter_map(|step| step.split('H').next()).collect();
+    assert!(steps.starts_with(&["2.0", "50.0"]), "{line}");
 }
 
 #[tokio::test]
