@@ -133,6 +133,17 @@ async fn outages(sandbox: &Sandbox) {
     assert!(cached.introspect(&token).await.unwrap().is_active());
 }
 
+/// Tokens that are bound to a key, each in another way.
+async fn sender_constrained(sandbox: &Sandbox) {
+    let layer = IntrospectionLayer::new(sandbox.rfc7662().build().unwrap());
+    let inner = service_fn(|_: Request<String>| async { Ok::<_, Infallible>(Response::new(String::new())) });
+    for confirmation in [r#"{"jkt":"hush"}"#, r#"{"x5t#S256":"hush"}"#, r#"{"kid":"hush"}"#] {
+        sandbox.script(TOKEN, 200, format!(r#"{{"active":true,"cnf":{confirmation}}}"#));
+        let response = layer.layer(inner).oneshot(request(&format!("Bearer {TOKEN}"))).await.unwrap();
+        assert_eq!(response.status(), 401);
+    }
+}
+
 async fn other_clients(captured: &Captured, sandbox: &Sandbox, token: &BearerToken<'_>) {
     let endpoint = || sandbox.rfc7662();
     for body in [
@@ -281,6 +292,7 @@ async fn no_secret_is_shown_on_any_path() {
 
     // An RFC 7662 endpoint, every kind of client, logins, and tokens in other places.
     other_clients(&captured, &sandbox, &token).await;
+    sender_constrained(&sandbox).await;
     turned_away(&sandbox).await;
     outages(&sandbox).await;
 
@@ -373,7 +385,9 @@ async fn no_secret_is_shown_on_any_path() {
         ("ERROR", ["found no IntrospectionLayer around it", "RequireScopeLayer"]),
         ("WARN", ["the authority could not be asked", "server.address=\"127.0.0.1\" kind=\"status\""]),
         ("WARN", ["request rejected", "cause=\"status\" error=IntrospectError"]),
-        ("INFO", ["a sender-constrained token was presented as a plain bearer token", "missing="]),
+        ("INFO", ["a sender-constrained token was presented as a plain bearer token", "missing=\"a DPoP proof\""]),
+        ("INFO", ["a sender-constrained token was presented", "missing=\"a client certificate\""]),
+        ("INFO", ["a sender-constrained token was presented", "missing=\"a proof of possession\""]),
         ("INFO", ["the token counts as inactive", "`status` is none that is known"]),
         ("INFO", ["the token counts as inactive", "`exp` is no time"]),
         ("DEBUG", ["the authority answered", "latency_ms"]),
