@@ -144,6 +144,27 @@ async fn sender_constrained(sandbox: &Sandbox) {
     }
 }
 
+/// A token in use that is asked about ahead of time, where that can be done and where it cannot.
+async fn ahead_of_time(sandbox: &Sandbox) {
+    sandbox.script(TOKEN, 200, r#"{"active":true}"#);
+    let clock = ManualClock::at(SystemClock.now());
+    let endpoint = sandbox.rfc7662().clock(clock.clone()).build().unwrap();
+    let cached = Cached::builder(endpoint).name("ahead").clock(clock.clone()).build().unwrap();
+    let token = bearer(TOKEN);
+    assert!(cached.introspect(&token).await.unwrap().is_active());
+    clock.advance(secs(55));
+    assert!(cached.known(&token).is_some());
+    patiently(async {
+        while cached.handle().stats().refreshes == 0 || cached.handle().stats().questions_under_way > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    clock.advance(secs(55));
+    // A thread of its own has no runtime.
+    std::thread::spawn(move || assert!(cached.known(&bearer(TOKEN)).is_some())).join().unwrap();
+}
+
 async fn other_clients(captured: &Captured, sandbox: &Sandbox, token: &BearerToken<'_>) {
     let endpoint = || sandbox.rfc7662();
     for body in [
@@ -294,6 +315,7 @@ async fn no_secret_is_shown_on_any_path() {
     other_clients(&captured, &sandbox, &token).await;
     sender_constrained(&sandbox).await;
     turned_away(&sandbox).await;
+    ahead_of_time(&sandbox).await;
     outages(&sandbox).await;
 
     // Settings that are refused.
@@ -394,6 +416,7 @@ async fn no_secret_is_shown_on_any_path() {
         ("DEBUG", ["the authority was not asked", "kind=\"overloaded\" error=IntrospectError"]),
         ("DEBUG", ["request rejected", "cause=\"overloaded\""]),
         ("DEBUG", ["request rejected", "kind=\"denied\""]),
+        ("DEBUG", ["a token in use is not asked about ahead of time", "error=IntrospectError { kind: Abandoned"]),
     ] {
         assert!(captured.events(level, &words) > 0, "no {level} says {words:?}");
     }
@@ -416,6 +439,7 @@ async fn no_secret_is_shown_on_any_path() {
     for fields in [
         "introspection_flight{refresh=false}",
         "introspection{otel.kind=\"client\" server.address=127.0.0.1 known=false",
+        "introspection_flight{refresh=true}:introspection{otel.kind=\"client\" server.address=127.0.0.1 known=true",
         "http.response.status_code=200",
         "http.response.status_code=401 error.type=\"credentials\"",
     ] {
