@@ -77,6 +77,31 @@ async fn request_timeout_ends_a_login_and_a_discovery_that_hang() {
     }
 }
 
+/// As in `tls.rs`: a server that does not speak TLS is one to which no connection comes about.
+#[tokio::test]
+#[cfg(feature = "rustls")]
+async fn connect_timeout_is_how_long_a_login_and_a_discovery_wait_for_a_connection_and_a_second_unless_it_is_set() {
+    let issuer = tls::Issuer::new("the issuer");
+    for asking in ALL {
+        let server = Faulty::start();
+        let base = format!("https://localhost:{}", server.port());
+        macro_rules! error {
+            ($($setting:ident($value:expr)),*) => {{
+                let offered = server.connections();
+                let outcome = async { outcome!(asking, base, root_certificate(issuer.0.pem()), $($setting($value)),*) };
+                skipping(server.connected(offered), outcome).await.unwrap_err()
+            }};
+        }
+        let error = error!(request_timeout(secs(2)));
+        assert!(error.contains("within the `connect_timeout`"), "{asking:?}: {error}");
+        let error = error!(request_timeout(secs(4)), connect_timeout(secs(3)));
+        assert!(error.contains("within the `connect_timeout`"), "{asking:?}: {error}");
+        let error = error!(request_timeout(secs(2)), connect_timeout(secs(3)));
+        assert!(error.contains(": 2s passed (`request_timeout`)"), "{asking:?}: {error}");
+        assert_eq!(server.requests(), 0, "{asking:?}");
+    }
+}
+
 #[tokio::test]
 async fn max_response_bytes_is_the_most_that_is_read_of_an_answer_to_a_login_and_to_a_discovery() {
     for asking in ALL {
