@@ -419,3 +419,28 @@ async fn mcp_answers_json_rpc() {
         }
     }
 }
+
+/// `MAX_TTL` is in every test of a curl line that revokes a token.
+#[tokio::test]
+async fn inactive_ttl_is_how_long_they_remember_that_a_token_is_unknown() {
+    use http::Method;
+    for (name, method, path) in [
+        ("quickstart", Method::GET, "/whoami"),
+        ("rfc7662", Method::GET, "/whoami"),
+        ("mcp", Method::POST, "/mcp"),
+        ("metrics", Method::GET, "/whoami"),
+    ] {
+        for (inactive_ttl, questions) in [("3600", 1), ("0", 2)] {
+            let (_child, lines) = started(example(name).env("INACTIVE_TTL", inactive_ttl)).await;
+            let base = lines.last().unwrap().strip_prefix("listening on ").unwrap();
+            for _ in 0..2 {
+                let asking = client().request(method.clone(), format!("{base}{path}"));
+                let answer = asking.bearer_auth("nobody-issued-this").send();
+                assert_eq!(support::patiently(answer).await.unwrap().status(), 401, "{name}");
+            }
+            let figures = client().get(format!("{base}/status")).header("accept", "application/json").send();
+            let figures: Value = support::patiently(figures).await.unwrap().json().await.unwrap();
+            assert_eq!(figures["caches"][0]["misses"], questions, "{name} with {inactive_ttl}");
+        }
+    }
+}
