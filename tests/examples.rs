@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::Stdio;
 
@@ -443,4 +444,46 @@ async fn inactive_ttl_is_how_long_they_remember_that_a_token_is_unknown() {
             assert_eq!(figures["caches"][0]["misses"], questions, "{name} with {inactive_ttl}");
         }
     }
+}
+
+/// It always listens on port 3000. Where another program does, this says so and tests nothing.
+#[tokio::test]
+async fn axum_answers_its_curl_lines() {
+    let mut child = example("axum").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut lines = Vec::new();
+    while lines.len() < 3
+        && let Some(line) = support::patiently(output.next_line()).await.unwrap()
+    {
+        lines.push(line);
+    }
+    if lines.is_empty() {
+        let said = support::patiently(child.wait_with_output()).await.unwrap().stderr;
+        let said = String::from_utf8(said).unwrap();
+        assert!(said.contains("AddrInUse"), "{said}");
+        // Past the capture of the test runner, which shows nothing of tests that pass.
+        std::io::stderr().write_all(b"SKIPPED: another program listens on 127.0.0.1:3000\n").unwrap();
+        return;
+    }
+    let [open, none, token] = &lines[..] else { panic!("{lines:#?}") };
+    for (line, status, body) in
+        [(open, 200, "open to everyone\n"), (none, 401, ""), (token, 200, "hello demo-client\n")]
+    {
+        let (answer, _) = curl(&format!("{line}  # {status}")).await;
+        assert_eq!(answer.status(), status, "{line}");
+        assert_eq!(answer.text().await.unwrap(), body, "{line}");
+    }
+}
+
+#[cfg(feature = "tonic")]
+#[tokio::test]
+async fn tonic_turns_away_who_has_no_good_token_and_serves_who_has_one() {
+    let output = support::patiently(example("tonic").output()).await.unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let [none, unknown, called, served] = said.lines().collect::<Vec<_>>()[..] else { panic!("{said}") };
+    assert_eq!(none, "None: Unauthenticated, an access token is required");
+    assert_eq!(unknown, "Some(\"nobody-issued-this\"): Unauthenticated, the access token is unknown");
+    assert_eq!(called, "called by client Some(\"demo-client\")");
+    assert!(served.starts_with("Some(\"") && served.ends_with("\"): served"), "{served}");
 }
