@@ -7,6 +7,7 @@ use crate::support::Authority;
 use tower_introspection::*;
 
 fn assert_send_sync_debug<T: Send + Sync + Debug + 'static>() {}
+fn assert_send_debug<T: Send + Debug + 'static>() {}
 fn assert_clone<T: Clone>() {}
 fn assert_send<T: Send>() {}
 
@@ -85,8 +86,33 @@ fn every_public_type_is_send_sync_and_debug() {
     assert_send_sync_debug::<PrivateKeyJwt>();
     #[cfg(feature = "sandbox")]
     assert_send_sync_debug::<sandbox::Sandbox>();
+    #[cfg(feature = "sandbox")]
+    assert_send_sync_debug::<sandbox::SandboxToken>();
+    #[cfg(feature = "sandbox")]
+    assert_send_sync_debug::<sandbox::Fault>();
+    #[cfg(feature = "status-page")]
+    assert_send_sync_debug::<StatusPage>();
     #[cfg(feature = "test-util")]
     assert_send_sync_debug::<ManualClock>();
+    // It holds a future, which is polled in one place at a time.
+    assert_send_debug::<ResponseFuture<Inner, (), EmptyBody>>();
+    // It holds a response of axum's, whose body is not `Sync`.
+    #[cfg(feature = "axum")]
+    assert_send_debug::<tower_introspection::axum::AccessTokenRejection>();
+}
+
+/// The list above, held against what the crate exports.
+#[test]
+fn no_public_type_is_missing_from_that_list() {
+    let (listed, lib) = (include_str!("api.rs"), include_str!("../../src/lib.rs"));
+    let exports = lib.split("\npub use ").skip(1).map(|rest| rest.split(';').next().unwrap());
+    let exported: Vec<_> = exports.flat_map(|names| names.split(|c: char| !c.is_alphanumeric())).collect();
+    assert!(exported.contains(&"AccessToken"), "{exported:?}");
+    let is_type = |name: &&str| name.starts_with(char::is_uppercase);
+    let traits = ["ChooseIntrospector", "Clock", "Introspect", "RejectionResponse", "RequestExt", "TokenSource"];
+    for name in exported.into_iter().filter(is_type).filter(|name| !traits.contains(name)) {
+        assert!([">", "<"].iter().any(|next| listed.contains(&format!("_debug::<{name}{next}"))), "{name}");
+    }
 }
 
 #[test]
