@@ -22,19 +22,6 @@ use tower_introspection::{
 const SOURCE: &str = include_str!("../src/metrics.rs");
 const DASHBOARD: &str = include_str!("../examples/metrics.dashboard.json");
 
-const KINDS: [IntrospectErrorKind; 10] = [
-    IntrospectErrorKind::Connect,
-    IntrospectErrorKind::Transport,
-    IntrospectErrorKind::Timeout,
-    IntrospectErrorKind::Credentials,
-    IntrospectErrorKind::RateLimited,
-    IntrospectErrorKind::Status,
-    IntrospectErrorKind::Answer,
-    IntrospectErrorKind::Overloaded,
-    IntrospectErrorKind::CircuitOpen,
-    IntrospectErrorKind::Abandoned,
-];
-
 const REASONS: [InactiveReason; 5] = [
     InactiveReason::Unknown,
     InactiveReason::Revoked,
@@ -182,7 +169,7 @@ async fn use_every_outcome() -> CacheHandle {
     let below = layer().build().unwrap().layer(route.layer(inner)).oneshot(with("good")).await.unwrap();
     assert_eq!(below.extensions().get(), Some(&RejectionKind::InsufficientScope));
     assert_eq!(route.rejected(), [(RejectionKind::InsufficientScope, 1)]);
-    for (at, kind) in KINDS.into_iter().enumerate() {
+    for (at, kind) in ERROR_KINDS.into_iter().enumerate() {
         authority.says(failure(kind));
         let wanted = if kind == IntrospectErrorKind::Overloaded {
             RejectionKind::Overloaded
@@ -284,7 +271,7 @@ fn assert_agrees(fetched: &Fetched, cache: &CacheHandle) {
         let labels = [("result", "inactive"), ("reason", reason.as_str())];
         agrees("questions_total", &labels, counted.map_or(0, |(_, count)| *count));
     }
-    for kind in KINDS {
+    for kind in ERROR_KINDS {
         let counted = stats.failures_by_kind.iter().find(|(counted, _)| *counted == kind);
         agrees("questions_total", &[("result", kind.as_str())], counted.map_or(0, |(_, count)| *count));
     }
@@ -347,7 +334,7 @@ fn assert_labels_are_of_fixed_sets(fetched: &Fetched, caches: &[&CacheHandle]) {
         "overloaded",
     ];
     let lookups = ["hit", "inactive_hit", "miss", "coalesced", "overloaded", "stale"];
-    let questions: Vec<&str> = KINDS.iter().map(|kind| kind.as_str()).chain(["active", "inactive"]).collect();
+    let questions: Vec<&str> = ERROR_KINDS.iter().map(|kind| kind.as_str()).chain(["active", "inactive"]).collect();
     for (name, labels, _) in &fetched.samples {
         for (label, value) in labels {
             let value = value.as_str();
@@ -453,7 +440,7 @@ async fn everything_that_is_counted_is_published_and_the_dashboard_shows_it() {
     let unused = Cached::builder(Authority::new(active())).name("unused").build().unwrap();
     let _ = unused.handle().stats();
     let fetched = Fetched::parse(metrics.render());
-    for kind in KINDS {
+    for kind in ERROR_KINDS {
         assert_eq!(fetched.sum("questions_total", &[("cache", "unused"), ("result", kind.as_str())]), 0.0);
     }
 }

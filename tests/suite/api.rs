@@ -147,13 +147,7 @@ fn errors_tell_their_kind_and_their_source() {
 
 #[test]
 fn every_kind_and_reason_has_one_word_of_its_own() {
-    use IntrospectErrorKind::*;
-    let mut words = vec![];
-    for kind in
-        [Connect, Transport, Timeout, Credentials, RateLimited, Status, Answer, Overloaded, CircuitOpen, Abandoned]
-    {
-        words.push(kind.as_str());
-    }
+    let words = crate::support::ERROR_KINDS.map(IntrospectErrorKind::as_str);
     assert_eq!(
         words,
         [

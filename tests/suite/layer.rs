@@ -155,17 +155,7 @@ async fn the_clock_is_asked_again_on_every_hit() {
 
 #[tokio::test]
 async fn a_failure_of_the_authority_is_a_503_and_never_a_401() {
-    for failed in [
-        IntrospectErrorKind::Connect,
-        IntrospectErrorKind::Transport,
-        IntrospectErrorKind::Timeout,
-        IntrospectErrorKind::Credentials,
-        IntrospectErrorKind::RateLimited,
-        IntrospectErrorKind::Status,
-        IntrospectErrorKind::Answer,
-        IntrospectErrorKind::Overloaded,
-        IntrospectErrorKind::Abandoned,
-    ] {
+    for failed in ERROR_KINDS {
         let response = send(guarded(&Authority::new(failure(failed))), request("Bearer abc")).await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{failed:?}");
         assert_eq!(response.headers()["retry-after"], "5");

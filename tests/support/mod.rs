@@ -17,6 +17,20 @@ use tower_introspection::{
     Timestamp, Verdict,
 };
 
+/// Every way in which an authority can fail to be asked.
+pub const ERROR_KINDS: [IntrospectErrorKind; 10] = [
+    IntrospectErrorKind::Connect,
+    IntrospectErrorKind::Transport,
+    IntrospectErrorKind::Timeout,
+    IntrospectErrorKind::Credentials,
+    IntrospectErrorKind::RateLimited,
+    IntrospectErrorKind::Status,
+    IntrospectErrorKind::Answer,
+    IntrospectErrorKind::Overloaded,
+    IntrospectErrorKind::CircuitOpen,
+    IntrospectErrorKind::Abandoned,
+];
+
 pub const START: Timestamp = Timestamp::from_unix_millis(1_700_000_000_000);
 
 pub fn secs(secs: u64) -> Duration {
