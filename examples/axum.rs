@@ -1,4 +1,6 @@
 //! An axum router behind the layer, in as few lines as it takes. `cargo run --example axum`
+//!
+//! `LISTEN_ADDR` says where to listen; default `127.0.0.1:3000`, port 0 picks a free one.
 
 #![allow(clippy::print_stdout)]
 
@@ -22,10 +24,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .route_layer(IntrospectionLayer::new(Cached::new(apigee)))
         .route("/healthz", get(async || "open to everyone\n"));
 
-    let listener = TcpListener::bind("127.0.0.1:3000").await?;
-    println!("curl -i http://127.0.0.1:3000/healthz");
-    println!("curl -i http://127.0.0.1:3000/hello");
-    println!("curl -i http://127.0.0.1:3000/hello -H 'Authorization: Bearer {}'", sandbox.issue(SandboxToken::new()));
+    let address = std::env::var("LISTEN_ADDR").unwrap_or_else(|_| "127.0.0.1:3000".into());
+    let listener = TcpListener::bind(address).await?;
+    let address = listener.local_addr()?;
+    println!("curl -i http://{address}/healthz");
+    println!("curl -i http://{address}/hello");
+    println!("curl -i http://{address}/hello -H 'Authorization: Bearer {}'", sandbox.issue(SandboxToken::new()));
     axum::serve(listener, app).await?;
     Ok(())
 }
