@@ -192,7 +192,8 @@ mod published {
             });
         }
 
-        /// Made outside of the cell: a recorder that is told of them may look at this cache, and would wait for itself.
+        /// Made outside of the cell: a recorder that is told of them may look at this cache on another thread, and would wait for
+        /// itself. (On the same thread it has to see to it, here as everywhere, that this does not go round and round.)
         fn handles(&self) -> &Handles {
             self.handles.get().unwrap_or_else(|| {
                 let made = self.make();

@@ -7,22 +7,16 @@ use reqwest::Url;
 
 use crate::build_error::BuildError;
 
-/// What of a URL may be shown: a query can be secret, and so is what stands before the host.
+/// What of a URL may be shown: a query can be secret, and so can be whatever looks like a password.
 pub(crate) fn shown(text: &str) -> Cow<'_, str> {
     let before_query = text.split(['?', '#']).next().unwrap_or_default();
-    if !text.contains('@') {
-        return before_query.into();
-    }
+    let after_scheme = before_query.split_once("://").map_or(before_query, |(_, rest)| rest);
+    let may_hold_a_password = text.contains('@') || text.contains("%40");
     match Url::parse(text) {
-        Ok(url) if url.has_host() && url.username().is_empty() && url.password().is_none() => before_query.into(),
-        Ok(mut url) if url.has_host() => {
-            // None of these fails for a URL that had a user.
-            let _ = (url.set_username(""), url.set_password(None));
-            url.set_query(None);
-            url.set_fragment(None);
-            String::from(url).into()
-        }
-        _ => "a text that is not a URL".into(),
+        Ok(url) if may_hold_a_password && url.has_host() => url.origin().ascii_serialization().into(),
+        Ok(_) if !may_hold_a_password => before_query.into(),
+        Err(_) if !may_hold_a_password && !after_scheme.contains(':') => before_query.into(),
+        _ => "(not shown)".into(),
     }
 }
 
@@ -58,13 +52,22 @@ mod tests {
     fn of_a_url_is_shown_what_is_no_secret() {
         for (text, expected) in [
             ("https://a.example", "https://a.example"),
-            ("https://a.example/realms/x@y?key=hush#hush", "https://a.example/realms/x@y"),
-            ("https://user:hush@a.example/x?hush", "https://a.example/x"),
-            ("https:user:hush@a.example", "https://a.example/"),
-            ("https://user:hu@sh@a.example/", "https://a.example/"),
+            ("https://a.example:8443/x?key=hush#hush", "https://a.example:8443/x"),
+            ("https://[::1]:8443/x", "https://[::1]:8443/x"),
+            ("https://a.example/realms/x@y?hush", "https://a.example"),
+            ("https://user:hush@a.example:8443/x?hush", "https://a.example:8443"),
+            ("https:user:hush@a.example", "https://a.example"),
+            ("https://user:hu@sh@a.example/", "https://a.example"),
+            // What the parser takes for a host, an empty port and a path.
+            ("https://user:/hush@a.example/", "https://user"),
+            ("https://id/x:hush@a.example", "https://id"),
+            ("https:\\\\user:hush@a.example", "https://a.example"),
             ("a.example?hush", "a.example"),
-            ("https://user:hu:sh/@", "a text that is not a URL"),
-            ("user:hush@a.example", "a text that is not a URL"),
+            ("https://user:hush%40a.example", "(not shown)"),
+            ("https://user:hush", "(not shown)"),
+            ("https://user:hu:sh/@", "(not shown)"),
+            ("user:hush@a.example", "(not shown)"),
+            ("", ""),
         ] {
             assert_eq!(shown(text), expected);
         }

@@ -91,7 +91,8 @@ impl<I: Introspect> CachedBuilder<I> {
     }
 
     /// How long an inactive answer serves. Apigee can approve a revoked token again, so keep it short. Zero means that each
-    /// request asks. "Not valid yet" serves for a second at most, since a clock here may be a little behind. Default: 10 seconds.
+    /// request asks. "Not valid yet" serves until the token is valid if that is known, and else for a second at
+    /// most, since a clock here may be a little behind. Default: 10 seconds.
     pub fn inactive_ttl(mut self, ttl: Duration) -> Self {
         self.settings.limits.inactive_ttl = ttl;
         self
@@ -135,8 +136,8 @@ impl<I: Introspect> CachedBuilder<I> {
     }
 
     /// How long a question may take before it fails, whatever introspector it was put to. An endpoint of this crate ends
-    /// sooner, by its own `request_timeout`, and this may not be shorter than that: the endpoint would not learn that the authority
-    /// hangs. It is the bound for introspectors that have none. Default: 30 seconds, or a second more than the `request_timeout` of the
+    /// sooner, by its own `request_timeout`, and this may not be shorter than that, or the endpoint might not learn that the
+    /// authority hangs. It is the bound for introspectors that have none. Default: 30 seconds, or a second more than the `request_timeout` of the
     /// endpoint if that is longer.
     pub fn question_timeout(mut self, timeout: Duration) -> Self {
         self.settings.question_timeout = Some(timeout);

@@ -204,7 +204,9 @@ impl ApigeeBuilder {
         self
     }
 
-    connection_settings!();
+    connection_settings!(
+        "How long a question may take in all: waiting for its turn, credentials, connection, retries, and the last byte of the answer. Default: 3 seconds."
+    );
     clock_setting!();
     protection_settings!("6,000 a minute, of the 10,000 the vendor allows an organisation.");
 

@@ -67,8 +67,10 @@ impl ClientCredentials {
     /// Sends the client's identifier and secret in the form instead of the `Authorization` header, for servers that want it or
     /// that do not decode the header. A key (`with_private_key_jwt`) has no secret to send.
     pub fn client_secret_post(mut self) -> Self {
-        if let Client::Secret { in_form, .. } = &mut self.client {
-            *in_form = true;
+        match &mut self.client {
+            Client::Secret { in_form, .. } => *in_form = true,
+            #[cfg(feature = "private-key-jwt")]
+            Client::PrivateKey(_) => {}
         }
         self
     }
@@ -90,7 +92,9 @@ impl ClientCredentials {
         self
     }
 
-    connection_settings!();
+    connection_settings!(
+        "How long one exchange with the token endpoint may take. A login, of one or two, takes no more than 30 seconds. Default: 10 seconds."
+    );
 
     pub(super) fn into_credentials(self) -> Result<Credentials, BuildError> {
         let credentials = match self.client {

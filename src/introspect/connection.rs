@@ -46,9 +46,9 @@ impl Default for Connection {
     }
 }
 
-/// The builder methods for [`Connection`], for a builder with a member `connection`.
+/// The builder methods for [`Connection`], for a builder with a member `connection`, and what `request_timeout` is there.
 macro_rules! connection_settings {
-    () => {
+    ($request_timeout:literal) => {
         /// Sends through a client of your own, for its proxies, certificates or pools. Build it with
         /// `redirect(reqwest::redirect::Policy::none())`, `referer(false)` and a connect timeout: a client that follows
         /// redirects hands the token on before this crate can refuse the answer.
@@ -63,9 +63,7 @@ macro_rules! connection_settings {
             self
         }
 
-        /// How long a question may take in all: waiting for its turn, credentials, connection, retries, and the last byte of
-        /// the answer. Default: 3 seconds. For a login it is the time of one exchange, by default 10 seconds, and a login takes no
-        /// more than 30; for a discovery, of each of up to three.
+        #[doc = $request_timeout]
         pub fn request_timeout(mut self, timeout: std::time::Duration) -> Self {
             self.connection.request_timeout = timeout;
             self

@@ -96,16 +96,16 @@ impl Endpoint {
         span.record("http.response.status_code", answer.status.as_u16());
         let outcome = read(&answer);
         let is_refusal = outcome.as_ref().is_err_and(|error| error.status() == Some(StatusCode::UNAUTHORIZED));
-        if is_refusal
-            && let Some(renewed) = self.credentials.instead_of(&lease, &self.clock).await?
-            && self.protection.is_turn_of_another(share).await
-        {
-            self.protection.sends(progress);
-            let answer = self.exchange.send(question, &renewed.credential).await?;
-            span.record("http.response.status_code", answer.status.as_u16());
-            return read(&answer);
+        if !is_refusal {
+            return outcome;
         }
-        outcome
+        self.protection.is_answered(progress);
+        let Some(renewed) = self.credentials.instead_of(&lease, &self.clock).await? else { return outcome };
+        self.protection.take_another_turn(share).await?;
+        self.protection.sends(progress);
+        let answer = self.exchange.send(question, &renewed.credential).await?;
+        span.record("http.response.status_code", answer.status.as_u16());
+        read(&answer)
     }
 
     /// Tells the operator. What was not even asked is said once by the breaker, and by whoever counts.

@@ -228,6 +228,7 @@ impl Error for IntrospectError {
         self.source.as_ref().map(|source| &**source as &(dyn Error + 'static))
     }
 }
+
 /// The last cause, which says most.
 pub(super) fn innermost(error: &dyn Error) -> &dyn Error {
     error.source().map_or(error, innermost)

@@ -9,7 +9,8 @@ use crate::support::*;
 use http::HeaderMap;
 use tower_introspection::sandbox::{Sandbox, SandboxToken};
 use tower_introspection::{
-    Apigee, ApigeeBuilder, Credential, InactiveReason, Introspect, IntrospectErrorKind, ManualClock, Verdict,
+    Apigee, ApigeeBuilder, BreakerState, Credential, InactiveReason, Introspect, IntrospectErrorKind, ManualClock,
+    Verdict,
 };
 
 fn reason(verdict: Verdict) -> Option<InactiveReason> {
@@ -233,6 +234,42 @@ async fn a_refused_credential_is_renewed_and_the_question_asked_once_more() {
     }
     assert_eq!(recorder.authorizations(), ["Bearer login-1", "Bearer login-1", "Bearer login-2", "Bearer login-2"]);
     assert_eq!(*logins.lock().unwrap(), 2, "the credential is kept and not fetched for each question");
+}
+
+#[tokio::test]
+async fn the_question_put_again_with_renewed_credentials_keeps_the_rate_limit() {
+    let recorder = Recorder::start(|n, _| if n == 1 { (401, "") } else { (200, ACTIVE) }).await;
+    let apigee = asking(&recorder)
+        .credentials(|| async { Ok(Credential::bearer("x")?) })
+        .rate_limit(1, secs(60))
+        .max_wait(secs(0))
+        .build()
+        .unwrap();
+    assert_eq!(kind_of(&apigee, "abc").await, IntrospectErrorKind::Overloaded);
+    assert_eq!(recorder.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_login_that_hangs_after_a_refusal_is_not_held_against_the_authority() {
+    let recorder = Recorder::start(|_, _| (401, "")).await;
+    let logins = Arc::new(Mutex::new(0));
+    let hook = move || {
+        let logins = Arc::clone(&logins);
+        async move {
+            let login = {
+                let mut logins = logins.lock().unwrap();
+                *logins += 1;
+                *logins
+            };
+            if login > 1 {
+                std::future::pending::<()>().await;
+            }
+            Ok(Credential::bearer("x")?)
+        }
+    };
+    let apigee = asking(&recorder).credentials(hook).request_timeout(millis(300)).breaker_threshold(1).build().unwrap();
+    assert_eq!(kind_of(&apigee, "abc").await, IntrospectErrorKind::Timeout);
+    assert_eq!(apigee.endpoint().unwrap().stats().breaker, BreakerState::Closed);
 }
 
 #[tokio::test]

@@ -162,6 +162,10 @@ async fn the_extractors_rejection_says_what_is_missing() {
     let (mut parts, ()) = axum::http::Request::new(()).into_parts();
     let rejection = <AccessToken as FromRequestParts<()>>::from_request_parts(&mut parts, &()).await.unwrap_err();
     assert_eq!(rejection.to_string(), "the route has no IntrospectionLayer around it");
+    assert_eq!(rejection.into_response().status(), StatusCode::INTERNAL_SERVER_ERROR);
+    parts.headers.insert("content-type", "application/grpc".parse().unwrap());
+    let rejection = <AccessToken as FromRequestParts<()>>::from_request_parts(&mut parts, &()).await.unwrap_err();
+    assert_eq!(rejection.into_response().headers()["grpc-status"], "13");
     let layer = IntrospectionLayer::builder(Authority::new(active())).optional().build().unwrap();
     let inner = tower::service_fn(async |request: axum::http::Request<()>| {
         let (mut parts, ()) = request.into_parts();

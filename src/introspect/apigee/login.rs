@@ -70,7 +70,9 @@ impl ApigeeLogin {
         self
     }
 
-    connection_settings!();
+    connection_settings!(
+        "How long one exchange with the token endpoint may take. A login, of one or two, takes no more than 30 seconds. Default: 10 seconds."
+    );
 
     pub(in crate::introspect) fn into_credentials(self) -> Result<Credentials, BuildError> {
         if let Some(zone) = self.bad_zone {

@@ -15,7 +15,6 @@
 //! is any answer; a stranger's failure is not, since whoever sends junk may be able to cause it. Nor is what comes of a question from
 //! before a breaker opened: openings are numbered across both, and a question knows the last one it came after.
 
-use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -66,11 +65,12 @@ pub(super) struct Breaker {
 struct State {
     /// Failures since the last answer.
     failures: u32,
+    /// The number of the last opening, of which it may have recovered since.
+    opening: u64,
     open: Option<Open>,
 }
 
 struct Open {
-    opening: u64,
     since: Timestamp,
     pause: Duration,
     /// A question is finding out whether the authority answers again.
@@ -93,7 +93,8 @@ impl Open {
     }
 }
 
-/// How a question of the other share went.
+/// How a question went, for the breaker of the other share.
+#[must_use]
 pub(super) struct News<'o, T> {
     outcome: &'o Result<T, IntrospectError>,
     openings: u64,
@@ -130,13 +131,14 @@ impl Breaker {
     /// Lets a question through, or says how long none will be.
     pub(super) fn admit(&self, now: Timestamp) -> Result<Admission<'_>, Duration> {
         let mut state = self.lock();
+        let opening = state.opening;
         let mut probes = None;
         if let Some(open) = &mut state.open {
             if let Some(left) = open.closed_for(now) {
                 return Err(left);
             }
             open.probing = true;
-            probes = Some(open.opening);
+            probes = Some(opening);
         }
         Ok(Admission { breaker: self, openings: self.openings.load(Ordering::Relaxed), probes })
     }
@@ -158,7 +160,7 @@ pub(super) struct Admission<'b> {
 }
 
 impl Admission<'_> {
-    /// Learns from how the question went, and has the other breaker hear of it.
+    /// Learns from how the question went, which the other breaker may [hear](Breaker::hear) of.
     pub(super) fn settle<T>(mut self, outcome: &Result<T, IntrospectError>, now: Timestamp) -> News<'_, T> {
         let news = News { outcome, openings: self.openings };
         self.breaker.learn(&news, self.probes.take(), now);
@@ -174,16 +176,20 @@ impl Breaker {
 
     fn learn<T>(&self, news: &News<T>, probes: Option<u64>, now: Timestamp) {
         let state = self.lock();
+        let is_old = news.openings < state.opening;
         match news.outcome {
+            // What it asks for counts, however old the question.
+            Err(error) if error.is_outage() && is_old && error.retry_after().is_none() => {}
             Err(error) if error.is_outage() => self.failed(state, probes, error.retry_after(), now),
             // Whatever it says, the authority answers.
-            _ if state.open.as_ref().is_none_or(|open| news.openings >= open.opening) => self.answered(state),
+            _ if state.open.is_none() || !is_old => self.answered(state),
             _ => {}
         }
     }
 
     fn answered(&self, mut state: MutexGuard<'_, State>) {
-        let was_open = mem::take(&mut *state).open.is_some();
+        state.failures = 0;
+        let was_open = state.open.take().is_some();
         // A subscriber of logs may ask for the state, and would wait for this lock.
         drop(state);
         if was_open {
@@ -203,9 +209,9 @@ impl Breaker {
         now: Timestamp,
     ) {
         state.failures = state.failures.saturating_add(1);
-        let failures = state.failures;
+        let (failures, opening) = (state.failures, state.opening);
         let pause = match &mut state.open {
-            Some(open) if probes == Some(open.opening) => {
+            Some(open) if probes == Some(opening) => {
                 open.pause.saturating_mul(2).min(LONGEST_PAUSE.max(self.first_pause))
             }
             // No news, but for what the authority asks for.
@@ -220,8 +226,8 @@ impl Breaker {
             None => return,
         };
         let pause = retry_after.map_or(pause, |delay| delay.max(pause));
-        let opening = self.openings.fetch_add(1, Ordering::Relaxed) + 1;
-        let was_open = state.open.replace(Open { opening, since: now, pause, probing: false }).is_some();
+        state.opening = self.openings.fetch_add(1, Ordering::Relaxed) + 1;
+        let was_open = state.open.replace(Open { since: now, pause, probing: false }).is_some();
         // As above.
         drop(state);
         if !was_open {
@@ -239,8 +245,9 @@ impl Breaker {
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
         let Some(probed) = self.probes else { return };
-        if let Some(open) = &mut self.breaker.lock().open
-            && open.opening == probed
+        let mut state = self.breaker.lock();
+        if state.opening == probed
+            && let Some(open) = &mut state.open
         {
             open.probing = false;
         }
@@ -278,7 +285,7 @@ mod tests {
     fn it_opens_after_so_many_outages_in_a_row_and_an_answer_in_between_starts_the_count_anew() {
         let breaker = breaker();
         fail(&breaker, 2, at(0));
-        breaker.admit(at(0)).ok().unwrap().settle(&Ok(()), at(0));
+        let _ = breaker.admit(at(0)).ok().unwrap().settle(&Ok(()), at(0));
         fail(&breaker, 2, at(0));
         assert_eq!(breaker.state(at(0)), BreakerState::Closed);
         assert_eq!(breaker.closed_for(at(0)), None);
@@ -297,7 +304,7 @@ mod tests {
         let probe = breaker.admit(at(1_000)).ok().unwrap();
         assert_eq!(breaker.admit(at(1_000)).err(), Some(Duration::ZERO));
         assert_eq!(breaker.closed_for(at(1_000)), Some(Duration::ZERO));
-        probe.settle(&Ok(()), at(1_000));
+        let _ = probe.settle(&Ok(()), at(1_000));
         assert_eq!(breaker.state(at(1_000)), BreakerState::Closed);
         fail(&breaker, 2, at(1_000));
         assert_eq!(breaker.state(at(1_000)), BreakerState::Closed);
@@ -338,7 +345,7 @@ mod tests {
         for kind in [IntrospectErrorKind::Answer, IntrospectErrorKind::Status, IntrospectErrorKind::Credentials] {
             for _ in 0..10 {
                 let error: Result<(), _> = Err(IntrospectError::new(kind));
-                breaker.admit(at(0)).ok().unwrap().settle(&error, at(0));
+                let _ = breaker.admit(at(0)).ok().unwrap().settle(&error, at(0));
             }
         }
         assert_eq!(breaker.state(at(0)), BreakerState::Closed);
@@ -347,9 +354,9 @@ mod tests {
     #[test]
     fn a_pause_the_authority_asks_for_is_made_at_once() {
         let breaker = breaker();
-        breaker.admit(at(0)).ok().unwrap().settle(&rate_limited(7), at(0));
+        let _ = breaker.admit(at(0)).ok().unwrap().settle(&rate_limited(7), at(0));
         assert_eq!(breaker.closed_for(at(0)), Some(Duration::from_secs(7)));
-        breaker.admit(at(7_000)).ok().unwrap().settle(&rate_limited(3_600), at(7_000));
+        let _ = breaker.admit(at(7_000)).ok().unwrap().settle(&rate_limited(3_600), at(7_000));
         assert_eq!(breaker.closed_for(at(7_000)), Some(Duration::from_secs(3_600)));
     }
 
@@ -371,13 +378,29 @@ mod tests {
     }
 
     #[test]
+    fn failures_from_before_it_opened_do_not_open_it_again_once_the_authority_has_answered() {
+        let breaker = breaker();
+        let earlier = [(); 3].map(|()| breaker.admit(at(0)).ok().unwrap());
+        fail(&breaker, 3, at(0));
+        let _ = breaker.admit(at(1_000)).ok().unwrap().settle(&Ok(()), at(1_000));
+        for admission in earlier {
+            let _ = admission.settle(&outage(), at(1_500));
+        }
+        assert_eq!(breaker.closed_for(at(1_500)), None);
+        fail(&breaker, 2, at(1_500));
+        assert_eq!(breaker.closed_for(at(1_500)), None, "they do not count either");
+        fail(&breaker, 1, at(1_500));
+        assert_eq!(breaker.closed_for(at(1_500)), Some(Duration::from_secs(1)));
+    }
+
+    #[test]
     fn a_longer_pause_the_authority_asks_for_counts_while_it_is_open_too() {
         let breaker = breaker();
         let (earlier, probe) = (breaker.admit(at(0)).ok().unwrap(), breaker.admit(at(0)).ok().unwrap());
         fail(&breaker, 3, at(0));
-        earlier.settle(&rate_limited(30), at(500));
+        let _ = earlier.settle(&rate_limited(30), at(500));
         assert_eq!(breaker.closed_for(at(500)), Some(Duration::from_secs(30)));
-        probe.settle(&rate_limited(7), at(500));
+        let _ = probe.settle(&rate_limited(7), at(500));
         assert_eq!(breaker.closed_for(at(500)), Some(Duration::from_secs(30)), "a shorter one is no news");
     }
 
@@ -395,13 +418,13 @@ mod tests {
         let probe = strangers.admit(at(1_000)).ok().unwrap();
         let [dropped, fails] = left_over;
         drop(dropped);
-        fails.settle(&outage(), at(1_000));
+        let _ = fails.settle(&outage(), at(1_000));
         assert_eq!(
             strangers.closed_for(at(1_000)),
             Some(Duration::ZERO),
             "one probe at a time, and the pause is as it was"
         );
-        probe.settle(&Ok(()), at(1_000));
+        let _ = probe.settle(&Ok(()), at(1_000));
         assert_eq!(strangers.closed_for(at(1_000)), None);
     }
 

@@ -30,7 +30,7 @@ mod turns;
 
 use std::future::Future;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tower::retry::Retry;
@@ -67,15 +67,14 @@ pub(super) struct Protection {
 /// What a question has come to.
 #[derive(Default)]
 pub(super) struct Progress {
-    sent: OnceLock<Stopwatch>,
+    /// Since when the authority is waited for.
+    sent: Mutex<Option<Stopwatch>>,
     /// Why the last attempt failed that has ended.
     failure: Mutex<Option<IntrospectError>>,
 }
 
-impl Progress {
-    fn failure(&self) -> MutexGuard<'_, Option<IntrospectError>> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[derive(Default)]
@@ -123,17 +122,17 @@ impl Protection {
         T: Send,
     {
         let breaker = self.breaker(share);
-        let mut asked = Asked { protection: self, share, progress, admission: None };
+        let mut admitted = Admitted { protection: self, share, progress, admission: None };
         let asking = async {
             if let Some(left) = breaker.closed_for(self.clock.now()) {
                 return Err(circuit_open(left));
             }
             let _turn = self.turns.take(share).await.map_err(|_too_late| self.overloaded())?;
-            asked.admission = Some(breaker.admit(self.clock.now()).map_err(circuit_open)?);
+            admitted.admission = Some(breaker.admit(self.clock.now()).map_err(circuit_open)?);
             self.attempts(share, progress, attempt).await
         };
         let outcome = tokio::time::timeout(self.deadline, asking).await;
-        let Some(admission) = asked.admission.take() else {
+        let Some(admission) = admitted.admission.take() else {
             // The deadline is shorter than `max_wait`.
             return outcome.unwrap_or_else(|_| Err(self.overloaded()));
         };
@@ -146,12 +145,12 @@ impl Protection {
     }
 
     fn had_time(&self, progress: &Progress) -> bool {
-        progress.sent.get().is_some_and(|sent| sent.elapsed() >= self.deadline / 2)
+        lock(&progress.sent).as_ref().is_some_and(|sent| sent.elapsed() >= self.deadline / 2)
     }
 
     fn out_of_time(&self, progress: &Progress) -> IntrospectError {
         let passed = format!("{:?} passed (`request_timeout`)", self.deadline);
-        match progress.failure().take() {
+        match lock(&progress.failure).take() {
             None => IntrospectError::new(IntrospectErrorKind::Timeout).with_source(passed),
             // Whatever came of the attempt that was cut off, nobody was reached.
             Some(failure) if failure.kind() == IntrospectErrorKind::Connect => failure,
@@ -179,17 +178,22 @@ impl Protection {
         }
     }
 
-    /// Waits until one more exchange keeps the rate. `false` if that would be too late.
-    pub(super) async fn is_turn_of_another(&self, share: Share) -> bool {
-        let Ok(delay) = self.turns.reserve(share) else { return false };
+    /// Waits until one more exchange of the same question keeps the rate.
+    pub(super) async fn take_another_turn(&self, share: Share) -> Result<(), IntrospectError> {
+        let delay = self.turns.reserve(share).map_err(|_too_late| self.overloaded())?;
         tokio::time::sleep(delay).await;
-        true
+        Ok(())
+    }
+
+    /// Notes that an HTTP request was answered, and what takes time from now on is not the authority.
+    pub(super) fn is_answered(&self, progress: &Progress) {
+        *lock(&progress.sent) = None;
     }
 
     /// Notes that an HTTP request goes out.
     pub(super) fn sends(&self, progress: &Progress) {
         self.counters.attempts.fetch_add(1, Ordering::Relaxed);
-        progress.sent.get_or_init(Stopwatch::start);
+        lock(&progress.sent).get_or_insert_with(Stopwatch::start);
     }
 
     fn breaker(&self, share: Share) -> &Breaker {
@@ -220,7 +224,7 @@ impl Protection {
             async move {
                 attempt.await.map_err(|error| {
                     let error = error.retry_after_at_most(self.max_retry_after);
-                    *progress.failure() = Some(error.clone());
+                    *lock(&progress.failure) = Some(error.clone());
                     error
                 })
             }
@@ -237,14 +241,14 @@ impl Protection {
 
 /// A question that went through. Given up by whoever asked it, once the authority has had its time, it says what a timeout says:
 /// where nobody waits that long, nothing else would ever tell that the authority hangs.
-struct Asked<'p> {
+struct Admitted<'p> {
     protection: &'p Protection,
     share: Share,
     progress: &'p Progress,
     admission: Option<Admission<'p>>,
 }
 
-impl Drop for Asked<'_> {
+impl Drop for Admitted<'_> {
     fn drop(&mut self) {
         if let Some(admission) = self.admission.take()
             && self.protection.had_time(self.progress)

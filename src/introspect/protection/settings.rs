@@ -108,8 +108,9 @@ macro_rules! protection_settings {
             self
         }
 
-        /// The longest `Retry-After` that is honoured: an authority that answers 429 or 503 with one is not asked until then,
-        /// and callers are told to come back then. A longer one counts as this. Zero ignores them. Default: 30 seconds.
+        /// The longest `Retry-After` that is honoured: an authority that answers 429 or 503 with one is not asked until then (about
+        /// tokens in use only if it was one of them), unless another question is answered meanwhile, and callers are told to come
+        /// back then. A longer one counts as this. Zero ignores them. Default: 30 seconds.
         pub fn max_retry_after(mut self, delay: std::time::Duration) -> Self {
             self.protection.max_retry_after = delay;
             self

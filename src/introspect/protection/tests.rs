@@ -354,6 +354,19 @@ async fn time_that_a_login_took_is_not_held_against_the_authority() {
     assert_eq!(asked.protection.strangers.state(asked.clock.now()), BreakerState::Closed, "nothing was sent");
 }
 
+#[tokio::test(start_paused = true)]
+async fn time_that_passes_once_the_authority_has_answered_is_not_held_against_it() {
+    let asked = Asked::with(|settings| settings.breaker_threshold = 1);
+    let progress = Progress::default();
+    let attempt = || async {
+        asked.protection.sends(&progress);
+        asked.protection.is_answered(&progress);
+        std::future::pending::<Outcome>().await
+    };
+    assert!(asked.protection.run(Share::Stranger, &progress, attempt).await.unwrap_err().is_timeout());
+    assert_eq!(asked.protection.strangers.state(asked.clock.now()), BreakerState::Closed);
+}
+
 #[test]
 fn a_setting_that_cannot_work_is_named() {
     let setting_of = |change: fn(&mut ProtectionSettings)| {

@@ -205,7 +205,9 @@ impl Rfc7662Builder {
         self
     }
 
-    connection_settings!();
+    connection_settings!(
+        "How long a question may take in all: waiting for its turn, credentials, connection, retries, and the last byte of the answer. Default: 3 seconds."
+    );
     clock_setting!();
     protection_settings!("60,000 a minute.");
 

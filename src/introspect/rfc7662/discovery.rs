@@ -51,7 +51,9 @@ impl Rfc7662Discovery {
         Self { issuer, connection: Connection::default() }
     }
 
-    connection_settings!();
+    connection_settings!(
+        "How long each of up to three exchanges may take, and later a question of the builder. Default: 3 seconds."
+    );
 
     /// Fetches the metadata: `/.well-known/oauth-authorization-server` with the issuer's path behind it (RFC 8414 section 3),
     /// then `/.well-known/openid-configuration` behind the issuer's path (OpenID Connect Discovery section 4), then before it
