@@ -9,7 +9,9 @@ use crate::extract::{Presented, TokenSources};
 use crate::introspect::{IntrospectError, Verdict};
 use crate::metrics::LayerMetrics;
 use crate::policy::Policy;
-use crate::rejection::{Rejection, RejectionContext, RejectionKind, RejectionResponse, grpc_trailers, respond};
+use crate::rejection::{
+    Rejection, RejectionContext, RejectionKind, RejectionReason, RejectionResponse, grpc_trailers, respond,
+};
 use crate::striped::Striped;
 use crate::token::AccessToken;
 
@@ -56,21 +58,23 @@ impl<R> Guard<R> {
     /// The token the request presents; `None` if it presents none and the layer is optional.
     pub(crate) fn find<'r>(&self, request: &'r mut Parts) -> Result<Option<Presented<'r>>, Rejection> {
         match self.sources.find(request) {
-            Ok(None) if !self.optional => Err(Rejection::missing_token(&self.context)),
+            Ok(None) if !self.optional => Err(Rejection::new(RejectionReason::MissingToken, &self.context)),
             Ok(token) => Ok(token),
-            Err(malformed) => Err(Rejection::malformed(malformed, &self.context)),
+            Err(malformed) => Err(Rejection::new(RejectionReason::Malformed(malformed), &self.context)),
         }
     }
 
     pub(crate) fn unknown_authority(&self) -> Rejection {
-        Rejection::unknown_authority(&self.context)
+        Rejection::new(RejectionReason::NoAuthority, &self.context)
     }
 
     /// The one way in for a request with a token: hit or miss, the same verdict, policy and extension.
     pub(crate) fn admit(&self, answer: Result<Verdict, IntrospectError>, request: &mut Parts) -> Result<(), Rejection> {
         let token = match answer {
             Ok(Verdict::Active(token)) => token,
-            Ok(Verdict::Inactive(reason)) => return Err(Rejection::inactive(reason, &self.context)),
+            Ok(Verdict::Inactive(reason)) => {
+                return Err(Rejection::new(RejectionReason::Inactive(reason), &self.context));
+            }
             Err(error) => return Err(Rejection::failed(error, &self.context)),
         };
         self.sources.mark_sensitive(request);
@@ -94,7 +98,7 @@ impl<R> Guard<R> {
     where
         R: RejectionResponse<B>,
     {
-        self.outcomes.rejected(rejection.kind());
+        self.outcomes.rejected(rejection.reason());
         respond(&self.renderer, &rejection.to(request, Some(&self.policy)))
     }
 }
@@ -104,7 +108,7 @@ impl<R> Guard<R> {
 pub(crate) struct Outcomes {
     accepted: Striped<AtomicU64>,
     anonymous: AtomicU64,
-    rejected: [AtomicU64; RejectionKind::ALL.len()],
+    rejected: [AtomicU64; RejectionReason::ALL.len()],
     metrics: LayerMetrics,
 }
 
@@ -119,12 +123,12 @@ impl Outcomes {
         self.metrics.anonymous();
     }
 
-    pub(crate) fn rejected(&self, kind: RejectionKind) {
-        // Each kind has a place of its own in the array.
-        if let Some(counter) = self.rejected.get(kind as usize) {
+    pub(crate) fn rejected(&self, reason: RejectionReason) {
+        // Each reason has a place of its own in the array.
+        if let Some(counter) = self.rejected.get(reason.index()) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
-        self.metrics.rejected(kind);
+        self.metrics.rejected(reason);
     }
 
     pub(crate) fn stats(&self) -> LayerStats {
@@ -133,13 +137,20 @@ impl Outcomes {
             accepted: self.accepted.all().map(read).sum(),
             anonymous: read(&self.anonymous),
             rejected: self.rejections(),
+            rejected_by_reason: self.rejections_by_reason(),
         }
     }
 
     /// By kind; kinds that did not occur are left out.
     pub(crate) fn rejections(&self) -> Vec<(RejectionKind, u64)> {
+        let by_reason = self.rejections_by_reason();
+        let count = |kind| by_reason.iter().filter(|(reason, _)| reason.kind() == kind).map(|(_, count)| count).sum();
+        RejectionKind::ALL.map(|kind| (kind, count(kind))).into_iter().filter(|(_, count)| *count > 0).collect()
+    }
+
+    fn rejections_by_reason(&self) -> Vec<(RejectionReason, u64)> {
         let counts = self.rejected.iter().map(|counter| counter.load(Ordering::Relaxed));
-        RejectionKind::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect()
+        RejectionReason::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect()
     }
 }
 
@@ -155,4 +166,6 @@ pub struct LayerStats {
     pub anonymous: u64,
     /// Requests rejected, by kind; kinds that did not occur are left out.
     pub rejected: Vec<(RejectionKind, u64)>,
+    /// The same requests by reason; reasons that did not occur are left out.
+    pub rejected_by_reason: Vec<(RejectionReason, u64)>,
 }

@@ -98,6 +98,8 @@
 //! * **Skip paths.** There is no list of public paths in it. Put the layer on the routes it guards; leave health checks and
 //!   CORS preflights to a router or a CORS layer outside of it.
 //! * **Share answers between processes.** Each process asks for itself.
+//! * **End what it has let in.** A WebSocket, an event stream or a gRPC stream goes on after its token has expired or was revoked, unless
+//!   the handler ends it.
 //! * **Verify proofs of possession.** A token bound to a key (DPoP, mutual TLS) is refused; it cannot be accepted yet.
 //!
 //! # Logs
@@ -113,13 +115,13 @@
 //! | warn | "the authority is not asked for a while: ..." (the breaker opens) | `server.address`, `share`, `failures`, `pause_ms` |
 //! | warn | "questions are turned away, ..." (overload; `error` names the limits) | `cache`, `share`, `error` |
 //! | warn | "the authority fails; answers it gave before serve on ..." | `cache` |
-//! | warn | "request rejected: ..." (the authority could not be asked) | `kind`, `cause`, `error` |
+//! | warn | "request rejected: ..." (the authority could not be asked) | `kind`, `reason`, `cause`, `error` |
 //! | info | "the authority answers again; ..." (the breaker closes) | `server.address`, `share` |
 //! | info | "the authority's answer is not a clear yes, so the token counts as inactive" | `cause` |
 //! | info | "a sender-constrained token was presented as a plain bearer token" | `missing` |
 //! | debug | "the authority answered" | `latency_ms` |
 //! | debug | "the authority was not asked" (overload, or the breaker is open) | `server.address`, `kind`, `error` |
-//! | debug | "request rejected: ..." (for any other reason) | `kind`, and `cause` and `error` if the authority was not asked |
+//! | debug | "request rejected: ..." (for any other reason) | `kind`, `reason`, and `cause` and `error` if the authority was not asked |
 //! | debug | "a token in use is not asked about ahead of time" (there is no runtime) | `error` |
 //!
 //! The warnings about overload and stale answers come once, and again when there was none for half a minute. `share` is `known` for tokens
@@ -203,7 +205,7 @@ pub use introspect::{
 pub use layer::{IntrospectionLayer, IntrospectionLayerBuilder};
 pub use policy::Policy;
 pub use protected_resource::{ProtectedResource, ProtectedResourceBuilder};
-pub use rejection::{EmptyBody, ProblemJson, Rejection, RejectionKind, RejectionResponse};
+pub use rejection::{EmptyBody, ProblemJson, Rejection, RejectionKind, RejectionReason, RejectionResponse};
 pub use require_scope::{RequireScope, RequireScopeLayer, RequireScopeLayerBuilder};
 pub use service::Introspection;
 #[cfg(feature = "status-page")]

@@ -49,7 +49,7 @@ mod published {
 
     use super::{Gauges, Lookup, QuestionResult};
     use crate::introspect::{BreakerState, InactiveReason, IntrospectErrorKind};
-    use crate::rejection::RejectionKind;
+    use crate::rejection::RejectionReason;
 
     const REQUESTS: &str = "tower_introspection.requests_total";
     const LOOKUPS: &str = "tower_introspection.cache.lookups_total";
@@ -72,7 +72,7 @@ mod published {
     struct Requests {
         accepted: Counter,
         anonymous: Counter,
-        rejected: [Counter; RejectionKind::ALL.len()],
+        rejected: [Counter; RejectionReason::ALL.len()],
     }
 
     impl LayerMetrics {
@@ -84,22 +84,30 @@ mod published {
             self.requests().anonymous.increment(1);
         }
 
-        pub(crate) fn rejected(&self, kind: RejectionKind) {
-            if let Some(counter) = self.requests().rejected.get(kind as usize) {
+        pub(crate) fn rejected(&self, reason: RejectionReason) {
+            if let Some(counter) = self.requests().rejected.get(reason.index()) {
                 counter.increment(1);
             }
         }
 
         fn requests(&self) -> &Requests {
             self.0.get_or_init(|| {
-                describe_counter!(REQUESTS, "Requests, by outcome: accepted, anonymous, or the kind of rejection");
+                describe_counter!(REQUESTS, "Requests, by outcome: accepted, anonymous, or the kind of rejection, and the reason where there are several");
                 Requests {
                     accepted: counter!(REQUESTS, "outcome" => "accepted"),
                     anonymous: counter!(REQUESTS, "outcome" => "anonymous"),
-                    rejected: RejectionKind::ALL.map(|kind| counter!(REQUESTS, "outcome" => kind.as_str())),
+                    rejected: RejectionReason::ALL.map(request),
                 }
             })
         }
+    }
+
+    fn request(reason: RejectionReason) -> Counter {
+        let (kind, reason) = (reason.kind().as_str(), reason.as_str());
+        if reason == kind {
+            return counter!(REQUESTS, "outcome" => kind);
+        }
+        counter!(REQUESTS, "outcome" => kind, "reason" => reason)
     }
 
     /// The figures of one cache and of the endpoint behind it.
@@ -275,7 +283,7 @@ mod silent {
     use std::time::Duration;
 
     use super::{Gauges, Lookup, QuestionResult};
-    use crate::rejection::RejectionKind;
+    use crate::rejection::RejectionReason;
 
     #[derive(Default)]
     pub(crate) struct LayerMetrics;
@@ -284,7 +292,7 @@ mod silent {
     impl LayerMetrics {
         pub(crate) fn accepted(&self) {}
         pub(crate) fn anonymous(&self) {}
-        pub(crate) fn rejected(&self, _: RejectionKind) {}
+        pub(crate) fn rejected(&self, _: RejectionReason) {}
     }
 
     pub(crate) struct CacheMetrics;

@@ -71,8 +71,12 @@ pub(crate) enum Refusal {
     Issuer,
     /// The token lacks a scope. Holds the scopes that are wanted, separated by spaces.
     InsufficientScope(String),
-    /// The token is not for this route: another client, another product, or a rule of the route said no.
-    Denied,
+    /// The token is another client's.
+    Client,
+    /// The token is not for the product, as far as is known.
+    ApiProduct,
+    /// A rule of the route said no.
+    Rule,
 }
 
 impl Policy {
@@ -166,7 +170,10 @@ impl Policy {
             return Err(match unmet {
                 Fact::Audience => Refusal::Audience,
                 Fact::Issuer => Refusal::Issuer,
-                Fact::Scope | Fact::Client | Fact::ApiProduct => Refusal::Denied,
+                Fact::Client => Refusal::Client,
+                Fact::ApiProduct => Refusal::ApiProduct,
+                // Not reached: scopes are judged last.
+                Fact::Scope => Refusal::InsufficientScope(String::new()),
             });
         }
         if lacks_scope {
@@ -180,7 +187,7 @@ impl Policy {
             Requirement::Rule(rule) if !rule(token, request) => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
         });
-        if agreed.is_break() { Err(Refusal::Denied) } else { Ok(()) }
+        if agreed.is_break() { Err(Refusal::Rule) } else { Ok(()) }
     }
 
     /// The scopes that requests with this method need, separated by spaces; `None` if they need none.

@@ -15,7 +15,8 @@ use crate::guard::{Anonymous, Outcomes, missing_layer, report_missing_layer};
 use crate::layer::Responses;
 use crate::policy::{Policy, policy_settings};
 use crate::rejection::{
-    EmptyBody, ProblemJson, Rejection, RejectionContext, RejectionKind, RejectionResponse, is_grpc, respond,
+    EmptyBody, ProblemJson, Rejection, RejectionContext, RejectionKind, RejectionReason, RejectionResponse, is_grpc,
+    respond,
 };
 use crate::token::AccessToken;
 
@@ -173,13 +174,13 @@ impl<R> Requirement<R> {
     {
         let rejection = match (request.extensions.get::<AccessToken>(), request.extensions.get::<Anonymous>()) {
             (Some(token), _) => Rejection::refused(self.policy.judge(token, request).err()?, &self.context),
-            (None, Some(Anonymous(context))) => Rejection::missing_token(context),
+            (None, Some(Anonymous(context))) => Rejection::new(RejectionReason::MissingToken, context),
             (None, None) => {
                 report_missing_layer("RequireScopeLayer");
                 return Some(missing_layer(is_grpc(&request.headers)));
             }
         };
-        self.outcomes.rejected(rejection.kind());
+        self.outcomes.rejected(rejection.reason());
         Some(respond(&self.renderer, &rejection.to(request, Some(&self.policy))))
     }
 }

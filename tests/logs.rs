@@ -406,7 +406,7 @@ async fn no_secret_is_shown_on_any_path() {
         ("ERROR", ["this service could not log in", "/refused"]),
         ("ERROR", ["found no IntrospectionLayer around it", "RequireScopeLayer"]),
         ("WARN", ["the authority could not be asked", "server.address=\"127.0.0.1\" kind=\"status\""]),
-        ("WARN", ["request rejected", "cause=\"status\" error=IntrospectError"]),
+        ("WARN", ["request rejected", "reason=\"unavailable\" cause=\"status\" error=IntrospectError"]),
         ("INFO", ["a sender-constrained token was presented as a plain bearer token", "missing=\"a DPoP proof\""]),
         ("INFO", ["a sender-constrained token was presented", "missing=\"a client certificate\""]),
         ("INFO", ["a sender-constrained token was presented", "missing=\"a proof of possession\""]),
@@ -415,7 +415,7 @@ async fn no_secret_is_shown_on_any_path() {
         ("DEBUG", ["the authority answered", "latency_ms"]),
         ("DEBUG", ["the authority was not asked", "kind=\"overloaded\" error=IntrospectError"]),
         ("DEBUG", ["request rejected", "cause=\"overloaded\""]),
-        ("DEBUG", ["request rejected", "kind=\"denied\""]),
+        ("DEBUG", ["request rejected", "kind=\"denied\" reason=\"rule\""]),
         ("DEBUG", ["a token in use is not asked about ahead of time", "error=IntrospectError { kind: Abandoned"]),
     ] {
         assert!(captured.events(level, &words) > 0, "no {level} says {words:?}");

@@ -340,7 +340,9 @@ fn assert_labels_are_of_fixed_sets(fetched: &Fetched, caches: &[&CacheHandle]) {
             let value = value.as_str();
             let is_known = match (name.strip_prefix("tower_introspection_").unwrap(), label.as_str()) {
                 ("requests_total", "outcome") => outcomes.contains(&value),
-                ("requests_total", _) => false,
+                ("requests_total", "reason") => {
+                    ["invalid_request", "invalid_token", "denied"].contains(&labels["outcome"].as_str())
+                }
                 (_, "cache") => caches.iter().any(|cache| cache.name() == value),
                 ("cache_lookups_total", "result") => lookups.contains(&value),
                 ("questions_total", "result") => questions.contains(&value),
@@ -357,6 +359,9 @@ fn assert_labels_are_of_fixed_sets(fetched: &Fetched, caches: &[&CacheHandle]) {
     }
     for outcome in outcomes {
         assert!(fetched.sum("requests_total", &[("outcome", outcome)]) > 0.0, "{outcome} did not happen");
+    }
+    for reason in ["malformed", "unknown", "revoked", "rule"] {
+        assert!(fetched.sum("requests_total", &[("reason", reason)]) > 0.0, "{reason} did not happen");
     }
     for (metric, results) in [
         ("cache_lookups_total", &lookups[..]),

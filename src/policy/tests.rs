@@ -29,7 +29,7 @@ fn every_required_scope_and_one_of_each_choice_must_be_there() {
 fn every_rule_must_agree_and_is_asked_last() {
     let policy = Policy::new().authorize(|_, _| true);
     assert_eq!(judge(&policy, ""), Ok(()));
-    assert_eq!(judge(&policy.authorize(|_, request| request.uri == "/elsewhere"), ""), Err(Refusal::Denied));
+    assert_eq!(judge(&policy.authorize(|_, request| request.uri == "/elsewhere"), ""), Err(Refusal::Rule));
     let unasked = Policy::new().authorize(|_, _| panic!("asked")).require_scope("a");
     assert_eq!(judge(&unasked, ""), lacks("a"));
 }
@@ -56,14 +56,14 @@ fn an_audience_an_issuer_a_client_and_a_product_must_be_stated_and_be_one_of_tho
 
     let policy = Policy::new().require_client("a");
     assert_eq!(judge(&policy, token().client_id("a")), Ok(()));
-    assert_eq!(judge(&policy, token().client_id("b")), Err(Refusal::Denied));
-    assert_eq!(judge(&policy, token()), Err(Refusal::Denied));
+    assert_eq!(judge(&policy, token().client_id("b")), Err(Refusal::Client));
+    assert_eq!(judge(&policy, token()), Err(Refusal::Client));
     assert_eq!(judge(&Policy::new().require_any_client(["b", "a"]), token().client_id("a")), Ok(()));
 
     let policy = Policy::new().require_api_product("a");
     assert_eq!(judge(&policy, token().api_products(["b", "a"])), Ok(()));
-    assert_eq!(judge(&policy, token().api_products(["b"])), Err(Refusal::Denied));
-    assert_eq!(judge(&policy, token()), Err(Refusal::Denied), "unknown products are refused");
+    assert_eq!(judge(&policy, token().api_products(["b"])), Err(Refusal::ApiProduct));
+    assert_eq!(judge(&policy, token()), Err(Refusal::ApiProduct), "unknown products are refused");
     assert_eq!(judge(&Policy::new().require_any_api_product(["c", "a"]), token().api_products(["a"])), Ok(()));
 }
 
@@ -86,7 +86,7 @@ fn methods_have_requirements_of_their_own_on_top_and_the_challenge_names_those_o
     for other in [Method::POST, Method::PATCH, Method::DELETE, Method::from_bytes(b"get").unwrap()] {
         assert_eq!(judge(other.clone(), "base write"), Ok(()));
         assert_eq!(judge(other.clone(), "base read"), lacks("base write"));
-        assert_eq!(judge(other, "base write bad"), Err(Refusal::Denied));
+        assert_eq!(judge(other, "base write bad"), Err(Refusal::Rule));
     }
 }
 

@@ -1,8 +1,10 @@
 //! What the caller is told.
 //!
-//! [`RejectionKind`] is the one table from reasons to answers; the renderers of `response` write it as HTTP or gRPC.
+//! [`RejectionReason`] is the one table from reasons to kinds, [`RejectionKind`] the one from kinds to answers; the renderers of `response`
+//! write them as HTTP or gRPC.
 
 mod challenge;
+mod reason;
 mod response;
 
 use std::sync::Arc;
@@ -13,12 +15,12 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 pub(crate) use challenge::Challenge;
+pub use reason::RejectionReason;
 pub use response::{EmptyBody, ProblemJson, RejectionResponse};
 pub(crate) use response::{grpc_trailers, respond};
 
-use crate::introspect::{InactiveReason, IntrospectError};
+use crate::introspect::IntrospectError;
 use crate::policy::{Policy, Refusal};
-use crate::token::MalformedToken;
 
 /// What a rejection comes down to. The layer puts it into the extensions of the response, so that layers around it can
 /// count or log it.
@@ -119,8 +121,7 @@ impl RejectionKind {
 /// authority's answer, but for how long the authority wants to be left alone, within the bound set for it.
 #[derive(Clone, Debug)]
 pub struct Rejection {
-    kind: RejectionKind,
-    description: &'static str,
+    reason: RejectionReason,
     wanted_scopes: Option<String>,
     cause: Option<IntrospectError>,
     context: RejectionContext,
@@ -144,77 +145,35 @@ impl Default for RejectionContext {
 }
 
 impl Rejection {
-    fn new(kind: RejectionKind, description: &'static str, context: &RejectionContext) -> Self {
-        Self { kind, description, wanted_scopes: None, cause: None, context: context.clone(), grpc: false }
-    }
-
-    pub(crate) fn missing_token(context: &RejectionContext) -> Self {
-        Self::new(RejectionKind::MissingToken, "an access token is required", context)
-    }
-
-    pub(crate) fn unknown_authority(context: &RejectionContext) -> Self {
-        Self::new(RejectionKind::InvalidToken, "there is no authority for access tokens of this request", context)
-    }
-
-    pub(crate) fn malformed(malformed: MalformedToken, context: &RejectionContext) -> Self {
-        Self::new(RejectionKind::InvalidRequest, malformed.description(), context)
-    }
-
-    pub(crate) fn inactive(reason: InactiveReason, context: &RejectionContext) -> Self {
-        let description = match reason {
-            InactiveReason::Unknown => "the access token is unknown",
-            InactiveReason::Revoked => "the access token was revoked",
-            InactiveReason::Expired => "the access token expired",
-            InactiveReason::NotYetValid => "the access token is not valid yet",
-            InactiveReason::Unclear => "the access token is not active",
-        };
-        Self::new(RejectionKind::InvalidToken, description, context)
+    pub(crate) fn new(reason: RejectionReason, context: &RejectionContext) -> Self {
+        Self { reason, wanted_scopes: None, cause: None, context: context.clone(), grpc: false }
     }
 
     pub(crate) fn refused(refusal: Refusal, context: &RejectionContext) -> Self {
-        match refusal {
-            Refusal::SenderConstrained => Self::new(
-                RejectionKind::InvalidToken,
-                "the access token is bound to a key and is no bearer token",
-                context,
-            ),
-            Refusal::Audience => {
-                Self::new(RejectionKind::InvalidToken, "the access token is meant for another service", context)
+        let reason = match refusal {
+            Refusal::SenderConstrained => RejectionReason::SenderConstrained,
+            Refusal::Audience => RejectionReason::Audience,
+            Refusal::Issuer => RejectionReason::Issuer,
+            Refusal::Client => RejectionReason::Client,
+            Refusal::ApiProduct => RejectionReason::ApiProduct,
+            Refusal::Rule => RejectionReason::Rule,
+            Refusal::InsufficientScope(wanted) => {
+                let rejection = Self::new(RejectionReason::InsufficientScope, context);
+                return Self { wanted_scopes: Some(wanted), ..rejection };
             }
-            Refusal::Issuer => {
-                Self::new(RejectionKind::InvalidToken, "the access token is from another issuer", context)
-            }
-            Refusal::InsufficientScope(wanted) => Self {
-                wanted_scopes: Some(wanted),
-                ..Self::new(
-                    RejectionKind::InsufficientScope,
-                    "the request requires more scope than the access token has",
-                    context,
-                )
-            },
-            Refusal::Denied => {
-                Self::new(RejectionKind::Denied, "the access token does not allow this request", context)
-            }
-        }
+        };
+        Self::new(reason, context)
     }
 
     pub(crate) fn failed(error: IntrospectError, context: &RejectionContext) -> Self {
-        let rejection = if error.is_overloaded() {
-            Self::new(RejectionKind::Overloaded, "too many access tokens are being checked; try again", context)
-        } else {
-            Self::new(
-                RejectionKind::Unavailable,
-                "the access token cannot be checked at the moment; try again",
-                context,
-            )
-        };
-        Self { cause: Some(error), ..rejection }
+        let reason = if error.is_overloaded() { RejectionReason::Overloaded } else { RejectionReason::Unavailable };
+        Self { cause: Some(error), ..Self::new(reason, context) }
     }
 
     /// Notes what the request expects for an answer, and what `policy` would have required of it.
     pub(crate) fn to(mut self, request: &Parts, policy: Option<&Policy>) -> Self {
         self.grpc = is_grpc(&request.headers);
-        if self.kind.status() == StatusCode::UNAUTHORIZED && self.context.challenge.names_metadata() {
+        if self.kind().status() == StatusCode::UNAUTHORIZED && self.context.challenge.names_metadata() {
             self.wanted_scopes = policy.and_then(|policy| policy.wanted_scopes(&request.method));
         }
         self
@@ -223,13 +182,19 @@ impl Rejection {
     /// What it comes down to.
     #[must_use]
     pub fn kind(&self) -> RejectionKind {
-        self.kind
+        self.reason.kind()
+    }
+
+    /// Why it is so.
+    #[must_use]
+    pub fn reason(&self) -> RejectionReason {
+        self.reason
     }
 
     /// One fixed sentence for the caller, in the characters RFC 6750 allows for `error_description`.
     #[must_use]
     pub fn description(&self) -> &'static str {
-        self.description
+        self.reason.description()
     }
 
     /// The scopes the route wants, separated by spaces: of an [`InsufficientScope`](RejectionKind::InsufficientScope), and of
@@ -248,11 +213,12 @@ impl Rejection {
     /// The value of `WWW-Authenticate`, RFC 6750 section 3. `None` if the fault is on this side (503).
     #[must_use]
     pub fn challenge(&self) -> Option<HeaderValue> {
-        if !self.kind.has_challenge() {
+        let kind = self.kind();
+        if !kind.has_challenge() {
             return None;
         }
-        let description = self.kind.error().map(|_| self.description);
-        self.context.challenge.render(self.kind.error(), description, self.wanted_scopes())
+        let description = kind.error().map(|_| self.description());
+        self.context.challenge.render(kind.error(), description, self.wanted_scopes())
     }
 
     /// How long the caller should wait before it tries again: as long as the authority is left alone, or else as the layer was
@@ -260,7 +226,7 @@ impl Rejection {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         let known = self.cause.as_ref().and_then(IntrospectError::retry_after);
-        (!self.kind.has_challenge()).then(|| known.map_or(self.context.retry_after, |delay| delay.max(AT_ONCE)))
+        (!self.kind().has_challenge()).then(|| known.map_or(self.context.retry_after, |delay| delay.max(AT_ONCE)))
     }
 
     /// Whether the request is a gRPC call, and expects an answer of that form.
@@ -271,16 +237,16 @@ impl Rejection {
 
     /// Tells the operator. Nothing here comes from the request.
     fn log(&self) {
-        let kind = self.kind.as_str();
+        let (kind, reason, description) = (self.kind().as_str(), self.reason.as_str(), self.description());
         match &self.cause {
             // At the rate of requests, and about what was said once already.
             Some(error) if error.was_not_asked() => {
-                tracing::debug!(kind, cause = error.kind().as_str(), ?error, "request rejected: {}", self.description);
+                tracing::debug!(kind, reason, cause = error.kind().as_str(), ?error, "request rejected: {description}");
             }
             Some(error) => {
-                tracing::warn!(kind, cause = error.kind().as_str(), ?error, "request rejected: {}", self.description);
+                tracing::warn!(kind, reason, cause = error.kind().as_str(), ?error, "request rejected: {description}");
             }
-            None => tracing::debug!(kind, "request rejected: {}", self.description),
+            None => tracing::debug!(kind, reason, "request rejected: {description}"),
         }
     }
 }

@@ -26,6 +26,11 @@ use super::Rejection;
 ///     .build()?;
 /// # Ok::<(), tower_introspection::BuildError>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot render rejections with the body `{B}`",
+    note = "`EmptyBody`, the default, needs a body that is `Default`, and `ProblemJson` one that comes from a `String`",
+    note = "a layer inside of this one may have changed the body: put it around this one instead"
+)]
 pub trait RejectionResponse<B>: Send + Sync + 'static {
     /// The answer to an HTTP request.
     fn http(&self, rejection: &Rejection) -> Response<B>;
@@ -85,11 +90,12 @@ impl<B: Default + From<String>> RejectionResponse<B> for ProblemJson {
     }
 }
 
-/// Renders in the form the request expects. The kind travels along, whoever rendered it.
+/// Renders in the form the request expects. Kind and reason travel along, whoever rendered it.
 pub(crate) fn respond<B>(renderer: &impl RejectionResponse<B>, rejection: &Rejection) -> Response<B> {
     rejection.log();
     let mut response = if rejection.is_grpc() { renderer.grpc(rejection) } else { renderer.http(rejection) };
     response.extensions_mut().insert(rejection.kind());
+    response.extensions_mut().insert(rejection.reason());
     response
 }
 
@@ -139,7 +145,6 @@ fn whole_seconds(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rejection::{RejectionContext, RejectionKind};
 
     /// `Percent-Byte-Unencoded → %x20-%x24 / %x26-%x7E`, in "gRPC over HTTP2".
     #[test]
@@ -154,10 +159,9 @@ mod tests {
 
     #[test]
     fn a_grpc_message_is_escaped_byte_by_byte() {
-        let description = "50 % of\r\ngrpc-status: 0\u{7f} caf\u{e9} \u{1f512}";
-        let rejection = Rejection::new(RejectionKind::Denied, description, &RejectionContext::default());
+        let message = "50 % of\r\ngrpc-status: 0\u{7f} caf\u{e9} \u{1f512}";
         assert_eq!(
-            rejection.grpc_response(()).headers()["grpc-message"],
+            grpc_trailers((), 0, message).headers()["grpc-message"],
             "50 %25 of%0D%0Agrpc-status: 0%7F caf%C3%A9 %F0%9F%94%92"
         );
     }

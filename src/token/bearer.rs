@@ -115,7 +115,7 @@ fn is_sound<const N: usize>(bytes: &[u8; N]) -> bool {
 }
 
 /// Why what a request presents is not one bearer token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MalformedToken {
     /// Not RFC 6750 `token68`.

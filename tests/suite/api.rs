@@ -68,6 +68,7 @@ fn every_public_type_is_send_sync_and_debug() {
     assert_send_sync_debug::<ProtectedResourceBuilder>();
     assert_send_sync_debug::<Rejection>();
     assert_send_sync_debug::<RejectionKind>();
+    assert_send_sync_debug::<RejectionReason>();
     assert_send_sync_debug::<RequireScope<Inner>>();
     assert_send_sync_debug::<RequireScopeLayer>();
     assert_send_sync_debug::<RequireScopeLayerBuilder>();
