@@ -32,6 +32,13 @@ pub trait RequestExt: sealed::Sealed {
     // A `Status` is large, but it is what every tonic handler returns.
     #[allow(clippy::result_large_err)]
     fn access_token(&self) -> Result<&AccessToken, Status>;
+
+    /// The same behind an optional layer: `None` if the request came in without a token.
+    ///
+    /// # Errors
+    /// `INTERNAL`, and a log line that names the fault, if there is no layer around the service.
+    #[allow(clippy::result_large_err)]
+    fn optional_access_token(&self) -> Result<Option<&AccessToken>, Status>;
 }
 
 /// So that it can get further methods.
@@ -43,14 +50,17 @@ mod sealed {
 
 impl<T> RequestExt for Request<T> {
     fn access_token(&self) -> Result<&AccessToken, Status> {
-        if let Some(token) = self.extensions().get::<AccessToken>() {
-            return Ok(token);
+        let token = self.optional_access_token()?;
+        token.ok_or_else(|| Status::unauthenticated("an access token is required"))
+    }
+
+    fn optional_access_token(&self) -> Result<Option<&AccessToken>, Status> {
+        let token = self.extensions().get::<AccessToken>();
+        if token.is_none() && self.extensions().get::<Anonymous>().is_none() {
+            report_missing_layer("RequestExt");
+            return Err(Status::internal(NOT_SET_UP));
         }
-        if self.extensions().get::<Anonymous>().is_some() {
-            return Err(Status::unauthenticated("an access token is required"));
-        }
-        report_missing_layer("RequestExt::access_token");
-        Err(Status::internal(NOT_SET_UP))
+        Ok(token)
     }
 }
 

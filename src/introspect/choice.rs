@@ -161,7 +161,7 @@ impl Authorities {
 
     /// Chooses the authority that is named like the request's host, in whichever case, without a port. The host comes from the
     /// request's target and from its one `Host` header, and thus from the caller; a request in which the two differ chooses
-    /// none.
+    /// none. A name with a scheme, a port or a path could never be chosen and is refused by [`build`](AuthoritiesBuilder::build).
     pub fn by_host() -> AuthoritiesBuilder {
         let builder = Self::choose_by(|request| host(request).map(Cow::Owned));
         AuthoritiesBuilder { any_case: true, ..builder }
@@ -229,13 +229,20 @@ impl AuthoritiesBuilder {
     /// Checks the names.
     ///
     /// # Errors
-    /// If there is no authority, or two of one name.
+    /// If there is no authority, or two of one name, or one whose name is to be a host and is none.
     pub fn build(self) -> Result<Authorities, BuildError> {
         if let Some(name) = self.repeated {
             return Err(BuildError::new("authority", format!("there are two of the name {name:?}")));
         }
         if self.by_name.is_empty() {
             return Err(BuildError::new("authority", "none is named, so every request would be rejected"));
+        }
+        let is_host = |name: &str| name.parse().ok().as_ref().and_then(bare_host).is_some_and(|host| *host == *name);
+        if let Some(name) = self.by_name.keys().find(|name| self.any_case && !is_host(name)) {
+            return Err(BuildError::new(
+                "authority",
+                format!("{name:?} is no host: name it without scheme, port and path"),
+            ));
         }
         Ok(Authorities { choose: self.choose, by_name: self.by_name })
     }
@@ -268,6 +275,21 @@ mod tests {
         assert_eq!(host_of("/x", &[]), None);
         assert_eq!(host_of("/x", &["a.example", "a.example"]), None);
         assert_eq!(host_of("/x", &["a b"]), None);
+    }
+
+    #[test]
+    fn a_name_that_is_no_host_could_never_be_chosen_and_is_refused() {
+        let named = |name: &str| {
+            let nobody =
+                crate::introspect::introspect_fn(|_| async { Ok(Verdict::Inactive(crate::InactiveReason::Unknown)) });
+            Authorities::by_host().authority(name, nobody).build()
+        };
+        for host in ["a.example", "A.Example", "localhost", "127.0.0.1", "[::1]"] {
+            assert!(named(host).is_ok(), "{host}");
+        }
+        for other in ["https://a.example", "a.example:443", "a.example/x", "", "a b", "user@a.example"] {
+            assert_eq!(named(other).unwrap_err().setting(), "authority", "{other}");
+        }
     }
 
     #[test]

@@ -101,7 +101,7 @@ impl ClientCredentials {
             Client::Secret { client_id, client_secret, in_form } => {
                 check_client_id("client_credentials", &client_id)?;
                 Credentials::Fixed(if in_form {
-                    Credential::form([("client_id", &client_id), ("client_secret", &client_secret)])
+                    Credential::client_secret_post(&client_id, &client_secret)
                 } else {
                     Credential::client_secret_basic(&client_id, &client_secret)
                 })

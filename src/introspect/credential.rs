@@ -73,16 +73,23 @@ impl Credential {
         Self::new(Secret::Nothing)
     }
 
-    /// HTTP Basic authentication of an OAuth client. RFC 6749 section 2.3.1 has both parts form-urlencoded before the scheme
-    /// encodes them again, so that an identifier may hold a colon.
-    ///
-    /// A space is written `%20`: every form decoder reads it, while there are servers (Authlib) that take `+` for itself.
-    pub(super) fn client_secret_basic(client_id: &str, client_secret: &str) -> Self {
+    /// HTTP Basic authentication of an OAuth client, for a secret that changes. RFC 6749 section 2.3.1 has both parts form-urlencoded
+    /// before the scheme encodes them again, so that an identifier may hold a colon: give both as they are.
+    #[must_use]
+    pub fn client_secret_basic(client_id: &str, client_secret: &str) -> Self {
+        // A space is written `%20`: every form decoder reads it, while there are servers (Authlib) that take `+` for itself.
         let encoded = |text: &str| {
             let form: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
             form.replace('+', "%20").into()
         };
         Self::new(Secret::Basic { username: encoded(client_id), password: encoded(client_secret) })
+    }
+
+    /// An OAuth client's identifier and secret in the form of the question, for a secret that changes. Apigee's questions have no
+    /// form.
+    #[must_use]
+    pub fn client_secret_post(client_id: &str, client_secret: &str) -> Self {
+        Self::form([("client_id", client_id), ("client_secret", client_secret)])
     }
 
     /// Credentials that travel in the form of the question.

@@ -143,7 +143,8 @@ impl IntrospectError {
     }
 
     /// The HTTP status, if it is what makes this a failure.
-    pub(super) fn status(&self) -> Option<StatusCode> {
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
         self.status
     }
 

@@ -8,12 +8,13 @@ use axum::Router;
 use axum::routing::get;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::body::Body;
+use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Server};
 use tonic::{Code, Request, Response, Status};
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
-use tower::Layer;
+use tower::{Layer, ServiceExt};
 #[cfg(feature = "sandbox")]
 use tower_introspection::{
     Cached,
@@ -132,6 +133,25 @@ async fn the_request_tells_no_token_from_no_layer() {
     assert_eq!(call(&client, "Bearer abc").await.unwrap_err().code(), Code::Internal);
     let client = serve(RequireScopeLayer::new("read").unwrap().layer(HealthServer::new(Guarded))).await;
     assert_eq!(call(&client, "Bearer abc").await.unwrap_err().code(), Code::Internal);
+}
+
+#[tokio::test]
+async fn a_token_may_be_asked_for_that_need_not_be_there() {
+    let inner = tower::service_fn(async |request: http::Request<()>| {
+        let (parts, ()) = request.into_parts();
+        let request = Request::from_parts(MetadataMap::from_headers(parts.headers), parts.extensions, ());
+        let client = request.optional_access_token().map(|token| token.is_some()).map_err(|status| status.code());
+        Ok::<_, Infallible>(http::Response::new(format!("{client:?}")))
+    });
+    let layer = IntrospectionLayer::builder(Authority::new(active())).optional().build().unwrap();
+    for (authorization, found) in [(None, "Ok(false)"), (Some("Bearer abc"), "Ok(true)")] {
+        let mut request = http::Request::new(());
+        if let Some(authorization) = authorization {
+            request.headers_mut().insert("authorization", authorization.parse().unwrap());
+        }
+        assert_eq!(layer.layer(inner).oneshot(request).await.unwrap().body(), found);
+    }
+    assert_eq!(inner.oneshot(http::Request::new(())).await.unwrap().body(), &format!("Err({:?})", Code::Internal));
 }
 
 #[tokio::test]

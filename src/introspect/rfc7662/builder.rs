@@ -89,7 +89,7 @@ impl Rfc7662Builder {
 
     /// Authenticates with the client's identifier and secret in the form.
     pub fn client_secret_post(self, client_id: &str, client_secret: &str) -> Self {
-        let credential = Credential::form([("client_id", client_id), ("client_secret", client_secret)]);
+        let credential = Credential::client_secret_post(client_id, client_secret);
         self.client("client_secret_post", client_id, credential)
     }
 
