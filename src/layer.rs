@@ -31,7 +31,11 @@ use crate::service::Introspection;
 /// # Ok::<(), tower_introspection::BuildError>(())
 /// ```
 ///
-/// The inner service must be `Clone`, as `axum` and `tonic` services are; put others behind `tower::buffer::Buffer`.
+/// The inner service must be `Clone`, as `axum` and `tonic` services are; put others behind `tower::buffer::Buffer`. Its response body must
+/// be `Default`, since rejections have an empty one, or whatever a [`RejectionResponse`](crate::RejectionResponse) of your own makes.
+///
+/// Clones of the layer, and layers over clones of one [`Cached`](crate::Cached), share its answers: for routes with other requirements make
+/// another layer over a clone, or put a [`RequireScopeLayer`](crate::RequireScopeLayer) on them.
 ///
 /// While the authority is asked, the request holds the inner service that was polled ready, and what that has reserved, such as a place
 /// of a `ConcurrencyLimit`; one outside of this layer is held as well. So requests with junk tokens count, as long as they wait. To
