@@ -272,6 +272,26 @@ mod tests {
     }
 
     #[test]
+    fn what_lasts_for_months_is_kept_for_months() {
+        const MONTHS: Duration = Duration::from_secs(200 * 24 * 60 * 60);
+        let (entries, keys) = (with_capacity(10), keys(1));
+        insert(&entries, keys[0], 0, MONTHS);
+        assert_eq!(entries.keeper.get(&keys[0]).map(|kept| kept.lasts), Some(MONTHS));
+    }
+
+    #[test]
+    fn an_entry_in_the_place_of_another_has_a_time_of_its_own() {
+        let (entries, keys) = (with_capacity(10), keys(1));
+        let is_kept_after = |lasts| {
+            insert(&entries, keys[0], 0, lasts);
+            entries.keeper.contains_key(&keys[0])
+        };
+        assert!(is_kept_after(LONG) && is_kept_after(LONG));
+        assert!(!is_kept_after(Duration::ZERO));
+        assert!(is_kept_after(LONG));
+    }
+
+    #[test]
     fn the_end_of_an_entry_is_not_the_end_of_the_one_that_took_its_place() {
         let (entries, keys) = (with_capacity(10), keys(1));
         insert(&entries, keys[0], 0, Duration::ZERO);
@@ -306,6 +326,28 @@ mod tests {
         passing.iter().enumerate().for_each(|(n, key)| ask_again(key, n));
         entries.tidy();
         assert!(hot.iter().all(|key| present(&entries, *key).is_some()), "it made room for others");
+    }
+
+    #[test]
+    fn a_hundred_reads_are_enough_to_keep_a_place() {
+        let (entries, keys) = (with_capacity(100), keys(2_100));
+        let (first, passing) = keys.split_at(100);
+        first.iter().enumerate().for_each(|(n, key)| insert(&entries, *key, n, LONG));
+        entries.tidy();
+        // The first of them to go, were it not for these reads.
+        let read = &first[..20];
+        for _ in 0..100 {
+            read.iter().for_each(|key| entries.tell_of_read(*key));
+            entries.tidy();
+        }
+        for (n, key) in passing.iter().enumerate() {
+            entries.tell_of_read(*key);
+            insert(&entries, *key, n, LONG);
+            entries.tidy();
+        }
+        // One in 600 is never sampled.
+        let kept = read.iter().filter(|key| entries.get(**key).is_some()).count();
+        assert!(kept >= 16, "{kept}");
     }
 
     #[test]

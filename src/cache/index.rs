@@ -241,4 +241,11 @@ mod tests {
         assert!((0..).zip(present).all(|(n, key)| number(key) == Some(n)));
         assert!(strangers.iter().all(|key| number(key).is_none()));
     }
+
+    #[test]
+    fn there_are_more_parts_for_more_entries_within_bounds() {
+        for (capacity, parts) in [(0, 64), (10_000, 64), (1_000_000, 256), (u64::MAX, 1_024)] {
+            assert_eq!(Index::<Watcher>::for_entries(capacity).parts.len(), parts, "{capacity}");
+        }
+    }
 }

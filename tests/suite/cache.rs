@@ -191,12 +191,14 @@ async fn zero_means_do_not_cache_and_never_forever() {
     ask(&no_active).await;
     assert_eq!(authority.questions(), 2);
     assert!(no_active.known(&bearer("abc")).is_none());
+    assert_eq!(no_active.handle().stats().entries, 0, "it takes no room");
 
     let authority = Authority::new(inactive(InactiveReason::Unknown));
     let (no_inactive, _) = cached(&authority, |builder| builder.inactive_ttl(Duration::ZERO));
     ask(&no_inactive).await;
     ask(&no_inactive).await;
     assert_eq!(authority.questions(), 2);
+    assert_eq!(no_inactive.handle().stats().inactive_entries, 0, "it takes no room");
 }
 
 #[tokio::test]
