@@ -212,6 +212,13 @@ mod tests {
     }
 
     #[test]
+    fn the_leeway_shortens_the_allowance_of_an_outage_too() {
+        let limits = Limits { stale_if_error: Duration::from_secs(1), ..limits(500, 100) };
+        let token = AccessToken::builder().expires_at(at(1_200)).build();
+        assert_eq!(limits.stale_until(&token, at(500)), at(1_100));
+    }
+
+    #[test]
     fn not_valid_yet_is_remembered_for_a_second_at_most() {
         let deadline = |limits: Limits| limits.deadline(&Verdict::Inactive(InactiveReason::NotYetValid), at(0), at(0));
         assert_eq!(deadline(Limits::default()), at(1_000));

@@ -265,6 +265,30 @@ async fn a_late_joiner_is_not_let_in_by_an_answer_older_than_max_ttl() {
     assert_eq!(authority.questions(), 2, "they wait together");
 }
 
+#[cfg(feature = "test-util")]
+#[tokio::test]
+async fn a_late_joiner_is_let_in_by_an_answer_younger_than_max_ttl_though_none_is_remembered() {
+    for (age, questions) in [(millis(59_999), 1), (secs(60), 2)] {
+        let authority = Authority::new(active());
+        authority.hold();
+        let clock = ManualClock::at(START);
+        let builder = Cached::builder(authority.clone()).clock(clock.clone());
+        let cached = builder.max_ttl(secs(60)).max_capacity(0).build().unwrap();
+        let first = ask(&cached);
+        authority.asked(1).await;
+        clock.advance(millis(1));
+        let late = ask(&cached);
+        joined(&cached, 1).await;
+        clock.set(START + age);
+        authority.release();
+        authority.release();
+        for answer in [first, late] {
+            assert!(patiently(answer).await.unwrap().unwrap().is_active());
+        }
+        assert_eq!(authority.questions(), questions, "{age:?}");
+    }
+}
+
 #[tokio::test]
 async fn the_invalidation_of_another_token_does_not_touch_a_question_under_way() {
     let (authority, cached, question) = under_way(active()).await;

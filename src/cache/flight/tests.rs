@@ -64,6 +64,18 @@ fn a_destructor_that_panics_keeps_nobody_waiting() {
     assert!(matches!(board(&flights, key), Boarding::Started(..)));
 }
 
+#[test]
+fn questions_about_known_tokens_and_about_strangers_take_no_room_from_each_other() {
+    let (flights, keys) = (Flights::new(2), keys(5));
+    let board = |key, share| flights.board(key, share, || None::<()>).unwrap_or_else(|()| panic!("nothing was found"));
+    let shares = [Share::Known, Share::Known, Share::Stranger, Share::Stranger];
+    let under_way: Vec<_> = keys.iter().zip(shares).map(|(key, share)| board(*key, share)).collect();
+    assert!(under_way.iter().all(|boarding| matches!(boarding, Boarding::Started(..))));
+    for share in [Share::Known, Share::Stranger] {
+        assert!(matches!(board(keys[4], share), Boarding::Full));
+    }
+}
+
 /// Lets two threads go on at the same moment, to a few nanoseconds.
 fn meet(arrived: &AtomicUsize, round: usize) {
     arrived.fetch_add(1, Ordering::SeqCst);

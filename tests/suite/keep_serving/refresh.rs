@@ -135,6 +135,28 @@ async fn a_refresh_that_fails_changes_nothing_and_is_tried_again_later() {
 }
 
 #[tokio::test]
+async fn the_pause_after_a_refresh_that_fails_counts_from_its_failure() {
+    let authority = Authority::new(active());
+    let (cached, clock) = cached(&authority, |builder| builder);
+    ask(&cached).await.unwrap();
+    authority.says(failure(OUTAGE));
+    authority.hold();
+    clock.set(START + secs(54));
+    ask(&cached).await.unwrap();
+    authority.asked(2).await;
+    clock.set(START + secs(56));
+    authority.release();
+    quiet(&cached).await;
+    for (at, questions) in [(56_999, 2), (57_000, 3)] {
+        clock.set(START + millis(at));
+        authority.release();
+        ask(&cached).await.unwrap();
+        quiet(&cached).await;
+        assert_eq!(authority.questions(), questions, "{at}: a quarter of four seconds");
+    }
+}
+
+#[tokio::test]
 async fn a_refresh_that_says_no_ends_the_token_at_once() {
     let authority = Authority::new(active());
     let (cached, clock) = cached(&authority, |builder| builder.stale_if_error(secs(600)));
