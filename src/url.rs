@@ -46,7 +46,7 @@ pub(crate) fn absolute_url(setting: &'static str, text: &str) -> Result<Url, Bui
 
 #[cfg(test)]
 mod tests {
-    use super::shown;
+    use super::{absolute_url, shown};
 
     #[test]
     fn of_a_url_is_shown_what_is_no_secret() {
@@ -71,5 +71,18 @@ mod tests {
         ] {
             assert_eq!(shown(text), expected);
         }
+    }
+
+    #[test]
+    fn a_url_to_follow_holds_no_fragment_no_user_name_and_no_password() {
+        for text in [
+            "https://a.example/x#y",
+            "https://user@a.example/x",
+            "https://:hush@a.example/x",
+            "https://user:hush@a.example/x",
+        ] {
+            assert!(absolute_url("resource", text).is_err(), "{text}");
+        }
+        assert!(absolute_url("resource", "https://a.example:8443/x?y").is_ok());
     }
 }
