@@ -143,4 +143,10 @@ mod tests {
         assert_eq!(packed.next(), Some(Some("c")));
         assert_eq!(packed.next(), None);
     }
+
+    #[test]
+    fn a_text_of_usual_length_takes_one_byte_more_than_it_has() {
+        let size = |length| ["x".repeat(length).as_str()].into_iter().collect::<Row>().into_bytes().len();
+        assert_eq!([0, 1, 253, 254].map(size), [1, 2, 254, 263]);
+    }
 }
