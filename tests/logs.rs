@@ -432,6 +432,11 @@ async fn no_secret_is_shown_on_any_path() {
     ] {
         assert_eq!(captured.events(level, &words), 1, "{level} {words:?}");
     }
+    assert_eq!(
+        captured.events("WARN", &["questions are turned away"]),
+        captured.events("WARN", &["questions are turned away", "kind: Overloaded"]),
+        "a question that failed was not turned away"
+    );
     let stale = ["answers it gave before serve on", "cache=\"stale\""];
     assert_eq!(captured.events("WARN", &stale), 3, "once an outage, and a minute in between ends one");
     let output = captured.events.read();

@@ -448,4 +448,9 @@ async fn everything_that_is_counted_is_published_and_the_dashboard_shows_it() {
     for kind in ERROR_KINDS {
         assert_eq!(fetched.sum("questions_total", &[("cache", "unused"), ("result", kind.as_str())]), 0.0);
     }
+
+    // Gauges follow each answer, whether or not anybody asks for figures.
+    unused.introspect(&bearer(SECRET)).await.unwrap();
+    let fetched = Fetched::parse(metrics.render());
+    assert_eq!(fetched.sum("cache_entries", &[("cache", "unused"), ("kind", "active")]), 1.0);
 }
