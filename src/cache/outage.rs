@@ -125,4 +125,11 @@ mod tests {
         outage.leave_alone(now, pause, before);
         assert!(!outage.is_left_alone(now), "what is told now was so before the answer");
     }
+
+    #[test]
+    fn what_goes_on_begins_once_and_anew_after_half_a_minute_without_it() {
+        let moment = Moment::default();
+        let begins = |secs: i64| moment.begins(Timestamp::from_unix_millis(secs * 1_000));
+        assert_eq!([0, 29, 58, 88, 89].map(begins), [true, false, false, true, false]);
+    }
 }

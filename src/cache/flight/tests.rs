@@ -76,6 +76,16 @@ fn questions_about_known_tokens_and_about_strangers_take_no_room_from_each_other
     }
 }
 
+#[test]
+fn a_refresh_starts_if_it_is_claimed_and_no_question_is_under_way() {
+    let (flights, key) = (Flights::new(2), keys(1)[0]);
+    assert!(flights.refresh(key, || false).is_none());
+    let first = flights.refresh(key, || true);
+    assert!(first.is_some() && flights.refresh(key, || true).is_none());
+    drop(first);
+    assert!(flights.refresh(key, || true).is_some());
+}
+
 /// Lets two threads go on at the same moment, to a few nanoseconds.
 fn meet(arrived: &AtomicUsize, round: usize) {
     arrived.fetch_add(1, Ordering::SeqCst);

@@ -40,3 +40,18 @@ fn whoever_had_to_wait_for_an_entry_judges_it_by_the_clock_of_afterwards() {
     assert!(inactive(MINUTE / 6).is_none(), "refused at its deadline");
     assert!(inactive(MINUTE / 7).is_some());
 }
+
+#[test]
+fn a_refresh_is_for_an_answer_that_serves_and_is_due() {
+    let starts = |age| {
+        let clock = ManualClock::at(Timestamp::from_unix_millis(0));
+        let settings = CacheSettings { clock: Arc::new(clock.clone()), ..CacheSettings::default() };
+        let store = Store::new(settings, None);
+        let key = store.key_of(&BearerToken::parse("abc").unwrap());
+        let verdict = Verdict::Active(AccessToken::builder().build());
+        store.remember(key, &Ok(verdict), clock.now(), clock.now());
+        clock.advance(age);
+        store.refresh(key).is_some()
+    };
+    assert_eq!([MINUTE / 2, MINUTE * 95 / 100, MINUTE].map(starts), [false, true, false]);
+}
