@@ -142,12 +142,20 @@ impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for CallingSubscriber 
     }
 }
 
+/// As long as there is one subscriber in the process, whichever thread comes to an event first is asked whether it is wanted, and that holds
+/// for all: so there is another one.
+#[cfg(feature = "test-util")]
+fn subscribe(caller: &Caller) -> impl Sized {
+    let another = tracing::Dispatch::new(tracing_subscriber::registry());
+    let subscriber = tracing_subscriber::registry().with(CallingSubscriber(caller.clone()));
+    (tracing::subscriber::set_default(subscriber), another)
+}
+
 #[cfg(feature = "test-util")]
 #[tokio::test]
 async fn a_subscriber_of_logs_may_use_the_handle_whatever_becomes_of_a_token() {
     let caller = Caller::default();
-    let subscriber = tracing_subscriber::registry().with(CallingSubscriber(caller.clone()));
-    let _subscribed = tracing::subscriber::set_default(subscriber);
+    let _subscribed = subscribe(&caller);
     live(&caller, |clock| clock).await;
 }
 
@@ -155,8 +163,7 @@ async fn a_subscriber_of_logs_may_use_the_handle_whatever_becomes_of_a_token() {
 #[tokio::test]
 async fn a_subscriber_and_a_clock_may_use_the_handle_when_the_breaker_opens_and_closes() {
     let (caller, clock) = (Caller::default(), ManualClock::at(START));
-    let subscriber = tracing_subscriber::registry().with(CallingSubscriber(caller.clone()));
-    let _subscribed = tracing::subscriber::set_default(subscriber);
+    let _subscribed = subscribe(&caller);
     let sandbox = Sandbox::start_with_clock(clock.clone()).await.unwrap();
     let apigee = sandbox.apigee().clock(CallingClock(caller.clone(), clock.clone()));
     let apigee = apigee.max_retries(0).breaker_threshold(1).breaker_pause(secs(7)).build().unwrap();
