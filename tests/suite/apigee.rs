@@ -267,7 +267,7 @@ async fn a_login_that_hangs_after_a_refusal_is_not_held_against_the_authority() 
             Ok(Credential::bearer("x")?)
         }
     };
-    let apigee = asking(&recorder).credentials(hook).request_timeout(millis(300)).breaker_threshold(1).build().unwrap();
+    let apigee = asking(&recorder).credentials(hook).request_timeout(secs(1)).breaker_threshold(1).build().unwrap();
     assert_eq!(kind_of(&apigee, "abc").await, IntrospectErrorKind::Timeout);
     assert_eq!(apigee.endpoint().unwrap().stats().breaker, BreakerState::Closed);
 }
