@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use super::Fault;
 use crate::build_error::BuildError;
 use crate::clock::{Clock, Timestamp};
+use crate::token::AccessTokenBuilder;
 
 pub(super) const ORG: &str = "demo";
 pub(super) const USERNAME: &str = "admin@example.com";
@@ -110,9 +111,7 @@ impl SandboxToken {
     /// If the value has no form in JSON, as a map has whose keys are not strings.
     pub fn claim(mut self, name: impl Into<String>, value: impl Serialize) -> Result<Self, BuildError> {
         let name = name.into();
-        let Ok(value) = serde_json::to_value(value) else {
-            return Err(BuildError::new("claim", format!("the value of {name:?} has no form in JSON")));
-        };
+        let value = AccessTokenBuilder::claim_as_json(&name, value)?;
         self.claims.insert(name, value);
         Ok(self)
     }

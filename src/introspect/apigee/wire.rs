@@ -133,13 +133,11 @@ fn facts(answer: &Map<String, Value>) -> AccessTokenBuilder {
             facts = facts.claim_value(member, text.into());
         }
     }
-    let numbers = [
-        ("createdAt", answer.get("createdAt").and_then(positive)),
-        ("lastModifiedAt", answer.get("lastModifiedAt").and_then(positive)),
-        ("refreshCount", answer.get("refreshCount").and_then(integer)),
-    ];
-    for (member, number) in numbers {
-        if let Some(number) = number {
+    type Number = fn(&Value) -> Option<i64>;
+    let numbers: [(&str, Number); 3] =
+        [("createdAt", positive), ("lastModifiedAt", positive), ("refreshCount", integer)];
+    for (member, read) in numbers {
+        if let Some(number) = answer.get(member).and_then(read) {
             facts = facts.claim_value(member, number.into());
         }
     }

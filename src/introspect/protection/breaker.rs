@@ -15,6 +15,7 @@
 //! is any answer; a stranger's failure is not, since whoever sends junk may be able to cause it. Nor is what comes of a question from
 //! before a breaker opened: openings are numbered across both, and a question knows the last one it came after.
 
+use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -131,16 +132,14 @@ impl Breaker {
     /// Lets a question through, or says how long none will be.
     pub(super) fn admit(&self, now: Timestamp) -> Result<Admission<'_>, Duration> {
         let mut state = self.lock();
-        let opening = state.opening;
-        let mut probes = None;
+        let mut is_probe = false;
         if let Some(open) = &mut state.open {
             if let Some(left) = open.closed_for(now) {
                 return Err(left);
             }
-            open.probing = true;
-            probes = Some(opening);
+            (open.probing, is_probe) = (true, true);
         }
-        Ok(Admission { breaker: self, openings: self.openings.load(Ordering::Relaxed), probes })
+        Ok(Admission { breaker: self, openings: self.openings.load(Ordering::Relaxed), is_probe })
     }
 
     /// Nothing that runs under this lock leaves the state half changed, so a panic elsewhere does not spoil it.
@@ -155,15 +154,15 @@ pub(super) struct Admission<'b> {
     breaker: &'b Breaker,
     /// How many there had been when it went through.
     openings: u64,
-    /// Which opening it is the probe of.
-    probes: Option<u64>,
+    /// Of the opening that was the last one then.
+    is_probe: bool,
 }
 
 impl Admission<'_> {
     /// Learns from how the question went, which the other breaker may [hear](Breaker::hear) of.
     pub(super) fn settle<T>(mut self, outcome: &Result<T, IntrospectError>, now: Timestamp) -> News<'_, T> {
         let news = News { outcome, openings: self.openings };
-        self.breaker.learn(&news, self.probes.take(), now);
+        self.breaker.learn(&news, mem::take(&mut self.is_probe), now);
         news
     }
 }
@@ -171,16 +170,16 @@ impl Admission<'_> {
 impl Breaker {
     /// Learns from how a question of the other share went that counts here, too.
     pub(super) fn hear<T>(&self, news: &News<T>, now: Timestamp) {
-        self.learn(news, None, now);
+        self.learn(news, false, now);
     }
 
-    fn learn<T>(&self, news: &News<T>, probes: Option<u64>, now: Timestamp) {
+    fn learn<T>(&self, news: &News<T>, is_probe: bool, now: Timestamp) {
         let state = self.lock();
         let is_old = news.openings < state.opening;
         match news.outcome {
             // What it asks for counts, however old the question.
             Err(error) if error.is_outage() && is_old && error.retry_after().is_none() => {}
-            Err(error) if error.is_outage() => self.failed(state, probes, error.retry_after(), now),
+            Err(error) if error.is_outage() => self.failed(state, is_probe && !is_old, error.retry_after(), now),
             // Whatever it says, the authority answers.
             _ if state.open.is_none() || !is_old => self.answered(state),
             _ => {}
@@ -201,19 +200,11 @@ impl Breaker {
         }
     }
 
-    fn failed(
-        &self,
-        mut state: MutexGuard<'_, State>,
-        probes: Option<u64>,
-        retry_after: Option<Duration>,
-        now: Timestamp,
-    ) {
+    fn failed(&self, mut state: MutexGuard<'_, State>, is_probe: bool, retry_after: Option<Duration>, now: Timestamp) {
         state.failures = state.failures.saturating_add(1);
-        let (failures, opening) = (state.failures, state.opening);
+        let failures = state.failures;
         let pause = match &mut state.open {
-            Some(open) if probes == Some(opening) => {
-                open.pause.saturating_mul(2).min(LONGEST_PAUSE.max(self.first_pause))
-            }
+            Some(open) if is_probe => open.pause.saturating_mul(2).min(LONGEST_PAUSE.max(self.first_pause)),
             // No news, but for what the authority asks for.
             Some(open) => {
                 if let Some(delay) = retry_after.filter(|&delay| delay > open.left(now)) {
@@ -244,11 +235,12 @@ impl Breaker {
 
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
-        let Some(probed) = self.probes else { return };
+        if !self.is_probe {
+            return;
+        }
         let mut state = self.breaker.lock();
-        if state.opening == probed
-            && let Some(open) = &mut state.open
-        {
+        let is_old = self.openings < state.opening;
+        if let Some(open) = state.open.as_mut().filter(|_| !is_old) {
             open.probing = false;
         }
     }

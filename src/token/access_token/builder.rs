@@ -127,14 +127,17 @@ impl AccessTokenBuilder {
     /// (about 125 levels).
     pub fn claim(self, name: impl Into<String>, value: impl Serialize) -> Result<Self, BuildError> {
         let name = name.into();
-        let Ok(value) = serde_json::to_value(value) else {
-            return Err(BuildError::new("claim", format!("the value of {name:?} has no form in JSON")));
-        };
+        let value = Self::claim_as_json(&name, value)?;
         let text = Claims::text_of(&BTreeMap::from([(name.as_str().into(), value.clone())]));
         if serde_json::from_str::<Value>(&text).is_err() {
             return Err(BuildError::new("claim", format!("the value of {name:?} is nested too deeply")));
         }
         Ok(self.claim_value(&name, value))
+    }
+
+    pub(crate) fn claim_as_json(name: &str, value: impl Serialize) -> Result<Value, BuildError> {
+        serde_json::to_value(value)
+            .map_err(|_| BuildError::new("claim", format!("the value of {name:?} has no form in JSON")))
     }
 
     pub(crate) fn claim_value(mut self, name: &str, value: Value) -> Self {

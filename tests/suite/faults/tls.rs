@@ -101,7 +101,7 @@ async fn connect_timeout_is_how_long_each_attempt_to_connect_may_take_and_a_seco
     }
 }
 
-/// Without a length, the end of the session is the end of the body, and these have none. OpenSSL takes the end of the
+/// Without a length, the end of TLS is the end of the body, and these have none. OpenSSL takes the end of the
 /// connection for it; then it is the JSON that has to be whole.
 #[tokio::test]
 async fn an_answer_that_is_cut_off_under_tls_is_not_taken_for_a_whole_one() {

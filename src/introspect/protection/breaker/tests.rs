@@ -150,7 +150,7 @@ fn a_longer_pause_the_authority_asks_for_counts_while_it_is_open_too() {
 fn the_probe_of_an_earlier_opening_has_no_say_in_the_next() {
     let (known, strangers) = Breaker::pair(1, Duration::from_secs(1), "localhost");
     fail(&strangers, 1, at(0));
-    let left_over = [(); 2].map(|()| {
+    let left_over = [(); 3].map(|()| {
         let probe = strangers.admit(at(1_000)).ok().unwrap();
         strangers.hear(&known.admit(at(1_000)).ok().unwrap().settle(&Ok(()), at(1_000)), at(1_000));
         assert_eq!(strangers.closed_for(at(1_000)), None);
@@ -158,13 +158,19 @@ fn the_probe_of_an_earlier_opening_has_no_say_in_the_next() {
         probe
     });
     let probe = strangers.admit(at(1_000)).ok().unwrap();
-    let [dropped, fails] = left_over;
+    let [dropped, fails, asks_for_a_pause] = left_over;
     drop(dropped);
     let _ = fails.settle(&outage(), at(1_000));
     assert_eq!(
         strangers.closed_for(at(1_000)),
         Some(Duration::ZERO),
         "one probe at a time, and the pause is as it was"
+    );
+    let _ = asks_for_a_pause.settle(&rate_limited(1), at(1_000));
+    assert_eq!(
+        strangers.closed_for(at(1_000)),
+        Some(Duration::from_secs(1)),
+        "as long as it asked for, and not twice the pause"
     );
     let _ = probe.settle(&Ok(()), at(1_000));
     assert_eq!(strangers.closed_for(at(1_000)), None);
@@ -176,7 +182,7 @@ fn what_is_heard_of_the_other_share_counts_and_an_answer_closes_it() {
     let hear = |outcome: Result<(), IntrospectError>, now| {
         let news = known.admit(now).ok().unwrap().settle(&outcome, now);
         strangers.hear(&news, now);
-        known.learn(&News { outcome: &Ok(()), openings: u64::MAX }, None, now);
+        known.learn(&News { outcome: &Ok(()), openings: u64::MAX }, false, now);
     };
     for _ in 0..3 {
         hear(outage(), at(0));
@@ -197,7 +203,7 @@ fn what_is_heard_of_the_other_share_counts_and_an_answer_closes_it() {
 fn endless_pauses_do_not_overflow() {
     let (breaker, _) = Breaker::pair(1, Duration::MAX, "localhost");
     fail(&breaker, 1, at(0));
-    breaker.failed(breaker.lock(), Some(1), Some(Duration::MAX), at(1));
+    breaker.failed(breaker.lock(), true, Some(Duration::MAX), at(1));
 }
 
 #[test]
