@@ -3,12 +3,14 @@
 use std::convert::Infallible;
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::serve::{Listener, ListenerExt};
-use axum::{Router, ServiceExt};
+use axum::{Json, Router, ServiceExt};
+use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tower_service::Service;
@@ -30,6 +32,40 @@ pub const ORDER: &str = include_str!("order.json");
 /// The handler of all of them.
 pub async fn order() -> impl IntoResponse {
     ([(CONTENT_TYPE, "application/json")], ORDER)
+}
+
+/// Where there is a page of orders.
+pub const PAGE: &str = "/orders";
+
+#[derive(Clone, Deserialize, Serialize)]
+pub struct Order {
+    id: u64,
+    customer: String,
+    status: String,
+    currency: String,
+    total: String,
+    lines: Vec<Line>,
+}
+
+#[derive(Clone, Deserialize, Serialize)]
+struct Line {
+    sku: String,
+    quantity: u32,
+    price: String,
+}
+
+/// A hundred orders.
+///
+/// # Errors
+/// If the one order is none.
+pub fn page() -> Result<Arc<[Order]>, Failure> {
+    let order: Order = serde_json::from_str(ORDER)?;
+    Ok((0..100).map(|n| Order { id: order.id + n, ..order.clone() }).collect())
+}
+
+/// A handler that has something to do: it writes all orders as JSON.
+pub async fn orders(State(orders): State<Arc<[Order]>>) -> Response {
+    Json(&*orders).into_response()
 }
 
 /// The authority's address, which every server is told as its last argument.

@@ -40,17 +40,14 @@ pub struct Outcome {
     pub latencies: Latencies,
 }
 
-/// Connects, carries out the plan, and waits for the last answer.
-///
-/// # Errors
-/// If the server does not keep to its protocol, or does not answer.
-pub fn run(target: &Target, tokens: &[String], plan: Plan) -> Result<Outcome, Failure> {
-    let mut load = Load::connect(target, tokens)?;
-    load.carry_out(plan)?;
-    Ok(load.outcome)
+impl Outcome {
+    fn nothing() -> Result<Self, Failure> {
+        Ok(Self { in_time: 0, answers: 0, refused: 0, latencies: Latencies::new()? })
+    }
 }
 
-struct Load<'a> {
+/// Connections to one server, kept from one plan to the next, and tokens in rotation.
+pub struct Load<'a> {
     poll: Poll,
     connections: Vec<Connection>,
     tokens: &'a [String],
@@ -73,7 +70,9 @@ struct Connection {
 }
 
 impl<'a> Load<'a> {
-    fn connect(target: &Target, tokens: &'a [String]) -> Result<Self, Failure> {
+    /// # Errors
+    /// If the server does not listen.
+    pub fn connect(target: &Target, tokens: &'a [String]) -> Result<Self, Failure> {
         let poll = Poll::new()?;
         let mut connections = Vec::new();
         for number in 0..target.protocol.connections() {
@@ -81,7 +80,6 @@ impl<'a> Load<'a> {
             poll.registry().register(&mut connection.stream, Token(number), Interest::READABLE | Interest::WRITABLE)?;
             connections.push(connection);
         }
-        let outcome = Outcome { in_time: 0, answers: 0, refused: 0, latencies: Latencies::new()? };
         Ok(Self {
             poll,
             connections,
@@ -90,8 +88,17 @@ impl<'a> Load<'a> {
             next_connection: 0,
             under_way: 0,
             buffer: vec![0; READ_AT_ONCE],
-            outcome,
+            outcome: Outcome::nothing()?,
         })
+    }
+
+    /// Carries out the plan, and waits for the last answer.
+    ///
+    /// # Errors
+    /// If the server does not keep to its protocol, or does not answer.
+    pub fn run(&mut self, plan: Plan) -> Result<Outcome, Failure> {
+        self.carry_out(plan)?;
+        Ok(std::mem::replace(&mut self.outcome, Outcome::nothing()?))
     }
 
     fn carry_out(&mut self, plan: Plan) -> Result<(), Failure> {

@@ -1,8 +1,9 @@
 //! What the layer costs a server over sockets, beside `zitadel`'s extractor and Apache httpd with mod_oauth2:
-//! `bash benches/sockets/run`, about six minutes once everything is built.
+//! `bash benches/sockets/run`, about twelve minutes once everything is built.
 //!
 //! The server has one thread on one core, this program has the other: the server is what limits the throughput, and how busy
-//! both were is printed. Bare and guarded take turns less than a second each, and what counts is the median of the pairs' ratios.
+//! both were is printed. Bare and guarded take turns of a twentieth of a second, because a machine that others use too changes its
+//! speed from second to second, and what counts is the median of the many pairs' ratios.
 //! There are 32 requests at a time, on connections that are kept, with 10,000 tokens in rotation that each cache was asked about
 //! before. First at full speed: for the throughput, for the processor time of the server for each request, the steadiest
 //! figure there is on a machine that is shared, and for the p99 that is held against the bound. Then, for some rows, at 60 % of the
@@ -11,12 +12,13 @@
 //!
 //! Some rows are only there to understand the others. *itself* compares the bare server with a second process of the same: what
 //! it shows is what the measurement is good for. *passing* has a layer that does nothing in the guard's place: axum and tonic take
-//! something for any layer. *around* has the guard around all of the router, which is what axum takes least for.
+//! something for any layer. *around* has the guard around all of the router, which is what axum takes least for. The handler of
+//! these answers with 200 bytes that stand ready; that of *page* writes a hundred orders as JSON for each request, as one does
+//! that has something to do.
 //!
 //! The environment can change what is measured: `SOCKETS_PAIRS`, `SOCKETS_SECONDS` of a segment, `SOCKETS_TOKENS`, and
-//! `SOCKETS_ROWS` (names with commas between: itself, http1, http2, grpc, passing, around, zitadel,
-//! apache, apache-one). `FIGURES=write` writes
-//! the figures for the chart.
+//! `SOCKETS_ROWS` (names with commas between: itself, http1, http2, grpc, passing, around, page,
+//! zitadel, apache, apache-one). `FIGURES=write` writes the figures for the chart.
 #![allow(unreachable_pub, clippy::disallowed_methods)]
 
 mod figures;
@@ -33,7 +35,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use load::Plan;
+use load::{Load, Plan};
 use pairs::{Pairs, Side, Spread};
 use report::{Bounds, setting, token_name};
 use servers::{Server, get};
@@ -48,6 +50,7 @@ const MOST_P99: f64 = 1.1;
 /// Of the bare server's throughput, when latency is measured at a rate.
 const PART_OF_FULL_SPEED: f64 = 0.6;
 const PATH: &str = "/orders/4711";
+const PAGE: &str = "/orders";
 const CALL: &str = "/grpc.health.v1.Health/Check";
 /// Less than this of its core for a server at full speed, and something else was in the way.
 const BUSY: f64 = 0.95;
@@ -62,8 +65,8 @@ struct Settings {
 impl Settings {
     fn from_environment() -> Result<Self, Failure> {
         Ok(Self {
-            pairs: setting("SOCKETS_PAIRS", 15)?,
-            segment: Duration::from_secs_f64(setting("SOCKETS_SECONDS", 0.7)?),
+            pairs: setting("SOCKETS_PAIRS", 301)?,
+            segment: Duration::from_secs_f64(setting("SOCKETS_SECONDS", 0.05)?),
             tokens: setting("SOCKETS_TOKENS", 10_000)?,
             rows: std::env::var("SOCKETS_ROWS").ok(),
         })
@@ -87,6 +90,13 @@ struct Row<'a> {
     kind: Kind,
     /// The second one asks for a token.
     guards: bool,
+}
+
+impl Row<'_> {
+    fn target(&self, which: usize) -> Result<Target, Failure> {
+        let address = self.sides[which].address(if self.protocol == Protocol::Grpc { "grpc" } else { "http" })?;
+        Ok(Target { address, protocol: self.protocol, path: self.paths[which].to_owned() })
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -118,15 +128,12 @@ impl Site {
         }
         println!("\n{}", row.label);
         let tokens: Vec<_> = (0..row.tokens).map(|n| token_name('t', n)).collect();
-        let side = |which: usize| -> Result<Side<'_>, Failure> {
-            let address = row.sides[which].address(if row.protocol == Protocol::Grpc { "grpc" } else { "http" })?;
-            let target = Target { address, protocol: row.protocol, path: row.paths[which].to_owned() };
-            Ok(Side { server: row.sides[which], target })
-        };
-        let (bare, guarded) = (side(0)?, side(1)?);
-        self.check(row, &guarded)?;
-        for side in [&bare, &guarded] {
-            let first_uses = side.segment(&tokens, Plan::Requests(tokens.len()))?;
+        let targets = [row.target(0)?, row.target(1)?];
+        self.check(row, &targets[1])?;
+        let side = |which: usize| Side::connect(row.sides[which], &targets[which], &tokens);
+        let mut sides = [side(0)?, side(1)?];
+        for side in &mut sides {
+            let first_uses = side.segment(Plan::Requests(tokens.len()))?;
             if first_uses.refused > 0 {
                 return Err(format!("{}: {} of the first uses refused", row.label, first_uses.refused).into());
             }
@@ -134,7 +141,7 @@ impl Site {
         let questions = self.questions()?;
 
         let Settings { pairs, segment, .. } = self.settings;
-        let full_speed = Pairs::measure([&bare, &guarded], &tokens, pairs, |_| Plan::FullSpeed(segment))?;
+        let full_speed = Pairs::measure(&mut sides, pairs, |_| Plan::FullSpeed(segment))?;
         let throughput = full_speed.ratio(|segment| segment.per_second);
         report_full_speed(&full_speed);
         report_latency(&full_speed, format_args!("full speed"));
@@ -143,7 +150,7 @@ impl Site {
         if row.at_a_rate {
             let per_second = PART_OF_FULL_SPEED * full_speed.bare(|segment| segment.per_second);
             let plan = |pair: usize| Plan::Rate { per_second, time: segment, seed: 4_711 + pair as u64 };
-            let at_rate = Pairs::measure([&bare, &guarded], &tokens, pairs, plan)?;
+            let at_rate = Pairs::measure(&mut sides, pairs, plan)?;
             report_latency(&at_rate, format_args!("{per_second:.0}/s"));
             requests += at_rate.answers();
             refused += at_rate.refused();
@@ -165,16 +172,17 @@ impl Site {
     }
 
     /// Whether the guarded server tells good from junk at all.
-    fn check(&mut self, row: &Row<'_>, guarded: &Side<'_>) -> Result<(), Failure> {
+    fn check(&mut self, row: &Row<'_>, guarded: &Target) -> Result<(), Failure> {
         if !row.guards {
             return Ok(());
         }
-        let [good, junk] = [vec![token_name('t', 0)], vec![token_name('j', 0)]];
-        let good = guarded.segment(&good, Plan::Requests(1))?.refused;
-        let refused = guarded.segment(&junk, Plan::Requests(1))?.refused;
-        self.bounds.check(good == 0 && refused == 1, "a good token gets in, junk does not");
+        let refused = |kind| -> Result<u64, Failure> {
+            let tokens = [token_name(kind, 0)];
+            Ok(Load::connect(guarded, &tokens)?.run(Plan::Requests(1))?.refused)
+        };
+        self.bounds.check(refused('t')? == 0 && refused('j')? == 1, "a good token gets in, junk does not");
         if row.protocol == Protocol::Http1 {
-            let status = |kind| get(guarded.target.address, row.paths[1], &token_name(kind, 0));
+            let status = |kind| get(guarded.address, &guarded.path, &token_name(kind, 0));
             let ((good, _), (junk, _)) = (status('t')?, status('j')?);
             println!("         they get {good} and {junk}");
         }
@@ -237,7 +245,7 @@ fn run() -> Result<ExitCode, Failure> {
     let (bare, bare_again, guarded) = (server("bare")?, server("bare")?, server("guarded")?);
     let (passing, around) = (server("passing")?, server("around")?);
     println!(
-        "{} pairs of {:?}, {} tokens; median of the pairs, with lowest and highest",
+        "{} pairs of {:?}, {} tokens; median of the pairs, with its bounds at a confidence of 95 %",
         settings.pairs, settings.segment, settings.tokens
     );
     let tokens = settings.tokens;
@@ -278,6 +286,13 @@ fn run() -> Result<ExitCode, Failure> {
     }
     let label = "axum, HTTP/1.1, the guard around the router";
     site.row(&Row { name: "around", label, sides: [&bare, &around], ..aside })?;
+
+    for (row, label) in [
+        (&http1, "axum, HTTP/1.1, a handler that writes a hundred orders"),
+        (&http2, "axum, HTTP/2, a handler that writes a hundred orders"),
+    ] {
+        site.row(&Row { name: "page", label, paths: [PAGE; 2], ..*row })?;
+    }
 
     let peer = Row { kind: Kind::Peer, ..aside };
     if site.settings.wants("zitadel") {

@@ -5,17 +5,17 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::Failure;
-use crate::load::{self, Plan};
+use crate::load::{Load, Plan};
 use crate::servers::{Server, time_of};
 use crate::wire::Target;
 
 /// A server that has had its last answer needs a moment to come to rest.
-const REST: Duration = Duration::from_millis(20);
+const REST: Duration = Duration::from_millis(5);
 
-/// One of the two that are compared.
+/// One of the two that are compared, with connections to it.
 pub struct Side<'a> {
-    pub server: &'a Server,
-    pub target: Target,
+    server: &'a Server,
+    load: Load<'a>,
 }
 
 /// What one segment says.
@@ -33,15 +33,21 @@ pub struct Segment {
     pub refused: u64,
 }
 
-impl Side<'_> {
+impl<'a> Side<'a> {
+    /// # Errors
+    /// If the server does not listen.
+    pub fn connect(server: &'a Server, target: &Target, tokens: &'a [String]) -> Result<Self, Failure> {
+        Ok(Self { server, load: Load::connect(target, tokens)? })
+    }
+
     /// # Errors
     /// If the server does not answer as it should.
     #[allow(clippy::cast_precision_loss)]
-    pub fn segment(&self, tokens: &[String], plan: Plan) -> Result<Segment, Failure> {
+    pub fn segment(&mut self, plan: Plan) -> Result<Segment, Failure> {
         sleep(REST);
         let (server, generator) = (self.server.processor_time()?, time_of("self")?);
         let start = Instant::now();
-        let outcome = load::run(&self.target, tokens, plan)?;
+        let outcome = self.load.run(plan)?;
         let took = start.elapsed().as_secs_f64();
         let generator = time_of("self")?.saturating_sub(generator).as_secs_f64();
         sleep(REST);
@@ -72,19 +78,18 @@ impl Pairs {
     /// # Errors
     /// If a server does not answer as it should.
     pub fn measure(
-        [bare, guarded]: [&Side<'_>; 2],
-        tokens: &[String],
+        [bare, guarded]: &mut [Side<'_>; 2],
         pairs: usize,
         plan: impl Fn(usize) -> Plan,
     ) -> Result<Self, Failure> {
         let mut measured = Vec::new();
         for pair in 0..pairs {
             measured.push(if pair % 2 == 0 {
-                let bare = bare.segment(tokens, plan(pair))?;
-                [bare, guarded.segment(tokens, plan(pair))?]
+                let bare = bare.segment(plan(pair))?;
+                [bare, guarded.segment(plan(pair))?]
             } else {
-                let guarded = guarded.segment(tokens, plan(pair))?;
-                [bare.segment(tokens, plan(pair))?, guarded]
+                let guarded = guarded.segment(plan(pair))?;
+                [bare.segment(plan(pair))?, guarded]
             });
         }
         Ok(Self(measured))
@@ -112,7 +117,8 @@ impl Pairs {
     }
 }
 
-/// The middle of several, and the ends.
+/// The median of several, and within what bounds that of many more would be, with a confidence of 95 % (the order statistics that are
+/// 0.98 times the root of their number away from the middle).
 #[derive(Clone, Copy)]
 pub struct Spread {
     pub median: f64,
@@ -121,12 +127,14 @@ pub struct Spread {
 }
 
 impl Spread {
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     fn of(values: impl Iterator<Item = f64>) -> Self {
         let mut values: Vec<_> = values.collect();
         values.sort_by(f64::total_cmp);
-        let middle = values.len() / 2;
+        let (last, middle) = (values.len() - 1, values.len() / 2);
         let median = if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 };
-        Self { median, low: values[0], high: values[values.len() - 1] }
+        let away = (0.98 * (values.len() as f64).sqrt()).ceil() as usize;
+        Self { median, low: values[middle.saturating_sub(away)], high: values[(middle + away).min(last)] }
     }
 }
 

@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 use axum::Router;
 use axum::routing::get;
 use sockets_common::{
-    CAPACITY, CLIENT, Failure, PATH, SCOPE, TTL, announce, authority, listen, order, run, serve, serve_service,
+    CAPACITY, CLIENT, Failure, PAGE, PATH, SCOPE, TTL, announce, authority, listen, order, orders, page, run, serve,
+    serve_service,
 };
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
@@ -46,19 +47,19 @@ fn guard() -> Result<IntrospectionLayer<Cached<Rfc7662>>, Failure> {
     Ok(IntrospectionLayer::builder(cached).require_scope(SCOPE).build()?)
 }
 
-fn app() -> Router {
-    Router::new().route(PATH, get(order))
+fn app() -> Result<Router, Failure> {
+    Ok(Router::new().route(PATH, get(order)).route(PAGE, get(orders)).with_state(page()?))
 }
 
 async fn bare() -> Result<(), Failure> {
     let (calls, connections) = (Server::builder().add_service(HealthServer::new(Healthy)), grpc_connections().await?);
-    either(calls.serve_with_incoming(connections), serve(app())).await
+    either(calls.serve_with_incoming(connections), serve(app()?)).await
 }
 
 async fn passing() -> Result<(), Failure> {
     let calls = Server::builder().layer(layer_fn(Passing)).add_service(HealthServer::new(Healthy));
     let connections = grpc_connections().await?;
-    either(calls.serve_with_incoming(connections), serve(app().route_layer(layer_fn(Passing)))).await
+    either(calls.serve_with_incoming(connections), serve(app()?.route_layer(layer_fn(Passing)))).await
 }
 
 /// Hands everything on.
@@ -83,7 +84,7 @@ async fn guarded() -> Result<(), Failure> {
     let guard = guard()?;
     let calls = Server::builder().layer(guard.clone()).add_service(HealthServer::new(Healthy));
     let connections = grpc_connections().await?;
-    either(calls.serve_with_incoming(connections), serve(app().route_layer(guard))).await
+    either(calls.serve_with_incoming(connections), serve(app()?.route_layer(guard))).await
 }
 
 async fn grpc_connections() -> Result<TcpIncoming, Failure> {
@@ -104,7 +105,7 @@ async fn either(
 }
 
 async fn around() -> Result<(), Failure> {
-    serve_service(guard()?.layer(app())).await
+    serve_service(guard()?.layer(app()?)).await
 }
 
 fn main() -> Result<(), Failure> {

@@ -8,7 +8,8 @@ use crate::Failure;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FRAME_HEAD: usize = 9;
-/// So large that no answer ever waits for more: both the connection's window and that of each request.
+/// So large that no answer ever waits for more, both the connection's window and that of each request. Half of the connection's is
+/// given back at once.
 const WINDOW: u32 = (1 << 31) - 1;
 const WINDOW_BEFORE: u32 = 65_535;
 const INITIAL_WINDOW_SIZE: u16 = 4;
@@ -36,7 +37,8 @@ pub struct Http2 {
     next_request: u32,
     /// Requests of which the answer has begun: the number, whether the status was 200, whether there was data.
     begun: Vec<(u32, bool, bool)>,
-    received: u64,
+    /// Since the connection's window was as large as can be.
+    received: u32,
 }
 
 impl Http2 {
@@ -66,9 +68,13 @@ impl Http2 {
         Ok(Answer { request, accepted: status_is_200 && data })
     }
 
-    fn count(&mut self, bytes: usize) -> Result<(), Failure> {
-        self.received += bytes as u64;
-        if self.received < u64::from(WINDOW) { Ok(()) } else { Err("more than a connection's window".into()) }
+    fn count(&mut self, bytes: usize, output: &mut Vec<u8>) -> Result<(), Failure> {
+        self.received += u32::try_from(bytes)?;
+        if self.received > WINDOW / 2 {
+            frame(output, WINDOW_UPDATE, 0, 0, &[&self.received.to_be_bytes()]);
+            self.received = 0;
+        }
+        Ok(())
     }
 }
 
@@ -106,7 +112,7 @@ impl Wire for Http2 {
                 HEADERS if self.begun.iter().any(|begun| begun.0 == stream) => {} // trailers
                 HEADERS => self.begun.push((stream, payload.first() == Some(&STATUS_200), false)),
                 DATA => {
-                    self.count(length)?;
+                    self.count(length, output)?;
                     self.begun(stream)?.2 |= length > 0;
                 }
                 SETTINGS if flags & ACK == 0 => frame(output, SETTINGS, ACK, 0, &[]),
