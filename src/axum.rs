@@ -47,7 +47,7 @@ impl AccessTokenRejection {
 
     fn missing_layer(request: &Parts) -> Self {
         report_missing_layer("the AccessToken extractor");
-        Self(Reason::MissingLayer { is_grpc: is_grpc(&request.headers) })
+        Self(Reason::MissingLayer { is_grpc: is_grpc(request) })
     }
 }
 

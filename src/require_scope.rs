@@ -177,7 +177,7 @@ impl<R> Requirement<R> {
             (None, Some(Anonymous(context))) => Rejection::new(RejectionReason::MissingToken, context),
             (None, None) => {
                 report_missing_layer("RequireScopeLayer");
-                return Some(missing_layer(is_grpc(&request.headers)));
+                return Some(missing_layer(is_grpc(request)));
             }
         };
         self.outcomes.rejected(rejection.reason());

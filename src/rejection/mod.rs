@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 
 pub(crate) use challenge::Challenge;
 pub use reason::RejectionReason;
@@ -172,7 +172,7 @@ impl Rejection {
 
     /// Notes what the request expects for an answer, and what `policy` would have required of it.
     pub(crate) fn to(mut self, request: &Parts, policy: Option<&Policy>) -> Self {
-        self.grpc = is_grpc(&request.headers);
+        self.grpc = is_grpc(request);
         if self.kind().status() == StatusCode::UNAUTHORIZED && self.context.challenge.names_metadata() {
             self.wanted_scopes = policy.and_then(|policy| policy.wanted_scopes(&request.method));
         }
@@ -229,7 +229,8 @@ impl Rejection {
         (!self.kind().has_challenge()).then(|| known.map_or(self.context.retry_after, |delay| delay.max(AT_ONCE)))
     }
 
-    /// Whether the request is a gRPC call, and expects an answer of that form.
+    /// Whether the request is a gRPC call, and expects an answer of that form: a POST whose content type begins with
+    /// `application/grpc`.
     #[must_use]
     pub fn is_grpc(&self) -> bool {
         self.grpc
@@ -251,10 +252,11 @@ impl Rejection {
     }
 }
 
-pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+/// A POST with a content type that begins with `application/grpc`. Any other method is no call, and its answer must say in its
+/// status that it is a refusal: a proxy that asks whether to let a request in, with the request's own headers (`auth_request` of
+/// nginx and the like), would take the HTTP 200 of gRPC for a yes, and a shared cache would keep it.
+pub(crate) fn is_grpc(request: &Parts) -> bool {
     const GRPC: &[u8] = b"application/grpc";
-    headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.as_bytes().get(..GRPC.len()))
-        .is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
+    let content_type = request.headers.get(CONTENT_TYPE).and_then(|value| value.as_bytes().get(..GRPC.len()));
+    request.method == Method::POST && content_type.is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
 }

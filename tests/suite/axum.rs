@@ -163,6 +163,7 @@ async fn the_extractors_rejection_says_what_is_missing() {
     let rejection = <AccessToken as FromRequestParts<()>>::from_request_parts(&mut parts, &()).await.unwrap_err();
     assert_eq!(rejection.to_string(), "the route has no IntrospectionLayer around it");
     assert_eq!(rejection.into_response().status(), StatusCode::INTERNAL_SERVER_ERROR);
+    parts.method = axum::http::Method::POST;
     parts.headers.insert("content-type", "application/grpc".parse().unwrap());
     let rejection = <AccessToken as FromRequestParts<()>>::from_request_parts(&mut parts, &()).await.unwrap_err();
     assert_eq!(rejection.into_response().headers()["grpc-status"], "13");

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use crate::support::*;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_introspection::{
     AccessToken, InactiveReason, IntrospectError, IntrospectErrorKind, IntrospectionLayer, IntrospectionLayerBuilder,
@@ -71,6 +71,7 @@ async fn reject<R: RejectionResponse<String>>(
     content_type: Option<&str>,
 ) -> Response<String> {
     let mut request = Request::new(String::new());
+    *request.method_mut() = Method::POST;
     if let Some(authorization) = row.authorization {
         request.headers_mut().insert("authorization", authorization.parse().unwrap());
     }
@@ -178,6 +179,25 @@ async fn every_kind_has_its_grpc_answer_chosen_by_the_requests_content_type() {
     }
 }
 
+/// A proxy that asks whether it may let a request in sends the request's own headers, and takes any 2xx for a yes.
+#[tokio::test]
+async fn no_content_type_turns_a_refusal_into_http_200_but_that_of_a_post() {
+    let route = RequireScopeLayer::new("read").unwrap();
+    let missing_layer =
+        route.layer(service_fn(|_: Request<String>| async { Ok::<_, Infallible>(Response::<String>::default()) }));
+    for method in [Method::GET, Method::HEAD, Method::PUT, Method::DELETE, Method::OPTIONS] {
+        let mut request = Request::new(String::new());
+        *request.method_mut() = method.clone();
+        request.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+        let inner = service_fn(|_| async { panic!("the inner service ran") });
+        let service = builder(&table()[0]).build().unwrap().layer(inner);
+        let response: Result<Response<String>, Infallible> = service.oneshot(request.clone()).await;
+        assert_eq!(response.unwrap().status(), StatusCode::UNAUTHORIZED, "{method}");
+        let response = missing_layer.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR, "{method}");
+    }
+}
+
 #[tokio::test]
 async fn problem_json_says_the_same_in_a_document_and_leaves_grpc_alone() {
     for row in table() {
@@ -258,6 +278,7 @@ async fn a_scope_requirement_answers_grpc_in_its_form_and_a_missing_token_as_the
     let service = outer.layer(route.layer(inner));
 
     let mut call = request("Bearer abc");
+    *call.method_mut() = Method::POST;
     call.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
     let response = service.clone().oneshot(call).await.unwrap();
     assert_eq!((response.status(), &response.headers()["grpc-status"]), (StatusCode::OK, &"7".parse().unwrap()));

@@ -88,8 +88,8 @@ fn table() -> Vec<Row> {
     ]
 }
 
-/// The response to a request with these headers, as it stands on the wire, without the date.
-async fn bytes(answer: &Answer, headers: &str) -> String {
+/// The response to a request with this method and these headers, as it stands on the wire, without the date.
+async fn bytes(answer: &Answer, method: &str, headers: &str) -> String {
     let layer = IntrospectionLayer::builder(Authority::new(answer.clone()))
         .require_scope("read")
         .require_audience("https://api.example")
@@ -102,7 +102,7 @@ async fn bytes(answer: &Answer, headers: &str) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut socket = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let server = tokio::spawn(async move { axum::serve(listener, app).await });
-    let request = format!("GET / HTTP/1.1\r\nhost: api.example\r\nconnection: close\r\n{headers}\r\n");
+    let request = format!("{method} / HTTP/1.1\r\nhost: api.example\r\nconnection: close\r\n{headers}\r\n");
     socket.write_all(request.as_bytes()).await.unwrap();
     let mut response = String::new();
     patiently(socket.read_to_string(&mut response)).await.unwrap();
@@ -119,16 +119,16 @@ async fn every_row_is_answered_over_http_to_the_byte() {
             lines[1..].sort();
             lines
         };
-        assert_eq!(sorted(&bytes(&row.answer, row.headers).await), sorted(&expected), "{}", row.case);
+        assert_eq!(sorted(&bytes(&row.answer, "GET", row.headers).await), sorted(&expected), "{}", row.case);
     }
-    let welcome = bytes(&says(good()), TOKEN).await;
+    let welcome = bytes(&says(good()), "GET", TOKEN).await;
     assert!(welcome.starts_with("HTTP/1.1 200 OK\r\n") && welcome.ends_with("\r\n\r\nwelcome"), "{welcome}");
 }
 
 #[tokio::test]
 async fn every_row_is_answered_over_grpc_with_trailers_only() {
     for row in table() {
-        let response = bytes(&row.answer, &format!("content-type: application/grpc\r\n{}", row.headers)).await;
+        let response = bytes(&row.answer, "POST", &format!("content-type: application/grpc\r\n{}", row.headers)).await;
         assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{}: {response}", row.case);
         assert!(response.contains(&format!("\r\ngrpc-status: {}\r\n", row.grpc)), "{}: {response}", row.case);
         assert!(response.contains("\r\ncontent-type: application/grpc\r\n"), "{response}");
