@@ -197,7 +197,7 @@ pub use histogram::Histogram;
 #[cfg(feature = "private-key-jwt")]
 pub use introspect::PrivateKeyJwt;
 pub use introspect::{
-    AnyIntrospector, Apigee, ApigeeBuilder, ApigeeLogin, Authorities, AuthoritiesBuilder, BreakerState,
+    AnyIntrospector, Apigee, ApigeeBuilder, ApigeeLogin, Authorities, AuthoritiesBuilder, BreakerState, ChosenAuthority,
     ChooseIntrospector, ClientCredentials, Credential, DiscoveryError, EndpointHandle, EndpointStats, Health,
     InactiveReason, Introspect, IntrospectError, IntrospectErrorKind, IntrospectFn, Rfc7662, Rfc7662Builder,
     Rfc7662Discovery, Verdict, introspect_fn,

@@ -44,7 +44,7 @@ where
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
         let mut private = false;
-        let introspector = self.introspector.choose(&parts);
+        let introspector = self.introspector.choose(&mut parts);
         let admitted = match self.guard.find(&mut parts) {
             Ok(Some(presented)) => {
                 private = presented.private;

@@ -26,8 +26,8 @@ pub trait ChooseIntrospector: Send + Sync + 'static + sealed::Sealed {
     /// What is chosen.
     type Introspector: Introspect;
 
-    /// The introspector for this request; `None` if there is none.
-    fn choose<'a>(self: &'a Arc<Self>, request: &Parts) -> Option<&'a Arc<Self::Introspector>>;
+    /// The introspector for this request; `None` if there is none. One of several is noted in the request's extensions.
+    fn choose<'a>(self: &'a Arc<Self>, request: &mut Parts) -> Option<&'a Arc<Self::Introspector>>;
 }
 
 mod sealed {
@@ -40,7 +40,7 @@ mod sealed {
 impl<I: Introspect> ChooseIntrospector for I {
     type Introspector = I;
 
-    fn choose<'a>(self: &'a Arc<Self>, _: &Parts) -> Option<&'a Arc<I>> {
+    fn choose<'a>(self: &'a Arc<Self>, _: &mut Parts) -> Option<&'a Arc<I>> {
         Some(self)
     }
 }
@@ -128,8 +128,9 @@ impl fmt::Debug for AnyIntrospector {
 /// [`name`](crate::CachedBuilder::name), or their metrics run together. A request that chooses none of them is rejected as
 /// [`InvalidToken`](crate::RejectionKind::InvalidToken), and nobody is asked.
 ///
-/// **Choose by what your service itself tells tenants apart with.** A token that one authority calls active says nothing about
-/// what belongs to another.
+/// **A token that one authority calls active says nothing about what belongs to another.** Which one was asked stands in the request's
+/// extensions as [`ChosenAuthority`]: tell tenants apart by it, and not by looking at the request once more. What the answer itself says,
+/// its `iss` included, is that authority's own claim.
 ///
 /// ```
 /// use tower_introspection::{Apigee, Authorities, Cached, IntrospectionLayer, Rfc7662};
@@ -145,7 +146,20 @@ impl fmt::Debug for AnyIntrospector {
 /// ```
 pub struct Authorities {
     choose: ChooseBy,
-    by_name: HashMap<Box<str>, Arc<AnyIntrospector>>,
+    by_name: HashMap<Arc<str>, Arc<AnyIntrospector>>,
+}
+
+/// Which of several [`Authorities`] the request chose, in its extensions: for handlers, and for the rules of
+/// [`authorize`](crate::IntrospectionLayerBuilder::authorize).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChosenAuthority(Arc<str>);
+
+impl ChosenAuthority {
+    /// The name it was [added](AuthoritiesBuilder::authority) by; that of a host is in lower case.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0
+    }
 }
 
 type ChooseBy = Box<dyn for<'r> Fn(&'r Parts) -> Option<Cow<'r, str>> + Send + Sync>;
@@ -192,8 +206,10 @@ fn bare_host(authority: &http::uri::Authority) -> Option<String> {
 impl ChooseIntrospector for Authorities {
     type Introspector = AnyIntrospector;
 
-    fn choose<'a>(self: &'a Arc<Self>, request: &Parts) -> Option<&'a Arc<AnyIntrospector>> {
-        self.by_name.get(&*(self.choose)(request)?)
+    fn choose<'a>(self: &'a Arc<Self>, request: &mut Parts) -> Option<&'a Arc<AnyIntrospector>> {
+        let (name, introspector) = self.by_name.get_key_value(&*(self.choose)(request)?)?;
+        request.extensions.insert(ChosenAuthority(Arc::clone(name)));
+        Some(introspector)
     }
 }
 
@@ -207,9 +223,9 @@ impl fmt::Debug for Authorities {
 #[must_use]
 pub struct AuthoritiesBuilder {
     choose: ChooseBy,
-    by_name: HashMap<Box<str>, Arc<AnyIntrospector>>,
+    by_name: HashMap<Arc<str>, Arc<AnyIntrospector>>,
     any_case: bool,
-    repeated: Option<Box<str>>,
+    repeated: Option<Arc<str>>,
 }
 
 impl AuthoritiesBuilder {

@@ -25,7 +25,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 pub use apigee::{Apigee, ApigeeBuilder, ApigeeLogin};
-pub use choice::{AnyIntrospector, Authorities, AuthoritiesBuilder, ChooseIntrospector};
+pub use choice::{AnyIntrospector, Authorities, AuthoritiesBuilder, ChooseIntrospector, ChosenAuthority};
 pub use client_credentials::ClientCredentials;
 pub use credential::Credential;
 pub use error::{IntrospectError, IntrospectErrorKind};

@@ -38,6 +38,7 @@ fn every_public_type_is_send_sync_and_debug() {
     assert_send_sync_debug::<ApigeeLogin>();
     assert_send_sync_debug::<Authorities>();
     assert_send_sync_debug::<AuthoritiesBuilder>();
+    assert_send_sync_debug::<ChosenAuthority>();
     assert_send_sync_debug::<BearerToken<'static>>();
     assert_send_sync_debug::<BreakerState>();
     assert_send_sync_debug::<BuildError>();

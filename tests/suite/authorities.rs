@@ -6,7 +6,7 @@ use crate::support::*;
 use http::{Request, Response};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_introspection::{
-    AccessToken, Authorities, Cached, InactiveReason, IntrospectionLayer, RejectionKind, Verdict,
+    AccessToken, Authorities, Cached, ChosenAuthority, InactiveReason, IntrospectionLayer, RejectionKind, Verdict,
 };
 
 async fn answer(layer: &IntrospectionLayer<Authorities>, uri: &str) -> Response<String> {
@@ -40,6 +40,30 @@ async fn each_request_asks_the_authority_it_chooses_and_no_authority_answers_for
     assert_eq!((ours.questions(), theirs.questions()), (1, 1), "each has its cache");
     theirs.says(issued_to("theirs"));
     assert_eq!(answer(&layer, "https://a.example/x").await.body(), "ours");
+}
+
+#[tokio::test]
+async fn a_rule_and_the_handler_learn_which_authority_was_chosen() {
+    let authorities = Authorities::by_host()
+        .authority("A.Example", Cached::new(Authority::new(active())))
+        .authority("b.example", Cached::new(Authority::new(active())))
+        .build()
+        .unwrap();
+    let name = |request: &http::Extensions| request.get::<ChosenAuthority>().unwrap().name().to_owned();
+    let of_a = move |_: &AccessToken, request: &http::request::Parts| name(&request.extensions) == "a.example";
+    let layer = IntrospectionLayer::builder(authorities).authorize(of_a).build().unwrap();
+    let inner = service_fn(move |request: Request<String>| {
+        let name = name(request.extensions());
+        async { Ok::<_, Infallible>(Response::new(name)) }
+    });
+    for _miss_and_hit in 0..2 {
+        for (uri, status, body) in [("https://a.Example/", 200, "a.example"), ("https://b.example/", 403, "")] {
+            let mut request = request("Bearer abc");
+            *request.uri_mut() = uri.parse().unwrap();
+            let response = layer.layer(inner).oneshot(request).await.unwrap();
+            assert_eq!((response.status().as_u16(), &**response.body()), (status, body), "{uri}");
+        }
+    }
 }
 
 #[tokio::test]
