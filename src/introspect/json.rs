@@ -6,6 +6,7 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::{IntrospectError, IntrospectErrorKind};
+use crate::token::BearerToken;
 
 /// The members of a JSON object.
 ///
@@ -28,6 +29,27 @@ pub(super) fn unusable(why: &'static str) -> IntrospectError {
 pub(super) fn error_code(body: &[u8]) -> Option<String> {
     let answer: Value = serde_json::from_slice(body).ok()?;
     answer.get("error")?.as_str().map(str::to_owned)
+}
+
+/// A shorter token may stand in other texts by chance.
+const LONG: usize = 16;
+
+/// Whether a token stands anywhere in `value`, by itself or, if it is long, within another text. No deeper than a JSON parser goes, which is
+/// 128 levels.
+pub(super) fn holds(value: &Value, presented: &BearerToken) -> bool {
+    match value {
+        Value::String(text) => is_or_holds(text, presented),
+        Value::Array(values) => values.iter().any(|value| holds(value, presented)),
+        Value::Object(members) => {
+            members.iter().any(|(name, value)| is_or_holds(name, presented) || holds(value, presented))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+pub(super) fn is_or_holds(text: &str, presented: &BearerToken) -> bool {
+    let token = presented.expose();
+    text == token || (token.len() >= LONG && text.contains(token))
 }
 
 struct Members;
@@ -53,6 +75,13 @@ impl<'de> Visitor<'de> for Members {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_short_token_is_found_by_itself_and_a_long_one_within_other_texts_too() {
+        let (short, long) = (BearerToken::parse("active").unwrap(), BearerToken::parse("2YotnFZFEjr1zCsi").unwrap());
+        assert!(is_or_holds("active", &short) && !is_or_holds("inactive", &short));
+        assert!(is_or_holds("Bearer 2YotnFZFEjr1zCsi", &long) && !is_or_holds("2YotnFZFEjr1zCs", &long));
+    }
 
     #[test]
     fn an_object_is_read_whole_and_with_each_member_once() {

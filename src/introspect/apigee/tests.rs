@@ -242,6 +242,27 @@ fn malformed_facts_are_left_out_and_never_fail_the_answer() {
 }
 
 #[test]
+fn no_token_is_kept_under_any_name() {
+    let mut answer = documented();
+    for member in ["clientId", "app", "appId", "grantType", "createdBy", "lastModifiedBy"] {
+        answer[member] = json!(TOKEN);
+    }
+    answer["scope"] = json!(format!("read {TOKEN}"));
+    answer["apiProducts"] = json!(["weather", TOKEN]);
+    answer["attributes"] = json!([
+        {"name": "access_token", "value": TOKEN}, {"name": "authorization", "value": format!("Bearer {TOKEN}")},
+        {"name": TOKEN, "value": "x"}, {"name": "tier", "value": "gold"},
+    ]);
+    let token = active(&answer);
+    assert_eq!(token.scopes().to_string(), "read");
+    assert_eq!(token.api_products().unwrap().collect::<Vec<_>>(), ["weather"]);
+    assert_eq!(token.attributes().collect::<Vec<_>>(), [("tier", "gold")]);
+    let shown = serde_json::to_string(&token).unwrap();
+    assert!(!shown.contains(TOKEN), "{shown}");
+    assert!(active(&with("cnf", json!(TOKEN))).is_sender_constrained());
+}
+
+#[test]
 fn absent_api_products_are_unknown_which_is_not_the_same_as_none() {
     assert!(active(&documented()).api_products().is_none());
     assert!(active(&with("apiProducts", json!(null))).api_products().is_none());

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
-use crate::introspect::json::{self, unusable};
+use crate::introspect::json::{self, is_or_holds, unusable};
 use crate::introspect::{InactiveReason, IntrospectError, Verdict, unclear};
 use crate::token::{AccessToken, AccessTokenBuilder, BearerToken, Scopes};
 
@@ -46,8 +46,8 @@ pub(crate) fn read(
         return Ok(Verdict::Inactive(reason));
     }
     let facts = match answer.get("expiresAt").and_then(integer) {
-        Some(-1) if reading.allow_unexpiring => facts(&answer),
-        Some(millis) if millis > 0 => facts(&answer).expires_at(Timestamp::from_unix_millis(millis)),
+        Some(-1) if reading.allow_unexpiring => facts(&answer, presented),
+        Some(millis) if millis > 0 => facts(&answer, presented).expires_at(Timestamp::from_unix_millis(millis)),
         Some(-1) => return Ok(Verdict::Inactive(unclear("`expiresAt` is -1 (`allow_unexpiring`)"))),
         _ => return Ok(Verdict::Inactive(unclear("`expiresAt` is missing, or is no moment"))),
     };
@@ -105,7 +105,9 @@ fn token_type(answer: &Map<String, Value>) -> Option<InactiveReason> {
     (!is_bearer).then(|| unclear("`tokenType` is not bearer"))
 }
 
-fn facts(answer: &Map<String, Value>) -> AccessTokenBuilder {
+/// What holds the token itself is left out, wherever it stands: no token is ever kept. A confirmation stays whatever it holds, since it is
+/// what keeps the token out.
+fn facts(answer: &Map<String, Value>, presented: &BearerToken) -> AccessTokenBuilder {
     type Setter = fn(AccessTokenBuilder, &str) -> AccessTokenBuilder;
     let texts: [(&str, Setter); 4] = [
         ("clientId", |facts, text| facts.client_id(text)),
@@ -113,23 +115,28 @@ fn facts(answer: &Map<String, Value>) -> AccessTokenBuilder {
         ("appId", |facts, text| facts.app_id(text)),
         ("grantType", |facts, text| facts.grant_type(text)),
     ];
-    let mut facts = AccessToken::builder().scopes(scopes(answer.get("scope")));
+    let is_something_else = |text: &&str| !is_or_holds(text, presented);
+    let text = |member| answer.get(member).and_then(Value::as_str).filter(is_something_else);
+    let scopes = scopes(answer.get("scope"));
+    let mut facts = AccessToken::builder().scopes(scopes.iter().filter(is_something_else).collect());
     for (member, set) in texts {
-        if let Some(text) = answer.get(member).and_then(Value::as_str) {
+        if let Some(text) = text(member) {
             facts = set(facts, text);
         }
     }
     if let Some(Value::Array(products)) = answer.get("apiProducts") {
-        facts = facts.api_products(products.iter().filter_map(Value::as_str));
+        facts = facts.api_products(products.iter().filter_map(Value::as_str).filter(is_something_else));
     }
     if let Some(millis) = answer.get("issuedAt").and_then(positive) {
         facts = facts.issued_at(Timestamp::from_unix_millis(millis));
     }
     for (name, value) in attributes(answer.get("attributes")) {
-        facts = facts.attribute(name, value);
+        if is_something_else(&name) && is_something_else(&value) {
+            facts = facts.attribute(name, value);
+        }
     }
     for member in ["createdBy", "lastModifiedBy"] {
-        if let Some(text) = answer.get(member).and_then(Value::as_str) {
+        if let Some(text) = text(member) {
             facts = facts.claim_value(member, text.into());
         }
     }

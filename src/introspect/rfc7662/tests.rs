@@ -219,7 +219,7 @@ fn no_token_is_kept_under_any_name() {
     let token = active(json!({
         "active": true, "token": "t-secret", "access_token": "a-secret", "refresh_token": "r-secret", "id_token": "i-secret",
         "echo": presented, "jti": presented, "list": [[presented]], "nested": {"a": {"b": presented}},
-        presented: true, "scope": format!("read {presented}"), "aud": ["api", presented], "kept": 1
+        "authorization": format!("Bearer {presented}"), presented: true, "scope": format!("read {presented}"), "aud": ["api", presented], "kept": 1
     }));
     assert_eq!(token.token_id(), None);
     assert_eq!(token.scopes().to_string(), "read");

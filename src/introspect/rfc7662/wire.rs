@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
-use crate::introspect::json::{self, unusable};
+use crate::introspect::json::{self, holds, is_or_holds, unusable};
 use crate::introspect::{InactiveReason, IntrospectError, Verdict, unclear};
 use crate::token::{AccessToken, AccessTokenBuilder, BearerToken, is_scope_token};
 
@@ -76,17 +76,7 @@ const MEMBERS_WITH_A_PLACE: [&str; 11] =
 /// kept, under no name. A confirmation stays whatever it holds, since it is what keeps the token out.
 fn is_secret(name: &str, value: &Value, presented: &BearerToken) -> bool {
     let is_token = matches!(name, "token" | "access_token" | "refresh_token" | "id_token");
-    name != "cnf" && (is_token || name == presented.expose() || holds(value, presented.expose()))
-}
-
-/// Whether `text` stands anywhere in `value`. No deeper than a JSON parser goes, which is 128 levels.
-fn holds(value: &Value, text: &str) -> bool {
-    match value {
-        Value::String(string) => string == text,
-        Value::Array(values) => values.iter().any(|value| holds(value, text)),
-        Value::Object(members) => members.iter().any(|(name, value)| name == text || holds(value, text)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
+    name != "cnf" && (is_token || is_or_holds(name, presented) || holds(value, presented))
 }
 
 /// RFC 7662 calls refresh tokens active too, so whatever says that the token is another kind than an access token for a
@@ -119,7 +109,7 @@ fn facts(answer: &Map<String, Value>, presented: &BearerToken) -> AccessTokenBui
         ("jti", |facts, text| facts.token_id(text)),
     ];
     // There are servers whose tokens are their own `jti`.
-    let is_something_else = |text: &&str| *text != presented.expose();
+    let is_something_else = |text: &&str| !is_or_holds(text, presented);
     let mut facts = AccessToken::builder()
         .scopes(scopes(answer.get("scope")).filter(is_something_else).collect())
         .audience(strings(answer.get("aud")).into_iter().filter(is_something_else));
