@@ -8,13 +8,16 @@ use http::header::{CACHE_CONTROL, HeaderValue};
 /// said the opposite.
 pub(crate) fn kept_private<B>(mut response: Response<B>) -> Response<B> {
     let headers = response.headers_mut();
-    let mut directives = String::from("private");
+    let mut directives = b"private".to_vec();
     for value in headers.get_all(CACHE_CONTROL) {
-        for directive in split_outside_quotes(value.to_str().unwrap_or_default()) {
-            let name = directive.split('=').next().unwrap_or_default();
-            if !["", "public", "private", "s-maxage"].iter().any(|dropped| name.eq_ignore_ascii_case(dropped)) {
-                directives.push_str(", ");
-                directives.push_str(directive);
+        for directive in split_outside_quotes(value.as_bytes()) {
+            let name = directive.split(|&byte| byte == b'=').next().unwrap_or_default();
+            if !["", "public", "private", "s-maxage"]
+                .iter()
+                .any(|dropped| name.eq_ignore_ascii_case(dropped.as_bytes()))
+            {
+                directives.extend_from_slice(b", ");
+                directives.extend_from_slice(directive);
             }
         }
     }
@@ -25,11 +28,24 @@ pub(crate) fn kept_private<B>(mut response: Response<B>) -> Response<B> {
 }
 
 /// The elements of a list; a comma within quotes separates none.
-fn split_outside_quotes(list: &str) -> impl Iterator<Item = &str> {
+fn split_outside_quotes(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut quoted = false;
-    let elements = list.split(move |c| {
-        quoted ^= c == '"';
-        c == ',' && !quoted
+    let elements = list.split(move |&byte| {
+        quoted ^= byte == b'"';
+        byte == b',' && !quoted
     });
-    elements.map(str::trim)
+    elements.map(<[u8]>::trim_ascii)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directive_with_bytes_beyond_ascii_is_kept() {
+        let mut response = Response::new(());
+        let theirs = HeaderValue::from_bytes(b"no-store, ext=\"\xe9\", public").unwrap();
+        response.headers_mut().insert(CACHE_CONTROL, theirs);
+        assert_eq!(kept_private(response).headers()[CACHE_CONTROL], &b"private, no-store, ext=\"\xe9\""[..]);
+    }
 }
