@@ -36,7 +36,7 @@ use self::flight::{Answer, Boarding, Flight};
 use self::freshness::judge;
 use self::key::TokenKey;
 use self::store::Store;
-use crate::background::Owner;
+use crate::background::{Owner, background_span};
 use crate::clock::{Clock, Stopwatch};
 use crate::introspect::{EndpointHandle, Introspect, IntrospectError, IntrospectErrorKind, Share, Verdict};
 use crate::token::BearerToken;
@@ -184,7 +184,11 @@ impl<I: Introspect> Cached<I> {
         let (introspector, store) = (Arc::clone(&self.introspector), Arc::clone(&self.store));
         let token = token.clone().into_owned();
         let asking = async move { ask(&*introspector, &store, flight, question, &token).await };
-        let span = tracing::debug_span!("introspection_flight", refresh = question.is_refresh);
+        let span = if question.is_refresh {
+            background_span!("introspection_flight", refresh = true)
+        } else {
+            tracing::debug_span!("introspection_flight", refresh = false)
+        };
         runtime.spawn(self.owner.keeps_alive(asking.instrument(span)));
         Ok(())
     }

@@ -21,8 +21,8 @@ use super::connection::{Connection, clock_setting, connection_settings};
 use super::credentials::Credentials;
 use super::endpoint::Endpoint;
 use super::exchange::{Answer, Question};
-use super::protection::{EndpointHandle, ProtectionSettings, Share, protection_settings};
-use super::{Credential, InactiveReason, Introspect, IntrospectError, Verdict};
+use super::protection::{EndpointHandle, ProtectionSettings, protection_settings};
+use super::{Credential, InactiveReason, Introspect, IntrospectError, Share, Verdict};
 use crate::build_error::BuildError;
 use crate::token::BearerToken;
 

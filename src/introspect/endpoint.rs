@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use reqwest::Url;
-use tracing::Instrument;
 use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
-use super::IntrospectError;
 use super::connection::Connection;
+use super::credential::Credential;
 use super::credentials::Credentials;
 use super::exchange::{Answer, Exchange, Question};
-use super::protection::{EndpointHandle, Progress, Protection, ProtectionSettings, Share};
+use super::protection::{EndpointHandle, Progress, Protection, ProtectionSettings};
+use super::{IntrospectError, Share};
 use crate::build_error::BuildError;
 use crate::clock::{Clock, Stopwatch};
 
@@ -71,15 +72,21 @@ impl Endpoint {
             let stopwatch = Stopwatch::start();
             let progress = Progress::default();
             let outcome =
-                self.protection.run(share, &progress, || self.attempt(question, share, &progress, &read)).await;
+                self.protection.run(share, &progress, || self.attempt(question, share, &progress, &span, &read)).await;
             let latency_ms = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
-            match &outcome {
-                Ok(_) => tracing::debug!(latency_ms, "the authority answered"),
-                Err(error) => self.report(error, latency_ms),
+            match outcome {
+                Ok(answer) => {
+                    tracing::debug!(latency_ms, "the authority answered");
+                    Ok(answer)
+                }
+                Err(error) => {
+                    self.report(&error, latency_ms, &span);
+                    Err(error.reported())
+                }
             }
-            outcome
         };
-        asking.instrument(span).await
+        // What is recorded goes to this span by name: where it is not wanted, the current one is somebody else's.
+        asking.instrument(span.clone()).await
     }
 
     async fn attempt<T>(
@@ -87,31 +94,31 @@ impl Endpoint {
         question: Question<'_>,
         share: Share,
         progress: &Progress,
+        span: &Span,
         read: impl Fn(&Answer) -> Result<T, IntrospectError>,
     ) -> Result<T, IntrospectError> {
+        let exchange_with = async |credential: &Credential| {
+            self.protection.sends(progress);
+            let answer = self.exchange.send(question, credential).await?;
+            span.record("http.response.status_code", answer.status.as_u16());
+            read(&answer)
+        };
         let lease = self.credentials.current(&self.clock).await?;
-        self.protection.sends(progress);
-        let answer = self.exchange.send(question, &lease.credential).await?;
-        let span = tracing::Span::current();
-        span.record("http.response.status_code", answer.status.as_u16());
-        let outcome = read(&answer);
+        let outcome = exchange_with(&lease.credential).await;
         let is_refusal = outcome.as_ref().is_err_and(|error| error.status() == Some(StatusCode::UNAUTHORIZED));
         if !is_refusal {
             return outcome;
         }
-        self.protection.is_answered(progress);
+        progress.is_answered();
         let Some(renewed) = self.credentials.instead_of(&lease, &self.clock).await? else { return outcome };
         self.protection.take_another_turn(share).await?;
-        self.protection.sends(progress);
-        let answer = self.exchange.send(question, &renewed.credential).await?;
-        span.record("http.response.status_code", answer.status.as_u16());
-        read(&answer)
+        exchange_with(&renewed.credential).await
     }
 
     /// Tells the operator. What was not even asked is said once by the breaker, and by whoever counts.
-    fn report(&self, error: &IntrospectError, latency_ms: u64) {
+    fn report(&self, error: &IntrospectError, latency_ms: u64, span: &Span) {
         let (kind, host) = (error.kind().as_str(), self.host.as_str());
-        tracing::Span::current().record("error.type", kind);
+        span.record("error.type", kind);
         if error.was_not_asked() {
             tracing::debug!(server.address = host, kind, ?error, "the authority was not asked");
             return;

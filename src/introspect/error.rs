@@ -19,6 +19,7 @@ pub struct IntrospectError {
     retry_after: Option<Duration>,
     /// The connection could not be made, or broke before the answer began: nothing was said.
     before_answer: bool,
+    is_reported: bool,
 }
 
 /// What kept the authority from answering.
@@ -84,7 +85,7 @@ impl IntrospectError {
     /// An error of this kind.
     #[must_use]
     pub fn new(kind: IntrospectErrorKind) -> Self {
-        Self { kind, source: None, status: None, retry_after: None, before_answer: false }
+        Self { kind, source: None, status: None, retry_after: None, before_answer: false, is_reported: false }
     }
 
     /// The same error with its cause. The cause is logged: it must not hold a token. (`reqwest::Error` prints the URL; call
@@ -116,6 +117,16 @@ impl IntrospectError {
     pub(super) fn before_answer(mut self) -> Self {
         self.before_answer = true;
         self
+    }
+
+    pub(super) fn reported(mut self) -> Self {
+        self.is_reported = true;
+        self
+    }
+
+    /// Whether it stands in the log already: one failure may reject thousands of requests.
+    pub(crate) fn is_reported(&self) -> bool {
+        self.is_reported
     }
 
     /// What kept the authority from answering.

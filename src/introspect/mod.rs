@@ -19,6 +19,7 @@ mod private_key_jwt;
 mod protection;
 mod renewal;
 pub(crate) mod rfc7662;
+mod share;
 
 use std::fmt;
 use std::future::Future;
@@ -31,9 +32,9 @@ pub use credential::Credential;
 pub use error::{IntrospectError, IntrospectErrorKind};
 #[cfg(feature = "private-key-jwt")]
 pub use private_key_jwt::PrivateKeyJwt;
-pub(crate) use protection::Share;
 pub use protection::{BreakerState, EndpointHandle, EndpointStats, Health};
 pub use rfc7662::{DiscoveryError, Rfc7662, Rfc7662Builder, Rfc7662Discovery};
+pub(crate) use share::Share;
 
 use crate::token::{AccessToken, BearerToken};
 

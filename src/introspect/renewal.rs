@@ -12,7 +12,7 @@ use tracing::Instrument;
 
 use super::credential::{Credential, Lease};
 use super::{IntrospectError, IntrospectErrorKind};
-use crate::background::Owner;
+use crate::background::{Owner, background_span};
 use crate::clock::{Clock, Timestamp};
 
 /// How long before its expiry a credential is renewed; for one that lives shorter than twice this, half its life.
@@ -91,7 +91,7 @@ impl Renewal {
         };
         match login.wait_for(Option::is_some).await.as_deref() {
             Ok(Some(outcome)) => outcome.clone(),
-            Ok(None) | Err(_) => Err(IntrospectError::new(IntrospectErrorKind::Credentials).with_source(GIVEN_UP)),
+            Ok(None) | Err(_) => Err(login_error(GIVEN_UP)),
         }
     }
 
@@ -112,7 +112,7 @@ impl Renewal {
 }
 
 impl Shared {
-    fn finish(&self, obtained: Obtained, now: Timestamp) -> LoginOutcome {
+    fn finish(&self, obtained: Result<Credential, IntrospectError>, now: Timestamp) -> LoginOutcome {
         match obtained {
             Ok(credential) => {
                 let mut state = self.state();
@@ -125,13 +125,7 @@ impl Shared {
                 drop(earlier);
                 Ok(lease)
             }
-            Err(source) => {
-                let error = IntrospectError::new(IntrospectErrorKind::Credentials).with_source(source);
-                tracing::error!(
-                    login = self.login,
-                    ?error,
-                    "this service could not log in, and cannot ask the authority once it has no credentials that are valid"
-                );
+            Err(error) => {
                 let mut state = self.state();
                 let in_a_row = state.failure.as_ref().map_or(0, |failure| failure.in_a_row) + 1;
                 let earlier = state.failure.replace(Failure { error: error.clone(), at: now, in_a_row });
@@ -150,6 +144,10 @@ impl Shared {
     }
 }
 
+fn login_error(source: impl Into<Box<dyn Error + Send + Sync>>) -> IntrospectError {
+    IntrospectError::new(IntrospectErrorKind::Credentials).with_source(source)
+}
+
 const GIVEN_UP: &str = "the login was given up: its hook panicked, or its runtime went away";
 
 /// The one login under way. However it ends, it has an outcome, and another may start.
@@ -163,20 +161,33 @@ impl Login {
     fn start(self, owner: &Owner) {
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => {
-                let span = tracing::debug_span!("introspection_login", login = self.shared.login);
+                let span = background_span!("introspection_login", login = self.shared.login);
                 drop(runtime.spawn(owner.keeps_alive(self.run().instrument(span))));
             }
-            Err(error) => self.ends(Err(error.into())),
+            Err(error) => self.fails(error),
         }
     }
 
     async fn run(self) {
         let timeout = tokio::time::timeout(LOGIN_TIMEOUT, (self.shared.provider)());
         let obtained = timeout.await.unwrap_or_else(|_| Err("it did not answer within 30 seconds".into()));
-        self.ends(obtained);
+        match obtained {
+            Ok(credential) => self.ends(Ok(credential)),
+            Err(error) => self.fails(error),
+        }
     }
 
-    fn ends(&self, obtained: Obtained) {
+    fn fails(&self, source: impl Into<Box<dyn Error + Send + Sync>>) {
+        let error = login_error(source);
+        tracing::error!(
+            login = self.shared.login,
+            ?error,
+            "this service could not log in, and cannot ask the authority once it has no credentials that are valid"
+        );
+        self.ends(Err(error));
+    }
+
+    fn ends(&self, obtained: Result<Credential, IntrospectError>) {
         self.outcome.send_replace(Some(self.shared.finish(obtained, self.clock.now())));
     }
 }
@@ -187,7 +198,14 @@ impl Drop for Login {
         if !has_ended {
             // A failure like any other: a hook that panics for a wrong password must not try it again for every question. If the clock or
             // a subscriber of logs panics, too, the next login may start all the same.
-            let _ = catch_unwind(AssertUnwindSafe(|| self.ends(Err(GIVEN_UP.into()))));
+            let _ = catch_unwind(AssertUnwindSafe(|| {
+                if std::thread::panicking() {
+                    self.fails(GIVEN_UP);
+                } else {
+                    // The endpoint was dropped, or the runtime shuts down: nothing for the operator to act on.
+                    self.ends(Err(login_error(GIVEN_UP)));
+                }
+            }));
         }
         self.shared.state().under_way = None;
     }

@@ -17,8 +17,8 @@ pub use self::discovery::{DiscoveryError, Rfc7662Discovery};
 use self::wire::Reading;
 use super::endpoint::Endpoint;
 use super::exchange::{Answer, Question, status_error};
-use super::protection::{EndpointHandle, Share};
-use super::{InactiveReason, Introspect, IntrospectError, Verdict, json};
+use super::protection::EndpointHandle;
+use super::{InactiveReason, Introspect, IntrospectError, Share, Verdict, json};
 use crate::token::BearerToken;
 use crate::url::shown;
 

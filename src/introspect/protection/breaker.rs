@@ -20,9 +20,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::Share;
 use crate::clock::Timestamp;
 use crate::introspect::IntrospectError;
+use crate::introspect::Share;
 
 /// The longest pause that failed probes lead to.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -88,7 +88,7 @@ impl Open {
     }
 
     /// How long no question goes through yet; `None` if the next one is the probe.
-    fn closed_for(&self, now: Timestamp) -> Option<Duration> {
+    fn open_for(&self, now: Timestamp) -> Option<Duration> {
         let left = self.left(now);
         (self.probing || !left.is_zero()).then_some(left)
     }
@@ -125,8 +125,8 @@ impl Breaker {
     }
 
     /// How long no question goes through yet; `None` if one might. It promises nothing: [`admit`](Self::admit) does.
-    pub(super) fn closed_for(&self, now: Timestamp) -> Option<Duration> {
-        self.lock().open.as_ref()?.closed_for(now)
+    pub(super) fn open_for(&self, now: Timestamp) -> Option<Duration> {
+        self.lock().open.as_ref()?.open_for(now)
     }
 
     /// Lets a question through, or says how long none will be.
@@ -134,7 +134,7 @@ impl Breaker {
         let mut state = self.lock();
         let mut is_probe = false;
         if let Some(open) = &mut state.open {
-            if let Some(left) = open.closed_for(now) {
+            if let Some(left) = open.open_for(now) {
                 return Err(left);
             }
             (open.probing, is_probe) = (true, true);
@@ -154,7 +154,7 @@ pub(super) struct Admission<'b> {
     breaker: &'b Breaker,
     /// How many there had been when it went through.
     openings: u64,
-    /// Of the opening that was the last one then.
+    /// It is the probe of the opening that was the last one when it went through.
     is_probe: bool,
 }
 
@@ -219,7 +219,7 @@ impl Breaker {
         let pause = retry_after.map_or(pause, |delay| delay.max(pause));
         state.opening = self.openings.fetch_add(1, Ordering::Relaxed) + 1;
         let was_open = state.open.replace(Open { since: now, pause, probing: false }).is_some();
-        // As above.
+        // A subscriber of logs may ask for the state here, too.
         drop(state);
         if !was_open {
             tracing::warn!(

@@ -29,7 +29,8 @@ mod settings;
 mod turns;
 
 use std::future::Future;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -40,12 +41,11 @@ use tower::{ServiceExt, service_fn};
 pub use self::breaker::BreakerState;
 pub use self::handle::{EndpointHandle, EndpointStats, Health};
 pub(super) use self::settings::{ProtectionSettings, RateLimit, protection_settings};
-pub(crate) use self::turns::Share;
 
 use self::breaker::{Admission, Breaker};
 use self::retry::Retries;
 use self::turns::Turns;
-use super::{IntrospectError, IntrospectErrorKind};
+use super::{IntrospectError, IntrospectErrorKind, Share};
 use crate::clock::{Clock, Stopwatch};
 
 /// The protection of one endpoint.
@@ -67,10 +67,19 @@ pub(super) struct Protection {
 /// What a question has come to.
 #[derive(Default)]
 pub(super) struct Progress {
+    /// Whether anything has been sent to the authority.
+    is_sent: AtomicBool,
     /// Since when the authority is waited for.
-    sent: Mutex<Option<Stopwatch>>,
+    waiting: Mutex<Option<Stopwatch>>,
     /// Why the last attempt failed that has ended.
     failure: Mutex<Option<IntrospectError>>,
+}
+
+impl Progress {
+    /// Notes that an HTTP request was answered, and what takes time from now on is not the authority.
+    pub(super) fn is_answered(&self) {
+        *lock(&self.waiting) = None;
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -124,7 +133,7 @@ impl Protection {
         let breaker = self.breaker(share);
         let mut admitted = Admitted { protection: self, share, progress, admission: None };
         let asking = async {
-            if let Some(left) = breaker.closed_for(self.clock.now()) {
+            if let Some(left) = breaker.open_for(self.clock.now()) {
                 return Err(circuit_open(left));
             }
             let _turn = self.turns.take(share).await.map_err(|_too_late| self.overloaded())?;
@@ -138,14 +147,16 @@ impl Protection {
         };
         let ran_out_of_time = outcome.is_err();
         let outcome = outcome.unwrap_or_else(|_| Err(self.out_of_time(progress)));
-        // The authority is not to blame for the time that a turn or a login took.
-        let admission = (self.had_time(progress) || !ran_out_of_time).then_some(admission);
+        // A login that fails, or takes its time, says nothing about the authority; nor does the time that a turn took.
+        let is_about_the_authority =
+            if ran_out_of_time { self.had_time(progress) } else { progress.is_sent.load(Relaxed) };
+        let admission = is_about_the_authority.then_some(admission);
         self.learn(share, admission, &outcome);
         outcome
     }
 
     fn had_time(&self, progress: &Progress) -> bool {
-        lock(&progress.sent).as_ref().is_some_and(|sent| sent.elapsed() >= self.deadline / 2)
+        lock(&progress.waiting).as_ref().is_some_and(|waiting| waiting.elapsed() >= self.deadline / 2)
     }
 
     fn out_of_time(&self, progress: &Progress) -> IntrospectError {
@@ -163,17 +174,18 @@ impl Protection {
     fn learn<T>(&self, share: Share, admission: Option<Admission>, outcome: &Result<T, IntrospectError>) {
         let now = self.clock.now();
         match outcome {
-            Ok(_) => self.failures.store(0, Ordering::Relaxed),
+            Ok(_) => self.failures.store(0, Relaxed),
             Err(_) => {
-                self.failures.fetch_add(1, Ordering::Relaxed);
-                self.failed_at.store(now.as_unix_millis(), Ordering::Relaxed);
+                self.failures.fetch_add(1, Relaxed);
+                self.failed_at.store(now.as_unix_millis(), Relaxed);
             }
         }
         let Some(admission) = admission else { return };
         let news = admission.settle(outcome, now);
         match share {
             Share::Known => self.strangers.hear(&news, now),
-            Share::Stranger if !outcome.as_ref().is_err_and(IntrospectError::is_outage) => self.known.hear(&news, now),
+            Share::Stranger if outcome.is_ok() => self.known.hear(&news, now),
+            // What a token of the caller's own making brought about, a firewall's refusal say, is no news about tokens in use.
             Share::Stranger => {}
         }
     }
@@ -185,15 +197,11 @@ impl Protection {
         Ok(())
     }
 
-    /// Notes that an HTTP request was answered, and what takes time from now on is not the authority.
-    pub(super) fn is_answered(&self, progress: &Progress) {
-        *lock(&progress.sent) = None;
-    }
-
     /// Notes that an HTTP request goes out.
     pub(super) fn sends(&self, progress: &Progress) {
-        self.counters.attempts.fetch_add(1, Ordering::Relaxed);
-        lock(&progress.sent).get_or_insert_with(Stopwatch::start);
+        self.counters.attempts.fetch_add(1, Relaxed);
+        progress.is_sent.store(true, Relaxed);
+        lock(&progress.waiting).get_or_insert_with(Stopwatch::start);
     }
 
     fn breaker(&self, share: Share) -> &Breaker {
@@ -233,7 +241,7 @@ impl Protection {
     }
 
     fn overloaded(&self) -> IntrospectError {
-        self.counters.turned_away.fetch_add(1, Ordering::Relaxed);
+        self.counters.turned_away.fetch_add(1, Relaxed);
         IntrospectError::new(IntrospectErrorKind::Overloaded)
             .with_source("its turn would not come in time (`max_wait`, `rate_limit`, `max_concurrent_questions`)")
     }

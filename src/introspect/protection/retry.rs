@@ -10,8 +10,9 @@ use tower::retry::budget::{Budget, TpsBudget};
 use tower::util::rng::HasherRng;
 
 use super::Counters;
-use super::turns::{Share, Turns};
+use super::turns::Turns;
 use crate::introspect::IntrospectError;
+use crate::introspect::Share;
 
 /// The pause before the second attempt, and the longest; up to half of it is added by chance, so that the processes that
 /// failed together do not come back together. Nothing is added to the longest.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::build_error::BuildError;
 
-/// So many questions in a time.
+/// At most so many questions in so much time.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::introspect) struct RateLimit {
     pub(in crate::introspect) questions: u32,

@@ -355,12 +355,47 @@ async fn time_that_a_login_took_is_not_held_against_the_authority() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_login_that_fails_says_nothing_about_the_authority() {
+    let asked = Asked::with(|settings| (settings.breaker_threshold, settings.max_retries) = (1, 0));
+    // A failure of this share opens both.
+    asked.run_for(Share::Known, async || failing(IntrospectErrorKind::Transport)).await.unwrap_err();
+    asked.clock.advance(Duration::from_secs(1));
+    let states =
+        || [Share::Known, Share::Stranger].map(|share| asked.protection.breaker(share).state(asked.clock.now()));
+    for share in [Share::Known, Share::Stranger] {
+        let progress = Progress::default();
+        let login_fails = || std::future::ready(failing(IntrospectErrorKind::Credentials));
+        asked.protection.run(share, &progress, login_fails).await.unwrap_err();
+        assert_eq!(states(), [BreakerState::HalfOpen; 2]);
+    }
+    assert_eq!(asked.protection.failures.load(Relaxed), 3, "each of them failed");
+    assert!(asked.ask(Ok).await.is_ok(), "and the next question is the probe");
+    assert_eq!(states(), [BreakerState::Closed; 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_a_caller_can_bring_about_is_no_news_about_tokens_in_use() {
+    let asked = Asked::with(|settings| (settings.breaker_threshold, settings.max_retries) = (1, 0));
+    for answer in [400, 403, 500] {
+        for share in [Share::Known, Share::Stranger] {
+            asked.run_for(share, async || failing(IntrospectErrorKind::Transport)).await.unwrap_err();
+        }
+        asked.clock.advance(Duration::from_secs(1));
+        asked.ask(|_| Err(gateway(answer))).await.unwrap_err();
+        let state = |share| asked.protection.breaker(share).state(asked.clock.now());
+        assert_eq!(state(Share::Stranger), BreakerState::Closed, "{answer}");
+        assert_eq!(state(Share::Known), BreakerState::HalfOpen, "{answer}");
+        asked.run_for(Share::Known, async || Ok(1)).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn time_that_passes_once_the_authority_has_answered_is_not_held_against_it() {
     let asked = Asked::with(|settings| settings.breaker_threshold = 1);
     let progress = Progress::default();
     let attempt = || async {
         asked.protection.sends(&progress);
-        asked.protection.is_answered(&progress);
+        progress.is_answered();
         std::future::pending::<Outcome>().await
     };
     assert!(asked.protection.run(Share::Stranger, &progress, attempt).await.unwrap_err().is_timeout());
@@ -391,8 +426,8 @@ async fn a_question_given_up_after_the_authority_had_its_time_counts_as_a_timeou
     given_up_after(1_499).await;
     given_up_after(1_499).await;
     let state = || asked.protection.breaker(Share::Stranger).state(asked.clock.now());
-    assert_eq!((state(), asked.protection.failures.load(Ordering::Relaxed)), (BreakerState::Closed, 0));
+    assert_eq!((state(), asked.protection.failures.load(Relaxed)), (BreakerState::Closed, 0));
     given_up_after(1_500).await;
     given_up_after(1_500).await;
-    assert_eq!((state(), asked.protection.failures.load(Ordering::Relaxed)), (BreakerState::Open, 2));
+    assert_eq!((state(), asked.protection.failures.load(Relaxed)), (BreakerState::Open, 2));
 }

@@ -15,24 +15,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::RateLimit;
 use crate::clock::{Clock, Timestamp};
-
-/// Whom a question is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Share {
-    /// A token that was active when it was last asked about.
-    Known,
-    /// Any other token.
-    Stranger,
-}
-
-impl Share {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Known => "known",
-            Self::Stranger => "stranger",
-        }
-    }
-}
+use crate::introspect::Share;
 
 /// A quarter of a limit is kept for known tokens, one at least.
 fn kept_of(limit: usize) -> usize {

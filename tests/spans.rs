@@ -1,0 +1,51 @@
+//! What the crate records of its own questions stays in its own spans, where those are not wanted, too.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![cfg(feature = "sandbox")]
+
+mod support;
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use support::*;
+use tower_introspection::Introspect;
+use tower_introspection::sandbox::Sandbox;
+use tracing::Instrument;
+use tracing::field::Empty;
+
+#[derive(Clone, Default)]
+struct Text(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Text {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// With the field names of OpenTelemetry, which a server's own span has as well.
+#[tokio::test]
+async fn a_failed_question_changes_nothing_in_the_span_of_the_request() {
+    let text = Text::default();
+    let writer = text.clone();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).with_writer(move || writer.clone());
+    subscriber.with_ansi(false).init();
+
+    let sandbox = Sandbox::start().await.unwrap();
+    sandbox.script("abc", 401, "");
+    let span = tracing::info_span!("request", http.response.status_code = Empty, error.type = Empty);
+    let asking = async {
+        sandbox.rfc7662().build().unwrap().introspect(&bearer("abc")).await.unwrap_err();
+        tracing::info!("done");
+    };
+    asking.instrument(span).await;
+
+    let text = String::from_utf8(text.0.lock().unwrap().clone()).unwrap();
+    let done = text.lines().find(|line| line.ends_with("done")).unwrap();
+    assert!(done.contains("request"), "{text}");
+    assert!(!done.contains("401") && !done.contains("credentials"), "{done}");
+}
