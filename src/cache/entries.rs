@@ -8,8 +8,8 @@
 //!    index that moka does not count, and memory stays within the capacity.
 //! 2. Entries are numbered. What moka says may come late, when another entry has taken the place: it takes out only the one that it
 //!    is about.
-//! 3. moka hears of one read in [`READS_PER_SAMPLE`], and hardly of any until it is half full: that is enough to tell which
-//!    tokens are hot, and a fraction of the cost.
+//! 3. moka hears of one read in [`READS_PER_SAMPLE`] and one answer in [`ANSWERS_PER_SAMPLE`], and hardly of any until it is half full:
+//!    that is enough to tell which tokens are hot, and a fraction of the cost.
 //!
 //! Whoever inserts and removes holds the lock of the flights, so the two places change in the same order.
 
@@ -33,6 +33,11 @@ const READS_PER_SAMPLE: u64 = 16;
 
 /// As long as there is room for all, moka hears of a read only to look whether an entry is over.
 const READS_PER_LOOK: u64 = 256;
+
+/// Of the answers that come into a crowded cache, moka hears of one in so many as if it were read before: it lets in only what it has
+/// heard of more often than of what would have to go. Of fewer, and a token that has just come into use is asked about for a long time
+/// before it is remembered; of more, and tokens that are used once push out others.
+const ANSWERS_PER_SAMPLE: u64 = 4;
 
 pub(super) struct Entries<T> {
     index: Arc<Index<T>>,
@@ -107,6 +112,9 @@ impl<T: Entry> Entries<T> {
         let entry = entry(number);
         let key = entry.key();
         self.index.insert(entry);
+        if is_one_in(ANSWERS_PER_SAMPLE, draw()) && self.is_crowded() {
+            self.keeper.get(&key);
+        }
         self.keeper.insert(key, Kept { number, lasts: lasts.min(EVICTION_HORIZON) });
     }
 

@@ -135,7 +135,10 @@ fn what_is_read_often_gets_room_and_keeps_it() {
         entries.tidy();
     }
     assert!(hot.iter().all(|key| present(&entries, *key).is_some()), "it had to make room for them");
-    passing.iter().enumerate().for_each(|(n, key)| ask_again(key, n));
+    for (n, key) in passing.iter().enumerate() {
+        ask_again(key, n);
+        ask_again(&hot[n % hot.len()], n);
+    }
     entries.tidy();
     assert!(hot.iter().all(|key| present(&entries, *key).is_some()), "it made room for others");
 }
@@ -160,6 +163,38 @@ fn a_hundred_reads_are_enough_to_keep_a_place() {
     // One in 600 is never sampled.
     let kept = read.iter().filter(|key| entries.get(**key).is_some()).count();
     assert!(kept >= 16, "{kept}");
+}
+
+/// How often each of a hundred tokens that come into use is asked about until it is remembered, in a cache full of others that were read so
+/// often and are not any more.
+fn questions_in_a_cache_of_idle(reads: usize) -> usize {
+    let (entries, keys) = (with_capacity(1_000), keys(1_100));
+    let (idle, new) = keys.split_at(1_000);
+    idle.iter().enumerate().for_each(|(n, key)| insert(&entries, *key, n, LONG));
+    entries.tidy();
+    for _ in 0..reads {
+        idle.iter().for_each(|key| entries.tell_of_read(*key));
+        entries.tidy();
+    }
+    let mut questions = 0;
+    for n in 0..400 {
+        for key in new {
+            if present(&entries, *key).is_none() {
+                insert(&entries, *key, n, LONG);
+                questions += 1;
+            }
+        }
+        entries.tidy();
+    }
+    questions / new.len()
+}
+
+#[test]
+fn in_a_full_cache_a_token_that_comes_into_use_is_soon_remembered() {
+    for (reads, bound) in [(0, 4), (200, 30)] {
+        let questions = questions_in_a_cache_of_idle(reads);
+        assert!(questions <= bound, "{questions} for {reads}");
+    }
 }
 
 #[test]
