@@ -92,9 +92,9 @@ impl Invalidation {
 }
 
 /// What became of a request that found no answer.
-pub(super) enum Boarding {
+pub(super) enum Boarding<T> {
     /// An answer landed between the request's look into the cache and now.
-    Known(Verdict),
+    Found(T),
     /// The question is under way already.
     Joined(Passenger),
     /// The question is to be asked, by whoever holds the [`Flight`].
@@ -108,27 +108,24 @@ impl Flights {
         Arc::new(Self { slots: Mutex::default(), limit })
     }
 
-    /// Boards the flight of `key`. `find` looks into the cache once more, while no flight can land.
-    ///
-    /// # Errors
-    /// With what it found: then there is nothing to board.
+    /// Boards the flight of `key`, unless `find` finds an answer: it looks into the cache once more, while no flight can land.
     pub(super) fn board<T>(
         self: &Arc<Self>,
         key: TokenKey,
         share: Share,
         find: impl FnOnce() -> Option<T>,
-    ) -> Result<Boarding, T> {
+    ) -> Boarding<T> {
         let mut slots = self.slots();
         if let Some(slot) = slots.by_key.get(&key) {
-            return Ok(Boarding::Joined(Passenger(Arc::clone(&slot.landing))));
+            return Boarding::Joined(Passenger(Arc::clone(&slot.landing)));
         }
         if let Some(found) = find() {
-            return Err(found);
+            return Boarding::Found(found);
         }
-        Ok(match self.start(&mut slots, key, share) {
+        match self.start(&mut slots, key, share) {
             Some((flight, passenger)) => Boarding::Started(passenger, flight),
             None => Boarding::Full,
-        })
+        }
     }
 
     /// Starts a flight that nobody waits for, if `claim` says so while no flight can land.
@@ -298,7 +295,7 @@ impl Flight {
 
 impl Landing {
     fn announce(&self, landed: Option<Landed>) {
-        // It is the only time.
+        // `is_over` lets a flight end once, so nothing has been set before.
         let _ = self.landed.set(landed);
         self.announced.notify_waiters();
     }

@@ -18,7 +18,7 @@ pub(super) struct TokenKey {
     high: u64,
 }
 
-/// For whoever keeps it and makes nothing of it.
+/// As numbers, for those who keep it without looking into it.
 impl TokenKey {
     pub(super) fn halves(self) -> [u64; 2] {
         [self.low, self.high]

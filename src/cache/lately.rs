@@ -39,7 +39,7 @@ impl Lately {
     }
 }
 
-/// Never zero.
+/// Never zero, which marks an empty place.
 fn mark(key: TokenKey) -> u64 {
     key.high() | 1
 }

@@ -117,20 +117,10 @@ impl<I: Introspect> Introspect for Cached<I> {
         loop {
             let share = self.store.share_of(key);
             let passenger = match self.store.board(key, share) {
-                Boarding::Known(verdict) => return Ok(verdict),
-                Boarding::Full => {
-                    self.store.figures.overloaded();
-                    let error = IntrospectError::new(IntrospectErrorKind::Overloaded)
-                        .with_source("as many as may be are under way (`max_questions`)");
-                    self.store.overloaded(&error, share);
-                    return self.store.instead_of(&error, key).ok_or(error);
-                }
-                Boarding::Joined(passenger) => {
-                    self.store.figures.coalesced();
-                    passenger
-                }
+                Boarding::Found(verdict) => return Ok(verdict),
+                Boarding::Full => return self.store.turned_away(key, share),
+                Boarding::Joined(passenger) => passenger,
                 Boarding::Started(passenger, flight) => {
-                    self.store.figures.miss();
                     self.take_off(flight, Question { key, share, is_refresh: false }, token)?;
                     passenger
                 }

@@ -92,6 +92,13 @@ pub(super) struct Store {
     pub(super) outage: Outage,
 }
 
+/// How an active answer stands at a moment.
+struct Standing {
+    serves: bool,
+    /// It is to be asked for again.
+    is_due: bool,
+}
+
 /// An answer at hand.
 pub(super) struct Known {
     pub(super) verdict: Verdict,
@@ -150,15 +157,15 @@ impl Store {
         self.judge_active(token, seen, now)
     }
 
-    /// `seen` is whether it serves `now`, and whether it is to be asked for again.
-    fn judge_active(&self, token: AccessToken, seen: (bool, bool), now: Timestamp) -> Option<Known> {
-        let (serves, refresh) = seen;
+    fn judge_active(&self, token: AccessToken, Standing { serves, is_due }: Standing, now: Timestamp) -> Option<Known> {
         if serves {
             self.figures.hit(millis_since(token.term().asked_at, now));
-            return Some(Known { verdict: Verdict::Active(token), refresh });
+            return Some(Known { verdict: Verdict::Active(token), refresh: is_due });
         }
-        let verdict = self.outage.is_left_alone(now).then(|| self.serve_on(&token, now)).flatten()?;
-        Some(Known { verdict, refresh: false })
+        if !self.outage.is_left_alone(now) {
+            return None;
+        }
+        Some(Known { verdict: self.serve_on(&token, now)?, refresh: false })
     }
 
     fn known_inactive(&self, key: TokenKey) -> Option<Known> {
@@ -177,7 +184,7 @@ impl Store {
 
     /// Boards the flight of `key`, unless an answer has landed meanwhile. Under the lock entries are only found. They are judged after it,
     /// since that reads the clock and tells metrics and logs; one that does not serve is passed over by the next look.
-    pub(super) fn board(&self, key: TokenKey, share: Share) -> Boarding {
+    pub(super) fn board(&self, key: TokenKey, share: Share) -> Boarding<Verdict> {
         // Whoever comes by `introspect` alone, as a cache around this one does, reads too. (A miss of the layer is told twice, which is as
         // seldom as questions are.)
         self.active.tell_of_read(key);
@@ -185,8 +192,16 @@ impl Store {
         let mut refused = None;
         loop {
             let found = match self.flights.board(key, share, || self.find_other_than(refused, key)) {
-                Ok(boarding) => return boarding,
-                Err(found) => found,
+                Boarding::Found(found) => found,
+                Boarding::Joined(passenger) => {
+                    self.figures.coalesced();
+                    return Boarding::Joined(passenger);
+                }
+                Boarding::Started(passenger, flight) => {
+                    self.figures.miss();
+                    return Boarding::Started(passenger, flight);
+                }
+                Boarding::Full => return Boarding::Full,
             };
             refused = Some(found.number());
             let known = match found {
@@ -198,7 +213,7 @@ impl Store {
                 Found::Inactive(inactive) => self.judge_inactive(inactive),
             };
             if let Some(known) = known {
-                return Boarding::Known(known.verdict);
+                return Boarding::Found(known.verdict);
             }
         }
     }
@@ -207,6 +222,15 @@ impl Store {
         let active = self.active.get(key).map(Found::Active);
         let found = active.or_else(|| self.inactive.get(key).map(Found::Inactive));
         found.filter(|found| Some(found.number()) != refused)
+    }
+
+    /// There is no room for the question.
+    pub(super) fn turned_away(&self, key: TokenKey, share: Share) -> Result<Verdict, IntrospectError> {
+        self.figures.overloaded();
+        let error = IntrospectError::new(IntrospectErrorKind::Overloaded)
+            .with_source("as many as may be are under way (`max_questions`)");
+        self.report_overload(&error, share);
+        self.instead_of(&error, key).ok_or(error)
     }
 
     /// Whether the token was active when it was last asked about, as far as that is remembered.
@@ -264,13 +288,13 @@ impl Store {
                     self.outage.leave_alone(now, left, answers);
                 }
             }
-            Err(error) if error.is_overloaded() => self.overloaded(error, share),
+            Err(error) if error.is_overloaded() => self.report_overload(error, share),
             Ok(_) | Err(_) => {}
         }
     }
 
     /// Tells the operator when it begins that questions are turned away, and which limits are to blame.
-    pub(super) fn overloaded(&self, error: &IntrospectError, share: Share) {
+    fn report_overload(&self, error: &IntrospectError, share: Share) {
         if self.outage.turned_away(share).begins(self.clock.now()) {
             let share = share.as_str();
             tracing::warn!(
@@ -365,7 +389,7 @@ impl Store {
     pub(super) fn forget_all(&self) {
         let mut forgotten = None;
         self.flights.invalidate_all(|| forgotten = Some((self.active.clear(), self.inactive.clear())));
-        // While nobody waits for it.
+        // After the lock: freeing it takes a while, and nobody is to wait for that.
         drop(forgotten);
         // Or what is gone would still compete with new answers for room.
         self.active.tidy();
@@ -404,11 +428,11 @@ fn pause_before_retry(token: &AccessToken, now: Timestamp) -> Duration {
     (token.term().deadline.saturating_since(now) / 4).max(Duration::from_secs(1))
 }
 
-/// Whether it serves, and whether it is to be asked for again.
-fn standing(token: &AccessToken, now: Timestamp) -> (bool, bool) {
-    (token.serves_at(now), token.is_due(now))
+fn standing(token: &AccessToken, now: Timestamp) -> Standing {
+    Standing { serves: token.serves_at(now), is_due: token.is_due(now) }
 }
 
+/// Without a `Duration`, whose milliseconds have 128 bits.
 fn millis_since(earlier: Timestamp, now: Timestamp) -> u64 {
     u64::try_from(now.as_unix_millis().saturating_sub(earlier.as_unix_millis())).unwrap_or(0)
 }
