@@ -45,9 +45,16 @@ pub struct Policy {
 pub(crate) enum Requirement {
     AnyOf { setting: &'static str, fact: Fact, values: Vec<Box<str>> },
     Rule(Rule),
-    ForMethod(Method, Policy),
-    ForOtherMethods(Policy),
-    All(Policy),
+    Nested(When, Policy),
+}
+
+/// Of which requests a nested policy requires something.
+#[derive(Clone)]
+pub(crate) enum When {
+    Always,
+    Method(Method),
+    /// None that another nested policy names.
+    OtherMethods,
 }
 
 /// What of a token is compared.
@@ -108,9 +115,7 @@ impl Policy {
     pub(crate) fn requires_nothing(&self) -> bool {
         self.requirements.iter().all(|requirement| match requirement {
             Requirement::AnyOf { .. } | Requirement::Rule(_) => false,
-            Requirement::ForMethod(_, policy) | Requirement::ForOtherMethods(policy) | Requirement::All(policy) => {
-                policy.requires_nothing()
-            }
+            Requirement::Nested(_, policy) => policy.requires_nothing(),
         })
     }
 
@@ -119,9 +124,7 @@ impl Policy {
         self.requirements.iter().try_for_each(|requirement| match requirement {
             Requirement::AnyOf { setting, fact, values } => check_values(setting, *fact, values),
             Requirement::Rule(_) => Ok(()),
-            Requirement::ForMethod(_, policy) | Requirement::ForOtherMethods(policy) | Requirement::All(policy) => {
-                policy.check()
-            }
+            Requirement::Nested(_, policy) => policy.check(),
         })?;
         self.check_single(Fact::Issuer, "require_any_issuer")?;
         self.check_single(Fact::Client, "require_any_client")
@@ -154,11 +157,18 @@ impl Policy {
         let (mut lacks_scope, mut has_rules) = (false, false);
         let met = self.each(&request.method, &mut |requirement| match requirement {
             Requirement::AnyOf { fact, values, .. } if !fact.is_any_of(token, values) => {
-                if *fact != Fact::Scope {
-                    return ControlFlow::Break(*fact);
-                }
-                lacks_scope = true;
-                ControlFlow::Continue(())
+                let refusal = match fact {
+                    // Judged last: what a client is told to obtain is no use if the token fails elsewhere.
+                    Fact::Scope => {
+                        lacks_scope = true;
+                        return ControlFlow::Continue(());
+                    }
+                    Fact::Audience => Refusal::Audience,
+                    Fact::Issuer => Refusal::Issuer,
+                    Fact::Client => Refusal::Client,
+                    Fact::ApiProduct => Refusal::ApiProduct,
+                };
+                ControlFlow::Break(refusal)
             }
             Requirement::Rule(_) => {
                 has_rules = true;
@@ -166,15 +176,8 @@ impl Policy {
             }
             _ => ControlFlow::Continue(()),
         });
-        if let ControlFlow::Break(unmet) = met {
-            return Err(match unmet {
-                Fact::Audience => Refusal::Audience,
-                Fact::Issuer => Refusal::Issuer,
-                Fact::Client => Refusal::Client,
-                Fact::ApiProduct => Refusal::ApiProduct,
-                // Not reached: scopes are judged last.
-                Fact::Scope => Refusal::InsufficientScope(String::new()),
-            });
+        if let ControlFlow::Break(refusal) = met {
+            return Err(refusal);
         }
         if lacks_scope {
             return Err(Refusal::InsufficientScope(self.wanted_scopes(&request.method).unwrap_or_default()));
@@ -211,8 +214,8 @@ impl Policy {
     fn each<B>(&self, method: &Method, visit: &mut impl FnMut(&Requirement) -> ControlFlow<B>) -> ControlFlow<B> {
         for requirement in &self.requirements {
             match requirement {
-                Requirement::AnyOf { .. } | Requirement::Rule(_) => visit(requirement)?,
-                nested => self.each_of_nested(nested, method, visit)?,
+                Requirement::Nested(when, policy) => self.each_of_nested(when, policy, method, visit)?,
+                single => visit(single)?,
             }
         }
         ControlFlow::Continue(())
@@ -222,32 +225,25 @@ impl Policy {
     #[inline(never)]
     fn each_of_nested<B>(
         &self,
-        nested: &Requirement,
+        when: &When,
+        policy: &Policy,
         method: &Method,
         visit: &mut impl FnMut(&Requirement) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
-        match nested {
-            Requirement::ForMethod(stated, policy) if self.applies(stated, method) => policy.each(method, visit),
-            Requirement::ForOtherMethods(policy) if !self.names(method) => policy.each(method, visit),
-            Requirement::All(policy) => policy.each(method, visit),
-            Requirement::ForMethod(..) | Requirement::ForOtherMethods(_) => ControlFlow::Continue(()),
-            // Not reached; named so that a new one cannot be passed over.
-            Requirement::AnyOf { .. } | Requirement::Rule(_) => visit(nested),
-        }
-    }
-
-    fn applies(&self, stated: &Method, method: &Method) -> bool {
-        stated == method || (*stated == Method::GET && *method == Method::HEAD && !self.states(&Method::HEAD))
+        let is_head = *method == Method::HEAD;
+        let holds = match when {
+            When::Always => true,
+            When::Method(stated) => {
+                stated == method || (is_head && *stated == Method::GET && !self.names(&Method::HEAD))
+            }
+            When::OtherMethods => !(self.names(method) || (is_head && self.names(&Method::GET))),
+        };
+        if holds { policy.each(method, visit) } else { ControlFlow::Continue(()) }
     }
 
     fn names(&self, method: &Method) -> bool {
-        self.states(method) || (*method == Method::HEAD && self.states(&Method::GET))
-    }
-
-    fn states(&self, method: &Method) -> bool {
-        let states =
-            |requirement: &Requirement| matches!(requirement, Requirement::ForMethod(stated, _) if stated == method);
-        self.requirements.iter().any(states)
+        let names = |requirement: &Requirement| matches!(requirement, Requirement::Nested(When::Method(stated), _) if stated == method);
+        self.requirements.iter().any(names)
     }
 }
 
@@ -304,7 +300,7 @@ fn verify_possession(token: &AccessToken) -> Result<(), Refusal> {
     } else {
         "a proof of possession"
     };
-    tracing::info!(missing, "a sender-constrained token was presented as a plain bearer token");
+    tracing::debug!(missing, "a sender-constrained token was presented as a plain bearer token");
     Err(Refusal::SenderConstrained)
 }
 
@@ -321,9 +317,11 @@ impl fmt::Debug for Requirement {
             Self::AnyOf { setting, fact: Fact::Client, .. } => f.write_str(setting),
             Self::AnyOf { setting, values, .. } => f.debug_tuple(setting).field(values).finish(),
             Self::Rule(_) => f.write_str("authorize"),
-            Self::ForMethod(method, policy) => f.debug_tuple("for_method").field(method).field(policy).finish(),
-            Self::ForOtherMethods(policy) => f.debug_tuple("for_other_methods").field(policy).finish(),
-            Self::All(policy) => policy.fmt(f),
+            Self::Nested(When::Always, policy) => policy.fmt(f),
+            Self::Nested(When::Method(method), policy) => {
+                f.debug_tuple("for_method").field(method).field(policy).finish()
+            }
+            Self::Nested(When::OtherMethods, policy) => f.debug_tuple("for_other_methods").field(policy).finish(),
         }
     }
 }

@@ -88,20 +88,20 @@ macro_rules! policy_settings {
         /// Like every requirement it binds requests with a token. Below an optional layer use
         /// [`RequireScopeLayer`](crate::RequireScopeLayer), which wants one.
         pub fn for_method(mut self, method: http::Method, policy: $crate::policy::Policy) -> Self {
-            self.$($policy)+.push($crate::policy::Requirement::ForMethod(method, policy));
+            self.$($policy)+.push($crate::policy::Requirement::Nested($crate::policy::When::Method(method), policy));
             self
         }
 
         /// Requires `policy` too, of requests with a method that no [`for_method`](Self::for_method) names. Without this
         /// nothing further is required of them.
         pub fn for_other_methods(mut self, policy: $crate::policy::Policy) -> Self {
-            self.$($policy)+.push($crate::policy::Requirement::ForOtherMethods(policy));
+            self.$($policy)+.push($crate::policy::Requirement::Nested($crate::policy::When::OtherMethods, policy));
             self
         }
 
         /// Requires all that `policy` requires, too.
         pub fn policy(mut self, policy: $crate::policy::Policy) -> Self {
-            self.$($policy)+.push($crate::policy::Requirement::All(policy));
+            self.$($policy)+.push($crate::policy::Requirement::Nested($crate::policy::When::Always, policy));
             self
         }
     };
