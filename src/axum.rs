@@ -26,7 +26,7 @@ use axum_core::response::{IntoResponse, Response};
 use http::request::Parts;
 
 use crate::guard::{Anonymous, missing_layer, report_missing_layer};
-use crate::rejection::{EmptyBody, Rejection, RejectionContext, RejectionReason, is_grpc, respond};
+use crate::rejection::{EmptyBody, Refused, Rejection, RejectionContext, RejectionReason, is_grpc, respond};
 use crate::token::AccessToken;
 
 /// Why [`AccessToken`] could not be extracted: an answer to send, with an empty body, whatever renderer the layer has. It is not counted: the
@@ -42,7 +42,7 @@ enum Reason {
 
 impl AccessTokenRejection {
     fn missing_token(context: &RejectionContext, request: &Parts) -> Self {
-        Self(Reason::MissingToken(Rejection::new(RejectionReason::MissingToken, context).to(request, None)))
+        Self(Reason::MissingToken(Rejection::new(Refused::For(RejectionReason::MissingToken), context, request, None)))
     }
 
     fn missing_layer(request: &Parts) -> Self {

@@ -100,8 +100,8 @@ where
                             let Held { parts, body, mut inner, .. } = *held;
                             State::Running { future: inner.call(Request::from_parts(parts, body)) }
                         }
-                        Err(rejection) => {
-                            let response = held.guard.reject(rejection, &held.parts);
+                        Err(refused) => {
+                            let response = held.guard.reject(refused, &held.parts);
                             State::Rejected { response: Some(Box::new(response)) }
                         }
                     };

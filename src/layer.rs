@@ -8,8 +8,9 @@ use tower_layer::Layer;
 
 use crate::build_error::BuildError;
 use crate::extract::TokenSource;
-use crate::guard::{Guard, LayerStats};
+use crate::guard::Guard;
 use crate::introspect::ChooseIntrospector;
+use crate::outcomes::LayerStats;
 use crate::policy::policy_settings;
 use crate::rejection::{Challenge, EmptyBody, ProblemJson, RejectionContext};
 use crate::service::Introspection;

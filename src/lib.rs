@@ -115,13 +115,13 @@
 //! | warn | "the authority is not asked for a while: ..." (the breaker opens) | `server.address`, `share`, `failures`, `pause_ms` |
 //! | warn | "questions are turned away, ..." (overload; `error` names the limits) | `cache`, `share`, `error` |
 //! | warn | "the authority fails; answers it gave before serve on ..." | `cache` |
-//! | warn | "request rejected: ..." (the authority could not be asked) | `kind`, `reason`, `cause`, `error` |
+//! | warn | "request rejected: ..." (the authority could not be asked, and nobody has said so yet: an introspector of your own, a timeout of the cache) | `kind`, `reason`, `cause`, `error` |
 //! | info | "the authority answers again; ..." (the breaker closes) | `server.address`, `share` |
 //! | info | "the authority's answer is not a clear yes, so the token counts as inactive" | `cause` |
-//! | info | "a sender-constrained token was presented as a plain bearer token" | `missing` |
 //! | debug | "the authority answered" | `latency_ms` |
 //! | debug | "the authority was not asked" (overload, or the breaker is open) | `server.address`, `kind`, `error` |
-//! | debug | "request rejected: ..." (for any other reason) | `kind`, `reason`, and `cause` and `error` if the authority was not asked |
+//! | debug | "request rejected: ..." (for any other reason, or for a failure that was said once already) | `kind`, `reason`, and `cause` and `error` of a failure |
+//! | debug | "a sender-constrained token was presented as a plain bearer token" | `missing` |
 //! | debug | "a token in use is not asked about ahead of time" (there is no runtime) | `error` |
 //!
 //! The warnings about overload and stale answers come once, and again when there was none for half a minute. `share` is `known` for tokens
@@ -164,6 +164,7 @@ mod histogram;
 mod introspect;
 mod layer;
 mod metrics;
+mod outcomes;
 mod policy;
 mod protected_resource;
 mod rejection;
@@ -192,17 +193,17 @@ pub use clock::ManualClock;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use extract::{TokenCookie, TokenHeader, TokenQueryParameter, TokenSource, TokenSourceFn, token_source_fn};
 pub use future::ResponseFuture;
-pub use guard::LayerStats;
 pub use histogram::Histogram;
 #[cfg(feature = "private-key-jwt")]
 pub use introspect::PrivateKeyJwt;
 pub use introspect::{
-    AnyIntrospector, Apigee, ApigeeBuilder, ApigeeLogin, Authorities, AuthoritiesBuilder, BreakerState, ChosenAuthority,
-    ChooseIntrospector, ClientCredentials, Credential, DiscoveryError, EndpointHandle, EndpointStats, Health,
-    InactiveReason, Introspect, IntrospectError, IntrospectErrorKind, IntrospectFn, Rfc7662, Rfc7662Builder,
+    AnyIntrospector, Apigee, ApigeeBuilder, ApigeeLogin, Authorities, AuthoritiesBuilder, BreakerState,
+    ChooseIntrospector, ChosenAuthority, ClientCredentials, Credential, DiscoveryError, EndpointHandle, EndpointStats,
+    Health, InactiveReason, Introspect, IntrospectError, IntrospectErrorKind, IntrospectFn, Rfc7662, Rfc7662Builder,
     Rfc7662Discovery, Verdict, introspect_fn,
 };
 pub use layer::{IntrospectionLayer, IntrospectionLayerBuilder};
+pub use outcomes::LayerStats;
 pub use policy::Policy;
 pub use protected_resource::{ProtectedResource, ProtectedResourceBuilder};
 pub use rejection::{EmptyBody, ProblemJson, Rejection, RejectionKind, RejectionReason, RejectionResponse};

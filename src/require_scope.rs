@@ -11,12 +11,13 @@ use tower_layer::Layer;
 
 use crate::build_error::BuildError;
 use crate::future::ResponseFuture;
-use crate::guard::{Anonymous, Outcomes, missing_layer, report_missing_layer};
+use crate::guard::{Anonymous, missing_layer, report_missing_layer};
 use crate::layer::Responses;
+use crate::outcomes::Outcomes;
 use crate::policy::{Policy, policy_settings};
 use crate::rejection::{
-    EmptyBody, ProblemJson, Rejection, RejectionContext, RejectionKind, RejectionReason, RejectionResponse, is_grpc,
-    respond,
+    EmptyBody, ProblemJson, Refused, Rejection, RejectionContext, RejectionKind, RejectionReason, RejectionResponse,
+    is_grpc, respond,
 };
 use crate::token::AccessToken;
 
@@ -172,16 +173,17 @@ impl<R> Requirement<R> {
     where
         R: RejectionResponse<B>,
     {
-        let rejection = match (request.extensions.get::<AccessToken>(), request.extensions.get::<Anonymous>()) {
-            (Some(token), _) => Rejection::refused(self.policy.judge(token, request).err()?, &self.context),
-            (None, Some(Anonymous(context))) => Rejection::new(RejectionReason::MissingToken, context),
+        let (refused, context) = match (request.extensions.get::<AccessToken>(), request.extensions.get::<Anonymous>())
+        {
+            (Some(token), _) => (self.policy.judge(token, request).err()?.into(), &self.context),
+            (None, Some(Anonymous(context))) => (Refused::For(RejectionReason::MissingToken), context),
             (None, None) => {
                 report_missing_layer("RequireScopeLayer");
                 return Some(missing_layer(is_grpc(request)));
             }
         };
-        self.outcomes.rejected(rejection.reason());
-        Some(respond(&self.renderer, &rejection.to(request, Some(&self.policy))))
+        self.outcomes.rejected(refused.reason());
+        Some(respond(&self.renderer, &Rejection::new(refused, context, request, Some(&self.policy))))
     }
 }
 

@@ -5,13 +5,16 @@ use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use http::request::Parts;
 use http::{Request, Response};
 use tower::Service;
 
+use crate::extract::Presented;
 use crate::future::{Held, ResponseFuture};
 use crate::guard::Guard;
 use crate::introspect::{ChooseIntrospector, Introspect};
-use crate::rejection::{EmptyBody, RejectionResponse};
+use crate::rejection::{EmptyBody, Refused, RejectionReason, RejectionResponse};
+use crate::token::BearerToken;
 
 /// A service whose requests come in only with an active access token. Made by
 /// [`IntrospectionLayer`](crate::IntrospectionLayer).
@@ -43,42 +46,53 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
-        let mut private = false;
+        // Before `find`: the token that it finds borrows the request.
         let introspector = self.introspector.choose(&mut parts);
-        let admitted = match self.guard.find(&mut parts) {
-            Ok(Some(presented)) => {
-                private = presented.private;
-                match introspector {
-                    Some(introspector) => match introspector.known(&presented.token) {
-                        Some(verdict) => self.guard.admit(Ok(verdict), &mut parts),
-                        None => {
-                            let token = presented.token.into_owned();
-                            let introspector = Arc::clone(introspector);
-                            let question = Box::pin(async move { introspector.introspect(&token).await });
-                            let (inner, guard) = (self.take_ready(), Arc::clone(&self.guard));
-                            return ResponseFuture::asking(question, Held { parts, body, inner, guard }, private);
-                        }
-                    },
-                    None => Err(self.guard.unknown_authority()),
-                }
-            }
+        let (admitted, private) = match self.guard.find(&mut parts) {
+            Err(refused) => (Err(refused), false),
             Ok(None) => {
                 self.guard.admit_anonymous(&mut parts);
-                Ok(())
+                (Ok(()), false)
             }
-            Err(rejection) => Err(rejection),
+            Ok(Some(Presented { token, private })) => match introspector {
+                None => (Err(Refused::For(RejectionReason::NoAuthority)), private),
+                Some(introspector) => match introspector.known(&token) {
+                    Some(verdict) => (self.guard.admit(Ok(verdict), &mut parts), private),
+                    None => {
+                        let (introspector, token) = (Arc::clone(introspector), token.into_owned());
+                        return self.ask(introspector, token, parts, body, private);
+                    }
+                },
+            },
         };
         match admitted {
             Ok(()) => ResponseFuture::running(self.inner.call(Request::from_parts(parts, body)), private),
-            Err(rejection) => {
+            Err(refused) => {
                 drop(self.take_ready());
-                ResponseFuture::rejected(self.guard.reject(rejection, &parts), private)
+                ResponseFuture::rejected(self.guard.reject(refused, &parts), private)
             }
         }
     }
 }
 
 impl<S: Clone, I, R> Introspection<S, I, R> {
+    fn ask<ReqBody>(
+        &mut self,
+        introspector: Arc<I::Introspector>,
+        token: BearerToken<'static>,
+        parts: Parts,
+        body: ReqBody,
+        private: bool,
+    ) -> ResponseFuture<S, ReqBody, R>
+    where
+        S: Service<Request<ReqBody>>,
+        I: ChooseIntrospector,
+    {
+        let question = Box::pin(async move { introspector.introspect(&token).await });
+        let (inner, guard) = (self.take_ready(), Arc::clone(&self.guard));
+        ResponseFuture::asking(question, Held { parts, body, inner, guard }, private)
+    }
+
     /// Takes out the inner service that was polled ready. It may have reserved something (a permit, a place in a buffer):
     /// whoever gets it calls it, or drops it so that another request can have the place.
     fn take_ready(&mut self) -> S {

@@ -61,7 +61,7 @@ struct Row {
 }
 
 impl RejectionKind {
-    /// All of them, each at its own number.
+    /// All of them, in the order in which they are listed.
     pub(crate) const ALL: [Self; 7] = [
         Self::MissingToken,
         Self::InvalidRequest,
@@ -144,39 +144,54 @@ impl Default for RejectionContext {
     }
 }
 
-impl Rejection {
-    pub(crate) fn new(reason: RejectionReason, context: &RejectionContext) -> Self {
-        Self { reason, wanted_scopes: None, cause: None, context: context.clone(), grpc: false }
-    }
+/// Why a request does not come in.
+pub(crate) enum Refused {
+    For(RejectionReason),
+    /// Holds the scopes that are wanted, separated by spaces.
+    InsufficientScope(String),
+    Failed(IntrospectError),
+}
 
-    pub(crate) fn refused(refusal: Refusal, context: &RejectionContext) -> Self {
-        let reason = match refusal {
+impl Refused {
+    pub(crate) fn reason(&self) -> RejectionReason {
+        match self {
+            Self::For(reason) => *reason,
+            Self::InsufficientScope(_) => RejectionReason::InsufficientScope,
+            Self::Failed(error) if error.is_overloaded() => RejectionReason::Overloaded,
+            Self::Failed(_) => RejectionReason::Unavailable,
+        }
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self::For(match refusal {
             Refusal::SenderConstrained => RejectionReason::SenderConstrained,
             Refusal::Audience => RejectionReason::Audience,
             Refusal::Issuer => RejectionReason::Issuer,
             Refusal::Client => RejectionReason::Client,
             Refusal::ApiProduct => RejectionReason::ApiProduct,
             Refusal::Rule => RejectionReason::Rule,
-            Refusal::InsufficientScope(wanted) => {
-                let rejection = Self::new(RejectionReason::InsufficientScope, context);
-                return Self { wanted_scopes: Some(wanted), ..rejection };
+            Refusal::InsufficientScope(wanted) => return Self::InsufficientScope(wanted),
+        })
+    }
+}
+
+impl Rejection {
+    /// The answer to this request, of which `policy` would have required something.
+    pub(crate) fn new(refused: Refused, context: &RejectionContext, request: &Parts, policy: Option<&Policy>) -> Self {
+        let reason = refused.reason();
+        let (wanted_scopes, cause) = match refused {
+            Refused::InsufficientScope(wanted) => (Some(wanted), None),
+            Refused::Failed(error) => (None, Some(error)),
+            Refused::For(_)
+                if reason.kind().status() == StatusCode::UNAUTHORIZED && context.challenge.names_metadata() =>
+            {
+                (policy.and_then(|policy| policy.wanted_scopes(&request.method)), None)
             }
+            Refused::For(_) => (None, None),
         };
-        Self::new(reason, context)
-    }
-
-    pub(crate) fn failed(error: IntrospectError, context: &RejectionContext) -> Self {
-        let reason = if error.is_overloaded() { RejectionReason::Overloaded } else { RejectionReason::Unavailable };
-        Self { cause: Some(error), ..Self::new(reason, context) }
-    }
-
-    /// Notes what the request expects for an answer, and what `policy` would have required of it.
-    pub(crate) fn to(mut self, request: &Parts, policy: Option<&Policy>) -> Self {
-        self.grpc = is_grpc(request);
-        if self.kind().status() == StatusCode::UNAUTHORIZED && self.context.challenge.names_metadata() {
-            self.wanted_scopes = policy.and_then(|policy| policy.wanted_scopes(&request.method));
-        }
-        self
+        Self { reason, wanted_scopes, cause, context: context.clone(), grpc: is_grpc(request) }
     }
 
     /// What it comes down to.
@@ -241,7 +256,7 @@ impl Rejection {
         let (kind, reason, description) = (self.kind().as_str(), self.reason.as_str(), self.description());
         match &self.cause {
             // At the rate of requests, and about what was said once already.
-            Some(error) if error.was_not_asked() => {
+            Some(error) if error.is_reported() || error.was_not_asked() => {
                 tracing::debug!(kind, reason, cause = error.kind().as_str(), ?error, "request rejected: {description}");
             }
             Some(error) => {

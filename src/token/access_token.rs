@@ -58,7 +58,7 @@ struct Facts {
     expires_at: Option<Timestamp>,
     /// Everything else, in the order of [`Member`].
     texts: Box<[u8]>,
-    /// Of the entry, if a cache keeps it.
+    /// The number of the entry, if a cache keeps it.
     number: u64,
 }
 
