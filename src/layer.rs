@@ -33,7 +33,9 @@ use crate::service::Introspection;
 /// ```
 ///
 /// The inner service must be `Clone`, as `axum` and `tonic` services are; put others behind `tower::buffer::Buffer`. Its response body must
-/// be `Default`, since rejections have an empty one, or whatever a [`RejectionResponse`](crate::RejectionResponse) of your own makes.
+/// be `Default`, since rejections have an empty one. A closure that renders rejections needs that too, for the answers to gRPC calls;
+/// [`problem_json`](IntrospectionLayerBuilder::problem_json) needs `Default` and `From<String>`. Only a type with a
+/// [`RejectionResponse`](crate::RejectionResponse) of your own makes whatever body it likes.
 ///
 /// Clones of the layer, and layers over clones of one [`Cached`](crate::Cached), share its answers: for routes with other requirements make
 /// another layer over a clone, or put a [`RequireScopeLayer`](crate::RequireScopeLayer) on them.

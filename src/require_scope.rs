@@ -27,7 +27,8 @@ use crate::token::AccessToken;
 /// It answers in its own form: give it the [`realm`](RequireScopeLayerBuilder::realm) and the other settings of answers that the layer
 /// around it has. Only a request without a token, let through by an optional layer, gets the challenge of that layer; it is
 /// [`MissingToken`](crate::RejectionKind::MissingToken).
-/// Without any layer around it every request gets a 500 and the log names the fault: it never lets a request in by mistake.
+/// Without any layer around it every request gets a 500 (a gRPC call: status 13, `INTERNAL`) and the log names the fault: it never lets
+/// a request in by mistake. The response body of the inner service must be `Default`, however rejections are rendered.
 ///
 /// ```
 /// use tower::ServiceBuilder;

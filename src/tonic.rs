@@ -1,8 +1,4 @@
 //! Access to the token of a [`tonic::Request`] (feature `tonic`).
-//!
-//! The layer goes around a whole server (`Server::builder().layer(..)`) or around one service, which keeps its gRPC name.
-//! Rejections are gRPC answers: `UNAUTHENTICATED`, `PERMISSION_DENIED` or `UNAVAILABLE`, as
-//! [`RejectionKind`](crate::RejectionKind) lists them.
 
 use tonic::server::NamedService;
 use tonic::{Request, Status};
@@ -13,6 +9,9 @@ use crate::service::Introspection;
 use crate::token::AccessToken;
 
 /// Access to the token that an [`IntrospectionLayer`](crate::IntrospectionLayer) let in.
+///
+/// The layer goes around a whole server (`Server::builder().layer(..)`) or around one service, which keeps its gRPC name. Rejections
+/// are gRPC answers: `UNAUTHENTICATED`, `PERMISSION_DENIED` or `UNAVAILABLE`, as [`RejectionKind`](crate::RejectionKind) lists them.
 ///
 /// ```
 /// use tonic::{Request, Response, Status};
@@ -33,7 +32,7 @@ pub trait RequestExt: sealed::Sealed {
     #[allow(clippy::result_large_err)]
     fn access_token(&self) -> Result<&AccessToken, Status>;
 
-    /// The same behind an optional layer: `None` if the request came in without a token.
+    /// Like [`access_token`](Self::access_token), behind an optional layer: `None` if the request came in without a token.
     ///
     /// # Errors
     /// `INTERNAL`, and a log line that names the fault, if there is no layer around the service.
