@@ -51,6 +51,10 @@ const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remo
 /// A token counts as active if its `status` is `approved` **and** its `expiresAt` lies ahead. "No such token" is a verdict
 /// only with one of the vendor's four codes for it; every other 4xx or 5xx is a failure of the endpoint, and 401 or 403 are
 /// about the account asking. The secrets in an answer (`token`, `refreshToken`) are read past and never kept.
+///
+/// Two kinds of tokens are [`Unknown`](InactiveReason::Unknown) without a question, since the token stands in the URL that is asked: one
+/// that is 7,000 bytes or longer when percent-encoded (letters, digits and `-._~` stay, any other character becomes three bytes), and one
+/// with `.` or `..` as a part between slashes.
 pub struct Apigee {
     tokens_url: String,
     endpoint: Endpoint,
@@ -168,14 +172,16 @@ impl ApigeeBuilder {
         self
     }
 
-    /// Asks with the access token of an OAuth login at the vendor, for accounts with a second factor.
+    /// Asks with the access token of an OAuth login at the vendor, for accounts with a second factor. Where its one-time code comes
+    /// from is told by [`ApigeeLogin::mfa_token`].
     pub fn login(mut self, login: ApigeeLogin) -> Self {
         self.credentials = Some(login.into_credentials());
         self
     }
 
-    /// Asks with what `provider` hands out. It is called for the first question, 30 seconds before a credential expires,
-    /// and once after the authority refused one (HTTP 401). Its errors are logged, with what caused them: no secret may be in them.
+    /// Asks with what `provider` hands out. It is called for the first question; for the next question once a credential has no
+    /// more than 30 seconds left (half its life, if it lives less than a minute); and after the authority refused one (HTTP 401), unless
+    /// another refusal led to a call within the last 30 seconds. Its errors are logged, with what caused them: no secret may be in them.
     ///
     /// One call is under way at a time, in a task of its own, for 30 seconds at most. Questions wait for it only if no valid
     /// credential is at hand, and no longer than their own [`request_timeout`](Self::request_timeout). A failed call is

@@ -129,8 +129,8 @@ impl fmt::Debug for AnyIntrospector {
 /// [`InvalidToken`](crate::RejectionKind::InvalidToken), and nobody is asked.
 ///
 /// **A token that one authority calls active says nothing about what belongs to another.** Which one was asked stands in the request's
-/// extensions as [`ChosenAuthority`]: tell tenants apart by it, and not by looking at the request once more. What the answer itself says,
-/// its `iss` included, is that authority's own claim.
+/// extensions as [`ChosenAuthority`]: tell tenants apart by it, and not by looking at the request once more. The issuer that a token states
+/// ([`require_issuer`](crate::Policy::require_issuer)) is no proof of who was asked: `iss` is the answering server's own claim.
 ///
 /// ```
 /// use tower_introspection::{Apigee, Authorities, Cached, IntrospectionLayer, Rfc7662};
@@ -176,6 +176,10 @@ impl Authorities {
     /// Chooses the authority that is named like the request's host, in whichever case, without a port. The host comes from the
     /// request's target and from its one `Host` header, and thus from the caller; a request in which the two differ chooses
     /// none. A name with a scheme, a port or a path could never be chosen and is refused by [`build`](AuthoritiesBuilder::build).
+    ///
+    /// Other headers are not looked at. **A handler that trusts `X-Forwarded-Host` or `Forwarded`**, as the `Host` extractor of
+    /// `axum-extra` does, can see another host than the one that was chosen by, and take a token of one tenant for one of another. Have
+    /// the proxy overwrite these headers, or have the handler tell tenants apart by the same host as this does.
     pub fn by_host() -> AuthoritiesBuilder {
         let builder = Self::choose_by(|request| host(request).map(Cow::Owned));
         AuthoritiesBuilder { any_case: true, ..builder }

@@ -15,8 +15,9 @@ use crate::url::shown;
 /// Obtains a bearer token for this service by the client credentials grant, RFC 6749 section 4.4, to ask an introspection
 /// endpoint with.
 ///
-/// The token is kept and renewed 30 seconds before it expires, with one login under way at a time; it is never fetched for a
-/// single question.
+/// The token is kept, and renewed by the next question once it has no more than 30 seconds left (half its life, if it lives less than a
+/// minute), and after the endpoint refused it, unless another refusal led to a login within the last 30 seconds. One login is under way
+/// at a time; it is never made for a single question.
 ///
 /// ```
 /// use tower_introspection::{ClientCredentials, Rfc7662};
@@ -93,7 +94,7 @@ impl ClientCredentials {
     }
 
     connection_settings!(
-        "How long one exchange with the token endpoint may take. A login, of one or two, takes no more than 30 seconds. Default: 10 seconds."
+        "How long a login may take, which is one exchange with the token endpoint. More than 30 seconds counts as 30. Default: 10 seconds."
     );
 
     pub(super) fn into_credentials(self) -> Result<Credentials, BuildError> {

@@ -101,7 +101,8 @@ impl Credential {
         Self { secret, lifetime: None }
     }
 
-    /// How long it is valid from now on; a renewal comes 30 seconds before. Without this it is kept until the authority
+    /// How long it is valid after it was handed out. The next question once it has no more than 30 seconds left (half its life, if it
+    /// lives less than a minute) has it renewed. Less than a second counts as a second. Without this it is kept until the authority
     /// refuses it.
     #[must_use]
     pub fn expires_in(mut self, lifetime: Duration) -> Self {

@@ -88,7 +88,7 @@ impl IntrospectError {
         Self { kind, source: None, status: None, retry_after: None, before_answer: false, is_reported: false }
     }
 
-    /// The same error with its cause. The cause is logged: it must not hold a token. (`reqwest::Error` prints the URL; call
+    /// Like [`new`](Self::new), with the cause. The cause is logged: it must not hold a token. (`reqwest::Error` prints the URL; call
     /// its `without_url` first.)
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
@@ -96,7 +96,7 @@ impl IntrospectError {
         self
     }
 
-    /// The same error with how long the authority wants to be left alone. Callers are told to come back then.
+    /// Like [`new`](Self::new), with how long the authority wants to be left alone. Callers are told to come back then.
     #[must_use]
     pub fn with_retry_after(mut self, delay: Duration) -> Self {
         self.retry_after = Some(delay);
@@ -153,7 +153,8 @@ impl IntrospectError {
         self.retry_after
     }
 
-    /// The HTTP status, if it is what makes this a failure.
+    /// The HTTP status, if it is what makes this a failure. An RFC 7662 server that answers 400 with `invalid_client` or
+    /// `unauthorized_client` refuses this service: that is 401 here.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         self.status

@@ -84,7 +84,8 @@ impl PrivateKeyJwt {
         self
     }
 
-    /// Whom the assertion is meant for (`aud`). Default: the issuer for a discovered endpoint, otherwise the endpoint's URL.
+    /// Whom the assertion is meant for (`aud`). Default: the issuer for a discovered endpoint, otherwise the endpoint's URL; with
+    /// [`ClientCredentials`](crate::ClientCredentials) the token URL.
     ///
     /// Okta takes only the whole URL of the introspection endpoint, so set that if the endpoint is discovered:
     ///

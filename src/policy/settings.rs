@@ -31,7 +31,8 @@ macro_rules! policy_settings {
         }
 
         /// Requires that the token states this issuer (`iss`), compared to the letter. A token has one issuer, so this cannot be
-        /// called with two. A token that fails it is [`InvalidToken`](crate::RejectionKind::InvalidToken).
+        /// called with two. A token that fails it is [`InvalidToken`](crate::RejectionKind::InvalidToken). The issuer is what the server
+        /// that was asked claims: it is worth as much as that server, and says nothing about which one was asked.
         pub fn require_issuer(mut self, issuer: impl Into<String>) -> Self {
             self.$($policy)+.add("require_issuer", $crate::policy::Fact::Issuer, [issuer]);
             self

@@ -82,7 +82,7 @@ impl Sandbox {
         Self::start_with_clock(SystemClock).await
     }
 
-    /// The same, with tokens issued at the time of `clock`.
+    /// Like [`start`](Self::start), with `clock` for the time at which tokens are issued and expire.
     ///
     /// # Errors
     /// If no port of the loopback interface can be had.

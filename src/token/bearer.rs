@@ -32,7 +32,7 @@ impl<'a> BearerToken<'a> {
         Self::parse_within(text, Self::DEFAULT_MAX_LENGTH)
     }
 
-    /// The same with another limit, in bytes; for layers built with
+    /// Like [`parse`](Self::parse), with another limit, in bytes; for layers built with
     /// [`max_token_length`](crate::IntrospectionLayerBuilder::max_token_length).
     ///
     /// # Errors

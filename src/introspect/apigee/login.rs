@@ -14,7 +14,9 @@ use crate::url::shown;
 /// Logs the admin account in at Apigee's OAuth service, and asks with the access token it gets.
 ///
 /// The password grant is used first; its refresh token from then on, until that is refused, which falls back to the password.
-/// The token is renewed 30 seconds early, once more after the management API refused it, with one login under way at a time.
+/// The token is renewed by the next question once it has no more than 30 seconds left (half its life, if it lives less than a minute),
+/// and after the management API refused it, unless another refusal led to a login within the last 30 seconds. One login is under way at
+/// a time.
 ///
 /// ```
 /// use tower_introspection::{Apigee, ApigeeLogin};

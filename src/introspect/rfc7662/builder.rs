@@ -94,9 +94,9 @@ impl Rfc7662Builder {
     }
 
     /// Authenticates with the client's identifier and secret in the way the discovered server lists
-    /// (`introspection_endpoint_auth_methods_supported`, or else what it lists for its token endpoint): in the header if it does
-    /// or lists nothing, otherwise in the form.
-    /// For an endpoint that was not discovered this is [`client_secret_basic`](Self::client_secret_basic).
+    /// (`introspection_endpoint_auth_methods_supported`, or else what it lists for its token endpoint): in the header if it lists
+    /// `client_secret_basic` or nothing at all, in the form if it lists `client_secret_post`. If it lists neither, [`build`](Self::build)
+    /// fails. For an endpoint that was not discovered this is [`client_secret_basic`](Self::client_secret_basic).
     pub fn client_secret(mut self, client_id: &str, client_secret: &str) -> Self {
         let lists = |method: &str| self.auth_methods.as_ref().is_none_or(|methods| methods.iter().any(|m| m == method));
         if lists("client_secret_basic") {
