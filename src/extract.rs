@@ -38,15 +38,16 @@ pub trait TokenSource: Send + Sync + 'static {
         let _ = request;
     }
 
-    /// Whether responses to requests with a token in this place must be kept out of shared caches: then the layer adds
-    /// `Cache-Control: private` to them. Caches heed the `Authorization` header by themselves (RFC 9111 section 3.5) and no other
-    /// place, so this is `true` unless written.
+    /// Whether responses to requests whose token was found in this place must be kept out of shared caches: then the layer adds
+    /// `Cache-Control: private` to them, and takes `public` and `s-maxage` out. (It does not so with the 400 for a malformed token.)
+    /// Caches heed the `Authorization` header by themselves (RFC 9111 section 3.5) and no other place, so this is `true` unless written.
     fn needs_private_response(&self) -> bool {
         true
     }
 }
 
-/// A header whose whole value is the token, such as `x-access-token`. Responses get `Cache-Control: private`.
+/// A header whose whole value is the token, such as `x-access-token`. An empty one is malformed. Responses to requests with a token in it
+/// get `Cache-Control: private`.
 ///
 /// ```
 /// use http::HeaderName;

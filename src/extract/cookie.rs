@@ -12,8 +12,8 @@ use crate::token::MalformedToken;
 /// A cookie whose value is the token.
 ///
 /// **Browsers send cookies by themselves, also with requests that another site makes them send.** Use this with `SameSite`
-/// cookies or a protection against cross-site request forgery. Responses get `Cache-Control: private`. Two cookies of the name
-/// are malformed.
+/// cookies or a protection against cross-site request forgery. Responses to requests with a token in it get
+/// `Cache-Control: private`. Two cookies of the name are malformed, and so is an empty one: 400, also by an optional layer.
 ///
 /// ```
 /// use tower_introspection::{IntrospectionLayer, TokenCookie};

@@ -14,7 +14,8 @@ use crate::token::MalformedToken;
 /// **URLs are logged, kept in histories and sent as referers.** Switch this on only for clients that cannot set a header, such
 /// as a browser's WebSocket, and keep queries out of your access logs;
 /// [`remove_token`](crate::IntrospectionLayerBuilder::remove_token) takes it out of the URI, but not out of copies made before,
-/// such as axum's `OriginalUri`. Responses get `Cache-Control: private`. A repeated parameter is malformed.
+/// such as axum's `OriginalUri`. Nothing marks it sensitive. Responses to requests with a token in it get `Cache-Control: private`. A
+/// repeated parameter is malformed, and so is an empty one: 400, also by an optional layer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TokenQueryParameter;
 
