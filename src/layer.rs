@@ -206,8 +206,14 @@ impl<I: ChooseIntrospector, R> IntrospectionLayerBuilder<I, R> {
     /// Checks every setting.
     ///
     /// # Errors
-    /// Names the setting that cannot work: a realm or scope that cannot stand in a challenge, no scope to choose from, no
-    /// place to look for a token, a length limit of zero.
+    /// Names the setting that cannot work:
+    ///
+    /// * a realm or scope that cannot stand in a challenge
+    /// * a [`resource_metadata`](Self::resource_metadata) that is not an absolute `https` URL (`http` on loopback), or has a fragment, a user
+    ///   name or a password
+    /// * a requirement that names nothing, or an empty text
+    /// * two requirements of a client, or of an issuer, that no token could meet, since it has one of each
+    /// * no place to look for a token, a length limit of zero
     pub fn build(mut self) -> Result<IntrospectionLayer<I, R>, BuildError> {
         self.guard.policy.check()?;
         self.guard.sources.check()?;

@@ -233,8 +233,16 @@ impl ApigeeBuilder {
     /// Checks every setting.
     ///
     /// # Errors
-    /// Names the setting that cannot work: an organisation that is no path segment, a base URL that is none or is not
-    /// `https`, no credentials, a zero timeout or size limit.
+    /// Names the setting that cannot work:
+    ///
+    /// * an organisation's name with other characters than letters, digits, `-` and `_`
+    /// * a base URL that is none, or has a query, a fragment, a user name or a password; `http` to another machine without
+    ///   [`dangerously_allow_plain_http`](Self::dangerously_allow_plain_http); `https` without the feature `rustls` or `native-tls` (or an
+    ///   `http_client`)
+    /// * no credentials, or some that cannot be sent: a user name with a colon, a bearer token with a line end, a login with a setting
+    ///   that cannot work
+    /// * zero for a timeout, `max_response_bytes`, `max_concurrent_questions`, `rate_limit`, `breaker_threshold` or `breaker_pause`
+    /// * a [`root_certificate`](Self::root_certificate) that is none, and what an [`http_client`](Self::http_client) does not go with
     pub fn build(self) -> Result<Apigee, BuildError> {
         if self.org.is_empty()
             || !self.org.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))

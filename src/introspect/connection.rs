@@ -52,12 +52,15 @@ macro_rules! connection_settings {
         /// Sends through a client of your own, for its proxies, certificates or pools. Build it with
         /// `redirect(reqwest::redirect::Policy::none())`, `referer(false)` and a connect timeout: a client that follows
         /// redirects hands the token on before this crate can refuse the answer.
+        ///
+        /// [`connect_timeout`](Self::connect_timeout), [`root_certificate`](Self::root_certificate) and a certificate of this service
+        /// (`tls_client_auth`) are to be set at that client: one of them set here beside it makes `build` of the endpoint fail, or `fetch`.
         pub fn http_client(mut self, client: reqwest::Client) -> Self {
             self.connection.http_client = Some(client);
             self
         }
 
-        /// How long to wait for a connection. Default: 1 second.
+        /// How long to wait for a connection. Not beside an [`http_client`](Self::http_client). Default: 1 second.
         pub fn connect_timeout(mut self, timeout: std::time::Duration) -> Self {
             self.connection.connect_timeout = Some(timeout);
             self
@@ -76,7 +79,7 @@ macro_rules! connection_settings {
         }
 
         /// Trusts this certificate authority too, besides the system's: one or more certificates in PEM. Needs the feature
-        /// `rustls` or `native-tls`.
+        /// `rustls` or `native-tls`. Not beside an [`http_client`](Self::http_client).
         pub fn root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
             self.connection.root_certificates.push(pem.into());
             self

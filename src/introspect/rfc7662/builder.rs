@@ -214,8 +214,16 @@ impl Rfc7662Builder {
     /// Checks every setting.
     ///
     /// # Errors
-    /// Names the setting that cannot work: a URL that is none or is not `https`, no credentials, a parameter that is set by
-    /// another setting, a zero timeout or size limit.
+    /// Names the setting that cannot work:
+    ///
+    /// * a URL that is none, or has a fragment, a user name or a password; `http` to another machine without
+    ///   [`dangerously_allow_plain_http`](Self::dangerously_allow_plain_http), or of a discovered endpoint whose issuer is `https`; `https`
+    ///   without the feature `rustls` or `native-tls` (or an `http_client`)
+    /// * no credentials, or some that cannot be sent: an empty client identifier, a bearer token with a line end, a login with a setting
+    ///   that cannot work; a secret for a discovered server that lists no way to send it; a certificate that cannot be read, or for `http`
+    /// * a parameter that is set by another setting
+    /// * zero for a timeout, `max_response_bytes`, `max_concurrent_questions`, `rate_limit`, `breaker_threshold` or `breaker_pause`
+    /// * a [`root_certificate`](Self::root_certificate) that is none, and what an [`http_client`](Self::http_client) does not go with
     pub fn build(mut self) -> Result<Rfc7662, BuildError> {
         // The URL of a discovered endpoint comes from the metadata; what can be wrong with it is named as there.
         let mut url_setting = if self.issuer.is_some() { "introspection_endpoint" } else { "url" };

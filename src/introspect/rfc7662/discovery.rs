@@ -60,8 +60,10 @@ impl Rfc7662Discovery {
     /// (RFC 8414 section 5). The first document that names an introspection endpoint serves.
     ///
     /// # Errors
-    /// If the issuer is not an `https` URL, cannot be reached, publishes no such document, or publishes one of another
-    /// issuer (RFC 8414 section 3.3): the two must be the same to the letter, a slash at the end included.
+    /// If the issuer is not an `https` URL (`http` works on loopback, and with
+    /// [`dangerously_allow_plain_http`](Self::dangerously_allow_plain_http)) or has a query or a fragment; if it cannot be reached, publishes
+    /// no such document, or publishes one of another issuer (RFC 8414 section 3.3): the two must be the same to the letter, a slash at the
+    /// end included; or if a setting cannot work, such as a timeout of zero.
     pub async fn fetch(self) -> Result<Rfc7662Builder, DiscoveryError> {
         let issuer = shown(&self.issuer).into_owned();
         let fail = |problem: String| DiscoveryError { issuer: issuer.clone(), problem, unreachable: false };
