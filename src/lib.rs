@@ -6,6 +6,9 @@
 //! RFC 7662 introspection endpoint, or any [`Introspect`] of your own), remembers the answer no longer than the token lives, and turns every refusal into the
 //! HTTP or gRPC answer the standards ask for.
 //!
+//! Three words are used throughout. A *question* is one introspection of one token, its retries included. A *known* token was active
+//! when it was last asked about, as far as a [`Cached`] remembers; all others are *strangers*.
+//!
 //! ```
 //! use std::convert::Infallible;
 //!
@@ -80,7 +83,7 @@
 //!    ▼
 //! turn      max_concurrent_questions, rate_limit; later than max_wait: Overloaded, at once if that is clear from the start
 //!    ▼
-//! retries   no connection, reset before an answer, 502, 503, 504: max_retries, within a budget
+//! retries   no connection, reset before an answer, 502, 504, 503 without Retry-After: max_retries, within a budget
 //!    ▼
 //! exchange  one HTTP request: credentials, connect_timeout, max_response_bytes, no redirects
 //! ```
@@ -124,8 +127,8 @@
 //! | debug | "a sender-constrained token was presented as a plain bearer token" | `missing` |
 //! | debug | "a token in use is not asked about ahead of time" (there is no runtime) | `error` |
 //!
-//! The warnings about overload and stale answers come once, and again when there was none for half a minute. `share` is `known` for tokens
-//! that were active when they were last asked about, and `stranger` for all others.
+//! The warnings about overload and stale answers come once, and again when there was none for half a minute. `share` is `known` or
+//! `stranger`.
 //!
 //! Spans, at debug level:
 //!
@@ -133,7 +136,7 @@
 //! | --- | --- |
 //! | `introspection_flight`: a question for a cache, in a task of its own | `refresh`: asked ahead of time |
 //! | `introspection_login`: a login of this service, in a task of its own | `login` (the token endpoint, or the hook) |
-//! | `introspection`: a question to an endpoint, within the first | `otel.kind`, `server.address`, `known` (the share it has), `http.response.status_code` (of the last attempt), `error.type` (the [kind](IntrospectErrorKind) of failure) |
+//! | `introspection`: a question to an endpoint, within the first | `otel.kind`, `server.address`, `known` (whether the token is), `http.response.status_code` (of the last attempt), `error.type` (the [kind](IntrospectErrorKind) of failure) |
 //!
 //! # Features
 //!
@@ -143,7 +146,7 @@
 //! | `native-tls` | | `https` to the authority with the system's TLS |
 //! | `axum` | | [`AccessToken`] as an axum extractor |
 //! | `tonic` | | `RequestExt` for [`AccessToken`] of a `tonic::Request`; guarded services keep their gRPC name |
-//! | `metrics` | | counters, gauges and histograms through the [`metrics`](https://docs.rs/metrics) facade |
+//! | `metrics` | | counters, gauges and histograms through the [`metrics`](https://docs.rs/metrics) facade, of most of what `stats()` tells. Install the recorder before anything is asked, a check at start-up and `stats()` included: it is looked for at the first event |
 //! | `private-key-jwt` | | `PrivateKeyJwt`: client authentication with a signed assertion |
 //! | `status-page` | | `StatusPage`: a small page with the figures of caches |
 //! | `sandbox` | | an in-memory authority on loopback: Apigee's management API and an RFC 7662 server |

@@ -1,7 +1,8 @@
 //! What is published through the [`metrics`](https://docs.rs/metrics) facade (feature `metrics`). Without the feature
 //! everything here does nothing, so that whoever counts carries no `cfg`.
 //!
-//! The handles are made at the first event, so a recorder that is installed before the first request is found.
+//! The handles are made at the first event, so a recorder that is installed before anything is asked is found. The check at start-up
+//! and `stats()` are events, too.
 
 use crate::introspect::{InactiveReason, IntrospectErrorKind};
 
@@ -268,7 +269,7 @@ mod published {
         describe_histogram!(
             AGE,
             Unit::Seconds,
-            "How old the verdict was when it let a request in: the revocation window"
+            "How old an active verdict was when the cache gave it, before the policy was judged: the revocation window"
         );
         describe_counter!(ATTEMPTS, "HTTP exchanges with the authority, retries included");
         describe_counter!(RETRIES, "Retries among them");

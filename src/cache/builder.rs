@@ -69,7 +69,8 @@ impl<I: Introspect> CachedBuilder<I> {
     }
 
     /// How many active tokens are remembered. Zero remembers none. Default: 100,000. An entry holds the facts of the answer, so
-    /// its size is the authority's choice, up to a multiple of the endpoint's `max_response_bytes`.
+    /// its size is the authority's choice, up to a multiple of the endpoint's `max_response_bytes`. How many tokens stay *known* follows
+    /// from it, too: see [`Cached`].
     pub fn max_capacity(mut self, entries: u64) -> Self {
         self.settings.max_capacity = entries;
         self
@@ -91,15 +92,16 @@ impl<I: Introspect> CachedBuilder<I> {
     }
 
     /// How long an inactive answer serves. Apigee can approve a revoked token again, so keep it short. Zero means that each
-    /// request asks. "Not valid yet" serves until the token is valid if that is known, and else for a second at
-    /// most, since a clock here may be a little behind. Default: 10 seconds.
+    /// request asks. "Not valid yet" of an [`Rfc7662`](crate::Rfc7662) endpoint serves for a second at most, since a clock here may be a
+    /// little behind; of an introspector that answers with an active token whose `not_before` is ahead, no longer than until then. Default:
+    /// 10 seconds.
     pub fn inactive_ttl(mut self, ttl: Duration) -> Self {
         self.settings.limits.inactive_ttl = ttl;
         self
     }
 
     /// The last part of an active answer's time in which a request that is served from memory has the token asked about again
-    /// in the background, from 0 to 1, so that a token in use never waits: with 0.2 and the default `max_ttl`, in the last 12
+    /// in the background, from 0 to 1, so that a token in constant use never waits: with 0.2 and the default `max_ttl`, in the last 12
     /// seconds. It begins up to half of that later, depending on the token, so that tokens that came together do not come
     /// again together. A failure changes nothing; it is tried again. Tokens that nobody uses are not asked about. Zero means
     /// never. Default: 0.2.
@@ -111,9 +113,9 @@ impl<I: Introspect> CachedBuilder<I> {
     /// How much longer an active answer serves when the authority *failed* to answer the question that is due, never when it
     /// said no, and never at or after the token's expiry. **A token revoked during the outage is accepted this much longer.**
     /// Such a token says [`is_stale`](crate::AccessToken::is_stale). A request that has to wait for the failure waits; once the
-    /// circuit breaker of the endpoint is open it does not. For 30 seconds after a question about a token in use failed, one for
-    /// which there is no room counts as failed, too: when an outage ends, all tokens in use are to be asked about at once. Answers
-    /// that are kept for this count against [`max_capacity`](Self::max_capacity). Default: zero, which means that an outage refuses
+    /// circuit breaker of the endpoint is open it does not. For 30 seconds after a question about a known token failed, a question turned
+    /// away as [`Overloaded`](crate::IntrospectErrorKind::Overloaded) also counts as a failure, because after an outage all tokens are asked
+    /// about at once. Answers that are kept for this count against [`max_capacity`](Self::max_capacity). Default: zero, which means that an outage refuses
     /// tokens `max_ttl` after they were last asked about.
     pub fn stale_if_error(mut self, allowance: Duration) -> Self {
         self.settings.limits.stale_if_error = allowance;

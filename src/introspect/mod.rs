@@ -71,9 +71,11 @@ pub trait Introspect: Send + Sync + 'static {
     /// error.
     fn introspect(&self, token: &BearerToken<'_>) -> impl Future<Output = Result<Verdict, IntrospectError>> + Send;
 
-    /// Asks again about a token that was active when it was last asked about. A cache calls it instead of
+    /// Asks again about a *known* token, which was active when it was last asked about. A cache calls it instead of
     /// [`introspect`](Self::introspect), which is what it does unless an introspector knows better: the endpoints of this
-    /// crate keep a share of their limits for it, so that a flood of junk tokens cannot starve the tokens in use.
+    /// crate keep a share of their limits and a circuit breaker for it, so that a flood of junk tokens cannot starve the known ones.
+    /// An introspector around another one has to hand it on, or all tokens are strangers to that one; so they are without a
+    /// [`Cached`](crate::Cached), which has the memory of known tokens.
     ///
     /// # Errors
     /// As for [`introspect`](Self::introspect).

@@ -80,8 +80,8 @@ pub struct EndpointStats {
     pub waiting: usize,
     /// Questions under way now.
     pub under_way: usize,
-    /// Whether the authority is asked. There is a breaker for tokens that were active when they were last asked about and one for
-    /// all others; this is the one that lets less through.
+    /// Whether the authority is asked. There is a breaker for [known tokens](crate::Introspect::refresh) and one for all others; this is
+    /// the one that lets less through.
     pub breaker: BreakerState,
 }
 
@@ -97,7 +97,7 @@ pub enum Health {
     /// It failed, and the next question finds out whether it answers again. Counts as ready: without traffic there would be no
     /// next question.
     Recovering,
-    /// Neither about tokens in use nor about others is it asked at the moment, or the last five questions all failed, in whatever
+    /// Neither about known tokens nor about others is it asked at the moment, or the last five questions all failed, in whatever
     /// way, the last one within 30 seconds. (A caller can be the cause, where something in front of the authority refuses odd tokens.)
     /// Tokens that are not in the cache get 503.
     Failing,

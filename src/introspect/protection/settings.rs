@@ -60,7 +60,7 @@ impl ProtectionSettings {
 macro_rules! protection_settings {
     ($rate_limit:literal) => {
         /// How many questions may be under way at a time. Others wait for their turn; three quarters of the places are for
-        /// all, the last quarter is kept for tokens that were active when they were last asked about. Default: 100.
+        /// all, the last quarter is kept for [known tokens](crate::Introspect::refresh). Default: 100.
         pub fn max_concurrent_questions(mut self, questions: usize) -> Self {
             self.protection.max_concurrent_questions = questions;
             self
@@ -76,7 +76,7 @@ macro_rules! protection_settings {
         /// How many questions this process may ask in a time: it gives out no more turns than that in any window of that length. (One
         /// that then has to wait for a place or a retry's pause goes out a little later.) Retries count, and questions put again
         /// with renewed credentials. A sixtieth may come at once (or ten, or a quarter, if that is little), the others are spread.
-        /// The last quarter is kept for tokens that were active when they were last asked about.
+        /// The last quarter is kept for [known tokens](crate::Introspect::refresh).
         #[doc = concat!("Default: ", $rate_limit)]
         pub fn rate_limit(mut self, questions: u32, per: std::time::Duration) -> Self {
             self.protection.rate_limit = crate::introspect::protection::RateLimit { questions, per };
@@ -84,7 +84,7 @@ macro_rules! protection_settings {
         }
 
         /// How often a question is asked again after a connection that could not be made or broke before the answer began,
-        /// or after HTTP 502, 503 or 504. Each time after a longer pause (50, 100, 200 ms, up to a half more by chance, half a
+        /// or after HTTP 502, 503 or 504, but not after a 503 that asks for a pause (a `Retry-After` other than zero). Each time after a longer pause (50, 100, 200 ms, up to a half more by chance, half a
         /// second at most), and all within [`request_timeout`](Self::request_timeout). In ten seconds there are no
         /// more retries than a fifth of the questions and 20. Default: 2.
         pub fn max_retries(mut self, retries: u32) -> Self {
@@ -94,8 +94,8 @@ macro_rules! protection_settings {
 
         /// After how many failures in a row the authority is not asked for a while, so that callers learn at once that it is
         /// down: the circuit breaker opens. What counts is no connection, a broken one, a timeout, and HTTP 429, 502, 503 and
-        /// 504, each after all retries. Tokens that were active when they were last asked about have a breaker of their own, which
-        /// failures of other tokens do not open. `u32::MAX` keeps asking, but for a `Retry-After`. Default: 5.
+        /// 504, each after all retries. [Known tokens](crate::Introspect::refresh) have a breaker of their own, which failures of other
+        /// tokens do not open. `u32::MAX` keeps asking, but for a `Retry-After`. Default: 5.
         pub fn breaker_threshold(mut self, failures: u32) -> Self {
             self.protection.breaker_threshold = failures;
             self
@@ -109,7 +109,7 @@ macro_rules! protection_settings {
         }
 
         /// The longest `Retry-After` that is honoured: an authority that answers 429 or 503 with one is not asked until then (about
-        /// tokens in use only if it was one of them), unless another question is answered meanwhile, and callers are told to come
+        /// known tokens only if it was one of them), unless another question is answered meanwhile, and callers are told to come
         /// back then. A longer one counts as this. Zero ignores them. Default: 30 seconds.
         pub fn max_retry_after(mut self, delay: std::time::Duration) -> Self {
             self.protection.max_retry_after = delay;
