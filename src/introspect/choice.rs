@@ -179,7 +179,7 @@ impl Authorities {
     ///
     /// Other headers are not looked at. **A handler that trusts `X-Forwarded-Host` or `Forwarded`**, as the `Host` extractor of
     /// `axum-extra` does, can see another host than the one that was chosen by, and take a token of one tenant for one of another. Have
-    /// the proxy overwrite these headers, or have the handler tell tenants apart by the same host as this does.
+    /// it read [`ChosenAuthority`] instead.
     pub fn by_host() -> AuthoritiesBuilder {
         let builder = Self::choose_by(|request| host(request).map(Cow::Owned));
         AuthoritiesBuilder { any_case: true, ..builder }
