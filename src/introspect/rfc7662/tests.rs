@@ -229,16 +229,6 @@ fn no_token_is_kept_under_any_name() {
     assert_eq!(token.claim("kept"), Some(1));
 }
 
-#[test]
-fn a_client_that_is_refused_with_400_is_seen() {
-    let refuses_the_client = |body: &[u8]| says(body, &["invalid_client", "unauthorized_client"]);
-    assert!(refuses_the_client(br#"{"error":"invalid_client"}"#));
-    assert!(refuses_the_client(br#"{"error":"unauthorized_client"}"#));
-    for other in [&br#"{"error":"invalid_request"}"#[..], b"", b"invalid_client", b"[]"] {
-        assert!(!refuses_the_client(other));
-    }
-}
-
 /// Any JSON, with the members that decide more often than chance has it.
 fn json_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
