@@ -453,8 +453,15 @@ async fn the_layer_works_over_a_buffer() {
     let (buffer, worker) = Buffer::pair(Inner::default(), 1);
     tokio::spawn(worker);
     let mut service = IntrospectionLayer::new(Cached::new(Authority::new(active()))).layer(buffer);
-    for authorization in ["Bearer abc", "Bearer a b", "Bearer abc", "", "Bearer abc"] {
-        service.ready().await.unwrap().call(request(authorization)).await.unwrap();
+    for (authorization, status) in [
+        ("Bearer abc", StatusCode::OK),
+        ("Bearer a b", StatusCode::BAD_REQUEST),
+        ("Bearer abc", StatusCode::OK),
+        ("", StatusCode::UNAUTHORIZED),
+        ("Bearer abc", StatusCode::OK),
+    ] {
+        let response = service.ready().await.unwrap().call(request(authorization)).await.unwrap();
+        assert_eq!(response.status(), status, "{authorization}");
     }
 }
 
