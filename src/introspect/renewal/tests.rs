@@ -123,10 +123,13 @@ async fn an_early_renewal_that_hangs_or_fails_leaves_the_valid_credential_in_use
         credentials.current(&time).await.unwrap();
         hook.is(mood);
         clock.set(at(1_771_000));
+        assert_eq!(shown(&credentials.current(&time).await.unwrap()), "token-1");
+        hook.called(2).await;
         for _ in 0..10 {
             assert_eq!(shown(&credentials.current(&time).await.unwrap()), "token-1");
             tokio::task::yield_now().await;
         }
+        assert_eq!(hook.logins(), 2);
     }
 }
 
