@@ -6,7 +6,8 @@ use crate::support::*;
 use http::{Request, Response};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_introspection::{
-    AccessToken, Authorities, Cached, ChosenAuthority, InactiveReason, IntrospectionLayer, RejectionKind, Verdict,
+    AccessToken, Authorities, Cached, ChosenAuthority, InactiveReason, IntrospectionLayer, RejectionKind,
+    RejectionReason, Verdict,
 };
 
 async fn answer(layer: &IntrospectionLayer<Authorities>, uri: &str) -> Response<String> {
@@ -77,9 +78,11 @@ async fn a_request_that_chooses_no_authority_is_rejected_and_nobody_is_asked() {
     for uri in ["/", "/other/x", "/TENANT/x", "*"] {
         let response = answer(&layer, uri).await;
         assert_eq!(response.status(), 401, "{uri}");
+        assert_eq!(response.extensions().get(), Some(&RejectionReason::NoAuthority), "{uri}");
         assert_eq!(parameter(&challenge(&response.headers()["www-authenticate"]), "error"), Some("invalid_token"));
     }
     assert_eq!(authority.questions(), 0);
+    assert_eq!(layer.stats().rejected_by_reason, [(RejectionReason::NoAuthority, 4)]);
     assert_eq!(answer(&layer, "/tenant/x").await.body(), "a");
 }
 

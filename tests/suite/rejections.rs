@@ -107,6 +107,7 @@ async fn every_kind_has_its_http_answer_and_its_challenge() {
     }
 }
 
+/// All but `no_authority`, which takes `Authorities`: authorities.rs has it.
 #[tokio::test]
 async fn every_reason_is_told_to_layers_around_and_counted() {
     let layer = |answer| IntrospectionLayer::builder(Authority::new(answer));
