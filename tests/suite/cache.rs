@@ -426,9 +426,9 @@ fn settings_that_let_no_token_be_checked_are_refused_by_name() {
 #[test]
 fn a_question_outside_of_a_runtime_is_a_failure_and_no_panic() {
     let (cached, _) = cached(&Authority::new(active()), |builder| builder);
-    let mut question = std::pin::pin!(async { cached.introspect(&bearer("abc")).await });
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    match std::future::Future::poll(question.as_mut(), &mut context) {
+    let token = bearer("abc");
+    let mut question = std::pin::pin!(cached.introspect(&token));
+    match poll_once(&mut question) {
         std::task::Poll::Ready(Err(error)) => assert_eq!(error.kind(), IntrospectErrorKind::Abandoned),
         other => panic!("{other:?}"),
     }

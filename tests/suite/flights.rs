@@ -1,11 +1,9 @@
 //! At most one question per token under way, detached from whoever asked.
 
 use std::error::Error;
-use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Waker};
 
 use crate::support::*;
 use tokio::task::JoinSet;
@@ -199,9 +197,8 @@ async fn an_invalidation_before_the_question_is_asked_is_no_concern_of_its_answe
     let cached = Cached::new(authority.clone());
     let token = bearer("abc");
     let mut waiting = pin!(cached.introspect(&token));
-    let mut context = Context::from_waker(Waker::noop());
     // The task that asks has no turn before this one waits.
-    assert!(waiting.as_mut().poll(&mut context).is_pending());
+    assert!(poll_once(&mut waiting).is_pending());
     cached.handle().invalidate(&token);
     cached.handle().invalidate_where(|_| true);
     assert!(patiently(waiting).await.unwrap().is_active());
@@ -370,12 +367,7 @@ async fn under_stress_no_request_after_an_invalidation_sees_an_answer_of_before(
                     let token = bearer("abc");
                     let mut question = Box::pin(cached.introspect(&token));
                     if (round + n + step) % 3 == 0 {
-                        // Polled once, then dropped.
-                        std::future::poll_fn(|context| {
-                            drop(question.as_mut().poll(context));
-                            std::task::Poll::Ready(())
-                        })
-                        .await;
+                        drop(poll_once(&mut question));
                     } else {
                         patiently(question).await.ok();
                     }

@@ -438,14 +438,10 @@ async fn a_request_that_hangs_up_while_its_token_is_asked_about_gives_its_place_
     let mut one = IntrospectionLayer::new(authority.clone()).layer(ConcurrencyLimit::new(Inner::default(), 1));
     let mut other = one.clone();
     let mut asking = Box::pin(one.ready().await.unwrap().call(request("Bearer abc")));
-    assert!(futures_poll(&mut asking).is_pending());
-    assert!(futures_poll(&mut Box::pin(other.ready())).is_pending());
+    assert!(poll_once(&mut asking).is_pending());
+    assert!(poll_once(&mut Box::pin(other.ready())).is_pending());
     drop(asking);
     ready_now(&mut other);
-}
-
-fn futures_poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
-    std::pin::Pin::new(future).poll(&mut Context::from_waker(std::task::Waker::noop()))
 }
 
 #[tokio::test]

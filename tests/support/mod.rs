@@ -5,7 +5,9 @@ pub mod faulty;
 pub mod recorder;
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use http::{HeaderValue, Request};
@@ -85,6 +87,11 @@ pub fn failure(kind: IntrospectErrorKind) -> Answer {
 /// Waits for what has to happen, but not for ever: a test that fails says so instead of hanging.
 pub async fn patiently<T>(event: impl Future<Output = T>) -> T {
     tokio::time::timeout(secs(60), event).await.expect("it happens within a minute")
+}
+
+/// Polls, and is not woken again.
+pub fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
 pub type Answer = Result<Verdict, IntrospectError>;
