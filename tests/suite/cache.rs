@@ -214,16 +214,6 @@ async fn a_capacity_of_zero_remembers_nothing() {
 }
 
 #[tokio::test]
-async fn a_token_without_expiry_is_asked_about_again_after_max_ttl() {
-    let authority = Authority::new(active());
-    let (cached, clock) = cached(&authority, |builder| builder.max_ttl(secs(5)));
-    ask(&cached).await;
-    clock.advance(secs(5));
-    ask(&cached).await;
-    assert_eq!(authority.questions(), 2);
-}
-
-#[tokio::test]
 async fn a_token_that_is_not_valid_yet_is_asked_about_again_once_it_is() {
     let early = tower_introspection::AccessToken::builder().not_before(START + millis(500)).build();
     let authority = Authority::new(Ok(Verdict::Active(early)));

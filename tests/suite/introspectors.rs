@@ -166,7 +166,7 @@ async fn a_token_without_expiry_is_active_where_that_is_allowed() {
 async fn a_token_of_every_allowed_character_reaches_the_authority_as_it_is() {
     each(PATIENCE, async |bench| {
         let token = "aZ09-._~+/x//y...==";
-        let body = r#"{"status":"approved","expiresAt":9999999999999,"active":true}"#;
+        let body = format!(r#"{{"status":"approved","expiresAt":9999999999999,"active":true,"token":"{token}"}}"#);
         bench.sandbox.script(token, 200, body);
         bench.active(token).await;
         assert_eq!(bench.sandbox.calls(token), 1);
@@ -236,37 +236,6 @@ async fn one_connection_serves_many_questions() {
             bench.active(&bench.sandbox.issue(SandboxToken::new().client_id(n.to_string()))).await;
         }
         assert_eq!(bench.sandbox.connections(), 1);
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_thousand_requests_with_one_token_are_one_call_at_the_endpoint() {
-    each(PATIENCE, async |bench| {
-        let token = bench.sandbox.issue(SandboxToken::new());
-        let cached = Cached::builder(bench.introspector.clone()).clock(bench.clock.clone()).build().unwrap();
-        let mut requests = tokio::task::JoinSet::new();
-        for _ in 0..1_000 {
-            let (cached, token) = (cached.clone(), token.clone());
-            requests.spawn(async move { cached.introspect(&bearer(&token)).await.unwrap().is_active() });
-        }
-        assert!(requests.join_all().await.into_iter().all(|active| active));
-        assert_eq!(bench.sandbox.calls(&token), 1);
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn two_caches_never_answer_for_each_other() {
-    each(PATIENCE, async |bench| {
-        let token = bench.sandbox.issue(SandboxToken::new());
-        let other = Bench::new(bench.endpoint, Way::Plain, PATIENCE).await;
-        let cached =
-            |bench: &Bench| Cached::builder(bench.introspector.clone()).clock(bench.clock.clone()).build().unwrap();
-        let (here, there) = (cached(&bench), cached(&other));
-        assert!(here.introspect(&bearer(&token)).await.unwrap().is_active());
-        assert!(there.known(&bearer(&token)).is_none());
-        assert!(!there.introspect(&bearer(&token)).await.unwrap().is_active());
     })
     .await;
 }
