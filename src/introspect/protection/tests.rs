@@ -402,20 +402,6 @@ async fn time_that_passes_once_the_authority_has_answered_is_not_held_against_it
     assert_eq!(asked.protection.strangers.state(asked.clock.now()), BreakerState::Closed);
 }
 
-#[test]
-fn a_setting_that_cannot_work_is_named() {
-    let setting_of = |change: fn(&mut ProtectionSettings)| {
-        let mut settings = ProtectionSettings::with_rate_limit_per_minute(60);
-        change(&mut settings);
-        settings.check().unwrap_err().setting()
-    };
-    assert_eq!(setting_of(|settings| settings.max_concurrent_questions = 0), "max_concurrent_questions");
-    assert_eq!(setting_of(|settings| settings.rate_limit.questions = 0), "rate_limit");
-    assert_eq!(setting_of(|settings| settings.rate_limit.per = Duration::ZERO), "rate_limit");
-    assert_eq!(setting_of(|settings| settings.breaker_threshold = 0), "breaker_threshold");
-    assert_eq!(setting_of(|settings| settings.breaker_pause = Duration::ZERO), "breaker_pause");
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_question_given_up_after_the_authority_had_its_time_counts_as_a_timeout() {
     let asked = Asked::with(|settings| settings.breaker_threshold = 2);
