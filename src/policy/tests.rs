@@ -123,6 +123,7 @@ fn what_cannot_be_satisfied_or_written_is_refused_by_the_name_of_the_setting() {
         (Policy::new().require_scope("read write"), "require_scope"),
         (Policy::new().require_scope(""), "require_scope"),
         (Policy::new().require_any_scope(none), "require_any_scope"),
+        (Policy::new().require_any_scope(["a", "\""]), "require_any_scope"),
         (Policy::new().require_audience(""), "require_audience"),
         (Policy::new().require_any_audience(none), "require_any_audience"),
         (Policy::new().require_any_issuer(none), "require_any_issuer"),

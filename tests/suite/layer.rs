@@ -382,9 +382,6 @@ fn settings_that_cannot_work_are_refused_by_name() {
     let builder = || IntrospectionLayer::builder(Authority::new(active()));
     assert_eq!(builder().realm("a\nb").build().unwrap_err().setting(), "realm");
     assert_eq!(builder().require_scope("a b").build().unwrap_err().setting(), "require_scope");
-    assert_eq!(builder().require_scope("").build().unwrap_err().setting(), "require_scope");
-    assert_eq!(builder().require_any_scope(["a", "\""]).build().unwrap_err().setting(), "require_any_scope");
-    assert_eq!(builder().require_any_scope::<String>([]).build().unwrap_err().setting(), "require_any_scope");
     assert_eq!(builder().without_authorization_header().build().unwrap_err().setting(), "without_authorization_header");
     assert_eq!(builder().max_token_length(0).build().unwrap_err().setting(), "max_token_length");
     assert_eq!(RequireScopeLayer::builder().build().unwrap_err().setting(), "require_scope");
