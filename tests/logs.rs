@@ -154,12 +154,8 @@ async fn ahead_of_time(sandbox: &Sandbox) {
     assert!(cached.introspect(&token).await.unwrap().is_active());
     clock.advance(secs(55));
     assert!(cached.known(&token).is_some());
-    patiently(async {
-        while cached.handle().stats().refreshes == 0 || cached.handle().stats().questions_under_way > 0 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    until(|| cached.handle().stats().refreshes > 0).await;
+    quiet(&cached).await;
     clock.advance(secs(55));
     // A thread of its own has no runtime.
     std::thread::spawn(move || assert!(cached.known(&bearer(TOKEN)).is_some())).join().unwrap();

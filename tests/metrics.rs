@@ -122,16 +122,6 @@ async fn outcome(
     response.extensions().get::<RejectionKind>().copied()
 }
 
-/// Goes on once `happened`, which others in this thread bring about.
-async fn until(happened: impl Fn() -> bool) {
-    patiently(async {
-        while !happened() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
-}
-
 /// Everything that can happen to a request, at one cache whose authority says what it is told.
 async fn use_every_outcome() -> CacheHandle {
     let (authority, clock) = (Authority::new(active()), ManualClock::at(START));

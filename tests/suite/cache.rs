@@ -175,12 +175,7 @@ async fn an_entry_ends_even_if_the_wall_clock_stands_still() {
     let authority = Authority::new(active());
     let (cached, _) = cached(&authority, |builder| builder.max_ttl(millis(1)));
     ask(&cached).await;
-    let gone = async {
-        while cached.known(&bearer("abc")).is_some() {
-            tokio::task::yield_now().await;
-        }
-    };
-    patiently(gone).await;
+    until(|| cached.known(&bearer("abc")).is_none()).await;
 }
 
 #[tokio::test]

@@ -58,12 +58,7 @@ impl Caller {
 
     /// Once nobody else has a copy.
     async fn check_when_alone(&self) {
-        let alone = async {
-            while Arc::strong_count(&self.0) > 1 {
-                tokio::task::yield_now().await;
-            }
-        };
-        patiently(alone).await;
+        until(|| Arc::strong_count(&self.0) == 1).await;
         self.check();
     }
 }
@@ -102,12 +97,8 @@ async fn live<C: Clock>(caller: &Caller, make_clock: impl FnOnce(ManualClock) ->
     assert!(asks().await.unwrap().is_active(), "at hand");
     clock.advance(secs(55));
     assert!(cached.known(&bearer("abc")).is_some(), "asked ahead of time");
-    let is_answered = async {
-        while authority.questions() < 2 || cached.handle().stats().questions_under_way > 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    patiently(is_answered).await;
+    authority.asked(2).await;
+    quiet(&cached).await;
     authority.says(failure(IntrospectErrorKind::Timeout));
     clock.advance(secs(70));
     assert!(asks().await.unwrap().is_active(), "served on");

@@ -229,12 +229,7 @@ async fn storm(seed: u64) -> CacheStats {
     }
 
     // Questions whose callers hung up go on, and end.
-    let no_slot_is_left = async {
-        while cached.handle().stats().questions_under_way > 0 {
-            yield_now().await;
-        }
-    };
-    patiently(no_slot_is_left).await;
+    quiet(&cached).await;
     storm.calm.store(true, Ordering::SeqCst);
     cached.handle().invalidate_all();
     for token in 0..TOKENS {

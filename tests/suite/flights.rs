@@ -13,12 +13,7 @@ use tower_introspection::{Cached, InactiveReason, Introspect, IntrospectErrorKin
 
 /// Waits until `n` requests have joined the question under way.
 async fn joined(cached: &Cached<impl Introspect>, n: u64) {
-    let all_joined = async {
-        while cached.handle().stats().coalesced < n {
-            tokio::task::yield_now().await;
-        }
-    };
-    patiently(all_joined).await;
+    until(|| cached.handle().stats().coalesced >= n).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -78,12 +73,7 @@ async fn everyone_hangs_up_and_the_answer_is_still_remembered() {
     starter.abort();
     assert!(patiently(starter).await.unwrap_err().is_cancelled());
     authority.release();
-    let remembered = async {
-        while cached.known(&bearer("abc")).is_none() {
-            tokio::task::yield_now().await;
-        }
-    };
-    patiently(remembered).await;
+    until(|| cached.known(&bearer("abc")).is_some()).await;
     assert_eq!(authority.questions(), 1);
 }
 

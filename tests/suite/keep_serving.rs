@@ -38,16 +38,6 @@ fn token_of(answer: Answer) -> AccessToken {
     }
 }
 
-/// Waits until no question is under way.
-async fn quiet(cached: &Cached<impl Introspect>) {
-    let settled = async {
-        while cached.handle().stats().questions_under_way > 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    patiently(settled).await;
-}
-
 #[tokio::test]
 async fn the_age_of_a_verdict_at_use_is_measured() {
     let authority = Authority::new(active());
@@ -70,15 +60,6 @@ fn alive_tasks() -> usize {
     tokio::runtime::Handle::current().metrics().num_alive_tasks()
 }
 
-async fn no_task_is_left(before: usize) {
-    let gone = async {
-        while alive_tasks() > before {
-            tokio::task::yield_now().await;
-        }
-    };
-    patiently(gone).await;
-}
-
 #[tokio::test]
 async fn dropping_the_cache_ends_the_questions_under_way() {
     let before = alive_tasks();
@@ -95,16 +76,11 @@ async fn dropping_the_cache_ends_the_questions_under_way() {
         let cached = cached.clone();
         async move { cached.introspect(&bearer("abc")).await }
     });
-    let question = async {
-        while asked.load(Ordering::SeqCst) == 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    patiently(question).await;
+    until(|| asked.load(Ordering::SeqCst) > 0).await;
     drop(cached);
     tokio::task::yield_now().await;
     assert_eq!(handle.stats().questions_under_way, 1, "somebody waits");
     caller.abort();
-    no_task_is_left(before).await;
+    until(|| alive_tasks() <= before).await;
     assert_eq!(handle.stats().questions_under_way, 0);
 }

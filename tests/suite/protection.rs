@@ -120,12 +120,7 @@ async fn max_wait_is_how_long_a_question_waits_for_the_rate_limit() {
             let case = Arc::clone(&case);
             async move { case.ask().await }
         });
-        patiently(async {
-            while case.endpoint().stats().waiting == 0 && !second.is_finished() {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
+        until(|| case.endpoint().stats().waiting > 0 || second.is_finished()).await;
         assert_eq!((case.endpoint().stats().waiting, case.endpoint().stats().turned_away), (1, 0));
         second.abort();
     });
@@ -140,12 +135,7 @@ async fn max_concurrent_questions_and_max_wait_bound_who_is_under_way_and_who_wa
             let case = Arc::clone(&case);
             async move { case.ask().await }
         });
-        let arrived = async {
-            while case.sandbox.total_calls() == 0 {
-                tokio::task::yield_now().await;
-            }
-        };
-        patiently(arrived).await;
+        until(|| case.sandbox.total_calls() > 0).await;
         assert_eq!(case.endpoint().stats().under_way, 1);
         assert_eq!(case.ask().await, Err(IntrospectErrorKind::Overloaded));
         hanging.abort();
@@ -162,14 +152,9 @@ async fn max_concurrent_questions_and_max_wait_bound_who_is_under_way_and_who_wa
             tokio::spawn(async move { case.ask().await })
         };
         let first = spawn();
-        let waiting = async |n| {
-            while case.endpoint().stats().waiting < n || case.sandbox.total_calls() == 0 {
-                tokio::task::yield_now().await;
-            }
-        };
-        patiently(waiting(0)).await;
+        until(|| case.sandbox.total_calls() > 0).await;
         let second = spawn();
-        patiently(waiting(1)).await;
+        until(|| case.endpoint().stats().waiting > 0).await;
         case.sandbox.clear_fault();
         first.abort();
         assert_eq!(patiently(second).await.unwrap(), Ok(true));

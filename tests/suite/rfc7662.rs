@@ -169,12 +169,7 @@ async fn its_token_is_renewed_thirty_seconds_early_and_once_more_after_a_401() {
     assert_eq!(logins(&recorder).len(), 1);
     clock.set(START + secs(1_770));
     ask().await;
-    patiently(async {
-        while logins(&recorder).len() < 2 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    until(|| logins(&recorder).len() >= 2).await;
     assert_eq!(logins(&recorder)[0].parameter("client_id").as_deref(), Some("my api"));
     assert!(!logins(&recorder)[0].headers.contains_key("authorization"));
 

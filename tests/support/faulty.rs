@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::server::TlsStream;
 
-use super::{patiently, secs};
+use super::{patiently, secs, until};
 
 /// How much a flood has to say.
 const FLOOD: usize = 256 * 1024 * 1024;
@@ -157,12 +157,7 @@ impl Faulty {
 
     /// Waits until it was offered a connection more than `n`.
     pub async fn connected(&self, n: usize) {
-        patiently(async {
-            while self.connections() <= n {
-                yield_now().await;
-            }
-        })
-        .await;
+        until(|| self.connections() > n).await;
     }
 
     /// How many bytes were dripped without an end in sight.

@@ -89,6 +89,21 @@ pub async fn patiently<T>(event: impl Future<Output = T>) -> T {
     tokio::time::timeout(secs(60), event).await.expect("it happens within a minute")
 }
 
+/// Goes on once `holds`, which others bring about.
+pub async fn until(holds: impl Fn() -> bool) {
+    patiently(async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// Waits until no question is under way.
+pub async fn quiet(cached: &Cached<impl Introspect>) {
+    until(|| cached.handle().stats().questions_under_way == 0).await;
+}
+
 /// Polls, and is not woken again.
 pub fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
