@@ -20,7 +20,7 @@ use http::{Request, StatusCode};
 use support::*;
 use tokio::process::Command;
 use tower::ServiceExt;
-use tower_introspection::{BearerToken, Cached, InactiveReason, Introspect, IntrospectErrorKind, StatusPage};
+use tower_introspection::{Cached, InactiveReason, Introspect, IntrospectErrorKind, StatusPage};
 
 /// Chromium, by whatever name it goes. `None` if it is not installed and need not be.
 fn browser() -> Option<PathBuf> {
@@ -93,12 +93,12 @@ impl Served {
         let cached = Cached::builder(authority.clone()).max_ttl(secs(3_600)).inactive_ttl(secs(3_600));
         let cached = cached.name("<partners> & friends").build().unwrap();
         for token in ["good", "good", "good"] {
-            ask(&cached, token).await;
+            known_or_asked(&cached, token).await.unwrap();
         }
         authority.says(inactive(InactiveReason::Unknown));
-        ask(&cached, "bad").await;
+        known_or_asked(&cached, "bad").await.unwrap();
         authority.says(failure(IntrospectErrorKind::Timeout));
-        ask(&cached, "unlucky").await;
+        known_or_asked(&cached, "unlucky").await.unwrap_err();
         authority.says(active());
 
         let used = cached.clone();
@@ -139,13 +139,6 @@ where
     (url, polls)
 }
 
-async fn ask(cached: &Cached<Authority>, token: &str) {
-    let token = BearerToken::parse(token).unwrap();
-    if cached.known(&token).is_none() {
-        let _ = cached.introspect(&token).await;
-    }
-}
-
 /// Each figure and what stands in its element.
 fn figures(html: &str) -> Vec<(&str, &str)> {
     let elements = html.split("data-figure=\"").skip(1);
@@ -172,8 +165,8 @@ async fn the_script_draws_every_chart_and_breaks_no_rule() {
     let Some(browser) = browser() else { return };
     let served = Served::start(|cached| async move {
         static TOKENS: AtomicUsize = AtomicUsize::new(0);
-        ask(&cached, "good").await;
-        ask(&cached, &format!("new-{}", TOKENS.fetch_add(1, Ordering::SeqCst))).await;
+        known_or_asked(&cached, "good").await.unwrap();
+        known_or_asked(&cached, &format!("new-{}", TOKENS.fetch_add(1, Ordering::SeqCst))).await.unwrap();
         None
     })
     .await;

@@ -18,10 +18,7 @@ fn cached(
 }
 
 async fn ask(cached: &Cached<Authority>) -> Verdict {
-    match cached.known(&bearer("abc")) {
-        Some(verdict) => verdict,
-        None => cached.introspect(&bearer("abc")).await.unwrap(),
-    }
+    known_or_asked(cached, "abc").await.unwrap()
 }
 
 #[tokio::test]
@@ -108,10 +105,7 @@ async fn the_revocation_window_counts_from_the_question_and_not_from_a_slow_answ
     let authority = Authority::new(active());
     let (cached, clock) = cached(&authority, |builder| builder.max_ttl(secs(60)));
     authority.hold();
-    let question = tokio::spawn({
-        let cached = cached.clone();
-        async move { cached.introspect(&bearer("abc")).await }
-    });
+    let question = spawn_ask(&cached);
     authority.asked(1).await;
     clock.advance(secs(20));
     authority.release();
@@ -138,10 +132,7 @@ async fn an_answer_that_expired_on_its_way_is_inactive_for_everyone_who_waited()
     let authority = Authority::new(active_until(START + secs(1)));
     let (cached, clock) = cached(&authority, |builder| builder);
     authority.hold();
-    let question = tokio::spawn({
-        let cached = cached.clone();
-        async move { cached.introspect(&bearer("abc")).await }
-    });
+    let question = spawn_ask(&cached);
     authority.asked(1).await;
     clock.advance(secs(1));
     authority.release();

@@ -116,12 +116,7 @@ impl Storm {
     /// A request that may be dropped at any moment.
     async fn request(&self, cached: &Cached<Stormy>, token: usize) {
         let floor = self.floors[token].load(Ordering::SeqCst);
-        let name = name_of(token);
-        let answer = match cached.known(&bearer(&name)) {
-            Some(verdict) => Ok(verdict),
-            None => cached.introspect(&bearer(&name)).await,
-        };
-        match answer {
+        match known_or_asked(cached, &name_of(token)).await {
             Ok(Verdict::Active(facts)) => {
                 let asked: u64 = facts.claim("asked").unwrap();
                 self.require(facts.claim("token") == Some(token), || "an answer for another token".into());

@@ -58,7 +58,7 @@ async fn a_failure_reaches_all_who_wait_once_and_nobody_retries_on_their_behalf(
 #[tokio::test]
 async fn the_starter_hangs_up_and_the_others_still_get_the_answer() {
     let (authority, cached, starter) = under_way(active()).await;
-    let waiter = ask(&cached);
+    let waiter = spawn_ask(&cached);
     joined(&cached, 1).await;
     starter.abort();
     assert!(patiently(starter).await.unwrap_err().is_cancelled());
@@ -80,7 +80,7 @@ async fn everyone_hangs_up_and_the_answer_is_still_remembered() {
 #[tokio::test]
 async fn a_waiter_hangs_up_and_nobody_notices() {
     let (authority, cached, starter) = under_way(active()).await;
-    let waiter = ask(&cached);
+    let waiter = spawn_ask(&cached);
     joined(&cached, 1).await;
     waiter.abort();
     assert!(patiently(waiter).await.unwrap_err().is_cancelled());
@@ -128,7 +128,7 @@ fn the_runtime_of_the_question_goes_away_and_the_slot_is_free_for_the_next() {
     let first = tokio::runtime::Runtime::new().unwrap();
     let second = tokio::runtime::Runtime::new().unwrap();
     first.block_on(async {
-        drop(ask(&cached));
+        drop(spawn_ask(&cached));
         authority.asked(1).await;
     });
     let waiter = second.spawn({
@@ -152,7 +152,7 @@ async fn invalidated_while_under_way_the_old_answer_is_neither_cached_nor_handed
     ] {
         let (authority, cached, before) = under_way(active()).await;
         invalidate(&cached);
-        let after = ask(&cached);
+        let after = spawn_ask(&cached);
         joined(&cached, 1).await;
         // The first question's answer is the one of before the invalidation.
         authority.release();
@@ -234,11 +234,11 @@ async fn a_late_joiner_is_not_let_in_by_an_answer_older_than_max_ttl() {
     let clock = ManualClock::at(START);
     let builder = Cached::builder(authority.clone()).clock(clock.clone());
     let cached = builder.max_ttl(std::time::Duration::ZERO).build().unwrap();
-    let first = ask(&cached);
+    let first = spawn_ask(&cached);
     authority.asked(1).await;
     // Revoked now, while the question is under way; two more requests come after that.
     clock.advance(millis(1));
-    let late = [ask(&cached), ask(&cached)];
+    let late = [spawn_ask(&cached), spawn_ask(&cached)];
     joined(&cached, 2).await;
     authority.release();
     assert!(patiently(first).await.unwrap().unwrap().is_active());
@@ -261,10 +261,10 @@ async fn a_late_joiner_is_let_in_by_an_answer_younger_than_max_ttl_though_none_i
         let clock = ManualClock::at(START);
         let builder = Cached::builder(authority.clone()).clock(clock.clone());
         let cached = builder.max_ttl(secs(60)).max_capacity(0).build().unwrap();
-        let first = ask(&cached);
+        let first = spawn_ask(&cached);
         authority.asked(1).await;
         clock.advance(millis(1));
-        let late = ask(&cached);
+        let late = spawn_ask(&cached);
         joined(&cached, 1).await;
         clock.set(START + age);
         authority.release();
@@ -290,7 +290,7 @@ async fn invalidated_again_and_again_a_question_is_given_up_and_fails_closed() {
     let authority = Authority::new(active());
     authority.hold();
     let cached = Cached::new(authority.clone());
-    let question = ask(&cached);
+    let question = spawn_ask(&cached);
     for n in 1..=3 {
         authority.asked(n).await;
         cached.handle().invalidate(&bearer("abc"));
@@ -337,7 +337,7 @@ async fn a_known_answer_is_given_while_a_question_for_another_token_hangs() {
     let cached = Cached::new(authority.clone());
     cached.introspect(&bearer("known")).await.unwrap();
     authority.hold();
-    let hanging = ask(&cached);
+    let hanging = spawn_ask(&cached);
     authority.asked(2).await;
     assert!(cached.introspect(&bearer("known")).await.unwrap().is_active());
     hanging.abort();

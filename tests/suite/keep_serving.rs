@@ -9,9 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::*;
-use tower_introspection::{
-    AccessToken, Cached, CachedBuilder, Introspect, IntrospectErrorKind, ManualClock, Verdict, introspect_fn,
-};
+use tower_introspection::{AccessToken, Cached, CachedBuilder, IntrospectErrorKind, ManualClock, Verdict, introspect_fn};
 
 const OUTAGE: IntrospectErrorKind = IntrospectErrorKind::Connect;
 
@@ -25,10 +23,7 @@ fn cached(
 }
 
 async fn ask(cached: &Cached<Authority>) -> Answer {
-    match cached.known(&bearer("abc")) {
-        Some(verdict) => Ok(verdict),
-        None => cached.introspect(&bearer("abc")).await,
-    }
+    known_or_asked(cached, "abc").await
 }
 
 fn token_of(answer: Answer) -> AccessToken {
@@ -72,10 +67,7 @@ async fn dropping_the_cache_ends_the_questions_under_way() {
         }
     }));
     let handle = cached.handle();
-    let caller = tokio::spawn({
-        let cached = cached.clone();
-        async move { cached.introspect(&bearer("abc")).await }
-    });
+    let caller = spawn_ask(&cached);
     until(|| asked.load(Ordering::SeqCst) > 0).await;
     drop(cached);
     tokio::task::yield_now().await;

@@ -167,8 +167,16 @@ impl Introspect for Authority {
     }
 }
 
+/// What a layer does: it takes what is known, and asks if nothing is.
+pub async fn known_or_asked(introspector: &impl Introspect, token: &str) -> Answer {
+    match introspector.known(&bearer(token)) {
+        Some(verdict) => Ok(verdict),
+        None => introspector.introspect(&bearer(token)).await,
+    }
+}
+
 /// Asks about the token `abc`, in a task of its own.
-pub fn ask(cached: &Cached<Authority>) -> JoinHandle<Answer> {
+pub fn spawn_ask(cached: &Cached<impl Introspect>) -> JoinHandle<Answer> {
     let cached = cached.clone();
     tokio::spawn(async move { cached.introspect(&bearer("abc")).await })
 }
@@ -178,7 +186,7 @@ pub async fn under_way(answer: Answer) -> (Authority, Cached<Authority>, JoinHan
     let authority = Authority::new(answer);
     authority.hold();
     let cached = Cached::new(authority.clone());
-    let question = ask(&cached);
+    let question = spawn_ask(&cached);
     authority.asked(1).await;
     (authority, cached, question)
 }

@@ -11,13 +11,13 @@ use tokio::task::JoinHandle;
 use tower::util::BoxCloneService;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_introspection::{
-    AccessToken, Cached, InactiveReason, Introspect, IntrospectErrorKind, IntrospectionLayer, ManualClock, Rejection,
+    AccessToken, Cached, InactiveReason, IntrospectErrorKind, IntrospectionLayer, ManualClock, Rejection,
 };
 
 use super::journal::{Authority, Ending, Journal, Scope, SharedJournal, name_of, timestamp};
 use super::rules::Request;
 use super::world::{Fault, Operation, Settings, Step, TOKENS, Way, World, millis};
-use crate::support::{bearer, secs};
+use crate::support::{bearer, known_or_asked, secs};
 
 /// As long as no test runs by the paused clock, but when it is told to.
 const QUESTION_TIMEOUT: u64 = 1_000_000;
@@ -134,10 +134,7 @@ impl System {
             let start = journal.lock().unwrap().moment();
             let name = name_of(token);
             let ending = match by {
-                Way::Cache => Ending::of(&match cached.known(&bearer(&name)) {
-                    Some(verdict) => Ok(verdict),
-                    None => cached.introspect(&bearer(&name)).await,
-                }),
+                Way::Cache => Ending::of(&known_or_asked(&cached, &name).await),
                 Way::Layer => {
                     let request = HttpRequest::builder().header("authorization", format!("Bearer {name}"));
                     ending_of(&guarded.oneshot(request.body(()).unwrap()).await.unwrap())
@@ -221,14 +218,8 @@ impl System {
         let long_enough = max_ttl + inactive_ttl + (world.steady - world.wall);
         self.play(&mut world, Operation::Advance(long_enough));
         for token in 0..TOKENS {
-            let ending = self.runtime.block_on(async {
-                let name = name_of(token);
-                Ending::of(&match self.cached.known(&bearer(&name)) {
-                    Some(verdict) => Ok(verdict),
-                    None => self.cached.introspect(&bearer(&name)).await,
-                })
-            });
-            self.journal.lock().unwrap().must_end_with(token, ending);
+            let answer = self.runtime.block_on(known_or_asked(&self.cached, &name_of(token)));
+            self.journal.lock().unwrap().must_end_with(token, Ending::of(&answer));
         }
         self.check();
     }
