@@ -4,18 +4,7 @@
 use std::time::Duration;
 
 use crate::support::*;
-use tower_introspection::{
-    Cached, CachedBuilder, InactiveReason, Introspect, IntrospectErrorKind, ManualClock, Verdict,
-};
-
-fn cached(
-    authority: &Authority,
-    settings: impl FnOnce(CachedBuilder<Authority>) -> CachedBuilder<Authority>,
-) -> (Cached<Authority>, ManualClock) {
-    let clock = ManualClock::at(START);
-    let builder = Cached::builder(authority.clone()).clock(clock.clone());
-    (settings(builder).build().unwrap(), clock)
-}
+use tower_introspection::{Cached, InactiveReason, Introspect, IntrospectErrorKind, Verdict};
 
 async fn ask(cached: &Cached<Authority>) -> Verdict {
     known_or_asked(cached, "abc").await.unwrap()

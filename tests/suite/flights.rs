@@ -7,8 +7,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::*;
 use tokio::task::JoinSet;
-#[cfg(feature = "test-util")]
-use tower_introspection::ManualClock;
 use tower_introspection::{Cached, InactiveReason, Introspect, IntrospectErrorKind, Verdict, introspect_fn};
 
 /// Waits until `n` requests have joined the question under way.
@@ -92,8 +90,7 @@ async fn a_waiter_hangs_up_and_nobody_notices() {
 #[tokio::test]
 async fn the_slot_is_freed_after_an_answer_and_after_a_failure() {
     let authority = Authority::new(failure(IntrospectErrorKind::Connect));
-    let clock = ManualClock::at(START);
-    let cached = Cached::builder(authority.clone()).clock(clock.clone()).build().unwrap();
+    let (cached, clock) = cached(&authority, |builder| builder);
     cached.introspect(&bearer("abc")).await.unwrap_err();
     authority.says(active());
     assert!(cached.introspect(&bearer("abc")).await.unwrap().is_active());
@@ -231,9 +228,7 @@ async fn a_question_that_hangs_fails_and_frees_its_slot() {
 async fn a_late_joiner_is_not_let_in_by_an_answer_older_than_max_ttl() {
     let authority = Authority::new(active());
     authority.hold();
-    let clock = ManualClock::at(START);
-    let builder = Cached::builder(authority.clone()).clock(clock.clone());
-    let cached = builder.max_ttl(std::time::Duration::ZERO).build().unwrap();
+    let (cached, clock) = cached(&authority, |builder| builder.max_ttl(secs(0)));
     let first = spawn_ask(&cached);
     authority.asked(1).await;
     // Revoked now, while the question is under way; two more requests come after that.
@@ -258,9 +253,7 @@ async fn a_late_joiner_is_let_in_by_an_answer_younger_than_max_ttl_though_none_i
     for (age, questions) in [(millis(59_999), 1), (secs(60), 2)] {
         let authority = Authority::new(active());
         authority.hold();
-        let clock = ManualClock::at(START);
-        let builder = Cached::builder(authority.clone()).clock(clock.clone());
-        let cached = builder.max_ttl(secs(60)).max_capacity(0).build().unwrap();
+        let (cached, clock) = cached(&authority, |builder| builder.max_ttl(secs(60)).max_capacity(0));
         let first = spawn_ask(&cached);
         authority.asked(1).await;
         clock.advance(millis(1));

@@ -9,18 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::*;
-use tower_introspection::{AccessToken, Cached, CachedBuilder, IntrospectErrorKind, ManualClock, Verdict, introspect_fn};
+use tower_introspection::{AccessToken, Cached, IntrospectErrorKind, Verdict, introspect_fn};
 
 const OUTAGE: IntrospectErrorKind = IntrospectErrorKind::Connect;
-
-fn cached(
-    authority: &Authority,
-    settings: impl FnOnce(CachedBuilder<Authority>) -> CachedBuilder<Authority>,
-) -> (Cached<Authority>, ManualClock) {
-    let clock = ManualClock::at(START);
-    let builder = Cached::builder(authority.clone()).clock(clock.clone()).max_ttl(secs(60));
-    (settings(builder).build().unwrap(), clock)
-}
 
 async fn ask(cached: &Cached<Authority>) -> Answer {
     known_or_asked(cached, "abc").await

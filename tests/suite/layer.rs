@@ -11,8 +11,6 @@ use http::{HeaderName, Request, Response, StatusCode};
 use tower::buffer::Buffer;
 use tower::limit::ConcurrencyLimit;
 use tower::{Layer, Service, ServiceExt};
-#[cfg(feature = "test-util")]
-use tower_introspection::ManualClock;
 use tower_introspection::{
     AccessToken, Cached, InactiveReason, Introspect, IntrospectErrorKind, IntrospectionLayer, RejectionKind,
     RequireScopeLayer, TokenHeader, Verdict, introspect_fn, token_source_fn,
@@ -141,9 +139,8 @@ async fn no_method_path_or_upgrade_is_a_way_past_the_layer() {
 #[cfg(feature = "test-util")]
 #[tokio::test]
 async fn the_clock_is_asked_again_on_every_hit() {
-    let clock = ManualClock::at(START);
     let authority = Authority::new(active_until(START + secs(10)));
-    let cached = Cached::builder(authority.clone()).clock(clock.clone()).build().unwrap();
+    let (cached, clock) = cached(&authority, |builder| builder);
     let service = IntrospectionLayer::new(cached).layer(Inner::default());
     clock.set(START + millis(9_999));
     assert_eq!(send(service.clone(), request("Bearer abc")).await.status(), StatusCode::OK);

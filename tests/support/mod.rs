@@ -18,6 +18,8 @@ use tower_introspection::{
     AccessToken, BearerToken, Cached, InactiveReason, Introspect, IntrospectError, IntrospectErrorKind, Scopes,
     Timestamp, Verdict,
 };
+#[cfg(feature = "test-util")]
+use tower_introspection::{CachedBuilder, ManualClock};
 
 /// Every way in which an authority can fail to be asked.
 pub const ERROR_KINDS: [IntrospectErrorKind; 10] = [
@@ -179,6 +181,17 @@ pub async fn known_or_asked(introspector: &impl Introspect, token: &str) -> Answ
 pub fn spawn_ask(cached: &Cached<impl Introspect>) -> JoinHandle<Answer> {
     let cached = cached.clone();
     tokio::spawn(async move { cached.introspect(&bearer("abc")).await })
+}
+
+/// A cache with these settings over `authority`, and the clock it goes by.
+#[cfg(feature = "test-util")]
+pub fn cached(
+    authority: &Authority,
+    settings: impl FnOnce(CachedBuilder<Authority>) -> CachedBuilder<Authority>,
+) -> (Cached<Authority>, ManualClock) {
+    let clock = ManualClock::at(START);
+    let builder = Cached::builder(authority.clone()).clock(clock.clone());
+    (settings(builder).build().unwrap(), clock)
 }
 
 /// A cache with a question under way, whose answer the authority holds back.

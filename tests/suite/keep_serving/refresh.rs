@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::{OUTAGE, ask, cached};
+use super::{OUTAGE, ask};
 use crate::support::*;
 use tower_introspection::{
     BearerToken, Cached, InactiveReason, Introspect, IntrospectErrorKind, ManualClock, Verdict, introspect_fn,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{OUTAGE, ask, cached, token_of};
+use super::{OUTAGE, ask, token_of};
 use crate::support::*;
 #[cfg(feature = "sandbox")]
 use tower_introspection::{Cached, ManualClock};
