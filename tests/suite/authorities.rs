@@ -36,7 +36,7 @@ async fn each_request_asks_the_authority_it_chooses_and_no_authority_answers_for
     for _ in 0..3 {
         assert_eq!(answer(&layer, "https://A.example:8443/x").await.body(), "ours");
         let refused = answer(&layer, "https://b.example/x").await;
-        assert_eq!(refused.extensions().get(), Some(&RejectionKind::InvalidToken));
+        assert_eq!(kind(&refused), Some(RejectionKind::InvalidToken));
     }
     assert_eq!((ours.questions(), theirs.questions()), (1, 1), "each has its cache");
     theirs.says(issued_to("theirs"));

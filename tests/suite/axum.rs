@@ -212,7 +212,7 @@ async fn a_layer_around_sees_the_kind_of_a_rejection() {
         .layer(tower::util::MapResponseLayer::new({
             let seen = seen.clone();
             move |response: axum::response::Response| {
-                seen.lock().unwrap().push(response.extensions().get::<RejectionKind>().copied());
+                seen.lock().unwrap().push(kind(&response));
                 response
             }
         }));

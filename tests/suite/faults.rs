@@ -85,7 +85,7 @@ impl Guarded {
     async fn turns_away(&self, token: &str) -> String {
         let response = self.send(token).await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{token}, {}", self.case);
-        assert_eq!(response.extensions().get(), Some(&RejectionKind::Unavailable));
+        assert_eq!(kind(&response), Some(RejectionKind::Unavailable));
         assert!(!response.headers().contains_key("www-authenticate"), "a challenge: {response:?}");
         response.headers()["retry-after"].to_str().unwrap().to_owned()
     }

@@ -54,10 +54,6 @@ async fn send(
     service.oneshot(request).await.unwrap()
 }
 
-fn kind(response: &Response<String>) -> Option<RejectionKind> {
-    response.extensions().get().copied()
-}
-
 fn guarded(
     authority: &Authority,
 ) -> impl Service<Request<String>, Response = Response<String>, Error = Infallible> + Clone + use<> {

@@ -41,10 +41,6 @@ async fn answer<I: Introspect>(
     builder.build().unwrap().layer(inner).oneshot(request).await.unwrap()
 }
 
-fn kind(response: &Response<String>) -> Option<RejectionKind> {
-    response.extensions().get().copied()
-}
-
 #[tokio::test]
 async fn the_query_and_cookies_are_not_looked_at_unless_that_is_switched_on() {
     for request in [get("/?access_token=abc", &[]), get("/", &[("cookie", "token=abc")])] {

@@ -10,13 +10,13 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use http::{HeaderValue, Request};
+use http::{HeaderValue, Request, Response};
 use tokio::net::TcpSocket;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tower_introspection::{
-    AccessToken, BearerToken, Cached, InactiveReason, Introspect, IntrospectError, IntrospectErrorKind, Scopes,
-    Timestamp, Verdict,
+    AccessToken, BearerToken, Cached, InactiveReason, Introspect, IntrospectError, IntrospectErrorKind, RejectionKind,
+    Scopes, Timestamp, Verdict,
 };
 #[cfg(feature = "test-util")]
 use tower_introspection::{CachedBuilder, ManualClock};
@@ -51,6 +51,11 @@ pub fn bearer(text: &str) -> BearerToken<'_> {
 
 pub fn request(authorization: &str) -> Request<String> {
     Request::builder().header("authorization", authorization).body(String::new()).unwrap()
+}
+
+/// What a request was rejected for, if it was.
+pub fn kind<B>(response: &Response<B>) -> Option<RejectionKind> {
+    response.extensions().get().copied()
 }
 
 /// A port of this machine that refuses connections. As long as the socket is kept, nobody else gets the port.
