@@ -7,9 +7,8 @@ mod support;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::convert::Infallible;
-use std::future::{Ready, ready};
 use std::pin::pin;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use http::{Request, Response};
 use support::*;
@@ -42,23 +41,6 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-#[derive(Clone)]
-struct Inner;
-
-impl Service<Request<()>> for Inner {
-    type Response = Response<()>;
-    type Error = Infallible;
-    type Future = Ready<Result<Response<()>, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Request<()>) -> Self::Future {
-        ready(Ok(Response::new(())))
-    }
-}
-
 /// What one call of `service` allocates. The request is made before and dropped after the count.
 fn allocations<S>(service: &mut S, request: Request<()>) -> usize
 where
@@ -89,7 +71,7 @@ fn guarded() -> impl Service<Request<()>, Response = Response<()>, Error = Infal
     listen();
     let cached = Cached::new(Authority::new(active()));
     let layer = IntrospectionLayer::builder(cached).require_scope("read").build().unwrap();
-    let mut service = layer.layer(Inner);
+    let mut service = layer.layer(Idle);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     for token in ["abc", "another"] {
         let response = runtime.block_on(service.call(served(token))).unwrap();
@@ -101,7 +83,7 @@ fn guarded() -> impl Service<Request<()>, Response = Response<()>, Error = Infal
 #[test]
 fn a_hit_adds_at_most_one_allocation() {
     let mut service = guarded();
-    let bare = allocations(&mut Inner, served("abc"));
+    let bare = allocations(&mut Idle, served("abc"));
     let mut counts: Vec<usize> = (0..1_000).map(|_| allocations(&mut service, served("abc")) - bare).collect();
     counts.sort_unstable();
     // Once in a while moka does its own housekeeping on a reader's thread; the layer itself is in every count.

@@ -93,8 +93,7 @@ fn answer(status: &str) -> String {
 async fn turned_away(sandbox: &Sandbox) {
     sandbox.script(TOKEN, 200, r#"{"active":true}"#);
     let endpoint = sandbox.rfc7662().rate_limit(1, secs(60)).max_wait(secs(0)).build().unwrap();
-    let inner = service_fn(|_: Request<String>| async { Ok::<_, Infallible>(Response::new(String::new())) });
-    let service = IntrospectionLayer::new(endpoint).layer(inner);
+    let service = IntrospectionLayer::new(endpoint).layer(Idle);
     for status in [200, 503] {
         let response = service.clone().oneshot(request(&format!("Bearer {TOKEN}"))).await.unwrap();
         assert_eq!(response.status(), status);
@@ -102,7 +101,7 @@ async fn turned_away(sandbox: &Sandbox) {
     // One that was asked in vain.
     sandbox.script(TOKEN, 500, "");
     let layer = IntrospectionLayer::new(sandbox.rfc7662().build().unwrap());
-    let response = layer.layer(inner).oneshot(request(&format!("Bearer {TOKEN}"))).await.unwrap();
+    let response = layer.layer(Idle).oneshot(request(&format!("Bearer {TOKEN}"))).await.unwrap();
     assert_eq!(response.status(), 503);
 }
 
@@ -136,10 +135,9 @@ async fn outages(sandbox: &Sandbox) {
 /// Tokens that are bound to a key, each in another way.
 async fn sender_constrained(sandbox: &Sandbox) {
     let layer = IntrospectionLayer::new(sandbox.rfc7662().build().unwrap());
-    let inner = service_fn(|_: Request<String>| async { Ok::<_, Infallible>(Response::new(String::new())) });
     for confirmation in [r#"{"jkt":"hush"}"#, r#"{"x5t#S256":"hush"}"#, r#"{"kid":"hush"}"#] {
         sandbox.script(TOKEN, 200, format!(r#"{{"active":true,"cnf":{confirmation}}}"#));
-        let response = layer.layer(inner).oneshot(request(&format!("Bearer {TOKEN}"))).await.unwrap();
+        let response = layer.layer(Idle).oneshot(request(&format!("Bearer {TOKEN}"))).await.unwrap();
         assert_eq!(response.status(), 401);
     }
 }

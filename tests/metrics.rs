@@ -6,13 +6,12 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
 
-use http::{Request, Response};
+use http::Request;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde_json::Value;
 use support::*;
-use tower::{Layer, ServiceExt, service_fn};
+use tower::{Layer, ServiceExt};
 use tower_introspection::sandbox::{Fault, Sandbox};
 use tower_introspection::{
     BreakerState, CacheHandle, Cached, InactiveReason, Introspect, IntrospectErrorKind, IntrospectionLayer,
@@ -117,9 +116,7 @@ async fn outcome(
     layer: IntrospectionLayerBuilder<Cached<Authority>>,
     request: Request<String>,
 ) -> Option<RejectionKind> {
-    let inner = service_fn(|_| async { Ok::<_, Infallible>(Response::new(String::new())) });
-    let response = layer.build().unwrap().layer(inner).oneshot(request).await.unwrap();
-    response.extensions().get::<RejectionKind>().copied()
+    kind(&layer.build().unwrap().layer(Idle).oneshot(request).await.unwrap())
 }
 
 /// Everything that can happen to a request, at one cache whose authority says what it is told.
@@ -155,9 +152,8 @@ async fn use_every_outcome() -> CacheHandle {
         }
     }
     let route = RequireScopeLayer::new("admin").unwrap();
-    let inner = service_fn(|_| async { Ok::<_, Infallible>(Response::new(String::new())) });
-    let below = layer().build().unwrap().layer(route.layer(inner)).oneshot(with("good")).await.unwrap();
-    assert_eq!(below.extensions().get(), Some(&RejectionKind::InsufficientScope));
+    let below = layer().build().unwrap().layer(route.layer(Idle)).oneshot(with("good")).await.unwrap();
+    assert_eq!(kind(&below), Some(RejectionKind::InsufficientScope));
     assert_eq!(route.rejected(), [(RejectionKind::InsufficientScope, 1)]);
     for (at, kind) in ERROR_KINDS.into_iter().enumerate() {
         authority.says(failure(kind));

@@ -3,29 +3,12 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use crate::support::Authority;
+use crate::support::{Authority, Idle};
 use tower_introspection::*;
 
 fn assert_send_sync_debug<T: Send + Sync + Debug + 'static>() {}
 fn assert_send_debug<T: Send + Debug + 'static>() {}
 fn assert_clone<T: Clone>() {}
-
-#[derive(Clone, Debug)]
-struct Inner;
-
-impl tower::Service<http::Request<()>> for Inner {
-    type Response = http::Response<()>;
-    type Error = std::convert::Infallible;
-    type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
-
-    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
-        std::task::Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: http::Request<()>) -> Self::Future {
-        std::future::ready(Ok(http::Response::new(())))
-    }
-}
 
 #[test]
 fn every_public_type_is_send_sync_and_debug() {
@@ -59,7 +42,7 @@ fn every_public_type_is_send_sync_and_debug() {
     assert_send_sync_debug::<IntrospectFn<fn()>>();
     assert_send_sync_debug::<IntrospectionLayer<Authority>>();
     assert_send_sync_debug::<IntrospectionLayerBuilder<Authority>>();
-    assert_send_sync_debug::<Introspection<Inner, Authority>>();
+    assert_send_sync_debug::<Introspection<Idle, Authority>>();
     assert_send_sync_debug::<LayerStats>();
     assert_send_sync_debug::<MalformedToken>();
     assert_send_sync_debug::<Policy>();
@@ -69,7 +52,7 @@ fn every_public_type_is_send_sync_and_debug() {
     assert_send_sync_debug::<Rejection>();
     assert_send_sync_debug::<RejectionKind>();
     assert_send_sync_debug::<RejectionReason>();
-    assert_send_sync_debug::<RequireScope<Inner>>();
+    assert_send_sync_debug::<RequireScope<Idle>>();
     assert_send_sync_debug::<RequireScopeLayer>();
     assert_send_sync_debug::<RequireScopeLayerBuilder>();
     assert_send_sync_debug::<Rfc7662>();
@@ -98,7 +81,7 @@ fn every_public_type_is_send_sync_and_debug() {
     #[cfg(feature = "axum")]
     assert_send_sync_debug::<tower_introspection::axum::AccessTokenRejection>();
     // It holds a future, which is polled in one place at a time.
-    assert_send_debug::<ResponseFuture<Inner, (), EmptyBody>>();
+    assert_send_debug::<ResponseFuture<Idle, (), EmptyBody>>();
 }
 
 /// The list above, held against what the crate exports.
@@ -118,9 +101,9 @@ fn no_public_type_is_missing_from_that_list() {
 #[test]
 fn services_layers_and_caches_are_clone_whatever_they_ask() {
     struct NotClone;
-    assert_clone::<Introspection<Inner, Apigee, NotClone>>();
+    assert_clone::<Introspection<Idle, Apigee, NotClone>>();
     assert_clone::<IntrospectionLayer<Apigee, NotClone>>();
-    assert_clone::<RequireScope<Inner, NotClone>>();
+    assert_clone::<RequireScope<Idle, NotClone>>();
     assert_clone::<RequireScopeLayer<NotClone>>();
     assert_clone::<Cached<Apigee>>();
 }

@@ -146,12 +146,9 @@ async fn no_outage_lets_a_token_in_that_was_never_seen_and_none_turns_into_a_401
     sandbox.set_fault(Fault::Reset);
     let cached = Cached::builder(sandbox.apigee().max_retries(0).build().unwrap()).stale_if_error(secs(60));
     let layer = IntrospectionLayer::new(cached.build().unwrap());
-    let mut service = layer.layer(service_fn(|_: http::Request<String>| async {
-        Ok::<_, Infallible>(Response::new(String::from("came in")))
-    }));
     for n in 0..20 {
-        let response = service.ready().await.unwrap().call(request(&format!("Bearer token-{n}"))).await.unwrap();
-        assert_eq!(response.extensions().get::<RejectionKind>(), Some(&RejectionKind::Unavailable));
+        let response = layer.layer(Idle).oneshot(request(&format!("Bearer token-{n}"))).await.unwrap();
+        assert_eq!(kind(&response), Some(RejectionKind::Unavailable));
     }
     assert_eq!(sandbox.total_calls(), 5);
     assert_eq!(layer.stats().rejected, [(RejectionKind::Unavailable, 20)]);

@@ -1,11 +1,9 @@
 //! What a client that starts with nothing is told: challenges, and the document about the resource (RFC 9728).
 
-use std::convert::Infallible;
-
 use crate::support::*;
 use http::{HeaderValue, Method, Request, Response};
 use proptest::prelude::*;
-use tower::{Layer, ServiceExt, service_fn};
+use tower::{Layer, ServiceExt};
 use tower_introspection::{
     InactiveReason, IntrospectionLayer, IntrospectionLayerBuilder, Policy, ProtectedResource, RequireScopeLayer,
 };
@@ -13,8 +11,7 @@ use tower_introspection::{
 const METADATA: &str = "https://resource.example.com/.well-known/oauth-protected-resource";
 
 async fn challenge_of(builder: IntrospectionLayerBuilder<Authority>, request: Request<String>) -> HeaderValue {
-    let inner = service_fn(|_| async { Ok::<_, Infallible>(Response::new(String::new())) });
-    let response = builder.build().unwrap().layer(inner).oneshot(request).await.unwrap();
+    let response = builder.build().unwrap().layer(Idle).oneshot(request).await.unwrap();
     response.headers()["www-authenticate"].clone()
 }
 
@@ -75,9 +72,8 @@ async fn a_challenge_names_what_is_configured_whatever_host_the_request_names() 
 #[tokio::test]
 async fn a_scope_requirement_names_the_document_too() {
     let required = RequireScopeLayer::builder().require_scope("admin").resource_metadata(METADATA).build().unwrap();
-    let inner = service_fn(|_: Request<String>| async { Ok::<_, Infallible>(Response::new(String::new())) });
     let guard = layer(active()).build().unwrap();
-    let response = guard.layer(required.layer(inner)).oneshot(request("Bearer abc")).await.unwrap();
+    let response = guard.layer(required.layer(Idle)).oneshot(request("Bearer abc")).await.unwrap();
     let value = challenge(&response.headers()["www-authenticate"]);
     assert_eq!(parameter(&value, "resource_metadata"), Some(METADATA));
 }

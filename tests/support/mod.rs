@@ -4,6 +4,8 @@
 pub mod faulty;
 pub mod recorder;
 
+use std::convert::Infallible;
+use std::future::{Ready, ready};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -14,6 +16,7 @@ use http::{HeaderValue, Request, Response};
 use tokio::net::TcpSocket;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
+use tower::Service;
 use tower_introspection::{
     AccessToken, BearerToken, Cached, InactiveReason, Introspect, IntrospectError, IntrospectErrorKind, RejectionKind,
     Scopes, Timestamp, Verdict,
@@ -56,6 +59,24 @@ pub fn request(authorization: &str) -> Request<String> {
 /// What a request was rejected for, if it was.
 pub fn kind<B>(response: &Response<B>) -> Option<RejectionKind> {
     response.extensions().get().copied()
+}
+
+/// A service within the layer that has nothing to say.
+#[derive(Clone, Copy, Debug)]
+pub struct Idle;
+
+impl<B: Default> Service<Request<B>> for Idle {
+    type Response = Response<B>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<B>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<B>) -> Self::Future {
+        ready(Ok(Response::default()))
+    }
 }
 
 /// A port of this machine that refuses connections. As long as the socket is kept, nobody else gets the port.
