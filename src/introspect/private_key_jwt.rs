@@ -1,14 +1,19 @@
 //! Client authentication with a signed assertion (feature `private-key-jwt`).
 
+mod signing_key;
+
 use std::collections::hash_map::RandomState;
+use std::error::Error;
 use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Serialize;
 
+use self::signing_key::SigningKey;
 use super::credential::Credential;
 use super::{IntrospectError, IntrospectErrorKind};
 use crate::build_error::BuildError;
@@ -33,13 +38,23 @@ const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-be
 #[must_use]
 pub struct PrivateKeyJwt {
     client_id: String,
-    key: EncodingKey,
-    algorithm: Algorithm,
+    key: SigningKey,
     key_id: Option<String>,
     audience: Option<String>,
     /// Random once, counted up from there: unique, which is all that `jti` asks for.
     run: u64,
     serial: AtomicU64,
+}
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// RFC 7515 section 4.1.
+#[derive(Serialize)]
+struct Header<'h> {
+    typ: &'static str,
+    alg: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kid: Option<&'h str>,
 }
 
 #[derive(Serialize)]
@@ -53,21 +68,13 @@ struct Claims<'c> {
 }
 
 impl PrivateKeyJwt {
-    /// Reads a private key in PEM: RSA of at least 2,048 bits (PKCS #1 or #8), or P-256 (PKCS #8).
+    /// Reads a private key in PEM, the first if there are several: RSA of at least 2,048 bits (PKCS #1 or #8), or P-256
+    /// (PKCS #8, or SEC 1 as `openssl ecparam -genkey` writes it).
     ///
     /// # Errors
     /// If it is no such key. (`openssl pkcs8 -topk8 -nocrypt` turns other forms of PEM into PKCS #8.)
     pub fn from_pem(client_id: impl Into<String>, pem: impl AsRef<[u8]>) -> Result<Self, BuildError> {
-        let pem = pem.as_ref();
-        let candidates =
-            [(Algorithm::RS256, EncodingKey::from_rsa_pem(pem)), (Algorithm::ES256, EncodingKey::from_ec_pem(pem))];
-        // A key that is read but cannot sign (of another curve, or too short) is found here and not by the first request.
-        let usable = candidates.into_iter().find_map(|(algorithm, key)| {
-            let key = key.ok()?;
-            jsonwebtoken::encode(&Header::new(algorithm), &(), &key).ok()?;
-            Some((algorithm, key))
-        });
-        let Some((algorithm, key)) = usable else {
+        let Some(key) = SigningKey::from_pem(pem.as_ref()) else {
             return Err(BuildError::new(
                 "private_key_jwt",
                 "the PEM is not an RSA key of at least 2,048 bits, nor a P-256 key in PKCS #8",
@@ -75,7 +82,7 @@ impl PrivateKeyJwt {
         };
         let run = RandomState::new().hash_one(0);
         let serial = AtomicU64::new(0);
-        Ok(Self { client_id: client_id.into(), key, algorithm, key_id: None, audience: None, run, serial })
+        Ok(Self { client_id: client_id.into(), key, key_id: None, audience: None, run, serial })
     }
 
     /// Names the key in the assertion's header (`kid`), for clients that have registered several.
@@ -119,18 +126,29 @@ impl PrivateKeyJwt {
             iat: now.as_unix_millis() / 1_000,
             exp: (now + LIFETIME).as_unix_millis() / 1_000,
         };
-        let header = Header { kid: self.key_id.clone(), ..Header::new(self.algorithm) };
-        let assertion = jsonwebtoken::encode(&header, &claims, &self.key)
+        let header = Header { typ: "JWT", alg: self.key.algorithm(), kid: self.key_id.as_deref() };
+        let assertion = signed(&self.key, &header, &claims)
             .map_err(|error| IntrospectError::new(IntrospectErrorKind::Credentials).with_source(error))?;
         Ok(Credential::form([("client_assertion_type", ASSERTION_TYPE), ("client_assertion", &assertion)]))
     }
+}
+
+/// The compact form of a JWS, RFC 7515 section 7.1.
+fn signed(key: &SigningKey, header: &Header, claims: &Claims) -> Result<String, BoxError> {
+    let mut assertion = BASE64_URL_SAFE_NO_PAD.encode(serde_json::to_vec(header)?);
+    assertion.push('.');
+    BASE64_URL_SAFE_NO_PAD.encode_string(serde_json::to_vec(claims)?, &mut assertion);
+    let signature = key.sign(assertion.as_bytes())?;
+    assertion.push('.');
+    BASE64_URL_SAFE_NO_PAD.encode_string(signature, &mut assertion);
+    Ok(assertion)
 }
 
 impl fmt::Debug for PrivateKeyJwt {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.debug_struct("PrivateKeyJwt")
             .field("client_id", &self.client_id)
-            .field("algorithm", &self.algorithm)
+            .field("algorithm", &format_args!("{}", self.key.algorithm()))
             .field("key_id", &self.key_id)
             .finish_non_exhaustive()
     }
