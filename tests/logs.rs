@@ -18,9 +18,10 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_introspection::sandbox::{Fault, Sandbox};
 use tower_introspection::{
     Apigee, ApigeeBuilder, ApigeeLogin, BearerToken, Cached, ClientCredentials, Clock, Credential, Introspect,
-    IntrospectionLayer, ManualClock, Rejection, RequireScopeLayer, Rfc7662, SystemClock, TokenCookie,
-    TokenQueryParameter,
+    IntrospectError, IntrospectErrorKind, IntrospectionLayer, ManualClock, Rejection, RequireScopeLayer, Rfc7662,
+    SystemClock, TokenCookie, TokenQueryParameter, introspect_fn,
 };
+use tracing::Instrument;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Stands in every secret of this test, so that one search finds them all.
@@ -108,6 +109,10 @@ async fn turned_away(sandbox: &Sandbox) {
     let layer = IntrospectionLayer::new(sandbox.rfc7662().build().unwrap());
     let response = layer.layer(Idle).oneshot(request(&format!("Bearer {TOKEN}"))).await.unwrap();
     assert_eq!(response.status(), 503);
+    // An introspector of the application's own, which says nothing itself.
+    let own = introspect_fn(|_| async { Err(IntrospectError::new(IntrospectErrorKind::Answer)) });
+    let response = IntrospectionLayer::new(own).layer(Idle).oneshot(request(&format!("Bearer {TOKEN}"))).await;
+    assert_eq!(response.unwrap().status(), 503);
 }
 
 /// What an operator is to see without looking for it.
@@ -405,21 +410,24 @@ fn assert_events_are_as_documented(captured: &Captured) {
         ("ERROR", ["this service could not log in", "/refused"]),
         ("ERROR", ["found no IntrospectionLayer around it", "RequireScopeLayer"]),
         ("WARN", ["the authority could not be asked", "server.address=\"127.0.0.1\" kind=\"status\""]),
-        ("WARN", ["request rejected", "reason=\"unavailable\" cause=\"status\" error=IntrospectError"]),
-        ("INFO", ["a sender-constrained token was presented as a plain bearer token", "missing=\"a DPoP proof\""]),
-        ("INFO", ["a sender-constrained token was presented", "missing=\"a client certificate\""]),
-        ("INFO", ["a sender-constrained token was presented", "missing=\"a proof of possession\""]),
+        ("WARN", ["request rejected", "reason=\"unavailable\" cause=\"answer\" error=IntrospectError"]),
         ("INFO", ["the token counts as inactive", "`status` is none that is known"]),
         ("INFO", ["the token counts as inactive", "`exp` is no time"]),
         ("DEBUG", ["the authority answered", "latency_ms"]),
         ("DEBUG", ["the authority was not asked", "kind=\"overloaded\" error=IntrospectError"]),
         ("DEBUG", ["request rejected", "cause=\"overloaded\""]),
+        ("DEBUG", ["request rejected", "reason=\"unavailable\" cause=\"status\" error=IntrospectError"]),
+        ("DEBUG", ["a sender-constrained token was presented as a plain bearer token", "missing=\"a DPoP proof\""]),
+        ("DEBUG", ["a sender-constrained token was presented", "missing=\"a client certificate\""]),
+        ("DEBUG", ["a sender-constrained token was presented", "missing=\"a proof of possession\""]),
         ("DEBUG", ["request rejected", "kind=\"denied\" reason=\"rule\""]),
         ("DEBUG", ["a token in use is not asked about ahead of time", "error=IntrospectError { kind: Abandoned"]),
     ] {
         assert!(captured.events(level, &words) > 0, "no {level} says {words:?}");
     }
-    assert_eq!(captured.events("WARN", &["request rejected", "overloaded"]), 0, "not at the rate of requests");
+    for said_before in ["cause=\"overloaded\"", "cause=\"status\""] {
+        assert_eq!(captured.events("WARN", &["request rejected", said_before]), 0, "not at the rate of requests");
+    }
     for other in ["kind: Status", "the login answered 500"] {
         assert_eq!(captured.events("ERROR", &["check what the endpoint's builder was given", other]), 0, "{other}");
     }
@@ -451,6 +459,11 @@ fn assert_spans_are_as_documented(captured: &Captured) {
     ] {
         assert!(output.contains(fields), "no span has {fields:?}");
     }
+    assert!(output.contains("introspection_login{") && output.contains("asked_for_a_token:"));
+    for in_the_background in ["introspection_login{", "introspection_flight{refresh=true}"] {
+        let inside = format!(":{in_the_background}");
+        assert!(!output.contains(&inside), "a request's span would stay open until it ends");
+    }
 }
 
 fn assert_no_secret(captured: &Captured, password: &str) {
@@ -477,7 +490,7 @@ async fn events_and_spans_are_as_documented_and_no_secret_is_shown_on_any_path()
         .with_ansi(false)
         .init();
     let sandbox = Sandbox::start().await.unwrap();
-    drive(&captured, &sandbox).await;
+    drive(&captured, &sandbox).instrument(tracing::info_span!("asked_for_a_token")).await;
     assert_events_are_as_documented(&captured);
     assert_spans_are_as_documented(&captured);
     assert_no_secret(&captured, sandbox.password());
