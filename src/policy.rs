@@ -157,18 +157,12 @@ impl Policy {
         let (mut lacks_scope, mut has_rules) = (false, false);
         let met = self.each(&request.method, &mut |requirement| match requirement {
             Requirement::AnyOf { fact, values, .. } if !fact.is_any_of(token, values) => {
-                let refusal = match fact {
-                    // Judged last: what a client is told to obtain is no use if the token fails elsewhere.
-                    Fact::Scope => {
-                        lacks_scope = true;
-                        return ControlFlow::Continue(());
-                    }
-                    Fact::Audience => Refusal::Audience,
-                    Fact::Issuer => Refusal::Issuer,
-                    Fact::Client => Refusal::Client,
-                    Fact::ApiProduct => Refusal::ApiProduct,
-                };
-                ControlFlow::Break(refusal)
+                // Judged last: a client that obtains the scope is to get in with it.
+                if *fact != Fact::Scope {
+                    return ControlFlow::Break(*fact);
+                }
+                lacks_scope = true;
+                ControlFlow::Continue(())
             }
             Requirement::Rule(_) => {
                 has_rules = true;
@@ -176,11 +170,9 @@ impl Policy {
             }
             _ => ControlFlow::Continue(()),
         });
-        if let ControlFlow::Break(refusal) = met {
-            return Err(refusal);
-        }
-        if lacks_scope {
-            return Err(Refusal::InsufficientScope(self.wanted_scopes(&request.method).unwrap_or_default()));
+        let unmet = met.break_value().or(lacks_scope.then_some(Fact::Scope));
+        if let Some(unmet) = unmet {
+            return Err(self.refusal(unmet, &request.method));
         }
         if !has_rules {
             return Ok(());
@@ -191,6 +183,16 @@ impl Policy {
             _ => ControlFlow::Continue(()),
         });
         if agreed.is_break() { Err(Refusal::Rule) } else { Ok(()) }
+    }
+
+    fn refusal(&self, unmet: Fact, method: &Method) -> Refusal {
+        match unmet {
+            Fact::Audience => Refusal::Audience,
+            Fact::Issuer => Refusal::Issuer,
+            Fact::Client => Refusal::Client,
+            Fact::ApiProduct => Refusal::ApiProduct,
+            Fact::Scope => Refusal::InsufficientScope(self.wanted_scopes(method).unwrap_or_default()),
+        }
     }
 
     /// The scopes that requests with this method need, separated by spaces; `None` if they need none.
