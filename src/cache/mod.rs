@@ -18,6 +18,7 @@ mod index;
 mod key;
 mod lately;
 mod outage;
+mod settings;
 mod store;
 
 use std::fmt;
@@ -30,11 +31,11 @@ pub use handle::CacheHandle;
 
 use tracing::Instrument;
 
-use self::builder::CacheSettings;
 use self::figures::Figures;
 use self::flight::{Answer, Boarding, Flight};
 use self::freshness::judge;
 use self::key::TokenKey;
+use self::settings::CacheSettings;
 use self::store::Store;
 use crate::background::{Owner, background_span};
 use crate::clock::{Clock, Stopwatch};

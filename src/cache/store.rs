@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::builder::CacheSettings;
 use super::entries::Entries;
 use super::figures::{CacheStats, Figures};
 use super::flight::{Answer, Boarding, Flight, Flights, Predicate};
@@ -12,6 +11,7 @@ use super::index::{Entry, Sight};
 use super::key::{TokenKey, TokenKeys};
 use super::lately::Lately;
 use super::outage::Outage;
+use super::settings::CacheSettings;
 use crate::clock::{Clock, Timestamp};
 use crate::introspect::{
     BreakerState, EndpointHandle, InactiveReason, IntrospectError, IntrospectErrorKind, Share, Verdict,

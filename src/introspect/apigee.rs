@@ -18,7 +18,7 @@ pub use self::login::ApigeeLogin;
 
 use self::wire::Reading;
 use super::connection::{Connection, clock_setting, connection_settings};
-use super::credentials::Credentials;
+use super::credential_source::CredentialSource;
 use super::endpoint::Endpoint;
 use super::exchange::{Answer, Question};
 use super::protection::{EndpointHandle, ProtectionSettings, protection_settings};
@@ -147,7 +147,7 @@ pub struct ApigeeBuilder {
     base_url: String,
     connection: Connection,
     protection: ProtectionSettings,
-    credentials: Option<Result<Credentials, BuildError>>,
+    credentials: Option<Result<CredentialSource, BuildError>>,
     reading: Reading,
 }
 
@@ -162,13 +162,13 @@ impl ApigeeBuilder {
     /// Asks with HTTP Basic authentication. The vendor stops taking it for accounts with a second factor: use
     /// [`login`](Self::login) for those. The last of `basic_auth`, `bearer_token`, `login` and `credentials` counts.
     pub fn basic_auth(mut self, username: &str, password: &str) -> Self {
-        self.credentials = Some(Credential::basic(username, password).map(Credentials::Fixed));
+        self.credentials = Some(Credential::basic(username, password).map(CredentialSource::Fixed));
         self
     }
 
     /// Asks with a bearer token of the admin account that never changes.
     pub fn bearer_token(mut self, token: &str) -> Self {
-        self.credentials = Some(Credential::bearer(token).map(Credentials::Fixed));
+        self.credentials = Some(Credential::bearer(token).map(CredentialSource::Fixed));
         self
     }
 
@@ -206,7 +206,7 @@ impl ApigeeBuilder {
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Credential, Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
-        self.credentials = Some(Ok(Credentials::renewed("the `credentials` hook", provider)));
+        self.credentials = Some(Ok(CredentialSource::renewed("the `credentials` hook", provider)));
         self
     }
 

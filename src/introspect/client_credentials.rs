@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::connection::{Connection, connection_settings};
 use super::credential::{Credential, check_client_id};
-use super::credentials::{Credentials, check_parameters};
+use super::credential_source::{CredentialSource, check_parameters};
 use super::grant::TokenEndpoint;
 #[cfg(feature = "private-key-jwt")]
 use super::private_key_jwt::PrivateKeyJwt;
@@ -97,18 +97,18 @@ impl ClientCredentials {
         "How long a login may take, which is one exchange with the token endpoint. More than 30 seconds counts as 30. Default: 10 seconds."
     );
 
-    pub(super) fn into_credentials(self) -> Result<Credentials, BuildError> {
+    pub(super) fn into_credentials(self) -> Result<CredentialSource, BuildError> {
         let credentials = match self.client {
             Client::Secret { client_id, client_secret, in_form } => {
                 check_client_id("client_credentials", &client_id)?;
-                Credentials::Fixed(if in_form {
+                CredentialSource::Fixed(if in_form {
                     Credential::client_secret_post(&client_id, &client_secret)
                 } else {
                     Credential::client_secret_basic(&client_id, &client_secret)
                 })
             }
             #[cfg(feature = "private-key-jwt")]
-            Client::PrivateKey(key) => Credentials::Signed(Box::new(key.or_audience(&self.token_url))),
+            Client::PrivateKey(key) => CredentialSource::Signed(Box::new(key.or_audience(&self.token_url))),
         };
         let taken = credentials.form_parameters().chain(["grant_type", "scope"]);
         check_parameters("client_credentials", &self.parameters, taken)?;
@@ -116,7 +116,7 @@ impl ClientCredentials {
         let scope = self.scope.map(|scope| ("scope".to_owned(), scope));
         let parameters: Vec<_> = scope.into_iter().chain(self.parameters).collect();
         let login = Arc::new((endpoint, parameters));
-        Ok(Credentials::renewed(&self.token_url, move || {
+        Ok(CredentialSource::renewed(&self.token_url, move || {
             let login = Arc::clone(&login);
             async move {
                 let (endpoint, parameters) = &*login;

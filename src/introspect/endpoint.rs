@@ -9,7 +9,7 @@ use tracing::{Instrument, Span};
 
 use super::connection::Connection;
 use super::credential::Credential;
-use super::credentials::Credentials;
+use super::credential_source::CredentialSource;
 use super::exchange::{Answer, Exchange, Question};
 use super::protection::{EndpointHandle, Progress, Protection, ProtectionSettings};
 use super::{IntrospectError, Share};
@@ -18,7 +18,7 @@ use crate::clock::{Clock, Stopwatch};
 
 pub(super) struct Endpoint {
     exchange: Exchange,
-    credentials: Credentials,
+    credentials: CredentialSource,
     protection: Arc<Protection>,
     clock: Arc<dyn Clock>,
     /// The host that is asked, for spans.
@@ -33,7 +33,7 @@ impl Endpoint {
         url: &Url,
         connection: Connection,
         protection: &ProtectionSettings,
-        credentials: Credentials,
+        credentials: CredentialSource,
     ) -> Result<Self, BuildError> {
         let exchange = connection.open(url_setting, url)?;
         protection.check()?;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::connection::Connection;
 use super::credential::Credential;
-use super::credentials::Credentials;
+use super::credential_source::CredentialSource;
 use super::exchange::{Exchange, Question};
 use super::json;
 use crate::build_error::BuildError;
@@ -22,7 +22,7 @@ type BoxError = Box<dyn Error + Send + Sync>;
 pub(super) struct TokenEndpoint {
     url: String,
     exchange: Exchange,
-    credentials: Credentials,
+    credentials: CredentialSource,
     clock: Arc<dyn Clock>,
 }
 
@@ -62,7 +62,7 @@ impl TokenEndpoint {
         setting: &'static str,
         url: &str,
         connection: Connection,
-        credentials: Credentials,
+        credentials: CredentialSource,
     ) -> Result<Self, BuildError> {
         let parsed = Url::parse(url).map_err(|error| BuildError::new(setting, format!("not a URL: {error}")))?;
         let exchange = connection.open(setting, &parsed).map_err(BuildError::of_the_login)?;

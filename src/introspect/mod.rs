@@ -8,7 +8,7 @@ mod choice;
 mod client_credentials;
 mod connection;
 mod credential;
-mod credentials;
+mod credential_source;
 mod endpoint;
 mod error;
 mod exchange;

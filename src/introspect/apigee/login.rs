@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::build_error::BuildError;
 use crate::introspect::connection::{Connection, connection_settings};
 use crate::introspect::credential::Credential;
-use crate::introspect::credentials::Credentials;
+use crate::introspect::credential_source::CredentialSource;
 use crate::introspect::grant::{Granted, Refused, TokenEndpoint};
 use crate::url::shown;
 
@@ -76,12 +76,12 @@ impl ApigeeLogin {
         "How long one exchange with the token endpoint may take. A login, of one or two, takes no more than 30 seconds. Default: 10 seconds."
     );
 
-    pub(in crate::introspect) fn into_credentials(self) -> Result<Credentials, BuildError> {
+    pub(in crate::introspect) fn into_credentials(self) -> Result<CredentialSource, BuildError> {
         if let Some(zone) = self.bad_zone {
             return Err(BuildError::new("login", format!("{zone:?} is no zone's name: letters, digits and `-`")));
         }
         // A constant that the vendor publishes for its clients: it is no secret, and it is the same for everyone.
-        let client = Credentials::Fixed(Credential::basic("edgecli", "edgeclisecret")?);
+        let client = CredentialSource::Fixed(Credential::basic("edgecli", "edgeclisecret")?);
         let account = Arc::new(Account {
             endpoint: TokenEndpoint::new("login", &self.token_url, self.connection, client)?,
             username: self.username,
@@ -89,7 +89,7 @@ impl ApigeeLogin {
             mfa_token: self.mfa_token,
             refresh_token: Mutex::default(),
         });
-        Ok(Credentials::renewed(&self.token_url, move || {
+        Ok(CredentialSource::renewed(&self.token_url, move || {
             let account = Arc::clone(&account);
             async move { account.log_in().await }
         }))

@@ -4,7 +4,7 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::introspect::credentials::Credentials;
+use crate::introspect::credential_source::CredentialSource;
 
 fn shown(lease: &Lease) -> String {
     let request = lease.credential.authorize(reqwest::Client::new().get("http://127.0.0.1/")).build().unwrap();
@@ -27,10 +27,10 @@ enum Mood {
     Panicking,
 }
 
-fn credentials(lifetime: Duration) -> (Credentials, Hook, ManualClock, Arc<dyn Clock>) {
+fn credentials(lifetime: Duration) -> (CredentialSource, Hook, ManualClock, Arc<dyn Clock>) {
     let hook =
         Hook { logins: Arc::default(), mood: Arc::new(Mutex::new(Mood::Fine)), let_go: Arc::new(Semaphore::new(0)) };
-    let credentials = Credentials::renewed("a hook", {
+    let credentials = CredentialSource::renewed("a hook", {
         let hook = hook.clone();
         move || {
             let login = hook.logins.fetch_add(1, Ordering::SeqCst) + 1;

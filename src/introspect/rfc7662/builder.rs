@@ -12,7 +12,7 @@ use crate::build_error::BuildError;
 use crate::introspect::client_credentials::ClientCredentials;
 use crate::introspect::connection::{Connection, clock_setting, connection_settings};
 use crate::introspect::credential::{Credential, check_client_id};
-use crate::introspect::credentials::{Credentials, check_parameters};
+use crate::introspect::credential_source::{CredentialSource, check_parameters};
 use crate::introspect::endpoint::Endpoint;
 #[cfg(feature = "private-key-jwt")]
 use crate::introspect::private_key_jwt::PrivateKeyJwt;
@@ -43,7 +43,7 @@ pub struct Rfc7662Builder {
     pub(super) auth_methods: Option<Vec<String>>,
     /// Where it wants clients with a certificate to ask.
     pub(super) mtls_url: Option<String>,
-    credentials: Option<Result<Credentials, BuildError>>,
+    credentials: Option<Result<CredentialSource, BuildError>>,
     token_type_hint: Option<String>,
     parameters: Vec<(String, String)>,
     reading: Reading,
@@ -119,7 +119,7 @@ impl Rfc7662Builder {
     /// [`PrivateKeyJwt::audience`]: look there if a server refuses it, Okta above all.
     #[cfg(feature = "private-key-jwt")]
     pub fn private_key_jwt(mut self, key: PrivateKeyJwt) -> Self {
-        self.credentials = Some(Ok(Credentials::Signed(Box::new(key))));
+        self.credentials = Some(Ok(CredentialSource::Signed(Box::new(key))));
         self
     }
 
@@ -134,7 +134,7 @@ impl Rfc7662Builder {
 
     /// Authenticates with a bearer token that never changes.
     pub fn bearer_token(mut self, token: &str) -> Self {
-        self.credentials = Some(Credential::bearer(token).map(Credentials::Fixed));
+        self.credentials = Some(Credential::bearer(token).map(CredentialSource::Fixed));
         self
     }
 
@@ -151,19 +151,19 @@ impl Rfc7662Builder {
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Credential, Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
-        self.credentials = Some(Ok(Credentials::renewed("the `credentials` hook", provider)));
+        self.credentials = Some(Ok(CredentialSource::renewed("the `credentials` hook", provider)));
         self
     }
 
     /// Does not authenticate: for endpoints that only a network guards, such as Hydra's admin port, and for an `http_client`
     /// that does it.
     pub fn without_credentials(mut self) -> Self {
-        self.credentials = Some(Ok(Credentials::Fixed(Credential::none())));
+        self.credentials = Some(Ok(CredentialSource::Fixed(Credential::none())));
         self
     }
 
     fn client(mut self, setting: &'static str, client_id: &str, credential: Credential) -> Self {
-        self.credentials = Some(check_client_id(setting, client_id).map(|()| Credentials::Fixed(credential)));
+        self.credentials = Some(check_client_id(setting, client_id).map(|()| CredentialSource::Fixed(credential)));
         self
     }
 
@@ -244,8 +244,8 @@ impl Rfc7662Builder {
         check_parameters("parameter", &self.parameters, taken)?;
         #[cfg(feature = "private-key-jwt")]
         let credentials = match credentials {
-            Credentials::Signed(key) => {
-                Credentials::Signed(Box::new(key.or_audience(self.issuer.as_deref().unwrap_or(&self.url))))
+            CredentialSource::Signed(key) => {
+                CredentialSource::Signed(Box::new(key.or_audience(self.issuer.as_deref().unwrap_or(&self.url))))
             }
             other => other,
         };

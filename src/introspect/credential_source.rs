@@ -26,7 +26,7 @@ pub(super) fn check_parameters(
 }
 
 /// The credential in use, and where the next one comes from.
-pub(super) enum Credentials {
+pub(super) enum CredentialSource {
     Fixed(Credential),
     Renewed(Renewal),
     /// A new assertion for every question.
@@ -34,7 +34,7 @@ pub(super) enum Credentials {
     Signed(Box<PrivateKeyJwt>),
 }
 
-impl Credentials {
+impl CredentialSource {
     /// `login` says in logs where they come from: a URL, whose query may be secret, or a few words.
     pub(super) fn renewed<F, Fut>(login: &str, provider: F) -> Self
     where
