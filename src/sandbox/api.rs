@@ -1,38 +1,17 @@
 //! The operations of the management API.
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Bytes, Incoming};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 
+use super::reply::{MAX_REQUEST_BYTES, Reply, Reset, is_basic, json_reply, misbehave};
 use super::state::{ORG, PASSWORD, State, USERNAME};
-use super::{Fault, oauth};
-
-pub(super) type Reply = Response<Full<Bytes>>;
-
-/// The connection is to be reset instead of an answer.
-#[derive(Debug)]
-pub(super) struct Reset;
-
-impl std::fmt::Display for Reset {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        f.write_str("the sandbox was told to reset the connection")
-    }
-}
-
-impl std::error::Error for Reset {}
-
-pub(super) const MAX_REQUEST_BYTES: usize = 64 * 1024;
 
 pub(super) async fn answer(state: &State, request: Request<Incoming>) -> Result<Reply, Reset> {
-    if !request.uri().path().starts_with("/v1") {
-        return oauth::answer(state, request).await;
-    }
-    if !is_authorized(&request) {
+    if !is_basic(request.headers(), USERNAME, PASSWORD) {
         let mut reply = json_reply(StatusCode::UNAUTHORIZED, &json!({"message": "Unauthorized"}));
         reply.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"sandbox\""));
         return Ok(reply);
@@ -59,35 +38,8 @@ pub(super) async fn answer(state: &State, request: Request<Incoming>) -> Result<
     }
 }
 
-fn is_authorized(request: &Request<Incoming>) -> bool {
-    let expected = format!("Basic {}", BASE64_STANDARD.encode(format!("{USERNAME}:{PASSWORD}")));
-    request.headers().get(AUTHORIZATION).is_some_and(|value| *value == expected)
-}
-
 async fn get(state: &State, token: &str) -> Result<Reply, Reset> {
     Ok(misbehave(state, token).await?.unwrap_or_else(|| token_reply(state.token(token))))
-}
-
-/// Counts a question about `token`, and does what the sandbox was told to do instead of answering it.
-pub(super) async fn misbehave(state: &State, token: &str) -> Result<Option<Reply>, Reset> {
-    match state.call(token) {
-        None => {}
-        Some(Fault::Delay(delay)) => tokio::time::sleep(delay).await,
-        Some(Fault::Status(status)) => {
-            let body = r#"{"code":"sandbox.Fault","message":"told to fail"}"#;
-            return Ok(Some(reply(status, "application/json", body)));
-        }
-        Some(Fault::Hang) => std::future::pending().await,
-        Some(Fault::Reset) => return Err(Reset),
-        Some(Fault::Garbage) => {
-            return Ok(Some(reply(200, "text/html", "<html><body>It works!</body></html>")));
-        }
-        Some(Fault::Oversized(bytes)) => {
-            let body = json!({"status": "approved", "active": true, "padding": "x".repeat(bytes)});
-            return Ok(Some(json_reply(StatusCode::OK, &body)));
-        }
-    }
-    Ok(state.scripted(token).map(|(status, body)| reply(status, "application/json", body)))
 }
 
 async fn post(state: &State, token: &str, request: Request<Incoming>) -> Reply {
@@ -145,19 +97,8 @@ fn error(status: StatusCode, code: &str, message: &str) -> Reply {
     json_reply(status, &json!({"code": code, "message": message, "contexts": []}))
 }
 
-pub(super) fn json_reply(status: StatusCode, body: &Value) -> Reply {
-    reply(status.as_u16(), "application/json", body.to_string())
-}
-
 fn empty(status: StatusCode) -> Reply {
     let mut reply = Response::default();
     *reply.status_mut() = status;
-    reply
-}
-
-fn reply(status: u16, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
-    let mut reply = Response::new(Full::new(body.into()));
-    *reply.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     reply
 }

@@ -28,6 +28,7 @@
 
 mod api;
 mod oauth;
+mod reply;
 mod server;
 mod state;
 

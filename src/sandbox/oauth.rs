@@ -1,8 +1,6 @@
 //! A small authorization server: metadata (RFC 8414), client credentials grant (RFC 6749), introspection (RFC 7662) and
 //! revocation (RFC 7009), for the same tokens as the management API's.
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderValue, WWW_AUTHENTICATE};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
@@ -10,7 +8,7 @@ use hyper::body::Incoming;
 use serde_json::{Map, Value, json};
 
 use super::SandboxToken;
-use super::api::{MAX_REQUEST_BYTES, Reply, Reset, json_reply, misbehave};
+use super::reply::{MAX_REQUEST_BYTES, Reply, Reset, is_basic, json_reply, misbehave};
 use super::state::{CLIENT_ID, CLIENT_SECRET, State};
 
 /// What a token of this server's own client must have to introspect with.
@@ -90,8 +88,7 @@ fn parameter<'f>(form: &'f [(String, String)], name: &str) -> Option<&'f str> {
 }
 
 fn is_the_client(headers: &HeaderMap, form: &[(String, String)]) -> bool {
-    let expected = format!("Basic {}", BASE64_STANDARD.encode(format!("{CLIENT_ID}:{CLIENT_SECRET}")));
-    headers.get(AUTHORIZATION).is_some_and(|value| *value == expected)
+    is_basic(headers, CLIENT_ID, CLIENT_SECRET)
         || (parameter(form, "client_id") == Some(CLIENT_ID) && parameter(form, "client_secret") == Some(CLIENT_SECRET))
 }
 

@@ -13,8 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use super::api;
 use super::state::State;
+use super::{api, oauth};
 
 /// Serves until it is dropped, and every connection with it.
 pub(super) async fn run(listener: TcpListener, state: Arc<State>) {
@@ -41,7 +41,9 @@ async fn serve(stream: TcpStream, state: Arc<State>) {
     let service = service_fn(move |request| {
         let (state, reset) = (Arc::clone(&state), Arc::clone(&reset));
         async move {
-            let reply = api::answer(&state, request).await;
+            let is_management = request.uri().path().starts_with("/v1");
+            let reply =
+                if is_management { api::answer(&state, request).await } else { oauth::answer(&state, request).await };
             if reply.is_err() {
                 reset.store(true, Ordering::Release);
             }
