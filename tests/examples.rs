@@ -1,6 +1,6 @@
 //! The examples as a newcomer meets them: their output, their curl lines, Ctrl-C, and bad environment values.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-#![cfg(all(feature = "axum", feature = "sandbox", unix))]
+#![cfg(all(feature = "axum", feature = "metrics", feature = "sandbox", feature = "status-page", unix))]
 
 mod support;
 
