@@ -77,7 +77,7 @@ impl PrivateKeyJwt {
         let Some(key) = SigningKey::from_pem(pem.as_ref()) else {
             return Err(BuildError::new(
                 "private_key_jwt",
-                "the PEM is not an RSA key of at least 2,048 bits, nor a P-256 key in PKCS #8",
+                "the PEM is not an RSA key of at least 2,048 bits, nor a P-256 key in PKCS #8 or SEC 1",
             ));
         };
         let run = RandomState::new().hash_one(0);
