@@ -118,7 +118,7 @@
 //! | warn | "the authority is not asked for a while: ..." (the breaker opens) | `server.address`, `share`, `failures`, `pause_ms` |
 //! | warn | "questions are turned away, ..." (overload; `error` names the limits) | `cache`, `share`, `error` |
 //! | warn | "the authority fails; answers it gave before serve on ..." | `cache` |
-//! | warn | "request rejected: ..." (the authority could not be asked, and nobody has said so yet: an introspector of your own, a timeout of the cache) | `kind`, `reason`, `cause`, `error` |
+//! | warn | "request rejected: ..." (the authority could not be asked, and nobody has said so yet: an introspector of your own, or a question that the cache gave up) | `kind`, `reason`, `cause`, `error` |
 //! | info | "the authority answers again; ..." (the breaker closes) | `server.address`, `share` |
 //! | info | "the authority's answer is not a clear yes, so the token counts as inactive" | `cause` |
 //! | debug | "the authority answered" | `latency_ms` |
@@ -137,6 +137,9 @@
 //! | `introspection_flight`: a question for a cache, in a task of its own | `refresh`: asked ahead of time |
 //! | `introspection_login`: a login of this service, in a task of its own | `login` (the token endpoint, or the hook) |
 //! | `introspection`: a question to an endpoint, within the first | `otel.kind`, `server.address`, `known` (whether the token is), `http.response.status_code` (of the last attempt), `error.type` (the [kind](IntrospectErrorKind) of failure) |
+//!
+//! A login, and a question asked ahead of time, stand in no other span: nobody waits for them. They follow from that of the request which
+//! caused them.
 //!
 //! # Features
 //!

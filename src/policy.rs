@@ -157,7 +157,7 @@ impl Policy {
         let (mut lacks_scope, mut has_rules) = (false, false);
         let met = self.each(&request.method, &mut |requirement| match requirement {
             Requirement::AnyOf { fact, values, .. } if !fact.is_any_of(token, values) => {
-                // Judged last: a client that obtains the scope is to get in with it.
+                // After the other facts: no scope helps a token that one of those keeps out.
                 if *fact != Fact::Scope {
                     return ControlFlow::Break(*fact);
                 }

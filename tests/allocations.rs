@@ -13,7 +13,7 @@ use std::task::Poll;
 use http::{Request, Response};
 use support::*;
 use tower::{Layer, Service};
-use tower_introspection::{Cached, IntrospectionLayer};
+use tower_introspection::{Authorities, Cached, IntrospectionLayer};
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
@@ -70,8 +70,14 @@ fn listen() {
 fn guarded() -> impl Service<Request<()>, Response = Response<()>, Error = Infallible> {
     listen();
     let cached = Cached::new(Authority::new(active()));
-    let layer = IntrospectionLayer::builder(cached).require_scope("read").build().unwrap();
-    let mut service = layer.layer(Idle);
+    warmed(IntrospectionLayer::builder(cached).require_scope("read").build().unwrap().layer(Idle))
+}
+
+/// Asks about both tokens, so that each further request is a hit.
+fn warmed<S>(mut service: S) -> S
+where
+    S: Service<Request<()>, Response = Response<()>, Error = Infallible>,
+{
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     for token in ["abc", "another"] {
         let response = runtime.block_on(service.call(served(token))).unwrap();
@@ -90,6 +96,18 @@ fn a_hit_adds_at_most_one_allocation() {
     assert_eq!(counts[counts.len() / 2], 1, "the entry in the request's extensions, and nothing else");
     let housekeeping = counts.iter().filter(|&&count| count > 1).count();
     assert!(housekeeping <= 50, "{housekeeping} of 1000 hits allocated more than once");
+}
+
+#[test]
+fn with_several_authorities_a_hit_also_notes_which_was_chosen() {
+    let cached = Cached::new(Authority::new(active()));
+    let authorities = Authorities::choose_by(|_| Some("one".into())).authority("one", cached).build().unwrap();
+    let mut service =
+        warmed(IntrospectionLayer::builder(authorities).require_scope("read").build().unwrap().layer(Idle));
+    let bare = allocations(&mut Idle, served("abc"));
+    let mut counts: Vec<usize> = (0..1_000).map(|_| allocations(&mut service, served("abc")) - bare).collect();
+    counts.sort_unstable();
+    assert_eq!(counts[counts.len() / 2], 2, "the token and the name, in the request's extensions");
 }
 
 #[test]

@@ -33,7 +33,7 @@ async fn a_failed_question_changes_nothing_in_the_span_of_the_request() {
     let text = Text::default();
     let writer = text.clone();
     let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).with_writer(move || writer.clone());
-    subscriber.with_ansi(false).init();
+    subscriber.with_ansi(false).without_time().init();
 
     let sandbox = Sandbox::start().await.unwrap();
     sandbox.script("abc", 401, "");

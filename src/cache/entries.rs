@@ -8,8 +8,8 @@
 //!    index that moka does not count, and memory stays within the capacity.
 //! 2. Entries are numbered. What moka says may come late, when another entry has taken the place: it takes out only the one that it
 //!    is about.
-//! 3. moka hears of one read in [`READS_PER_SAMPLE`] and one answer in [`ANSWERS_PER_SAMPLE`], and hardly of any until it is half full:
-//!    that is enough to tell which tokens are hot, and a fraction of the cost.
+//! 3. moka hears of one read in [`READS_PER_SAMPLE`], of one answer in [`ANSWERS_PER_SAMPLE`] as of a read, and of hardly any until it is
+//!    half full: that is enough to tell which tokens are hot, and a fraction of the cost.
 //!
 //! Whoever inserts and removes holds the lock of the flights, so the two places change in the same order.
 

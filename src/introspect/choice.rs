@@ -128,9 +128,9 @@ impl fmt::Debug for AnyIntrospector {
 /// [`name`](crate::CachedBuilder::name), or their metrics run together. A request that chooses none of them is rejected as
 /// [`InvalidToken`](crate::RejectionKind::InvalidToken), and nobody is asked.
 ///
-/// **A token that one authority calls active says nothing about what belongs to another.** Which one was asked stands in the request's
-/// extensions as [`ChosenAuthority`]: tell tenants apart by it, and not by looking at the request once more. The issuer that a token states
-/// ([`require_issuer`](crate::Policy::require_issuer)) is no proof of who was asked: `iss` is the answering server's own claim.
+/// **A token that one authority calls active says nothing about what belongs to another.** Which one a request chose stands in its
+/// extensions as [`ChosenAuthority`], behind an optional layer also if no token came: tell tenants apart by it, and not by looking at the
+/// request once more. The issuer that a token states ([`require_issuer`](crate::Policy::require_issuer)) is no proof of who was asked: `iss` is the answering server's own claim.
 ///
 /// ```
 /// use tower_introspection::{Apigee, Authorities, Cached, IntrospectionLayer, Rfc7662};

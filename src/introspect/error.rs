@@ -88,7 +88,7 @@ impl IntrospectError {
         Self { kind, source: None, status: None, retry_after: None, before_answer: false, is_reported: false }
     }
 
-    /// Like [`new`](Self::new), with the cause. The cause is logged: it must not hold a token. (`reqwest::Error` prints the URL; call
+    /// This error with its cause. The cause is logged: it must not hold a token. (`reqwest::Error` prints the URL; call
     /// its `without_url` first.)
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
@@ -96,7 +96,7 @@ impl IntrospectError {
         self
     }
 
-    /// Like [`new`](Self::new), with how long the authority wants to be left alone. Callers are told to come back then.
+    /// This error with how long the authority wants to be left alone. Callers are told to come back then.
     #[must_use]
     pub fn with_retry_after(mut self, delay: Duration) -> Self {
         self.retry_after = Some(delay);

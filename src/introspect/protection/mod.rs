@@ -67,7 +67,7 @@ pub(super) struct Protection {
 /// What a question has come to.
 #[derive(Default)]
 pub(super) struct Progress {
-    /// Whether anything has been sent to the authority.
+    /// Whether the last attempt has sent something to the authority.
     is_sent: AtomicBool,
     /// Since when the authority is waited for.
     waiting: Mutex<Option<Stopwatch>>,
@@ -228,6 +228,8 @@ impl Protection {
         };
         let attempt = &attempt;
         let bounded = service_fn(move |()| {
+            // Only the last attempt counts: where an earlier one has sent something, its login may fail.
+            progress.is_sent.store(false, Relaxed);
             let attempt = attempt();
             async move {
                 attempt.await.map_err(|error| {

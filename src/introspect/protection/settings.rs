@@ -109,7 +109,7 @@ macro_rules! protection_settings {
         }
 
         /// The longest `Retry-After` that is honoured: an authority that answers 429 or 503 with one is not asked until then (about
-        /// known tokens only if it was one of them), unless another question is answered meanwhile, and callers are told to come
+        /// known tokens only if it was one of them), unless another question gets a verdict meanwhile, and callers are told to come
         /// back then. A longer one counts as this. Zero ignores them. Default: 30 seconds.
         pub fn max_retry_after(mut self, delay: std::time::Duration) -> Self {
             self.protection.max_retry_after = delay;

@@ -369,6 +369,23 @@ async fn a_login_that_fails_says_nothing_about_the_authority() {
         assert_eq!(states(), [BreakerState::HalfOpen; 2]);
     }
     assert_eq!(asked.protection.failures.load(Relaxed), 3, "each of them failed");
+
+    // The credentials expire between two attempts, of which the first one finds nobody.
+    let retrying = Asked::with(|settings| settings.breaker_threshold = 2);
+    retrying.run_for(Share::Known, async || failing(IntrospectErrorKind::Transport)).await.unwrap_err();
+    let (progress, attempts) = (Progress::default(), AtomicUsize::new(0));
+    let sends_once = || {
+        let is_first = attempts.fetch_add(1, Ordering::SeqCst) == 0;
+        if is_first {
+            retrying.protection.sends(&progress);
+        }
+        std::future::ready(if is_first { no_answer() } else { failing(IntrospectErrorKind::Credentials) })
+    };
+    retrying.protection.run(Share::Known, &progress, sends_once).await.unwrap_err();
+    assert_eq!(attempts.load(Ordering::SeqCst), 2);
+    retrying.run_for(Share::Known, async || failing(IntrospectErrorKind::Transport)).await.unwrap_err();
+    let state = retrying.protection.known.state(retrying.clock.now());
+    assert_eq!(state, BreakerState::Open, "the failure before it is not forgotten");
     assert!(asked.ask(Ok).await.is_ok(), "and the next question is the probe");
     assert_eq!(states(), [BreakerState::Closed; 2]);
 }
