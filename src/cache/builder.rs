@@ -121,7 +121,7 @@ impl<I: Introspect> CachedBuilder<I> {
         self
     }
 
-    /// The clock that judges every read. Default: [`SystemClock`].
+    /// The clock that judges every read. Default: [`SystemClock`](crate::SystemClock).
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.settings.clock = Arc::new(clock);
         self
