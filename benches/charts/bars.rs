@@ -103,6 +103,7 @@ fn weight(ours: bool) -> &'static str {
 fn note(bars: &Bars) -> &'static str {
     let spread = bars.rows.iter().any(|row| row.low < row.high);
     match (bars.scale, spread) {
+        (Scale::Linear, true) if bars.confidence => "Medians; the thin lines are their bounds at a confidence of 95 %.",
         (Scale::Log, true) => "Logarithmic scale. Medians; the thin lines go from the lowest round to the highest.",
         (Scale::Log, false) => "Logarithmic scale.",
         (Scale::Linear, true) => "Medians; the thin lines go from the lowest round to the highest.",

@@ -26,9 +26,12 @@ pub struct Bars {
     pub unit: String,
     pub scale: Scale,
     pub rows: Vec<Row>,
+    /// `low` and `high` are the bounds of the median at a confidence of 95 %.
+    #[serde(default)]
+    pub confidence: bool,
 }
 
-/// A median, and the lowest and highest of what it is the median of.
+/// A median, and the lowest and highest of what it is the median of, or its bounds.
 #[derive(Deserialize)]
 pub struct Row {
     pub label: String,

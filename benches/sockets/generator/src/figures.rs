@@ -21,6 +21,7 @@ pub fn write(measured: &[Measured]) -> Result<(), Failure> {
         "kind": "bars",
         "unit": "times",
         "scale": "linear",
+        "confidence": true,
         "rows": rows(measured),
     });
     std::fs::create_dir_all(DIRECTORY)?;
