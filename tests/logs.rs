@@ -8,10 +8,10 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::fmt::Debug;
 use std::io::Write;
-use std::sync::{Arc, Mutex};
 
 use http::{Request, Response};
 use support::recorder::{Recorder, Seen};
+use support::text::Text;
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::{Layer, ServiceExt, service_fn};
@@ -22,7 +22,6 @@ use tower_introspection::{
     SystemClock, TokenCookie, TokenQueryParameter, introspect_fn,
 };
 use tracing::Instrument;
-use tracing_subscriber::fmt::MakeWriter;
 
 /// Stands in every secret of this test, so that one search finds them all.
 const SECRET: &str = "hush";
@@ -51,34 +50,6 @@ impl Captured {
     fn events(&self, level: &str, words: &[&str]) -> usize {
         let has = |line: &str| line.contains(level) && words.iter().all(|word| line.contains(word));
         self.events.read().lines().filter(|line| has(line)).count()
-    }
-}
-
-#[derive(Clone, Default)]
-struct Text(Arc<Mutex<Vec<u8>>>);
-
-impl Text {
-    fn read(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl Write for Text {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Text {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
     }
 }
 

@@ -4,35 +4,18 @@
 
 mod support;
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
-
+use support::text::Text;
 use support::*;
 use tower_introspection::Introspect;
 use tower_introspection::sandbox::Sandbox;
 use tracing::Instrument;
 use tracing::field::Empty;
 
-#[derive(Clone, Default)]
-struct Text(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Text {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 /// With the field names of OpenTelemetry, which a server's own span has as well.
 #[tokio::test]
 async fn a_failed_question_changes_nothing_in_the_span_of_the_request() {
     let text = Text::default();
-    let writer = text.clone();
-    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).with_writer(move || writer.clone());
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).with_writer(text.clone());
     subscriber.with_ansi(false).without_time().init();
 
     let sandbox = Sandbox::start().await.unwrap();
@@ -44,7 +27,7 @@ async fn a_failed_question_changes_nothing_in_the_span_of_the_request() {
     };
     asking.instrument(span).await;
 
-    let text = String::from_utf8(text.0.lock().unwrap().clone()).unwrap();
+    let text = text.read();
     let done = text.lines().find(|line| line.ends_with("done")).unwrap();
     assert!(done.contains("request"), "{text}");
     assert!(!done.contains("401") && !done.contains("credentials"), "{done}");

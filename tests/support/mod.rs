@@ -3,6 +3,7 @@
 
 pub mod faulty;
 pub mod recorder;
+pub mod text;
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
