@@ -128,7 +128,7 @@ async fn ahead_of_time(sandbox: &Sandbox) {
     sandbox.script(TOKEN, 200, r#"{"active":true}"#);
     let clock = ManualClock::at(SystemClock.now());
     let endpoint = sandbox.rfc7662().clock(clock.clone()).build().unwrap();
-    let cached = Cached::builder(endpoint).name("ahead").clock(clock.clone()).build().unwrap();
+    let cached = Cached::builder(endpoint).name("ahead").clock(clock.clone()).refresh_ahead_uses(1).build().unwrap();
     let token = bearer(TOKEN);
     assert!(cached.introspect(&token).await.unwrap().is_active());
     clock.advance(secs(55));

@@ -124,6 +124,7 @@ async fn use_every_outcome() -> CacheHandle {
     let (authority, clock) = (Authority::new(active()), ManualClock::at(START));
     let cached = Cached::builder(authority.clone())
         .name(SCRIPTED)
+        .refresh_ahead_uses(1)
         .max_capacity(2)
         .max_questions(1)
         .stale_if_error(secs(600))

@@ -78,10 +78,19 @@ impl<I: Introspect> CachedBuilder<I> {
     /// The last part of an active answer's time in which a request that is served from memory has the token asked about again
     /// in the background, from 0 to 1, so that a token in constant use never waits: with 0.2 and the default `max_ttl`, in the last 12
     /// seconds. It begins up to half of that later, depending on the token, so that tokens that came together do not come
-    /// again together. A failure changes nothing; it is tried again. Tokens that nobody uses are not asked about. Zero means
-    /// never. Default: 0.2.
+    /// again together. A failure changes nothing; it is tried again. Tokens that are hardly used are not asked about: see
+    /// [`refresh_ahead_uses`](Self::refresh_ahead_uses). Zero means never. Default: 0.2.
     pub fn refresh_ahead(mut self, part: f64) -> Self {
         self.settings.limits.refresh_ahead = part;
+        self
+    }
+
+    /// How many requests an answer must have served before one of them has the token asked about [ahead of
+    /// time](Self::refresh_ahead); that one counts. The more, the fewer questions are asked for tokens that are not used again before
+    /// the answer's time is over, and the more often a token in little use has to wait. With 1, or 0, each token that is used in the last
+    /// part is asked about. Default: 4.
+    pub fn refresh_ahead_uses(mut self, uses: u32) -> Self {
+        self.settings.limits.refresh_ahead_uses = uses;
         self
     }
 
@@ -182,6 +191,7 @@ mod tests {
             assert_eq!((limits.expiry_leeway, limits.stale_if_error), (Duration::ZERO, Duration::ZERO));
             // The last fifth, and up to half of that later by chance: the last 20 to 10 %.
             assert!((limits.refresh_ahead - 0.2).abs() < f64::EPSILON, "{limits:?}");
+            assert_eq!(limits.refresh_ahead_uses, 4);
         }
     }
 

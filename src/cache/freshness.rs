@@ -17,6 +17,8 @@ pub(super) struct Limits {
     pub(super) expiry_leeway: Duration,
     /// The part of an active answer's time, at its end, in which a hit has it asked for again.
     pub(super) refresh_ahead: f64,
+    /// How many hits an answer must have had by then, that one among them.
+    pub(super) refresh_ahead_uses: u32,
     pub(super) stale_if_error: Duration,
 }
 
@@ -27,6 +29,7 @@ impl Default for Limits {
             inactive_ttl: Duration::from_secs(10),
             expiry_leeway: Duration::ZERO,
             refresh_ahead: 0.2,
+            refresh_ahead_uses: 4,
             stale_if_error: Duration::ZERO,
         }
     }

@@ -160,7 +160,8 @@ impl Store {
     fn judge_active(&self, token: AccessToken, Standing { serves, is_due }: Standing, now: Timestamp) -> Option<Known> {
         if serves {
             self.figures.hit(millis_since(token.term().asked_at, now));
-            return Some(Known { verdict: Verdict::Active(token), refresh: is_due });
+            let is_in_use = token.is_used_enough(self.limits.refresh_ahead_uses);
+            return Some(Known { verdict: Verdict::Active(token), refresh: is_due && is_in_use });
         }
         if !self.outage.is_left_alone(now) {
             return None;

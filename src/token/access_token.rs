@@ -16,8 +16,8 @@ mod builder;
 mod remembered;
 
 pub use self::builder::AccessTokenBuilder;
-use self::remembered::RefreshAt;
 pub(crate) use self::remembered::Term;
+use self::remembered::{RefreshAt, Uses};
 
 /// What an authority states about an active access token.
 ///
@@ -53,6 +53,7 @@ struct Facts {
     refresh_at: RefreshAt,
     sender_constrained: bool,
     stale: bool,
+    uses: Uses,
     issued_at: Option<Timestamp>,
     not_before: Option<Timestamp>,
     expires_at: Option<Timestamp>,

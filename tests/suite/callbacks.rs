@@ -88,6 +88,7 @@ async fn live<C: Clock>(caller: &Caller, make_clock: impl FnOnce(ManualClock) ->
         .clock(make_clock(clock.clone()))
         .max_ttl(secs(60))
         .stale_if_error(secs(60))
+        .refresh_ahead_uses(1)
         .build()
         .unwrap();
     assert!(caller.0.handle.set(cached.handle()).is_ok());

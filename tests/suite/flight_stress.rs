@@ -210,6 +210,7 @@ async fn storm(seed: u64) -> CacheStats {
         .max_ttl(secs([0, 10, 60][random.index(3)]))
         .stale_if_error(secs([0, 30][random.index(2)]))
         .refresh_ahead([0.2, 1.0][random.index(2)])
+        .refresh_ahead_uses(1)
         .max_capacity([2, 100][random.index(2)])
         .clock(clock.clone())
         .build()

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::*;
-use tower_introspection::{AccessToken, Cached, IntrospectErrorKind, Verdict, introspect_fn};
+use tower_introspection::{AccessToken, Cached, Introspect, IntrospectErrorKind, Verdict, introspect_fn};
 
 const OUTAGE: IntrospectErrorKind = IntrospectErrorKind::Connect;
 
-async fn ask(cached: &Cached<Authority>) -> Answer {
+async fn ask(cached: &impl Introspect) -> Answer {
     known_or_asked(cached, "abc").await
 }
 

@@ -210,14 +210,15 @@ pub fn spawn_ask(cached: &Cached<impl Introspect>) -> JoinHandle<Answer> {
     tokio::spawn(async move { cached.introspect(&bearer("abc")).await })
 }
 
-/// A cache with these settings over `authority`, and the clock it goes by.
+/// A cache with these settings over `authority`, and the clock it goes by. One request in the last part of an answer's time is enough to
+/// have the token asked about again.
 #[cfg(feature = "test-util")]
 pub fn cached(
     authority: &Authority,
     settings: impl FnOnce(CachedBuilder<Authority>) -> CachedBuilder<Authority>,
 ) -> (Cached<Authority>, ManualClock) {
     let clock = ManualClock::at(START);
-    let builder = Cached::builder(authority.clone()).clock(clock.clone());
+    let builder = Cached::builder(authority.clone()).clock(clock.clone()).refresh_ahead_uses(1);
     (settings(builder).build().unwrap(), clock)
 }
 

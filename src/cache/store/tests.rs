@@ -8,7 +8,8 @@ type KeepWaiting = fn(&Store, TokenKey, &mut dyn FnMut(), &dyn Fn());
 /// What a reader finds who had to wait for the index while the clock went on.
 fn found_after(waiting: Duration, verdict: Verdict, keep_waiting: KeepWaiting) -> Option<Known> {
     let clock = ManualClock::at(Timestamp::from_unix_millis(0));
-    let settings = CacheSettings { clock: Arc::new(clock.clone()), ..CacheSettings::default() };
+    let limits = Limits { refresh_ahead_uses: 1, ..Limits::default() };
+    let settings = CacheSettings { clock: Arc::new(clock.clone()), limits, ..CacheSettings::default() };
     let store = Store::new(settings, None);
     let key = store.key_of(&BearerToken::parse("abc").unwrap());
     store.remember(key, &Ok(verdict), clock.now(), clock.now());

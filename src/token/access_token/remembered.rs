@@ -2,7 +2,7 @@
 //! not another one first.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
 use super::{AccessToken, Facts};
 use crate::clock::Timestamp;
@@ -35,12 +35,22 @@ impl Clone for RefreshAt {
     }
 }
 
+/// How many requests the answer has served, counted no further than anybody asks.
+#[derive(Default)]
+pub(super) struct Uses(AtomicU32);
+
+impl Clone for Uses {
+    fn clone(&self) -> Self {
+        Self(AtomicU32::new(self.0.load(Ordering::Relaxed)))
+    }
+}
+
 impl AccessToken {
     /// A copy for a cache to keep as its entry of this `number`, with texts of its own: whoever was asked may keep this one, and another
     /// cache note something else in it.
     pub(crate) fn kept(&self, number: u64, term: Term, refresh_at: Timestamp) -> Self {
         let refresh_at = RefreshAt(AtomicI64::new(refresh_at.as_unix_millis()));
-        Self(Arc::new(Facts { number, term, refresh_at, ..(*self.0).clone() }))
+        Self(Arc::new(Facts { number, term, refresh_at, uses: Uses::default(), ..(*self.0).clone() }))
     }
 
     pub(crate) fn entry_number(&self) -> u64 {
@@ -55,6 +65,18 @@ impl AccessToken {
     /// was read, and is found by the next look.)
     pub(crate) fn serves_at(&self, now: Timestamp) -> bool {
         (self.0.term.asked_at..self.0.term.deadline).contains(&now)
+    }
+
+    /// Counts a use, unless there have been `enough` already, and tells whether there have been now. Two at the same moment may count as
+    /// one, which saves a locked instruction: a token so much in use is soon used again.
+    pub(crate) fn is_used_enough(&self, enough: u32) -> bool {
+        let Uses(uses) = &self.0.uses;
+        let before = uses.load(Ordering::Relaxed);
+        if before >= enough {
+            return true;
+        }
+        uses.store(before + 1, Ordering::Relaxed);
+        before + 1 == enough
     }
 
     pub(crate) fn is_due(&self, now: Timestamp) -> bool {

@@ -79,7 +79,7 @@ async fn a_refresh_that_panics_is_counted_and_tried_again_later() {
             }
         }
     });
-    let cached = Cached::builder(introspector).clock(clock.clone()).max_ttl(secs(60)).build().unwrap();
+    let cached = Cached::builder(introspector).clock(clock.clone()).refresh_ahead_uses(1).build().unwrap();
     cached.introspect(&bearer("abc")).await.unwrap();
     for (second, asked) in [(54, 2), (55, 2), (56, 3)] {
         clock.set(START + secs(second));
@@ -193,6 +193,43 @@ async fn refresh_ahead_of_one_asks_from_the_first_half_on() {
     assert_eq!(authority.questions(), 2);
 }
 
+#[tokio::test]
+async fn a_token_is_asked_about_ahead_of_time_once_its_answer_has_served_that_many_requests() {
+    for uses in [0, 1, 2, 4, 300] {
+        let authority = Authority::new(active());
+        let (cached, clock) = cached(&authority, |builder| builder.refresh_ahead_uses(uses));
+        ask(&cached).await.unwrap();
+        // The second answer has to serve as many.
+        for answer in 1..=2 {
+            for use_of_answer in 1..=uses.max(1) {
+                assert_eq!(authority.questions(), answer, "{uses}: before use {use_of_answer}");
+                if use_of_answer >= uses.saturating_sub(1) {
+                    clock.set(START + secs(55 * answer as u64));
+                }
+                assert!(cached.known(&bearer("abc")).is_some());
+                quiet(&cached).await;
+            }
+            assert_eq!(authority.questions(), answer + 1, "{uses}: the last use asks");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_an_inner_cache_has_served_does_not_count_for_the_outer_one() {
+    let authority = Authority::new(active());
+    let (inner, clock) = cached(&authority, |builder| builder.refresh_ahead(0.0).refresh_ahead_uses(4));
+    ask(&inner).await.unwrap();
+    for _ in 0..3 {
+        assert!(inner.known(&bearer("abc")).is_some());
+    }
+    let outer = Cached::builder(inner).clock(clock.clone()).refresh_ahead_uses(4).build().unwrap();
+    ask(&outer).await.unwrap();
+    clock.set(START + secs(55));
+    assert!(outer.known(&bearer("abc")).is_some());
+    quiet(&outer).await;
+    assert_eq!(outer.handle().stats().refreshes, 0);
+}
+
 #[test]
 fn a_part_that_is_none_is_refused_by_name() {
     for part in [-0.1, 1.1, f64::NAN, f64::INFINITY] {
@@ -283,7 +320,7 @@ async fn a_question_about_a_token_in_use_is_put_as_a_refresh() {
     let counting = Counting::default();
     let clock = ManualClock::at(START);
     let builder = Cached::builder(tower_introspection::AnyIntrospector::new(Arc::new(counting.clone())));
-    let cached = builder.clock(clock.clone()).build().unwrap();
+    let cached = builder.clock(clock.clone()).refresh_ahead_uses(1).build().unwrap();
     cached.introspect(&bearer("abc")).await.unwrap();
     clock.set(START + secs(54));
     cached.known(&bearer("abc")).unwrap();

@@ -44,6 +44,7 @@ impl System {
             .expiry_leeway(millis(expiry_leeway))
             .stale_if_error(millis(stale_if_error))
             .refresh_ahead(refresh_ahead)
+            .refresh_ahead_uses(1)
             .max_capacity(world.settings.max_capacity)
             .inactive_capacity(world.settings.inactive_capacity)
             .max_questions(world.settings.max_questions)
