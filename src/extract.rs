@@ -27,20 +27,21 @@ pub trait TokenSource: Send + Sync + 'static {
     fn find<'r>(&self, request: &'r Parts) -> Result<Option<Cow<'r, str>>, MalformedToken>;
 
     /// Marks what holds the token as sensitive, so that `Debug` of the request does not show it. Called before the request
-    /// reaches the policy or the inner service. Does nothing unless written.
+    /// reaches the policy or the inner service. The default does nothing.
     fn mark_sensitive(&self, request: &mut Parts) {
         let _ = request;
     }
 
     /// Takes the token out of the request, for layers built with
-    /// [`remove_token`](crate::IntrospectionLayerBuilder::remove_token). Does nothing unless written.
+    /// [`remove_token`](crate::IntrospectionLayerBuilder::remove_token). The default does nothing.
     fn remove(&self, request: &mut Parts) {
         let _ = request;
     }
 
-    /// Whether responses to requests whose token was found in this place must be kept out of shared caches: then the layer adds
-    /// `Cache-Control: private` to them, and takes `public` and `s-maxage` out. (It does not so with the 400 for a malformed token.)
-    /// Caches heed the `Authorization` header by themselves (RFC 9111 section 3.5) and no other place, so this is `true` unless written.
+    /// Whether the response to a request whose token was found in this place must be kept out of shared caches. If so,
+    /// the layer adds `Cache-Control: private` to it and removes `public` and `s-maxage`. (It does not do this to the
+    /// 400 for a malformed token.) Shared caches respect the `Authorization` header by themselves (RFC 9111 section
+    /// 3.5), but no other place, so the default is `true`.
     fn needs_private_response(&self) -> bool {
         true
     }

@@ -37,12 +37,14 @@ use crate::service::Introspection;
 /// [`problem_json`](IntrospectionLayerBuilder::problem_json) needs `Default` and `From<String>`. Only a type with a
 /// [`RejectionResponse`](crate::RejectionResponse) of your own makes whatever body it likes.
 ///
-/// Clones of the layer, and layers over clones of one [`Cached`](crate::Cached), share its answers: for routes with other requirements make
-/// another layer over a clone, or put a [`RequireScopeLayer`](crate::RequireScopeLayer) on them.
+/// Clones of the layer share the cache, and so do layers built with clones of one [`Cached`](crate::Cached). For routes
+/// with other requirements, build another layer with a clone of the `Cached`, or put a
+/// [`RequireScopeLayer`](crate::RequireScopeLayer) on them.
 ///
-/// While the authority is asked, the request holds the inner service that was polled ready, and what that has reserved, such as a place
-/// of a `ConcurrencyLimit`; one outside of this layer is held as well. So requests with junk tokens count, as long as they wait. To
-/// limit only what tokens were let in for, take the place in the service itself, when it is called.
+/// While a request waits for the authority, it holds the inner service that was polled ready, and whatever that has
+/// reserved, such as a permit of a `ConcurrencyLimit`. The permit of a limit outside this layer is held as well. So
+/// requests with junk tokens use up permits while they wait. To limit only requests that were let in, acquire the
+/// permit in the service itself, when it is called.
 pub struct IntrospectionLayer<I, R = EmptyBody> {
     introspector: Arc<I>,
     guard: Arc<Guard<R>>,

@@ -6,8 +6,15 @@
 //! RFC 7662 introspection endpoint, or any [`Introspect`] of your own), remembers the answer no longer than the token lives, and turns every refusal into the
 //! HTTP or gRPC answer the standards ask for.
 //!
-//! Three words are used throughout. A *question* is one introspection of one token, its retries included. A *known* token was active
-//! when it was last asked about, as far as a [`Cached`] remembers; all others are *strangers*.
+//! Terms used throughout:
+//!
+//! * The *authority* is the server that issued a token and can tell whether it is active.
+//! * A *question* is one attempt to learn from the authority whether one token is active, its retries included.
+//! * A *hit* is a request that is answered from the cache, without a question. On a *miss* a question is asked, or the
+//!   request waits for one that is under way already.
+//! * A *known* token was active when it was last asked about, as far as a [`Cached`] remembers; any other is a
+//!   *stranger*. A part of each limit, the *share* of known tokens, is kept for them, so that junk tokens cannot use it
+//!   up. ([`Introspect::known`] is something else: it returns an answer at hand, whatever that says.)
 //!
 //! ```
 //! use std::convert::Infallible;
@@ -38,8 +45,8 @@
 //!    │  TokenSource     finds the one token the request presents       ── none, two, malformed ─▶ Rejection
 //!    ▼
 //! BearerToken           syntax-checked, never shown
-//!    │  known?          an answer at hand: no waiting, one allocation
-//!    ▼  introspect      asks, through the cache: one flight per token  ── failed ──────────────▶ Rejection
+//!    │  known           an answer at hand, if there is one: no waiting, one allocation
+//!    ▼  introspect      otherwise asks: one question per token         ── failed ──────────────▶ Rejection
 //! Verdict               Active(AccessToken) or Inactive(reason)        ── inactive ────────────▶ Rejection
 //!    │  policy          audience, scopes, rules: on every request      ── denied ──────────────▶ Rejection
 //!    ▼
@@ -96,8 +103,9 @@
 //!
 //! # What it does not do
 //!
-//! * **Let a revoked token's window shrink to nothing for free.** Within `max_ttl` a revoked token still comes in. Call
-//!   [`CacheHandle::invalidate`] when you learn of a revocation, or choose a shorter `max_ttl` and pay in questions.
+//! * **Notice a revocation at once.** A revoked token may still come in for up to `max_ttl`. Call
+//!   [`CacheHandle::invalidate`] when you learn of a revocation, or choose a shorter `max_ttl`, which costs more
+//!   questions.
 //! * **Skip paths.** There is no list of public paths in it. Put the layer on the routes it guards; leave health checks and
 //!   CORS preflights to a router or a CORS layer outside of it.
 //! * **Share answers between processes.** Each process asks for itself.
@@ -138,8 +146,8 @@
 //! | `introspection_login`: a login of this service, in a task of its own | `login` (the token endpoint, or the hook) |
 //! | `introspection`: a question to an endpoint, within the first | `otel.kind`, `server.address`, `known` (whether the token is), `http.response.status_code` (of the last attempt), `error.type` (the [kind](IntrospectErrorKind) of failure) |
 //!
-//! A login, and a question asked ahead of time, stand in no other span: nobody waits for them. They follow from that of the request which
-//! caused them.
+//! The spans of a login and of a question asked ahead of time have no parent, because nobody waits for them. They
+//! follow from (`follows_from`) the span of the request that caused them.
 //!
 //! # Features
 //!

@@ -75,32 +75,40 @@ impl<I: Introspect> CachedBuilder<I> {
         self
     }
 
-    /// The last part of an active answer's time in which a request that is served from memory has the token asked about again
-    /// in the background, from 0 to 1, so that a token in constant use never waits: with 0.2 and the default `max_ttl`, in the last 12
-    /// seconds. It begins up to half of that later, depending on the token, so that tokens that came together do not come
-    /// again together. A failure changes nothing; it is tried again. Tokens that are hardly used are not asked about: see
-    /// [`refresh_ahead_uses`](Self::refresh_ahead_uses). Zero means never. Default: 0.2.
+    /// How early a token in use is refreshed, as the last part of an active answer's time, from 0 to 1. In that part a
+    /// request served from memory starts a question in the background, so that a token in constant use never waits.
+    /// With 0.2 and the default `max_ttl` that is the last 12 seconds; it starts up to half of that later, depending on
+    /// the token, so that tokens first seen together are not all refreshed together.
+    ///
+    /// If the question fails, the answer stays as it is, and the refresh is tried again. Tokens that are hardly used
+    /// are not refreshed: see [`refresh_ahead_uses`](Self::refresh_ahead_uses). Zero switches refreshing off. Default:
+    /// 0.2.
     pub fn refresh_ahead(mut self, part: f64) -> Self {
         self.settings.limits.refresh_ahead = part;
         self
     }
 
-    /// How many requests an answer must have served before one of them has the token asked about [ahead of
-    /// time](Self::refresh_ahead); that one counts. The more, the fewer questions are asked for tokens that are not used again before
-    /// the answer's time is over, and the more often a token in little use has to wait. With 1, or 0, each token that is used in the last
-    /// part is asked about. Default: 4.
+    /// How many requests an answer must have served from memory before it is [refreshed](Self::refresh_ahead), the one
+    /// that starts the refresh included. A higher number asks fewer questions about tokens that are not used again
+    /// before the answer runs out, but makes little-used tokens wait more often. With 0 or 1, every token that is used
+    /// in the last part is refreshed. Default: 4.
     pub fn refresh_ahead_uses(mut self, uses: u32) -> Self {
         self.settings.limits.refresh_ahead_uses = uses;
         self
     }
 
-    /// How much longer an active answer serves when the authority *failed* to answer the question that is due, never when it
-    /// said no, and never at or after the token's expiry. **A token revoked during the outage is accepted this much longer.**
-    /// Such a token says [`is_stale`](crate::AccessToken::is_stale). A request that has to wait for the failure waits; once the
-    /// circuit breaker of the endpoint is open it does not. For 30 seconds after a question about a known token failed, a question turned
-    /// away as [`Overloaded`](crate::IntrospectErrorKind::Overloaded) also counts as a failure, because after an outage all tokens are asked
-    /// about at once. Answers that are kept for this count against [`max_capacity`](Self::max_capacity). Default: zero, which means that an outage refuses
-    /// tokens `max_ttl` after they were last asked about.
+    /// How much longer an active answer serves if the authority *fails* to answer the next question about the token. It
+    /// never serves longer after the authority said no, nor at or after the token's expiry. **A token revoked during
+    /// the outage is accepted this much longer.** [`AccessToken::is_stale`](crate::AccessToken::is_stale) is true of a
+    /// token let in this way.
+    ///
+    /// The request first waits for the question to fail. It does not wait once the endpoint's circuit breaker is open.
+    /// For 30 seconds after a question about a known token failed, a question turned away as
+    /// [`Overloaded`](crate::IntrospectErrorKind::Overloaded) counts as a failure too, because after an outage all
+    /// tokens are asked about at once. Answers kept for this purpose count against
+    /// [`max_capacity`](Self::max_capacity).
+    ///
+    /// Default: zero, so that in an outage a token is no longer accepted `max_ttl` after it was last asked about.
     pub fn stale_if_error(mut self, allowance: Duration) -> Self {
         self.settings.limits.stale_if_error = allowance;
         self

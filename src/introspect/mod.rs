@@ -55,10 +55,11 @@ use crate::token::{AccessToken, BearerToken};
 /// }
 /// ```
 pub trait Introspect: Send + Sync + 'static {
-    /// An answer already at hand, if there is one. Never waits for one.
+    /// Returns an answer that is already at hand, if there is one, without waiting. The default returns none.
     ///
-    /// The layer asks this first, so that a cache answers hits without a boxed future and without a clone of the inner
-    /// service. Whoever answers here has judged expiry at this very moment.
+    /// The layer calls this before [`introspect`](Self::introspect), so that a cache can answer hits without a boxed
+    /// future and without a clone of the inner service. An implementation must check the token's expiry during the
+    /// call.
     fn known(&self, token: &BearerToken<'_>) -> Option<Verdict> {
         let _ = token;
         None
@@ -71,11 +72,14 @@ pub trait Introspect: Send + Sync + 'static {
     /// error.
     fn introspect(&self, token: &BearerToken<'_>) -> impl Future<Output = Result<Verdict, IntrospectError>> + Send;
 
-    /// Asks again about a *known* token, which was active when it was last asked about. A cache calls it instead of
-    /// [`introspect`](Self::introspect), which is what it does unless an introspector knows better: the endpoints of this
-    /// crate keep a share of their limits and a circuit breaker for it, so that a flood of junk tokens cannot starve the known ones.
-    /// An introspector around another one has to hand it on, or all tokens are strangers to that one; so they are without a
-    /// [`Cached`](crate::Cached), which has the memory of known tokens.
+    /// Asks again about a *known* token: one that was active when it was last asked about. A [`Cached`](crate::Cached)
+    /// remembers which tokens are known, and for those it calls this instead of [`introspect`](Self::introspect).
+    /// Without a `Cached` all tokens are strangers.
+    ///
+    /// The default calls [`introspect`](Self::introspect). The endpoints of this crate keep a share of their limits,
+    /// and a circuit breaker of its own, for these questions, so that a flood of junk tokens cannot starve the known
+    /// ones. An introspector that wraps another must forward this method; otherwise all tokens are strangers to the
+    /// wrapped one.
     ///
     /// # Errors
     /// As for [`introspect`](Self::introspect).

@@ -4,8 +4,9 @@ use super::RejectionKind;
 use crate::introspect::InactiveReason;
 use crate::token::MalformedToken;
 
-/// Why a request was rejected. The layer puts it into the extensions of the response, beside the [kind](RejectionKind), so that layers
-/// around it can tell revoked tokens from those that are meant for another service.
+/// Why a request was rejected, in more detail than the [kind](RejectionKind). The layer puts both into the response's
+/// extensions, so that layers outside it can, for example, tell a revoked token from one that is meant for another
+/// service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RejectionReason {
@@ -13,7 +14,7 @@ pub enum RejectionReason {
     MissingToken,
     /// What it presents is not exactly one well-formed bearer token.
     Malformed(MalformedToken),
-    /// The authority's answer is no yes.
+    /// The token is not active, or the authority did not clearly say that it is.
     Inactive(InactiveReason),
     /// The token is bound to a key of its holder, who showed no proof.
     SenderConstrained,
@@ -27,7 +28,8 @@ pub enum RejectionReason {
     InsufficientScope,
     /// It was issued to a client that [`require_client`](crate::Policy::require_client) does not name.
     Client,
-    /// It may not use what [`require_api_product`](crate::Policy::require_api_product) names, or that is not known.
+    /// The token is not for the API product that [`require_api_product`](crate::Policy::require_api_product) names, or
+    /// the authority did not say which products it is for.
     ApiProduct,
     /// A rule of the route ([`authorize`](crate::Policy::authorize)) says no.
     Rule,

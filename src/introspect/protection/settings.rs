@@ -73,20 +73,27 @@ macro_rules! protection_settings {
             self
         }
 
-        /// How many questions this process may ask in a time: it gives out no more turns than that in any window of that length. (One
-        /// that then has to wait for a place or a retry's pause goes out a little later.) Retries count, and questions put again
-        /// with renewed credentials. A sixtieth may come at once (or ten, or a quarter, if that is little), the others are spread.
-        /// The last quarter is kept for [known tokens](crate::Introspect::refresh).
+        /// How many questions this process may ask in a period `per`. Any window of that length has at most this many
+        /// turns. (A question may go out a little after its turn, if it still waits for a place among
+        /// [`max_concurrent_questions`](Self::max_concurrent_questions) or for a retry's pause.) Each retry takes a
+        /// turn, and so does a question repeated with renewed credentials.
+        ///
+        /// A sixtieth of the turns may come at once; if that is fewer than ten, then ten, but no more than a quarter.
+        /// The others are spread over the period. The last quarter is kept for [known
+        /// tokens](crate::Introspect::refresh).
         #[doc = concat!("Default: ", $rate_limit)]
         pub fn rate_limit(mut self, questions: u32, per: std::time::Duration) -> Self {
             self.protection.rate_limit = crate::introspect::protection::RateLimit { questions, per };
             self
         }
 
-        /// How often a question is asked again after a connection that could not be made or broke before the answer began,
-        /// or after HTTP 502, 503 or 504, but not after a 503 that asks for a pause (a `Retry-After` other than zero). Each time after a longer pause (50, 100, 200 ms, up to a half more by chance, half a
-        /// second at most), and all within [`request_timeout`](Self::request_timeout). In ten seconds there are no
-        /// more retries than a fifth of the questions and 20. Default: 2.
+        /// How often a question is tried again if no connection could be made, if the connection broke before the
+        /// answer began, or after HTTP 502, 503 or 504. A 503 that asks for a pause (a `Retry-After` other than zero)
+        /// is not tried again.
+        ///
+        /// The pauses before the retries grow: 50, 100, 200 ms and so on, each with up to half of it added at random,
+        /// half a second at most. Everything ends within [`request_timeout`](Self::request_timeout). All questions
+        /// together have a budget: in any ten seconds, a fifth as many retries as questions, plus 20. Default: 2.
         pub fn max_retries(mut self, retries: u32) -> Self {
             self.protection.max_retries = retries;
             self
