@@ -234,9 +234,10 @@ impl Store {
         self.instead_of(&error, key).ok_or(error)
     }
 
-    /// Whether the token was active when it was last asked about, as far as that is remembered.
+    /// Whether the token was active when it was last asked about, as far as that is remembered. One whose answer is kept has no other
+    /// share, or whoever makes questions about strangers fail could have an old answer serve on.
     pub(super) fn share_of(&self, key: TokenKey) -> Share {
-        if self.lately.contains(key) { Share::Known } else { Share::Stranger }
+        if self.lately.contains(key) || self.active.get(key).is_some() { Share::Known } else { Share::Stranger }
     }
 
     /// The last answer for an active token, if it may serve on because the authority failed with `error`.

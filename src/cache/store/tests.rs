@@ -56,3 +56,16 @@ fn a_refresh_is_for_an_answer_that_serves_and_is_due() {
     };
     assert_eq!([MINUTE / 2, MINUTE * 95 / 100, MINUTE].map(starts), [false, true, false]);
 }
+
+#[test]
+fn a_token_whose_answer_is_kept_is_known_even_if_another_has_its_place() {
+    let store = Store::new(CacheSettings::default(), None);
+    let key = store.key_of(&BearerToken::parse("abc").unwrap());
+    assert_eq!(store.share_of(key), Share::Stranger);
+    let now = store.clock.now();
+    store.remember(key, &Ok(Verdict::Active(AccessToken::builder().build())), now, now);
+    store.lately.remove(key);
+    assert_eq!(store.share_of(key), Share::Known);
+    store.active.remove(key);
+    assert_eq!(store.share_of(key), Share::Stranger);
+}
