@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use super::Protection;
@@ -98,8 +98,8 @@ pub enum Health {
     /// next question.
     Recovering,
     /// Neither about known tokens nor about others is it asked at the moment, or the last five questions all failed, in whatever
-    /// way, the last one within 30 seconds. (A caller can be the cause, where something in front of the authority refuses odd tokens.)
-    /// Tokens that are not in the cache get 503.
+    /// way, the last one within 30 seconds, in which no known token was answered either. (While no known token is asked about, a caller can
+    /// be the cause, where something in front of the authority refuses odd tokens.) Tokens that are not in the cache get 503.
     Failing,
 }
 
@@ -126,13 +126,17 @@ impl Protection {
         let now = self.clock.now();
         // Strangers that fail among known tokens that are answered are no outage.
         let (enough, lasts) = FAILING;
-        if self.failures.load(Ordering::Relaxed) < enough && self.known.state(now) == BreakerState::Closed {
+        let is_recent = |moment: &AtomicI64| {
+            let moment = Timestamp::from_unix_millis(moment.load(Ordering::Relaxed));
+            (moment..moment + lasts).contains(&now)
+        };
+        let fails = self.failures.load(Ordering::Relaxed) >= enough && !is_recent(&self.known_answered_at);
+        if !fails && self.known.state(now) == BreakerState::Closed {
             return Health::Healthy;
         }
-        let failed_at = Timestamp::from_unix_millis(self.failed_at.load(Ordering::Relaxed));
         match self.strangers.state(now) {
             BreakerState::Open => Health::Failing,
-            BreakerState::Closed if (failed_at..failed_at + lasts).contains(&now) => Health::Failing,
+            BreakerState::Closed if is_recent(&self.failed_at) => Health::Failing,
             BreakerState::Closed | BreakerState::HalfOpen => Health::Recovering,
         }
     }

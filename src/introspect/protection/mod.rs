@@ -56,11 +56,14 @@ pub(super) struct Protection {
     known: Breaker,
     strangers: Breaker,
     turns: Turns,
-    budget: TpsBudget,
+    known_budget: TpsBudget,
+    strangers_budget: TpsBudget,
     counters: Counters,
     /// Failures since the last answer, and when the last one was, in milliseconds.
     failures: AtomicU32,
     failed_at: AtomicI64,
+    /// When a question about a known token was answered, unless the last one failed.
+    known_answered_at: AtomicI64,
     clock: Arc<dyn Clock>,
 }
 
@@ -109,10 +112,12 @@ impl Protection {
                 settings.max_wait,
                 Arc::clone(&clock),
             ),
-            budget: retry::budget(),
+            known_budget: retry::budget(),
+            strangers_budget: retry::budget(),
             counters: Counters::default(),
             failures: AtomicU32::new(0),
             failed_at: AtomicI64::new(i64::MIN),
+            known_answered_at: AtomicI64::new(i64::MIN),
             clock,
         }
     }
@@ -180,6 +185,9 @@ impl Protection {
                 self.failed_at.store(now.as_unix_millis(), Relaxed);
             }
         }
+        if share == Share::Known {
+            self.known_answered_at.store(if outcome.is_ok() { now.as_unix_millis() } else { i64::MIN }, Relaxed);
+        }
         let Some(admission) = admission else { return };
         let news = admission.settle(outcome, now);
         match share {
@@ -217,11 +225,15 @@ impl Protection {
         Fut: Future<Output = Result<T, IntrospectError>> + Send,
         T: Send,
     {
-        self.budget.deposit();
+        let budget = match share {
+            Share::Known => &self.known_budget,
+            Share::Stranger => &self.strangers_budget,
+        };
+        budget.deposit();
         let retries = Retries {
             left: self.max_retries,
             share,
-            budget: &self.budget,
+            budget,
             turns: &self.turns,
             counters: &self.counters,
             backoff: retry::backoff(),

@@ -121,13 +121,30 @@ async fn what_says_something_is_never_asked_again() {
 
 #[tokio::test(start_paused = true)]
 async fn retries_have_a_budget() {
-    let asked = Asked::with(|settings| settings.breaker_threshold = u32::MAX);
+    let asked = Asked::with(|settings| {
+        settings.breaker_threshold = u32::MAX;
+        settings.rate_limit.questions = 1_000_000;
+    });
     for _ in 0..100 {
         asked.ask(|_| no_answer()).await.unwrap_err();
         // No time passes between questions but for their own pauses.
     }
     let retries = asked.attempts() - 100;
     assert!((20..=60).contains(&retries), "{retries}");
+
+    let mut before = asked.attempts();
+    asked.ask(|_| no_answer()).await.unwrap_err();
+    while asked.attempts() > before + 1 {
+        before = asked.attempts();
+        asked.ask(|_| no_answer()).await.unwrap_err();
+    }
+    let known = AtomicUsize::new(0);
+    let attempt = async || {
+        known.fetch_add(1, Ordering::SeqCst);
+        no_answer()
+    };
+    asked.run_for(Share::Known, attempt).await.unwrap_err();
+    assert_eq!(known.into_inner(), 3, "known tokens have one of their own");
 }
 
 #[tokio::test(start_paused = true)]
@@ -308,6 +325,24 @@ async fn health_tells_failures_that_open_no_breaker_if_there_is_nothing_else() {
     assert_eq!(asked.protection.health(), Health::Failing);
     asked.ask(Ok).await.unwrap();
     assert_eq!(asked.protection.health(), Health::Healthy);
+}
+
+#[tokio::test(start_paused = true)]
+async fn strangers_that_fail_are_no_outage_while_known_tokens_are_answered() {
+    let asked = Asked::with(|_| {});
+    let health_after_junk = async || {
+        for _ in 0..5 {
+            asked.ask(|_| Err(gateway(400))).await.unwrap_err();
+        }
+        asked.protection.health()
+    };
+    asked.run_for(Share::Known, async || Ok(1)).await.unwrap();
+    assert_eq!(health_after_junk().await, Health::Healthy);
+    asked.clock.advance(Duration::from_secs(30));
+    assert_eq!(health_after_junk().await, Health::Failing, "that was long ago");
+    asked.run_for(Share::Known, async || Ok(1)).await.unwrap();
+    asked.run_for(Share::Known, async || failing(IntrospectErrorKind::Credentials)).await.unwrap_err();
+    assert_eq!(health_after_junk().await, Health::Failing, "known tokens fail, too");
 }
 
 #[tokio::test(start_paused = true)]
