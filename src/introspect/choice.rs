@@ -26,7 +26,8 @@ pub trait ChooseIntrospector: Send + Sync + 'static + sealed::Sealed {
     /// What is chosen.
     type Introspector: Introspect;
 
-    /// The introspector for this request; `None` if there is none. One of several is noted in the request's extensions.
+    /// The introspector for this request; `None` if there is none. One of several is noted in the request's extensions, in place of what
+    /// a layer outside of this one has noted.
     fn choose<'a>(self: &'a Arc<Self>, request: &mut Parts) -> Option<&'a Arc<Self::Introspector>>;
 }
 
@@ -40,8 +41,17 @@ mod sealed {
 impl<I: Introspect> ChooseIntrospector for I {
     type Introspector = I;
 
-    fn choose<'a>(self: &'a Arc<Self>, _: &mut Parts) -> Option<&'a Arc<I>> {
+    fn choose<'a>(self: &'a Arc<Self>, request: &mut Parts) -> Option<&'a Arc<I>> {
+        forget_choice(request);
         Some(self)
+    }
+}
+
+/// What a layer around this one has noted says nothing about this one.
+fn forget_choice(request: &mut Parts) {
+    // To look first takes half as long, and there hardly ever is one.
+    if request.extensions.get::<ChosenAuthority>().is_some() {
+        request.extensions.remove::<ChosenAuthority>();
     }
 }
 
@@ -211,6 +221,7 @@ impl ChooseIntrospector for Authorities {
     type Introspector = AnyIntrospector;
 
     fn choose<'a>(self: &'a Arc<Self>, request: &mut Parts) -> Option<&'a Arc<AnyIntrospector>> {
+        forget_choice(request);
         let (name, introspector) = self.by_name.get_key_value(&*(self.choose)(request)?)?;
         request.extensions.insert(ChosenAuthority(Arc::clone(name)));
         Some(introspector)

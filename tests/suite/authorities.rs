@@ -93,3 +93,28 @@ fn no_authority_and_two_of_one_name_are_refused() {
     let error = Authorities::by_host().authority("a", twice()).authority("a", twice()).build().unwrap_err();
     assert!(error.to_string().contains("two of the name \"a\""), "{error}");
 }
+
+#[tokio::test]
+async fn what_an_outer_layer_chose_does_not_stand_for_an_inner_one() {
+    let one = || Cached::new(Authority::new(active()));
+    let outer = Authorities::choose_by(|_| Some("staff".into())).authority("staff", one()).build().unwrap();
+    let outer = IntrospectionLayer::builder(outer).optional().build().unwrap();
+    let none = Authorities::choose_by(|_| None).authority("partners", one()).build().unwrap();
+    let chosen = || {
+        service_fn(|request: Request<String>| async move {
+            let chosen = request.extensions().get::<ChosenAuthority>().map(|chosen| chosen.name().to_owned());
+            Ok::<_, Infallible>(Response::new(chosen.unwrap_or_default()))
+        })
+    };
+    let without_token = || Request::new(String::new());
+    let answer = outer.layer(chosen()).oneshot(without_token()).await.unwrap();
+    assert_eq!(answer.into_body(), "staff");
+    let inner = IntrospectionLayer::builder(one()).optional().build().unwrap();
+    for request in [without_token(), request("Bearer abc")] {
+        let answer = outer.layer(inner.layer(chosen())).oneshot(request).await.unwrap();
+        assert_eq!(answer.into_body(), "", "of the inner layer's one authority");
+    }
+    let inner = IntrospectionLayer::builder(none).optional().build().unwrap();
+    let answer = outer.layer(inner.layer(chosen())).oneshot(without_token()).await.unwrap();
+    assert_eq!(answer.into_body(), "", "of the inner layer's none");
+}
