@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use crate::clock::Timestamp;
 use crate::extract::TokenSources;
 use crate::introspect::apigee::wire as apigee_wire;
-use crate::introspect::apigee::{Apigee, has_dot_segment};
+use crate::introspect::apigee::{Apigee, is_path_elsewhere};
 use crate::introspect::rfc7662::wire as rfc7662_wire;
 use crate::introspect::{InactiveReason, IntrospectError, Verdict};
 use crate::token::{AccessToken, BearerToken, MalformedToken, is_scope_token};
@@ -97,7 +97,7 @@ fn check_url(token: &BearerToken) {
     let decoded = percent_encoding::percent_decode_str(segment).decode_utf8().expect("a token");
     assert_eq!(decoded, token.expose());
     // As a proxy sees it that decodes before it resolves dots.
-    if !has_dot_segment(token.expose()) {
+    if !is_path_elsewhere(token.expose()) {
         let decoded = Url::parse(&format!("{FOLDER}/{decoded}")).expect("a URL");
         assert!(decoded.as_str().starts_with(&format!("{FOLDER}/")), "{decoded} has left the folder");
     }

@@ -93,7 +93,7 @@ impl Apigee {
 
     async fn ask(&self, token: &BearerToken<'_>, share: Share) -> Result<Verdict, IntrospectError> {
         let url = self.url_of(token);
-        if has_dot_segment(token.expose()) || url.len() - self.tokens_url.len() > LONGEST_SEGMENT {
+        if is_path_elsewhere(token.expose()) || url.len() - self.tokens_url.len() > LONGEST_SEGMENT {
             return Ok(Verdict::Inactive(InactiveReason::Unknown));
         }
         self.endpoint.ask(Question { url: &url, form: None }, share, |answer| self.verdict(answer, token)).await
@@ -114,10 +114,10 @@ impl Introspect for Apigee {
     }
 }
 
-/// Whether a proxy that decodes `%2F` before it resolves dots would leave the tokens' folder, which is the admin API's.
-/// No authority issues such tokens, so nobody is asked.
-pub(crate) fn has_dot_segment(token: &str) -> bool {
-    token.split('/').any(|segment| segment == "." || segment == "..")
+/// Whether a proxy that decodes `%2F` before it resolves dots and joins slashes would leave the tokens' folder, which is the admin
+/// API's, or ask for the folder itself. No authority issues such tokens, so nobody is asked.
+pub(crate) fn is_path_elsewhere(token: &str) -> bool {
+    token.split('/').any(|segment| segment == "." || segment == "..") || token.bytes().all(|byte| byte == b'/')
 }
 
 impl fmt::Debug for Apigee {
