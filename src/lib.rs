@@ -122,7 +122,7 @@
 //! | error | "the authority refused this service's own credentials: ..." | `server.address`, `error` |
 //! | error | "this service could not log in, ..." | `login` (the token endpoint, or the hook), `error` |
 //! | error | "... found no IntrospectionLayer around it: ..." (a scope requirement or an extractor) | |
-//! | warn | "the authority could not be asked" | `server.address`, `kind`, `error`, `latency_ms` |
+//! | warn; debug if it was one already in the last half minute | "the authority could not be asked" | `server.address`, `kind`, `error`, `latency_ms`; a warning has `untold` too: how many like it were debug events since the last one |
 //! | warn | "the authority is not asked for a while: ..." (the breaker opens) | `server.address`, `share`, `failures`, `pause_ms` |
 //! | warn | "questions are turned away, ..." (overload; `error` names the limits) | `cache`, `share`, `error` |
 //! | warn | "the authority fails; answers it gave before serve on ..." | `cache` |

@@ -123,6 +123,18 @@ async fn sender_constrained(sandbox: &Sandbox) {
     }
 }
 
+/// The same failure again and again.
+async fn failing(sandbox: &Sandbox) {
+    let clock = ManualClock::at(SystemClock.now());
+    let endpoint = sandbox.rfc7662().clock(clock.clone()).max_retries(0).build().unwrap();
+    sandbox.set_fault(Fault::Status(418));
+    for passed in [0, 0, 29, 1] {
+        clock.advance(secs(passed));
+        assert!(endpoint.introspect(&bearer(TOKEN)).await.is_err());
+    }
+    sandbox.clear_fault();
+}
+
 /// A token in use that is asked about ahead of time, where that can be done and where it cannot.
 async fn ahead_of_time(sandbox: &Sandbox) {
     sandbox.script(TOKEN, 200, r#"{"active":true}"#);
@@ -364,6 +376,7 @@ async fn drive(captured: &Captured, sandbox: &Sandbox) {
     other_clients(captured, sandbox, &token).await;
     sender_constrained(sandbox).await;
     turned_away(sandbox).await;
+    failing(sandbox).await;
     ahead_of_time(sandbox).await;
     outages(sandbox).await;
     refused_settings(captured).await;
@@ -395,6 +408,9 @@ fn assert_events_are_as_documented(captured: &Captured) {
         ("DEBUG", ["a token in use is not asked about ahead of time", "error=IntrospectError { kind: Abandoned"]),
     ] {
         assert!(captured.events(level, &words) > 0, "no {level} says {words:?}");
+    }
+    for (level, untold) in [("WARN", "untold=0"), ("WARN", "untold=2"), ("DEBUG", "the authority could not be asked")] {
+        assert!(captured.events(level, &["the authority could not be asked", untold]) > 0, "{level} {untold}");
     }
     for said_before in ["cause=\"overloaded\"", "cause=\"status\""] {
         assert_eq!(captured.events("WARN", &["request rejected", said_before]), 0, "not at the rate of requests");

@@ -12,6 +12,7 @@ use super::credential::Credential;
 use super::credential_source::CredentialSource;
 use super::exchange::{Answer, Exchange, Question};
 use super::protection::{EndpointHandle, Progress, Protection, ProtectionSettings};
+use super::reports::Reports;
 use super::{IntrospectError, Share};
 use crate::build_error::BuildError;
 use crate::clock::{Clock, Stopwatch};
@@ -23,6 +24,7 @@ pub(super) struct Endpoint {
     clock: Arc<dyn Clock>,
     /// The host that is asked, for spans.
     host: String,
+    reports: Reports,
 }
 
 impl Endpoint {
@@ -39,7 +41,14 @@ impl Endpoint {
         protection.check()?;
         let (clock, host) = (connection.clock, url.host_str().unwrap_or_default());
         let protection = Protection::new(protection, exchange.request_timeout(), Arc::clone(&clock), host);
-        Ok(Self { exchange, credentials, protection: Arc::new(protection), clock, host: host.to_owned() })
+        Ok(Self {
+            exchange,
+            credentials,
+            protection: Arc::new(protection),
+            clock,
+            host: host.to_owned(),
+            reports: Reports::default(),
+        })
     }
 
     pub(super) fn clock(&self) -> &dyn Clock {
@@ -80,7 +89,7 @@ impl Endpoint {
                     Ok(answer)
                 }
                 Err(error) => {
-                    self.report(&error, latency_ms, &span);
+                    self.report(&error, share, latency_ms, &span);
                     Err(error.reported())
                 }
             }
@@ -116,14 +125,18 @@ impl Endpoint {
     }
 
     /// Tells the operator. What was not even asked is said once by the breaker, and by whoever counts.
-    fn report(&self, error: &IntrospectError, latency_ms: u64, span: &Span) {
+    fn report(&self, error: &IntrospectError, share: Share, latency_ms: u64, span: &Span) {
         let (kind, host) = (error.kind().as_str(), self.host.as_str());
         span.record("error.type", kind);
         if error.was_not_asked() {
             tracing::debug!(server.address = host, kind, ?error, "the authority was not asked");
             return;
         }
-        tracing::warn!(server.address = host, kind, ?error, latency_ms, "the authority could not be asked");
+        let Some(untold) = self.reports.due(error.kind(), share, self.clock.now()) else {
+            tracing::debug!(server.address = host, kind, ?error, latency_ms, "the authority could not be asked");
+            return;
+        };
+        tracing::warn!(server.address = host, kind, ?error, latency_ms, untold, "the authority could not be asked");
         // Without a status it was a login that failed, and that has told so itself.
         if error.is_credentials() && error.status().is_some() {
             tracing::error!(

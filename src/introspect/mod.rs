@@ -18,6 +18,7 @@ mod json;
 mod private_key_jwt;
 mod protection;
 mod renewal;
+mod reports;
 pub(crate) mod rfc7662;
 mod share;
 

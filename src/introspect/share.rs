@@ -1,7 +1,7 @@
 //! The two kinds of questions, so that a flood of one leaves room for the other.
 
 /// Which share of the limits a question takes, by the token that it is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Share {
     /// A token that was active when it was last asked about.
     Known,
