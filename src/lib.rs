@@ -233,3 +233,8 @@ pub use tonic::RequestExt;
 #[cfg(all(doctest, feature = "axum", feature = "private-key-jwt", feature = "tonic", feature = "sandbox"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The snippets of single servers, compiled.
+#[cfg(all(doctest, feature = "axum", feature = "private-key-jwt", feature = "tonic", feature = "sandbox"))]
+#[doc = include_str!("../docs/servers.md")]
+struct Servers;
