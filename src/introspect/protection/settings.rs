@@ -92,8 +92,8 @@ macro_rules! protection_settings {
         /// is not tried again.
         ///
         /// The pauses before the retries grow: 50, 100, 200 ms and so on, each with up to half of it added at random,
-        /// half a second at most. Everything ends within [`request_timeout`](Self::request_timeout). All questions
-        /// together have a budget: in any ten seconds, a fifth as many retries as questions, plus 20. Default: 2.
+        /// half a second at most. Everything ends within [`request_timeout`](Self::request_timeout). Known tokens
+        /// and strangers have a budget each: in any ten seconds, a fifth as many retries as questions, plus 20. Default: 2.
         pub fn max_retries(mut self, retries: u32) -> Self {
             self.protection.max_retries = retries;
             self
