@@ -26,7 +26,7 @@ use axum_core::response::{IntoResponse, Response};
 use http::request::Parts;
 
 use crate::guard::{Anonymous, missing_layer, report_missing_layer};
-use crate::rejection::{EmptyBody, Refused, Rejection, RejectionContext, RejectionReason, is_grpc, respond};
+use crate::rejection::{Refused, Rejection, RejectionContext, RejectionReason, is_grpc, respond_without_body};
 use crate::token::AccessToken;
 
 /// Why [`AccessToken`] could not be extracted: an answer to send, with an empty body, whatever renderer the layer has. It is not counted: the
@@ -65,7 +65,7 @@ impl std::error::Error for AccessTokenRejection {}
 impl IntoResponse for AccessTokenRejection {
     fn into_response(self) -> Response {
         match self.0 {
-            Reason::MissingToken(rejection) => respond(&EmptyBody, &rejection),
+            Reason::MissingToken(rejection) => respond_without_body(&rejection),
             Reason::MissingLayer { is_grpc } => missing_layer(is_grpc),
         }
     }

@@ -201,6 +201,12 @@ impl TokenSources {
         self.others.iter().for_each(|source| source.mark_sensitive(request));
     }
 
+    /// Marks every place in which a token may stand, whether one was found there or not.
+    pub(crate) fn mark_all_sensitive(&self, request: &mut Parts) {
+        mark(&mut request.headers, &AUTHORIZATION);
+        self.others.iter().for_each(|source| source.mark_sensitive(request));
+    }
+
     pub(crate) fn remove(&self, request: &mut Parts) {
         // Credentials of another scheme stay where they are: they are not the token, and meant for somebody else.
         if self.authorization_header && found(&request.headers).is_ok_and(|token| token.is_some()) {
@@ -265,9 +271,7 @@ fn text(value: &[u8]) -> Result<Cow<'_, str>, MalformedToken> {
 }
 
 fn mark(headers: &mut HeaderMap, name: &HeaderName) {
-    if let Some(value) = headers.get_mut(name) {
-        value.set_sensitive(true);
-    }
+    headers.iter_mut().filter(|(present, _)| *present == name).for_each(|(_, value)| value.set_sensitive(true));
 }
 
 #[cfg(test)]

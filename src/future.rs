@@ -101,7 +101,7 @@ where
                             State::Running { future: inner.call(Request::from_parts(parts, body)) }
                         }
                         Err(refused) => {
-                            let response = held.guard.reject(refused, &held.parts);
+                            let response = held.guard.reject(refused, &mut held.parts);
                             State::Rejected { response: Some(Box::new(response)) }
                         }
                     };

@@ -87,11 +87,13 @@ impl<R> Guard<R> {
         self.outcomes.anonymous();
     }
 
-    pub(crate) fn reject<B>(&self, refused: Refused, request: &Parts) -> Response<B>
+    pub(crate) fn reject<B>(&self, refused: Refused, request: &mut Parts) -> Response<B>
     where
         R: RejectionResponse<B>,
     {
         self.outcomes.rejected(refused.reason());
-        respond(&self.renderer, &Rejection::new(refused, &self.context, request, Some(&self.policy)))
+        // Whoever renders may log what it sees.
+        self.sources.mark_all_sensitive(request);
+        respond(&self.renderer, &Rejection::new(refused, &self.context, request, Some(&self.policy)), request)
     }
 }

@@ -184,7 +184,7 @@ impl<R> Requirement<R> {
             }
         };
         self.outcomes.rejected(refused.reason());
-        Some(respond(&self.renderer, &Rejection::new(refused, context, request, Some(&self.policy))))
+        Some(respond(&self.renderer, &Rejection::new(refused, context, request, Some(&self.policy)), request))
     }
 }
 

@@ -69,7 +69,7 @@ where
             Ok(()) => ResponseFuture::running(self.inner.call(Request::from_parts(parts, body)), private),
             Err(refused) => {
                 drop(self.take_ready());
-                ResponseFuture::rejected(self.guard.reject(refused, &parts), private)
+                ResponseFuture::rejected(self.guard.reject(refused, &mut parts), private)
             }
         }
     }

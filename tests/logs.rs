@@ -9,6 +9,7 @@ use std::error::Error;
 use std::fmt::Debug;
 use std::io::Write;
 
+use http::request::Parts;
 use http::{Request, Response};
 use support::recorder::{Recorder, Seen};
 use support::text::Text;
@@ -319,7 +320,7 @@ async fn through_a_layer(captured: &Captured, sandbox: &Sandbox) {
     };
     let rendered = {
         let captured = captured.clone();
-        move |rejection: &Rejection| {
+        move |rejection: &Rejection, _: &Parts| {
             captured.show(rejection);
             rejection.response(String::new())
         }

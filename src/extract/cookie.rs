@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::header::{COOKIE, Entry, HeaderName, HeaderValue};
 use http::request::Parts;
 
-use super::{TokenSource, text};
+use super::{TokenSource, mark, text};
 use crate::build_error::BuildError;
 use crate::token::MalformedToken;
 
@@ -64,9 +64,7 @@ impl TokenSource for TokenCookie {
     }
 
     fn mark_sensitive(&self, request: &mut Parts) {
-        if let Entry::Occupied(mut cookies) = request.headers.entry(COOKIE) {
-            cookies.iter_mut().for_each(|value| value.set_sensitive(true));
-        }
+        mark(&mut request.headers, &COOKIE);
     }
 
     fn remove(&self, request: &mut Parts) {

@@ -16,6 +16,8 @@ use http::{HeaderValue, Method, StatusCode};
 
 pub(crate) use challenge::Challenge;
 pub use reason::RejectionReason;
+#[cfg(feature = "axum")]
+pub(crate) use response::respond_without_body;
 pub use response::{EmptyBody, ProblemJson, RejectionResponse};
 pub(crate) use response::{grpc_trailers, respond};
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::request::Parts;
 use http::{Response, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
@@ -10,18 +11,25 @@ use super::Rejection;
 
 /// Turns rejections into responses with the body type `B` of the inner service.
 ///
-/// A closure `Fn(&Rejection) -> Response<B>` is one: it answers HTTP requests, while gRPC calls get the answer their
+/// A closure `Fn(&Rejection, &Parts) -> Response<B>` is one: it answers HTTP requests, while gRPC calls get the answer their
 /// protocol asks for. What it returns is sent as it is; start from [`Rejection::response`] to keep the status, the challenge
 /// and `Retry-After`.
 ///
+/// The request is there to choose a form by: its `Accept` header, its path, its [`ChosenAuthority`](crate::ChosenAuthority). Its headers
+/// are marked sensitive where a token may stand in them; do not send any of it back.
+///
 /// ```
+/// use http::header::ACCEPT;
+/// use http::request::Parts;
 /// use tower_introspection::{IntrospectionLayer, Rejection};
 /// # let introspector = tower_introspection::introspect_fn(|_| async {
 /// #     Ok(tower_introspection::Verdict::Inactive(tower_introspection::InactiveReason::Unknown)) });
 ///
 /// let layer = IntrospectionLayer::builder(introspector)
-///     .rejection_response(|rejection: &Rejection| {
-///         rejection.response(format!("<h1>{}</h1>", rejection.description()))
+///     .rejection_response(|rejection: &Rejection, request: &Parts| {
+///         let wants_html = request.headers.get(ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/html"));
+///         let text = rejection.description();
+///         rejection.response(if wants_html { format!("<h1>{text}</h1>") } else { text.to_owned() })
 ///     })
 ///     .build()?;
 /// # Ok::<(), tower_introspection::BuildError>(())
@@ -33,22 +41,22 @@ use super::Rejection;
 )]
 pub trait RejectionResponse<B>: Send + Sync + 'static {
     /// The answer to an HTTP request.
-    fn http(&self, rejection: &Rejection) -> Response<B>;
+    fn http(&self, rejection: &Rejection, request: &Parts) -> Response<B>;
 
     /// The answer to a gRPC call.
-    fn grpc(&self, rejection: &Rejection) -> Response<B>;
+    fn grpc(&self, rejection: &Rejection, request: &Parts) -> Response<B>;
 }
 
 impl<F, B> RejectionResponse<B> for F
 where
-    F: Fn(&Rejection) -> Response<B> + Send + Sync + 'static,
+    F: Fn(&Rejection, &Parts) -> Response<B> + Send + Sync + 'static,
     B: Default,
 {
-    fn http(&self, rejection: &Rejection) -> Response<B> {
-        self(rejection)
+    fn http(&self, rejection: &Rejection, request: &Parts) -> Response<B> {
+        self(rejection, request)
     }
 
-    fn grpc(&self, rejection: &Rejection) -> Response<B> {
+    fn grpc(&self, rejection: &Rejection, _: &Parts) -> Response<B> {
         rejection.grpc_response(B::default())
     }
 }
@@ -58,11 +66,11 @@ where
 pub struct EmptyBody;
 
 impl<B: Default> RejectionResponse<B> for EmptyBody {
-    fn http(&self, rejection: &Rejection) -> Response<B> {
+    fn http(&self, rejection: &Rejection, _: &Parts) -> Response<B> {
         rejection.response(B::default())
     }
 
-    fn grpc(&self, rejection: &Rejection) -> Response<B> {
+    fn grpc(&self, rejection: &Rejection, _: &Parts) -> Response<B> {
         rejection.grpc_response(B::default())
     }
 }
@@ -72,7 +80,7 @@ impl<B: Default> RejectionResponse<B> for EmptyBody {
 pub struct ProblemJson;
 
 impl<B: Default + From<String>> RejectionResponse<B> for ProblemJson {
-    fn http(&self, rejection: &Rejection) -> Response<B> {
+    fn http(&self, rejection: &Rejection, _: &Parts) -> Response<B> {
         let status = rejection.kind().status();
         let document = serde_json::json!({
             "title": status.canonical_reason().unwrap_or_default(),
@@ -85,15 +93,29 @@ impl<B: Default + From<String>> RejectionResponse<B> for ProblemJson {
         response
     }
 
-    fn grpc(&self, rejection: &Rejection) -> Response<B> {
+    fn grpc(&self, rejection: &Rejection, _: &Parts) -> Response<B> {
         rejection.grpc_response(B::default())
     }
 }
 
-/// Renders in the form the request expects. Kind and reason travel along, whoever rendered it.
-pub(crate) fn respond<B>(renderer: &impl RejectionResponse<B>, rejection: &Rejection) -> Response<B> {
+/// Renders in the form the request expects.
+pub(crate) fn respond<B>(renderer: &impl RejectionResponse<B>, rejection: &Rejection, request: &Parts) -> Response<B> {
+    let response =
+        if rejection.is_grpc() { renderer.grpc(rejection, request) } else { renderer.http(rejection, request) };
+    logged_and_labelled(rejection, response)
+}
+
+/// The same without a body, for when the request is no longer at hand.
+#[cfg(feature = "axum")]
+pub(crate) fn respond_without_body<B: Default>(rejection: &Rejection) -> Response<B> {
+    let body = B::default();
+    let response = if rejection.is_grpc() { rejection.grpc_response(body) } else { rejection.response(body) };
+    logged_and_labelled(rejection, response)
+}
+
+/// Kind and reason travel along, whoever rendered it.
+fn logged_and_labelled<B>(rejection: &Rejection, mut response: Response<B>) -> Response<B> {
     rejection.log();
-    let mut response = if rejection.is_grpc() { renderer.grpc(rejection) } else { renderer.http(rejection) };
     response.extensions_mut().insert(rejection.kind());
     response.extensions_mut().insert(rejection.reason());
     response

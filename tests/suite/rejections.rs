@@ -3,11 +3,14 @@
 use std::convert::Infallible;
 
 use crate::support::*;
+use http::header::HeaderName;
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_introspection::{
     AccessToken, InactiveReason, IntrospectError, IntrospectErrorKind, IntrospectionLayer, IntrospectionLayerBuilder,
-    Rejection, RejectionKind, RejectionReason, RejectionResponse, RequireScopeLayer, Verdict, token_source_fn,
+    Rejection, RejectionKind, RejectionReason, RejectionResponse, RequireScopeLayer, TokenHeader, Verdict,
+    token_source_fn,
 };
 
 struct Row {
@@ -220,14 +223,14 @@ async fn problem_json_says_the_same_in_a_document_and_leaves_grpc_alone() {
 #[tokio::test]
 async fn a_closure_renders_http_and_the_kind_travels_along() {
     for row in table() {
-        let mine =
-            builder(&row).rejection_response(|rejection: &Rejection| Response::new(rejection.description().to_owned()));
+        let mine = builder(&row)
+            .rejection_response(|rejection: &Rejection, _: &Parts| Response::new(rejection.description().to_owned()));
         let response = reject(mine, &row, None).await;
         assert_eq!(response.status(), StatusCode::OK);
         assert!(response.body().contains("access token"), "{}", response.body());
         assert_eq!(response.extensions().get(), Some(&row.kind));
-        let mine =
-            builder(&row).rejection_response(|rejection: &Rejection| Response::new(rejection.description().to_owned()));
+        let mine = builder(&row)
+            .rejection_response(|rejection: &Rejection, _: &Parts| Response::new(rejection.description().to_owned()));
         let response = reject(mine, &row, Some("application/grpc")).await;
         assert_eq!(response.headers()["grpc-status"], row.grpc);
     }
@@ -237,10 +240,10 @@ async fn a_closure_renders_http_and_the_kind_travels_along() {
 async fn a_renderer_of_ones_own_renders_both_protocols() {
     struct Mine;
     impl RejectionResponse<String> for Mine {
-        fn http(&self, rejection: &Rejection) -> Response<String> {
+        fn http(&self, rejection: &Rejection, _: &Parts) -> Response<String> {
             rejection.response("http".into())
         }
-        fn grpc(&self, rejection: &Rejection) -> Response<String> {
+        fn grpc(&self, rejection: &Rejection, _: &Parts) -> Response<String> {
             rejection.response("grpc".into())
         }
     }
@@ -261,7 +264,7 @@ async fn a_scope_requirement_renders_as_it_is_told() {
     assert!(problem.body().contains("insufficient_scope"));
     let layer = RequireScopeLayer::builder()
         .require_scope("admin")
-        .rejection_response(|rejection: &Rejection| rejection.response("no".to_owned()))
+        .rejection_response(|rejection: &Rejection, _: &Parts| rejection.response("no".to_owned()))
         .build()
         .unwrap();
     let mine = outer().layer(layer.layer(Idle)).oneshot(request("Bearer abc")).await.unwrap();
@@ -296,10 +299,36 @@ async fn a_scope_requirement_answers_grpc_in_its_form_and_a_missing_token_as_the
 }
 
 #[tokio::test]
+async fn a_renderer_sees_the_request_without_what_may_be_its_token() {
+    let builder = || {
+        IntrospectionLayer::builder(Authority::new(Ok(Verdict::Inactive(InactiveReason::Revoked))))
+            .rejection_response(|rejection: &Rejection, request: &Parts| rejection.response(format!("{request:?}")))
+    };
+    let header = HeaderName::from_static("x-access-token");
+    let (plain, two_places) = (builder(), builder().token_source(TokenHeader::new(header.clone())));
+    for (layer, other) in [(plain, None), (two_places, Some(header))] {
+        let layer = layer.build().unwrap();
+        for authorization in [&["Bearer very-secret"][..], &["Bearer very-secret"; 2], &["Bearer=very-secret"], &[]] {
+            let mut asked = Request::new(String::new());
+            *asked.uri_mut() = "/orders".parse().unwrap();
+            for value in authorization {
+                asked.headers_mut().append("authorization", value.parse().unwrap());
+            }
+            if let Some(header) = &other {
+                asked.headers_mut().insert(header, "very-secret".parse().unwrap());
+            }
+            let response = layer.layer(Idle).oneshot(asked).await.unwrap();
+            assert!(response.body().contains("/orders"), "{authorization:?}: {}", response.body());
+            assert!(!response.body().contains("very-secret"), "{authorization:?}: {}", response.body());
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_rejection_tells_what_a_renderer_needs_and_nothing_of_the_request() {
     let (sender, receiver) = std::sync::mpsc::channel();
     let layer = IntrospectionLayer::builder(Authority::new(failure(IntrospectErrorKind::Credentials)))
-        .rejection_response(move |rejection: &Rejection| {
+        .rejection_response(move |rejection: &Rejection, _: &Parts| {
             sender.send(rejection.clone()).unwrap();
             rejection.response(String::new())
         })

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use http::request::Parts;
 use http::{Request as HttpRequest, Response};
 use proptest_state_machine::StateMachineTest;
 use tokio::runtime::{Builder, Runtime};
@@ -52,11 +53,12 @@ impl System {
             .clock(clock.clone())
             .build()
             .unwrap();
-        let layer = IntrospectionLayer::builder(cached.clone()).rejection_response(|rejection: &Rejection| {
-            let mut response = rejection.response(());
-            response.extensions_mut().insert(rejection.clone());
-            response
-        });
+        let layer =
+            IntrospectionLayer::builder(cached.clone()).rejection_response(|rejection: &Rejection, _: &Parts| {
+                let mut response = rejection.response(());
+                response.extensions_mut().insert(rejection.clone());
+                response
+            });
         let inner = service_fn(|request: HttpRequest<()>| async move {
             let mut response = Response::new(());
             *response.extensions_mut() = request.extensions().clone();
