@@ -19,7 +19,7 @@ mod common;
 use std::process::ExitCode;
 
 use tower_introspection::sandbox::Sandbox;
-use tower_introspection::{Cached, IntrospectionLayer, Policy, RequireScopeLayer, Rfc7662};
+use tower_introspection::{Cached, IntrospectionLayer, Policy, Rfc7662};
 
 use common::BoxError;
 use common::environment::{BadVariable, Settings, text};
@@ -72,10 +72,8 @@ fn required_scopes() -> Result<Vec<String>, BadVariable> {
     if scopes.is_empty() {
         return Err(BadVariable::new("REQUIRE_SCOPE", "set, but blank; unset it to require none"));
     }
-    // A policy is checked when a layer is built from it; this finds out before anything is started.
-    for scope in &scopes {
-        RequireScopeLayer::new(scope).map_err(|error| BadVariable::new("REQUIRE_SCOPE", error))?;
-    }
+    let policy = scopes.iter().fold(Policy::new(), Policy::require_scope);
+    policy.check().map_err(|error| BadVariable::new("REQUIRE_SCOPE", error))?;
     Ok(scopes)
 }
 

@@ -14,7 +14,7 @@ use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use tower_introspection::sandbox::{Sandbox, SandboxToken};
-use tower_introspection::{Cached, IntrospectionLayer, RequestExt};
+use tower_introspection::{AccessTokenExt, Cached, IntrospectionLayer};
 
 struct Guarded;
 

@@ -41,6 +41,16 @@ enum Reason {
 }
 
 impl AccessTokenRejection {
+    /// What the caller is told, if the fault is theirs: an optional layer let the request in without a token. `None` if the route
+    /// has no layer around it.
+    #[must_use]
+    pub fn rejection(&self) -> Option<&Rejection> {
+        match &self.0 {
+            Reason::MissingToken(rejection) => Some(rejection),
+            Reason::MissingLayer { .. } => None,
+        }
+    }
+
     fn missing_token(context: &RejectionContext, request: &Parts) -> Self {
         Self(Reason::MissingToken(Rejection::new(Refused::For(RejectionReason::MissingToken), context, request, None)))
     }

@@ -37,6 +37,13 @@ impl Timestamp {
         self.0
     }
 
+    /// The same moment as the standard library has it; `None` if it is beyond what that can tell on this system.
+    #[must_use]
+    pub fn to_system_time(self) -> Option<SystemTime> {
+        let millis = Duration::from_millis(self.0.unsigned_abs());
+        if self.0 < 0 { UNIX_EPOCH.checked_sub(millis) } else { UNIX_EPOCH.checked_add(millis) }
+    }
+
     /// How long after `earlier` this moment is; zero if it is not after it.
     #[must_use]
     pub fn saturating_since(self, earlier: Self) -> Duration {
@@ -211,6 +218,19 @@ mod tests {
     fn times_before_the_epoch_are_negative() {
         let before = UNIX_EPOCH - Duration::from_millis(5);
         assert_eq!(Timestamp::from(before).as_unix_millis(), -5);
+    }
+
+    #[test]
+    fn a_moment_goes_to_the_standard_library_and_back() {
+        for millis in [-5, 0, 1_343_036_540_877] {
+            let moment = Timestamp::from_unix_millis(millis);
+            assert_eq!(moment.to_system_time().map(Timestamp::from), Some(moment));
+        }
+        // It depends on the system whether there is such a time, and it must not panic.
+        for end in [i64::MIN, i64::MAX] {
+            let there = Timestamp::from_unix_millis(end).to_system_time();
+            assert!(there.is_none_or(|time| Timestamp::from(time).as_unix_millis().abs_diff(end) <= 1));
+        }
     }
 
     #[test]

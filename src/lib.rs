@@ -156,7 +156,7 @@
 //! | `rustls` | yes | `https` to the authority with rustls |
 //! | `native-tls` | | `https` to the authority with the system's TLS |
 //! | `axum` | | [`AccessToken`] as an axum extractor |
-//! | `tonic` | | `RequestExt` for [`AccessToken`] of a `tonic::Request`; guarded services keep their gRPC name |
+//! | `tonic` | | `AccessTokenExt` for [`AccessToken`] of a `tonic::Request`; guarded services keep their gRPC name |
 //! | `metrics` | | counters, gauges and histograms through the [`metrics`](https://docs.rs/metrics) facade, of most of what `stats()` tells. Install the recorder before anything is asked, a check at start-up and `stats()` included: it is looked for at the first event |
 //! | `private-key-jwt` | | `PrivateKeyJwt`: client authentication with a signed assertion |
 //! | `status-page` | | `StatusPage`: a small page with the figures of caches |
@@ -227,7 +227,19 @@ pub use service::Introspection;
 pub use status_page::StatusPage;
 pub use token::{AccessToken, AccessTokenBuilder, BearerToken, MalformedToken, Scopes};
 #[cfg(feature = "tonic")]
-pub use tonic::RequestExt;
+pub use tonic::AccessTokenExt;
+
+macro_rules! display_as_str {
+    ($($name:ty),*) => {$(
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    )*};
+}
+
+display_as_str!(BreakerState, Health, InactiveReason, IntrospectErrorKind, RejectionKind, RejectionReason);
 
 /// The README's snippets, compiled.
 #[cfg(all(doctest, feature = "axum", feature = "private-key-jwt", feature = "tonic", feature = "sandbox"))]

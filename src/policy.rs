@@ -119,8 +119,13 @@ impl Policy {
         })
     }
 
-    /// Refuses what could never be satisfied, or never be written into a challenge.
-    pub(crate) fn check(&self) -> Result<(), BuildError> {
+    /// Refuses what could never be satisfied, or never be written into a challenge. A layer's builder does it, too; this finds
+    /// out before there is a layer.
+    ///
+    /// # Errors
+    /// If a value is empty, or no scope, or if two requirements exclude each other. The error names the method that
+    /// required it.
+    pub fn check(&self) -> Result<(), BuildError> {
         self.requirements.iter().try_for_each(|requirement| match requirement {
             Requirement::AnyOf { setting, fact, values } => check_values(setting, *fact, values),
             Requirement::Rule(_) => Ok(()),

@@ -10,7 +10,7 @@ use std::future::{Ready, ready};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use http::header::{
     ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY, VARY,
@@ -163,8 +163,7 @@ fn nonce() -> String {
 }
 
 fn http_date() -> String {
-    let millis = u64::try_from(SystemClock.now().as_unix_millis()).unwrap_or(0);
-    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(millis))
+    httpdate::fmt_http_date(SystemClock.now().to_system_time().unwrap_or(UNIX_EPOCH))
 }
 
 #[cfg(test)]

@@ -15,14 +15,14 @@ use crate::token::AccessToken;
 ///
 /// ```
 /// use tonic::{Request, Response, Status};
-/// use tower_introspection::RequestExt;
+/// use tower_introspection::AccessTokenExt;
 ///
 /// async fn greet(request: Request<String>) -> Result<Response<String>, Status> {
 ///     let token = request.access_token()?;
 ///     Ok(Response::new(format!("hello {}", token.client_id().unwrap_or("you"))))
 /// }
 /// ```
-pub trait RequestExt: sealed::Sealed {
+pub trait AccessTokenExt: sealed::Sealed {
     /// The token the request came in with.
     ///
     /// # Errors
@@ -47,7 +47,7 @@ mod sealed {
     impl<T> Sealed for tonic::Request<T> {}
 }
 
-impl<T> RequestExt for Request<T> {
+impl<T> AccessTokenExt for Request<T> {
     fn access_token(&self) -> Result<&AccessToken, Status> {
         let token = self.optional_access_token()?;
         token.ok_or_else(|| Status::unauthenticated("an access token is required"))
@@ -56,7 +56,7 @@ impl<T> RequestExt for Request<T> {
     fn optional_access_token(&self) -> Result<Option<&AccessToken>, Status> {
         let token = self.extensions().get::<AccessToken>();
         if token.is_none() && self.extensions().get::<Anonymous>().is_none() {
-            report_missing_layer("RequestExt");
+            report_missing_layer("AccessTokenExt");
             return Err(Status::internal(NOT_SET_UP));
         }
         Ok(token)

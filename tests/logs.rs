@@ -209,12 +209,14 @@ async fn other_clients(captured: &Captured, sandbox: &Sandbox, token: &BearerTok
     let url = |path: &str| format!("{}{path}", server.url());
     for login in ["/token", "/refused?key=hush", "/garbage"] {
         let login = url(login);
-        let grant = ClientCredentials::new(&login, "hush-id", "hush-secret").client_secret_post();
+        let grant = ClientCredentials::with_client_secret_post(&login, "hush-id", "hush-secret");
         captured.show(&grant);
         let builder = Rfc7662::builder(url("/introspect")).client_credentials(grant);
         captured.show(&builder);
         captured.show_error(&builder.build().unwrap().introspect(token).await.unwrap_err());
-        let account = ApigeeLogin::new("hush-user", "hush-password").token_url(&login).mfa_token(|| "hush-code".into());
+        let account = ApigeeLogin::new("hush-user", "hush-password")
+            .token_url(&login)
+            .mfa_token(|| async { Ok("hush-code".into()) });
         captured.show(&account);
         let apigee = Apigee::builder("o").base_url(server.url()).login(account).build().unwrap();
         captured.show_error(&apigee.introspect(token).await.unwrap_err());

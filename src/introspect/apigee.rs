@@ -161,13 +161,13 @@ impl ApigeeBuilder {
 
     /// Asks with HTTP Basic authentication. The vendor stops taking it for accounts with a second factor: use
     /// [`login`](Self::login) for those. The last of `basic_auth`, `bearer_token`, `login` and `credentials` counts.
-    pub fn basic_auth(mut self, username: &str, password: &str) -> Self {
+    pub fn basic_auth(mut self, username: impl AsRef<str>, password: impl AsRef<str>) -> Self {
         self.credentials = Some(Credential::basic(username, password).map(CredentialSource::Fixed));
         self
     }
 
     /// Asks with a bearer token of the admin account that never changes.
-    pub fn bearer_token(mut self, token: &str) -> Self {
+    pub fn bearer_token(mut self, token: impl AsRef<str>) -> Self {
         self.credentials = Some(Credential::bearer(token).map(CredentialSource::Fixed));
         self
     }

@@ -154,6 +154,7 @@ impl fmt::Debug for AnyIntrospector {
 /// let layer = IntrospectionLayer::new(authorities);
 /// # Ok::<(), tower_introspection::BuildError>(())
 /// ```
+#[derive(Clone)]
 pub struct Authorities {
     choose: ChooseBy,
     by_name: HashMap<Arc<str>, Arc<AnyIntrospector>>,
@@ -172,7 +173,7 @@ impl ChosenAuthority {
     }
 }
 
-type ChooseBy = Box<dyn for<'r> Fn(&'r Parts) -> Option<Cow<'r, str>> + Send + Sync>;
+type ChooseBy = Arc<dyn for<'r> Fn(&'r Parts) -> Option<Cow<'r, str>> + Send + Sync>;
 
 impl Authorities {
     /// Chooses the authority whose name `choose` returns.
@@ -180,7 +181,7 @@ impl Authorities {
     where
         F: for<'r> Fn(&'r Parts) -> Option<Cow<'r, str>> + Send + Sync + 'static,
     {
-        AuthoritiesBuilder { choose: Box::new(choose), by_name: HashMap::new(), any_case: false, repeated: None }
+        AuthoritiesBuilder { choose: Arc::new(choose), by_name: HashMap::new(), any_case: false, repeated: None }
     }
 
     /// Chooses the authority that is named like the request's host, in whichever case, without a port. The host comes from the
@@ -193,6 +194,13 @@ impl Authorities {
     pub fn by_host() -> AuthoritiesBuilder {
         let builder = Self::choose_by(|request| host(request).map(Cow::Owned));
         AuthoritiesBuilder { any_case: true, ..builder }
+    }
+
+    /// The authority of this name, to ask it without a request: at start-up, or again while a WebSocket is open, for which
+    /// [`ChosenAuthority`] has the name. Of a host it is in lower case.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&AnyIntrospector> {
+        self.by_name.get(name).map(|introspector| &**introspector)
     }
 }
 

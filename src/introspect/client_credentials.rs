@@ -55,6 +55,17 @@ impl ClientCredentials {
         Self::with_client(token_url.into(), client)
     }
 
+    /// Logs in at `token_url` with `client_secret_post`: the client's identifier and secret stand in the form and not in the
+    /// `Authorization` header, for servers that want it so or that do not decode the header.
+    pub fn with_client_secret_post(
+        token_url: impl Into<String>,
+        client_id: impl Into<String>,
+        client_secret: impl Into<String>,
+    ) -> Self {
+        let client = Client::Secret { client_id: client_id.into(), client_secret: client_secret.into(), in_form: true };
+        Self::with_client(token_url.into(), client)
+    }
+
     /// Logs in at `token_url` with `private_key_jwt` (feature `private-key-jwt`).
     #[cfg(feature = "private-key-jwt")]
     pub fn with_private_key_jwt(token_url: impl Into<String>, key: PrivateKeyJwt) -> Self {
@@ -63,17 +74,6 @@ impl ClientCredentials {
 
     fn with_client(token_url: String, client: Client) -> Self {
         Self { token_url, client, scope: None, parameters: Vec::new(), connection: Connection::for_login() }
-    }
-
-    /// Sends the client's identifier and secret in the form instead of the `Authorization` header, for servers that want it or
-    /// that do not decode the header. A key (`with_private_key_jwt`) has no secret to send.
-    pub fn client_secret_post(mut self) -> Self {
-        match &mut self.client {
-            Client::Secret { in_form, .. } => *in_form = true,
-            #[cfg(feature = "private-key-jwt")]
-            Client::PrivateKey(_) => {}
-        }
-        self
     }
 
     /// A scope to ask for, or several with spaces between. Called several times, it asks for all of them. Default: none is asked for,
@@ -102,9 +102,9 @@ impl ClientCredentials {
             Client::Secret { client_id, client_secret, in_form } => {
                 check_client_id("client_credentials", &client_id)?;
                 CredentialSource::Fixed(if in_form {
-                    Credential::client_secret_post(&client_id, &client_secret)
+                    Credential::client_secret_post(client_id, client_secret)
                 } else {
-                    Credential::client_secret_basic(&client_id, &client_secret)
+                    Credential::client_secret_basic(client_id, client_secret)
                 })
             }
             #[cfg(feature = "private-key-jwt")]

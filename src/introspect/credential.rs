@@ -44,7 +44,8 @@ impl Credential {
     ///
     /// # Errors
     /// If `username` holds a colon, which the scheme cannot carry.
-    pub fn basic(username: &str, password: &str) -> Result<Self, BuildError> {
+    pub fn basic(username: impl AsRef<str>, password: impl AsRef<str>) -> Result<Self, BuildError> {
+        let (username, password) = (username.as_ref(), password.as_ref());
         if username.contains(':') {
             return Err(BuildError::new(
                 "basic_auth",
@@ -58,7 +59,8 @@ impl Credential {
     ///
     /// # Errors
     /// If `token` cannot stand in a header, such as one read from a file with its line end.
-    pub fn bearer(token: &str) -> Result<Self, BuildError> {
+    pub fn bearer(token: impl AsRef<str>) -> Result<Self, BuildError> {
+        let token = token.as_ref();
         if token.is_empty() || token.contains(char::is_whitespace) || HeaderValue::from_str(token).is_err() {
             return Err(BuildError::new(
                 "bearer_token",
@@ -76,20 +78,20 @@ impl Credential {
     /// HTTP Basic authentication of an OAuth client, for a secret that changes. RFC 6749 section 2.3.1 has both parts form-urlencoded
     /// before the scheme encodes them again, so that an identifier may hold a colon: give both as they are.
     #[must_use]
-    pub fn client_secret_basic(client_id: &str, client_secret: &str) -> Self {
+    pub fn client_secret_basic(client_id: impl AsRef<str>, client_secret: impl AsRef<str>) -> Self {
         // A space is written `%20`: every form decoder reads it, while there are servers (Authlib) that take `+` for itself.
         let encoded = |text: &str| {
             let form: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
             form.replace('+', "%20").into()
         };
-        Self::new(Secret::Basic { username: encoded(client_id), password: encoded(client_secret) })
+        Self::new(Secret::Basic { username: encoded(client_id.as_ref()), password: encoded(client_secret.as_ref()) })
     }
 
     /// An OAuth client's identifier and secret in the form of the question, for a secret that changes. Apigee's questions have no
     /// form.
     #[must_use]
-    pub fn client_secret_post(client_id: &str, client_secret: &str) -> Self {
-        Self::form([("client_id", client_id), ("client_secret", client_secret)])
+    pub fn client_secret_post(client_id: impl AsRef<str>, client_secret: impl AsRef<str>) -> Self {
+        Self::form([("client_id", client_id.as_ref()), ("client_secret", client_secret.as_ref())])
     }
 
     /// Credentials that travel in the form of the question.

@@ -109,7 +109,9 @@ impl IntrospectError {
         self
     }
 
-    pub(super) fn with_status(mut self, status: StatusCode) -> Self {
+    /// The HTTP status that the authority answered with.
+    #[must_use]
+    pub fn with_status(mut self, status: StatusCode) -> Self {
         self.status = Some(status);
         self
     }

@@ -118,6 +118,7 @@ impl Scopes {
     }
 }
 
+/// Each element may hold several scopes with white space between them.
 impl<S: AsRef<str>> FromIterator<S> for Scopes {
     fn from_iter<T: IntoIterator<Item = S>>(scopes: T) -> Self {
         let mut joined = String::new();

@@ -92,7 +92,7 @@ fn no_public_type_is_missing_from_that_list() {
     let exported: Vec<_> = exports.flat_map(|names| names.split(|c: char| !c.is_alphanumeric())).collect();
     assert!(exported.contains(&"AccessToken"), "{exported:?}");
     let is_type = |name: &&str| name.starts_with(char::is_uppercase);
-    let traits = ["ChooseIntrospector", "Clock", "Introspect", "RejectionResponse", "RequestExt", "TokenSource"];
+    let traits = ["ChooseIntrospector", "Clock", "Introspect", "RejectionResponse", "AccessTokenExt", "TokenSource"];
     for name in exported.into_iter().filter(is_type).filter(|name| !traits.contains(name)) {
         assert!([">", "<"].iter().any(|next| listed.contains(&format!("_debug::<{name}{next}"))), "{name}");
     }
@@ -121,11 +121,14 @@ fn errors_tell_their_kind_and_their_source() {
     assert_eq!(error.to_string(), "no connection to the authority");
     assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "no route to host");
     assert!(std::error::Error::source(&IntrospectError::new(IntrospectErrorKind::Timeout)).is_none());
+    let error = IntrospectError::new(IntrospectErrorKind::Status).with_status(http::StatusCode::IM_A_TEAPOT);
+    assert_eq!(error.status(), Some(http::StatusCode::IM_A_TEAPOT));
     for kind in crate::support::ERROR_KINDS {
         let error = IntrospectError::new(kind);
         assert_eq!(error.is_timeout(), kind == IntrospectErrorKind::Timeout, "{kind:?}");
         assert_eq!(error.is_overloaded(), kind == IntrospectErrorKind::Overloaded, "{kind:?}");
         assert_eq!(error.is_credentials(), kind == IntrospectErrorKind::Credentials, "{kind:?}");
+        assert_eq!(kind.to_string(), kind.as_str());
     }
 }
 

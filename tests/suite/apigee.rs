@@ -215,7 +215,7 @@ async fn a_refused_credential_is_renewed_and_the_question_asked_once_more() {
                     *logins += 1;
                     *logins
                 };
-                async move { Ok(Credential::bearer(&format!("login-{login}"))?) }
+                async move { Ok(Credential::bearer(format!("login-{login}"))?) }
             }
         })
         .build()

@@ -27,7 +27,7 @@ async fn the_login_is_by_password_once_and_by_refresh_token_from_then_on() {
     let recorder = Recorder::with_token_endpoint("/oauth/token", ACTIVE, |_| false).await;
     let clock = ManualClock::at(START);
     let login = ApigeeLogin::new("ann@example.com", "p&ss").token_url(format!("{}/oauth/token", recorder.url()));
-    let login = login.mfa_token(|| "123456".into());
+    let login = login.mfa_token(|| async { Ok("123456".into()) });
     let apigee = asking(&recorder).login(login).clock(clock.clone()).build().unwrap();
     for _ in 0..3 {
         assert!(apigee.introspect(&bearer("abc")).await.unwrap().is_active());
@@ -148,4 +148,16 @@ fn a_zone_and_a_token_url_that_cannot_be_are_named() {
     let corrected = ApigeeLogin::new("a", "b").zone("a b").token_url("http://127.0.0.1/oauth/token");
     assert!(Apigee::builder("my-org").base_url("http://127.0.0.1/v1").login(corrected).build().is_ok());
     assert!(!format!("{:?}", ApigeeLogin::new("ann", "hush")).contains("hush"));
+}
+
+#[tokio::test]
+async fn without_its_one_time_code_a_login_fails_and_the_password_stays_here() {
+    let recorder = Recorder::with_token_endpoint("/oauth/token", ACTIVE, |_| false).await;
+    let login = ApigeeLogin::new("user", "password").token_url(format!("{}/oauth/token", recorder.url()));
+    let login = login.mfa_token(|| async { Err("the vault is sealed".into()) });
+    let apigee = Apigee::builder("my-org").base_url(recorder.url()).login(login).build().unwrap();
+    let error = apigee.introspect(&bearer("abc")).await.unwrap_err();
+    assert!(error.is_credentials());
+    assert!(format!("{error:?}").contains("the vault is sealed"), "{error:?}");
+    assert!(recorder.requests().is_empty());
 }

@@ -6,7 +6,7 @@ use crate::support::*;
 use http::{Request, Response};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_introspection::{
-    AccessToken, Authorities, Cached, ChosenAuthority, InactiveReason, IntrospectionLayer, RejectionKind,
+    AccessToken, Authorities, Cached, ChosenAuthority, InactiveReason, Introspect, IntrospectionLayer, RejectionKind,
     RejectionReason, Verdict,
 };
 
@@ -117,4 +117,16 @@ async fn what_an_outer_layer_chose_does_not_stand_for_an_inner_one() {
     let inner = IntrospectionLayer::builder(none).optional().build().unwrap();
     let answer = outer.layer(inner.layer(chosen())).oneshot(without_token()).await.unwrap();
     assert_eq!(answer.into_body(), "", "of the inner layer's none");
+}
+
+#[tokio::test]
+async fn clones_share_their_authorities_and_each_can_be_asked_by_name() {
+    let authority = Authority::new(active());
+    let authorities = Authorities::by_host().authority("A.example", Cached::new(authority.clone())).build().unwrap();
+    let layer = IntrospectionLayer::new(authorities.clone());
+    assert_eq!(answer(&layer, "https://a.example/").await.status(), 200);
+    let asked = authorities.get("a.example").unwrap();
+    assert!(asked.known(&bearer("abc")).unwrap().is_active(), "remembered by the same cache");
+    assert_eq!(authority.questions(), 1);
+    assert!(authorities.get("b.example").is_none());
 }

@@ -11,7 +11,7 @@ use http::StatusCode;
 use tower::{Layer, ServiceBuilder, ServiceExt};
 #[cfg(feature = "sandbox")]
 use tower_introspection::sandbox::{Fault, Sandbox, SandboxToken};
-use tower_introspection::{AccessToken, Cached, IntrospectionLayer, RejectionKind, RequireScopeLayer};
+use tower_introspection::{AccessToken, Cached, IntrospectionLayer, Rejection, RejectionKind, RequireScopeLayer};
 
 async fn serve(app: Router) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -162,6 +162,7 @@ async fn the_extractors_rejection_says_what_is_missing() {
     let (mut parts, ()) = axum::http::Request::new(()).into_parts();
     let rejection = <AccessToken as FromRequestParts<()>>::from_request_parts(&mut parts, &()).await.unwrap_err();
     assert_eq!(rejection.to_string(), "the route has no IntrospectionLayer around it");
+    assert!(rejection.rejection().is_none());
     assert_eq!(rejection.into_response().status(), StatusCode::INTERNAL_SERVER_ERROR);
     parts.method = axum::http::Method::POST;
     parts.headers.insert("content-type", "application/grpc".parse().unwrap());
@@ -172,6 +173,7 @@ async fn the_extractors_rejection_says_what_is_missing() {
         let (mut parts, ()) = request.into_parts();
         let rejection = <AccessToken as FromRequestParts<()>>::from_request_parts(&mut parts, &()).await.unwrap_err();
         assert_eq!(rejection.to_string(), "the request came in without an access token");
+        assert_eq!(rejection.rejection().map(Rejection::kind), Some(RejectionKind::MissingToken));
         Ok::<_, std::convert::Infallible>(rejection.into_response())
     });
     let response = layer.layer(inner).oneshot(axum::http::Request::new(())).await.unwrap();

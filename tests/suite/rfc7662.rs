@@ -134,6 +134,10 @@ fn login(recorder: &Recorder) -> ClientCredentials {
     ClientCredentials::new(format!("{}/token", recorder.url()), "my api", "secret")
 }
 
+fn login_by_form(recorder: &Recorder) -> ClientCredentials {
+    ClientCredentials::with_client_secret_post(format!("{}/token", recorder.url()), "my api", "secret")
+}
+
 #[tokio::test]
 async fn the_client_credentials_grant_is_one_login_for_many_questions() {
     let recorder = Recorder::with_token_endpoint("/token", ACTIVE, |_| false).await;
@@ -160,7 +164,7 @@ async fn the_client_credentials_grant_is_one_login_for_many_questions() {
 async fn its_token_is_renewed_thirty_seconds_early_and_once_more_after_a_401() {
     let clock = tower_introspection::ManualClock::at(START);
     let recorder = Recorder::with_token_endpoint("/token", ACTIVE, |_| false).await;
-    let login = login(&recorder).client_secret_post();
+    let login = login_by_form(&recorder);
     let endpoint = introspection(&recorder).client_credentials(login).clock(clock.clone()).build().unwrap();
     let ask = async || assert!(endpoint.introspect(&bearer("abc")).await.unwrap().is_active());
     ask().await;
@@ -177,7 +181,7 @@ async fn its_token_is_renewed_thirty_seconds_early_and_once_more_after_a_401() {
         seen.headers.get("authorization").is_some_and(|value| value == "Bearer login-1")
     })
     .await;
-    asked(introspection(&recorder).client_credentials(self::login(&recorder).client_secret_post())).await;
+    asked(introspection(&recorder).client_credentials(login_by_form(&recorder))).await;
     assert_eq!(logins(&recorder).len(), 2);
 }
 

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::build_error::BuildError;
@@ -35,7 +36,8 @@ pub struct ApigeeLogin {
     connection: Connection,
 }
 
-type MfaToken = Box<dyn Fn() -> String + Send + Sync>;
+type MfaToken = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<String, BoxError>> + Send>> + Send + Sync>;
+type BoxError = Box<dyn Error + Send + Sync>;
 
 impl ApigeeLogin {
     /// Logs in at `https://login.apigee.com/oauth/token`.
@@ -66,9 +68,21 @@ impl ApigeeLogin {
         self
     }
 
-    /// Where the one-time code of the second factor comes from, for accounts that have one. Called for each login by password.
-    pub fn mfa_token(mut self, current: impl Fn() -> String + Send + Sync + 'static) -> Self {
-        self.mfa_token = Some(Box::new(current));
+    /// Where the one-time code of the second factor comes from, for accounts that have one. Asked for each login by password; if
+    /// it fails, so does the login, and the password is not sent.
+    ///
+    /// ```
+    /// use tower_introspection::ApigeeLogin;
+    ///
+    /// # async fn current_code() -> Result<String, std::io::Error> { Ok("123456".into()) }
+    /// let login = ApigeeLogin::new("token-reader@example.com", "password").mfa_token(|| async { Ok(current_code().await?) });
+    /// ```
+    pub fn mfa_token<F, Fut>(mut self, current: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<String, Box<dyn Error + Send + Sync>>> + Send + 'static,
+    {
+        self.mfa_token = Some(Box::new(move || Box::pin(current())));
         self
     }
 
@@ -110,8 +124,6 @@ struct Account {
     refresh_token: Mutex<Option<String>>,
 }
 
-type BoxError = Box<dyn Error + Send + Sync>;
-
 impl Account {
     async fn log_in(&self) -> Result<Credential, BoxError> {
         let refresh_token = self.refresh_token.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -135,7 +147,10 @@ impl Account {
     }
 
     async fn with_password(&self) -> Result<Granted, BoxError> {
-        let mfa_token = self.mfa_token.as_ref().map(|current| current());
+        let mfa_token = match &self.mfa_token {
+            Some(current) => Some(current().await?),
+            None => None,
+        };
         let mut form = vec![("grant_type", "password"), ("username", &self.username), ("password", &self.password)];
         if let Some(mfa_token) = &mfa_token {
             form.push(("mfa_token", mfa_token));

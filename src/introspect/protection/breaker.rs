@@ -28,7 +28,7 @@ use crate::introspect::Share;
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Whether the authority is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BreakerState {
     /// It is asked.

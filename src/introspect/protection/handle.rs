@@ -43,7 +43,10 @@ impl EndpointHandle {
             under_way: self.0.turns.under_way(),
             breaker: {
                 let now = self.0.clock.now();
-                self.0.known.state(now).max(self.0.strangers.state(now))
+                let states = [self.0.known.state(now), self.0.strangers.state(now)];
+                let least =
+                    [BreakerState::Open, BreakerState::HalfOpen].into_iter().find(|state| states.contains(state));
+                least.unwrap_or(BreakerState::Closed)
             },
         }
     }
@@ -89,7 +92,7 @@ pub struct EndpointStats {
 ///
 /// Think before you take a service out of rotation for it: tokens in the cache are served on while the authority is down,
 /// and every other replica sees the same outage. Never restart a service for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Health {
     /// It answers, or was not asked yet.

@@ -43,7 +43,7 @@ fn credentials(lifetime: Duration) -> (CredentialSource, Hook, ManualClock, Arc<
                     Mood::Hanging => drop(let_go.acquire().await),
                     Mood::Panicking => panic!("as this test wants it to"),
                 }
-                Ok(Credential::bearer(&format!("token-{login}"))?.expires_in(lifetime))
+                Ok(Credential::bearer(format!("token-{login}"))?.expires_in(lifetime))
             }
         }
     });

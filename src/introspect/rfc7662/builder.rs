@@ -82,13 +82,15 @@ impl Rfc7662Builder {
     ///     .build()?;
     /// # Ok::<(), tower_introspection::BuildError>(())
     /// ```
-    pub fn client_secret_basic(self, client_id: &str, client_secret: &str) -> Self {
+    pub fn client_secret_basic(self, client_id: impl AsRef<str>, client_secret: impl AsRef<str>) -> Self {
+        let client_id = client_id.as_ref();
         let credential = Credential::client_secret_basic(client_id, client_secret);
         self.client("client_secret_basic", client_id, credential)
     }
 
     /// Authenticates with the client's identifier and secret in the form.
-    pub fn client_secret_post(self, client_id: &str, client_secret: &str) -> Self {
+    pub fn client_secret_post(self, client_id: impl AsRef<str>, client_secret: impl AsRef<str>) -> Self {
+        let client_id = client_id.as_ref();
         let credential = Credential::client_secret_post(client_id, client_secret);
         self.client("client_secret_post", client_id, credential)
     }
@@ -97,7 +99,7 @@ impl Rfc7662Builder {
     /// (`introspection_endpoint_auth_methods_supported`, or else what it lists for its token endpoint): in the header if it lists
     /// `client_secret_basic` or nothing at all, in the form if it lists `client_secret_post`. If it lists neither, [`build`](Self::build)
     /// fails. For an endpoint that was not discovered this is [`client_secret_basic`](Self::client_secret_basic).
-    pub fn client_secret(mut self, client_id: &str, client_secret: &str) -> Self {
+    pub fn client_secret(mut self, client_id: impl AsRef<str>, client_secret: impl AsRef<str>) -> Self {
         let lists = |method: &str| self.auth_methods.as_ref().is_none_or(|methods| methods.iter().any(|m| m == method));
         if lists("client_secret_basic") {
             self.client_secret_basic(client_id, client_secret)
@@ -127,13 +129,14 @@ impl Rfc7662Builder {
     /// `self_signed_tls_client_auth`): `pem` holds the certificate, the chain if there is one, and the private key
     /// (with the feature `native-tls` alone in PKCS #8). A discovered server is then asked at its
     /// `mtls_endpoint_aliases`, if it has some (RFC 8705 section 5).
-    pub fn tls_client_auth(mut self, client_id: &str, pem: impl Into<Vec<u8>>) -> Self {
+    pub fn tls_client_auth(mut self, client_id: impl AsRef<str>, pem: impl Into<Vec<u8>>) -> Self {
+        let client_id = client_id.as_ref();
         self.connection.identity = Some(pem.into());
         self.client("tls_client_auth", client_id, Credential::form([("client_id", client_id)]))
     }
 
     /// Authenticates with a bearer token that never changes.
-    pub fn bearer_token(mut self, token: &str) -> Self {
+    pub fn bearer_token(mut self, token: impl AsRef<str>) -> Self {
         self.credentials = Some(Credential::bearer(token).map(CredentialSource::Fixed));
         self
     }

@@ -317,9 +317,9 @@ mod building {
             assert_eq!(refused(usable().client_secret_post("a", "b").parameter(name, "x")), "parameter");
         }
         usable().parameter("client_id", "for an `http_client` with a certificate").build().unwrap();
-        let login = || crate::ClientCredentials::new("https://a.example/token", "id", "s");
         for name in ["grant_type", "scope", "client_id"] {
-            let login = login().client_secret_post().parameter(name, "x");
+            let login = crate::ClientCredentials::with_client_secret_post("https://a.example/token", "id", "s");
+            let login = login.parameter(name, "x");
             assert_eq!(refused(usable().client_credentials(login)), "client_credentials");
         }
         assert_eq!(refused(usable().bearer_token("a b")), "bearer_token");

@@ -95,6 +95,12 @@ impl AccessTokenBuilder {
         self
     }
 
+    /// See [`AccessToken::is_stale`]. For tests of what a handler does in an outage.
+    pub fn stale(mut self, stale: bool) -> Self {
+        self.facts.stale = stale;
+        self
+    }
+
     /// See [`AccessToken::issued_at`].
     pub fn issued_at(mut self, issued_at: Timestamp) -> Self {
         self.facts.issued_at = Some(issued_at);

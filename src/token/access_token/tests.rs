@@ -116,3 +116,9 @@ fn no_products_is_not_the_same_as_unknown_products() {
     assert_eq!(two.attributes().collect::<Vec<_>>(), [("m", "w"), ("n", "v")]);
     assert_eq!((two.attribute("n"), two.attribute("v")), (Some("v"), None), "a value is no name");
 }
+
+#[test]
+fn a_test_can_have_a_token_that_is_stale() {
+    let token = AccessToken::builder().stale(true).client_id("app").build();
+    assert!(token.is_stale() && !AccessToken::builder().build().is_stale());
+}
