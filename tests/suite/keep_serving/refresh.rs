@@ -332,30 +332,38 @@ async fn a_question_about_a_token_in_use_is_put_as_a_refresh() {
     assert_eq!(counts(), (1, 2));
 }
 
-#[tokio::test]
-async fn a_token_keeps_its_share_when_its_answer_is_long_forgotten() {
-    let refreshed = Arc::new(AtomicUsize::new(0));
+/// Active for whoever asks as a stranger, and revoked for whoever asks again.
+struct ByShare;
 
-    struct Counting(Arc<AtomicUsize>);
-
-    impl Introspect for Counting {
-        async fn introspect(&self, _: &BearerToken<'_>) -> Answer {
-            active()
-        }
-
-        async fn refresh(&self, _: &BearerToken<'_>) -> Answer {
-            self.0.fetch_add(1, Ordering::SeqCst);
-            inactive(InactiveReason::Revoked)
-        }
+impl Introspect for ByShare {
+    async fn introspect(&self, _: &BearerToken<'_>) -> Answer {
+        active()
     }
 
-    // Nothing is remembered but that it was active.
-    let cached = Cached::builder(Counting(Arc::clone(&refreshed))).max_ttl(Duration::ZERO).build().unwrap();
+    async fn refresh(&self, _: &BearerToken<'_>) -> Answer {
+        inactive(InactiveReason::Revoked)
+    }
+}
+
+/// Remembers of a token that it was active when it was last asked about, and nothing else.
+fn forgetful() -> Cached<ByShare> {
+    Cached::builder(ByShare).max_ttl(Duration::ZERO).inactive_ttl(Duration::ZERO).build().unwrap()
+}
+
+#[tokio::test]
+async fn a_token_keeps_its_share_when_its_answer_is_long_forgotten_and_until_there_is_a_no() {
+    let cached = forgetful();
     assert!(cached.introspect(&bearer("abc")).await.unwrap().is_active());
-    assert!(!cached.introspect(&bearer("abc")).await.unwrap().is_active());
-    assert_eq!(refreshed.load(Ordering::SeqCst), 1);
-    cached.handle().invalidate(&bearer("abc"));
+    assert!(!cached.introspect(&bearer("abc")).await.unwrap().is_active(), "a known one");
     assert!(cached.introspect(&bearer("abc")).await.unwrap().is_active(), "a stranger since the no");
+}
+
+#[tokio::test]
+async fn a_token_that_is_invalidated_is_a_stranger() {
+    let cached = forgetful();
+    assert!(cached.introspect(&bearer("abc")).await.unwrap().is_active());
+    cached.handle().invalidate(&bearer("abc"));
+    assert!(cached.introspect(&bearer("abc")).await.unwrap().is_active());
 }
 
 #[tokio::test]
