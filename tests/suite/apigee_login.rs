@@ -3,6 +3,7 @@
 #![cfg(feature = "test-util")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::recorder::{Recorder, Seen};
 use crate::support::*;
@@ -80,6 +81,25 @@ async fn a_refused_refresh_falls_back_to_the_password() {
     assert!(apigee.introspect(&bearer("abc")).await.unwrap().is_active());
     let grants: Vec<_> = logins(&recorder).iter().map(|form| form[0].1.clone()).collect();
     assert_eq!(grants, ["password", "refresh_token", "password"]);
+}
+
+#[tokio::test]
+async fn each_login_by_password_has_a_code_of_its_own_and_a_refresh_has_none() {
+    let recorder =
+        Recorder::with_token_endpoint("/oauth/token", ACTIVE, |seen| seen.body.contains("refresh_token")).await;
+    let (clock, codes) = (ManualClock::at(START), AtomicUsize::new(0));
+    let login = ApigeeLogin::new("ann", "pass").token_url(format!("{}/oauth/token", recorder.url()));
+    let login = login.mfa_token(move || {
+        let code = format!("code-{}", codes.fetch_add(1, Ordering::SeqCst));
+        async { Ok(code) }
+    });
+    let apigee = asking(&recorder).login(login).clock(clock.clone()).build().unwrap();
+    assert!(apigee.introspect(&bearer("abc")).await.unwrap().is_active());
+    clock.advance(secs(1_800));
+    assert!(apigee.introspect(&bearer("abc")).await.unwrap().is_active());
+    let password = |code| form(&[("grant_type", "password"), ("username", "ann"), ("password", "pass"), code]);
+    let refresh = form(&[("grant_type", "refresh_token"), ("refresh_token", "refresh-1")]);
+    assert_eq!(logins(&recorder), [password(("mfa_token", "code-0")), refresh, password(("mfa_token", "code-1"))]);
 }
 
 #[tokio::test]
