@@ -113,39 +113,42 @@ async fn every_kind_has_its_http_answer_and_its_challenge() {
 /// All but `no_authority`, which takes `Authorities`: authorities.rs has it.
 #[tokio::test]
 async fn every_reason_is_told_to_layers_around_and_counted() {
+    use RejectionKind::*;
     let layer = |answer| IntrospectionLayer::builder(Authority::new(answer));
     let is_inactive = |reason| layer(inactive(reason));
     let (good, bad, two) = ("Bearer abc", "Bearer a b", "Bearer abcd");
     let bound = AccessToken::builder().claim("cnf", "x").unwrap().build();
     let unavailable = || failure(IntrospectErrorKind::Timeout);
-    for (name, builder, authorization) in [
-        ("missing_token", layer(active()), ""),
-        ("malformed", layer(active()), bad),
-        ("too_long", layer(active()).max_token_length(3), two),
-        ("repeated", layer(active()).token_source(token_source_fn(|_| Some("abc".into()))), good),
-        ("unknown", is_inactive(InactiveReason::Unknown), good),
-        ("revoked", is_inactive(InactiveReason::Revoked), good),
-        ("expired", is_inactive(InactiveReason::Expired), good),
-        ("not_yet_valid", is_inactive(InactiveReason::NotYetValid), good),
-        ("unclear", is_inactive(InactiveReason::Unclear), good),
-        ("sender_constrained", layer(Ok(Verdict::Active(bound))), good),
-        ("audience", layer(active()).require_audience("here"), good),
-        ("issuer", layer(active()).require_issuer("them"), good),
-        ("insufficient_scope", layer(active()).require_scope("admin"), good),
-        ("client", layer(active()).require_client("another"), good),
-        ("api_product", layer(active()).require_api_product("another"), good),
-        ("rule", layer(active()).authorize(|_, _| false), good),
-        ("unavailable", layer(unavailable()), good),
-        ("overloaded", layer(failure(IntrospectErrorKind::Overloaded)), good),
+    for (name, kind, status, builder, authorization) in [
+        ("missing_token", MissingToken, 401, layer(active()), ""),
+        ("malformed", InvalidRequest, 400, layer(active()), bad),
+        ("too_long", InvalidRequest, 400, layer(active()).max_token_length(3), two),
+        ("repeated", InvalidRequest, 400, layer(active()).token_source(token_source_fn(|_| Some("abc".into()))), good),
+        ("unknown", InvalidToken, 401, is_inactive(InactiveReason::Unknown), good),
+        ("revoked", InvalidToken, 401, is_inactive(InactiveReason::Revoked), good),
+        ("expired", InvalidToken, 401, is_inactive(InactiveReason::Expired), good),
+        ("not_yet_valid", InvalidToken, 401, is_inactive(InactiveReason::NotYetValid), good),
+        ("unclear", InvalidToken, 401, is_inactive(InactiveReason::Unclear), good),
+        ("sender_constrained", InvalidToken, 401, layer(Ok(Verdict::Active(bound))), good),
+        ("audience", InvalidToken, 401, layer(active()).require_audience("here"), good),
+        ("issuer", InvalidToken, 401, layer(active()).require_issuer("them"), good),
+        ("insufficient_scope", InsufficientScope, 403, layer(active()).require_scope("admin"), good),
+        ("client", Denied, 403, layer(active()).require_client("another"), good),
+        ("api_product", Denied, 403, layer(active()).require_api_product("another"), good),
+        ("rule", Denied, 403, layer(active()).authorize(|_, _| false), good),
+        ("unavailable", Unavailable, 503, layer(unavailable()), good),
+        ("overloaded", Overloaded, 503, layer(failure(IntrospectErrorKind::Overloaded)), good),
     ] {
         let layer = builder.build().unwrap();
         let inner = service_fn(|_| async { panic!("the inner service ran") });
         let request = if authorization.is_empty() { Request::new(String::new()) } else { request(authorization) };
         let response: Result<Response<String>, Infallible> = layer.layer(inner).oneshot(request).await;
-        let reason: RejectionReason = *response.unwrap().extensions().get().unwrap();
-        assert_eq!(reason.as_str(), name);
+        let response = response.unwrap();
+        let reason: RejectionReason = *response.extensions().get().unwrap();
+        assert_eq!((reason.as_str(), response.status().as_u16()), (name, status));
+        assert_eq!((reason.kind(), response.extensions().get()), (kind, Some(&kind)), "{name}");
         let stats = layer.stats();
-        assert_eq!((stats.rejected_by_reason, stats.rejected), (vec![(reason, 1)], vec![(reason.kind(), 1)]));
+        assert_eq!((stats.rejected_by_reason, stats.rejected), (vec![(reason, 1)], vec![(kind, 1)]));
     }
 }
 
