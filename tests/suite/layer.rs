@@ -13,7 +13,7 @@ use tower::limit::ConcurrencyLimit;
 use tower::{Layer, Service, ServiceExt};
 use tower_introspection::{
     AccessToken, Cached, InactiveReason, Introspect, IntrospectErrorKind, IntrospectionLayer, RejectionKind,
-    RequireScopeLayer, TokenHeader, Verdict, introspect_fn, token_source_fn,
+    RequireScopeLayer, TokenCookie, TokenHeader, Verdict, introspect_fn, token_source_fn,
 };
 
 /// Says what it saw of the request, and panics if it is called without having been polled ready.
@@ -243,6 +243,20 @@ async fn the_rule_of_a_route_sees_the_header_as_sensitive() {
 }
 
 #[tokio::test]
+async fn the_rule_of_a_route_sees_what_holds_the_token_as_sensitive_in_every_place() {
+    let layer = IntrospectionLayer::builder(Authority::new(active()))
+        .token_source(TokenHeader::new(HeaderName::from_static("x-access-token")))
+        .token_source(TokenCookie::new("t").unwrap())
+        .authorize(|_, request| request.headers.values().all(http::HeaderValue::is_sensitive))
+        .build()
+        .unwrap();
+    for (name, value) in [("x-access-token", "abc"), ("cookie", "t=abc"), ("authorization", "Bearer abc")] {
+        let request = Request::builder().header(name, value).body(String::new()).unwrap();
+        assert_eq!(send(layer.layer(Inner::default()), request).await.status(), StatusCode::OK, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn other_token_sources_are_off_until_switched_on() {
     let authority = Authority::new(active());
     let custom = || Request::builder().header("x-access-token", "abc").body(String::new()).unwrap();
@@ -283,6 +297,21 @@ async fn credentials_that_are_not_the_token_are_left_in_the_request() {
     both.headers_mut().insert("x-access-token", "abc".parse().unwrap());
     let response = send(layer.layer(Inner::default()), both).await;
     assert!(response.body().contains("authorization"), "{}", response.body());
+    assert!(!response.body().contains("x-access-token"), "{}", response.body());
+}
+
+#[tokio::test]
+async fn a_bearer_token_in_a_header_that_is_not_looked_at_is_left_in_the_request() {
+    let layer = IntrospectionLayer::builder(Authority::new(active()))
+        .token_source(TokenHeader::new(HeaderName::from_static("x-access-token")))
+        .without_authorization_header()
+        .remove_token()
+        .build()
+        .unwrap();
+    let mut both = request("Bearer other");
+    both.headers_mut().insert("x-access-token", "abc".parse().unwrap());
+    let response = send(layer.layer(Inner::default()), both).await;
+    assert!(response.body().contains(r#""authorization": "Bearer other""#), "{}", response.body());
     assert!(!response.body().contains("x-access-token"), "{}", response.body());
 }
 
