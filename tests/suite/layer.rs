@@ -257,6 +257,32 @@ async fn the_rule_of_a_route_sees_what_holds_the_token_as_sensitive_in_every_pla
 }
 
 #[tokio::test]
+async fn settings_are_kept_whose_turn_was_before_the_one_that_says_how_rejections_are_rendered() {
+    let authority = Authority::new(active());
+    let layer = IntrospectionLayer::builder(authority.clone())
+        .token_source(TokenHeader::new(HeaderName::from_static("x-access-token")))
+        .without_authorization_header()
+        .max_token_length(3)
+        .remove_token()
+        .optional()
+        .problem_json()
+        .build()
+        .unwrap();
+    let service = layer.layer(Inner::default());
+    let with = |token: &str| Request::builder().header("x-access-token", token).body(String::new()).unwrap();
+    let accepted = send(service.clone(), with("abc")).await;
+    assert!(accepted.body().starts_with("Some"), "{}", accepted.body());
+    assert!(!accepted.body().contains("x-access-token"), "{}", accepted.body());
+    let too_long = send(service.clone(), with("abcd")).await;
+    assert_eq!(kind(&too_long), Some(RejectionKind::InvalidRequest));
+    assert_eq!(too_long.headers()["content-type"], "application/problem+json");
+    assert_eq!(authority.questions(), 1);
+    let anonymous = send(service, request("Bearer abc")).await;
+    assert!(anonymous.body().starts_with("None"), "{}", anonymous.body());
+    assert_eq!(authority.questions(), 1, "that header is not looked at");
+}
+
+#[tokio::test]
 async fn other_token_sources_are_off_until_switched_on() {
     let authority = Authority::new(active());
     let custom = || Request::builder().header("x-access-token", "abc").body(String::new()).unwrap();

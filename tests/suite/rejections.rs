@@ -275,6 +275,18 @@ async fn a_scope_requirement_renders_as_it_is_told() {
 }
 
 #[tokio::test]
+async fn a_scope_requirement_keeps_what_it_was_told_of_challenges_before_it_was_told_how_to_render() {
+    let metadata = "https://api.example.com/.well-known/oauth-protected-resource";
+    let route = RequireScopeLayer::builder().require_scope("admin").realm("orders").resource_metadata(metadata);
+    let service =
+        IntrospectionLayer::new(Authority::new(active())).layer(route.problem_json().build().unwrap().layer(Idle));
+    let response: Response<String> = service.oneshot(request("Bearer abc")).await.unwrap();
+    let challenge = challenge(&response.headers()["www-authenticate"]);
+    assert_eq!(parameter(&challenge, "realm"), Some("orders"));
+    assert_eq!(parameter(&challenge, "resource_metadata"), Some(metadata));
+}
+
+#[tokio::test]
 async fn a_scope_requirement_answers_grpc_in_its_form_and_a_missing_token_as_the_layer_around_it_would() {
     let metadata = "https://api.example.com/.well-known/oauth-protected-resource";
     let outer = IntrospectionLayer::builder(Authority::new(active())).optional().realm("outer");
