@@ -1,6 +1,8 @@
 //! RFC 7662 over real sockets: what is sent, by every kind of client, and how the endpoint is found.
 #![allow(clippy::needless_pass_by_value)]
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::support::recorder::{Recorder, Seen};
 use crate::support::*;
 use tower_introspection::{
@@ -112,6 +114,27 @@ async fn a_client_that_is_refused_is_our_fault_whatever_the_status() {
         assert_eq!(endpoint.introspect(&bearer("abc")).await.unwrap_err().kind(), kind, "{status} {body}");
         assert_eq!(recorder.requests().len(), 1);
     }
+}
+
+#[tokio::test]
+async fn a_client_that_is_refused_with_400_is_refused_as_with_401() {
+    let refusing = Recorder::start(|_, _| (400, r#"{"error":"invalid_client"}"#)).await;
+    let endpoint = introspection(&refusing).client_secret_basic("a", "b").build().unwrap();
+    let error = endpoint.introspect(&bearer("abc")).await.unwrap_err();
+    assert_eq!(error.status(), Some(http::StatusCode::UNAUTHORIZED));
+}
+
+#[tokio::test]
+async fn a_client_that_is_refused_with_400_logs_in_anew() {
+    let recorder =
+        Recorder::start(|n, _| if n == 1 { (400, r#"{"error":"invalid_client"}"#) } else { (200, ACTIVE) }).await;
+    let logins = AtomicUsize::new(0);
+    let log_in = move || {
+        let login = logins.fetch_add(1, Ordering::SeqCst) + 1;
+        async move { Ok(Credential::bearer(format!("login-{login}"))?) }
+    };
+    asked(introspection(&recorder).credentials(log_in)).await;
+    assert_eq!(recorder.authorizations(), ["Bearer login-1", "Bearer login-2"]);
 }
 
 #[tokio::test]
