@@ -274,6 +274,34 @@ async fn retries_keep_the_rate_as_well() {
     assert_eq!(asked.attempts(), 1, "the second would come too early");
 }
 
+/// One question a second, each of which may wait for its turn until the one after the next.
+fn one_a_second(settings: &mut ProtectionSettings) {
+    settings.rate_limit = RateLimit { questions: 1, per: Duration::from_secs(1) };
+    settings.max_wait = Duration::from_secs(2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_waits_for_its_turn() {
+    let asked = Asked::with(one_a_second);
+    let mut question = Box::pin(asked.ask(|n| if n == 1 { no_answer() } else { Ok(n) }));
+    tokio::time::timeout(Duration::from_millis(999), &mut question).await.unwrap_err();
+    assert_eq!(asked.attempts(), 1, "the second would come too early");
+    assert_eq!(question.await.unwrap(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_more_exchange_of_a_question_waits_for_its_turn() {
+    let asked = Asked::with(one_a_second);
+    let mut question = Box::pin(asked.run(async || {
+        asked.attempts.fetch_add(1, Ordering::SeqCst);
+        asked.protection.take_another_turn(Share::Stranger).await?;
+        Ok(asked.attempts.fetch_add(1, Ordering::SeqCst) + 1)
+    }));
+    tokio::time::timeout(Duration::from_millis(999), &mut question).await.unwrap_err();
+    assert_eq!(asked.attempts(), 1, "the second would come too early");
+    assert_eq!(question.await.unwrap(), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_question_waits_for_a_place_while_it_may_and_then_is_turned_away() {
     let asked = Asked::with(|settings| settings.max_concurrent_questions = 1);
