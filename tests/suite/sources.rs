@@ -6,8 +6,8 @@ use crate::support::*;
 use http::{Request, Response};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_introspection::{
-    InactiveReason, Introspect, IntrospectionLayer, IntrospectionLayerBuilder, RejectionKind, TokenCookie, TokenHeader,
-    TokenQueryParameter, introspect_fn, token_source_fn,
+    Cached, InactiveReason, Introspect, IntrospectionLayer, IntrospectionLayerBuilder, RejectionKind, TokenCookie,
+    TokenHeader, TokenQueryParameter, introspect_fn, token_source_fn,
 };
 
 /// Lets the token `abc` in, and nothing else.
@@ -74,13 +74,19 @@ async fn a_token_in_the_query_comes_in_and_the_answer_is_private() {
 
 #[tokio::test]
 async fn a_token_in_the_query_keeps_a_hit_private_too() {
-    let cached = tower_introspection::Cached::new(abc());
-    for _ in 0..2 {
-        let builder = IntrospectionLayer::builder(cached.clone()).token_source(TokenQueryParameter);
-        let response = answer(builder, get("/x?access_token=abc", &[]), None).await;
-        assert_eq!(response.headers()["cache-control"], "private");
+    let cached = Cached::builder(abc()).inactive_ttl(secs(60)).build().unwrap();
+    let builder = || IntrospectionLayer::builder(cached.clone()).token_source(TokenQueryParameter);
+    for (token, refused) in [("abc", None), ("other", Some(RejectionKind::InvalidToken))] {
+        for _miss_and_hit in 0..2 {
+            let response = answer(builder(), get(&format!("/x?access_token={token}"), &[]), None).await;
+            assert_eq!(kind(&response), refused);
+            assert_eq!(response.headers()["cache-control"], "private", "{token}");
+        }
     }
-    assert_eq!(cached.handle().stats().questions, 1);
+    let response = answer(builder().require_scope("x"), get("/x?access_token=abc", &[]), None).await;
+    assert_eq!(kind(&response), Some(RejectionKind::InsufficientScope));
+    assert_eq!(response.headers()["cache-control"], "private");
+    assert_eq!(cached.handle().stats().questions, 2, "all others were hits");
 }
 
 #[tokio::test]
