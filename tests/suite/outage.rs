@@ -144,7 +144,8 @@ async fn no_outage_lets_a_token_in_that_was_never_seen_and_none_turns_into_a_401
     let clock = ManualClock::at(START);
     let sandbox = Sandbox::start_with_clock(clock.clone()).await.unwrap();
     sandbox.set_fault(Fault::Reset);
-    let cached = Cached::builder(sandbox.apigee().max_retries(0).build().unwrap()).stale_if_error(secs(60));
+    let apigee = sandbox.apigee().clock(clock.clone()).max_retries(0).build().unwrap();
+    let cached = Cached::builder(apigee).clock(clock).stale_if_error(secs(60));
     let layer = IntrospectionLayer::new(cached.build().unwrap());
     for n in 0..20 {
         let response = layer.layer(Idle).oneshot(request(&format!("Bearer token-{n}"))).await.unwrap();
