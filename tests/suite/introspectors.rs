@@ -224,6 +224,7 @@ async fn an_endpoint_that_hangs_or_is_slow_is_a_timeout() {
             bench.sandbox.set_fault(fault);
             let error = bench.introspector.introspect(&bearer("abc")).await.unwrap_err();
             assert!(error.is_timeout(), "{:?}: {error:?}", bench.endpoint);
+            assert!(format!("{error:?}").contains("50ms passed (`request_timeout`)"), "{error:?}");
         }
     })
     .await;
