@@ -157,6 +157,20 @@ async fn the_pause_after_a_refresh_that_fails_counts_from_its_failure() {
 }
 
 #[tokio::test]
+async fn the_pause_after_a_refresh_that_fails_is_a_second_at_least() {
+    let authority = Authority::new(active());
+    let (cached, clock) = cached(&authority, |builder| builder);
+    ask(&cached).await.unwrap();
+    authority.says(failure(OUTAGE));
+    for at in [59_000, 59_250, 59_999] {
+        clock.set(START + millis(at));
+        assert!(ask(&cached).await.unwrap().is_active());
+        quiet(&cached).await;
+        assert_eq!(authority.questions(), 2, "{at}: a second is left, and a quarter of it is too short");
+    }
+}
+
+#[tokio::test]
 async fn a_refresh_that_says_no_ends_the_token_at_once() {
     let authority = Authority::new(active());
     let (cached, clock) = cached(&authority, |builder| builder.stale_if_error(secs(600)));
