@@ -86,6 +86,25 @@ async fn a_request_that_chooses_no_authority_is_rejected_and_nobody_is_asked() {
     assert_eq!(answer(&layer, "/tenant/x").await.body(), "a");
 }
 
+#[tokio::test]
+async fn a_request_without_a_token_comes_in_through_an_optional_layer_with_its_authority_if_it_chooses_one() {
+    let authority = Authority::new(active());
+    let authorities = Authorities::by_host().authority("a.example", authority.clone()).build().unwrap();
+    let layer = IntrospectionLayer::builder(authorities).optional().build().unwrap();
+    let inner = service_fn(|request: Request<String>| async move {
+        assert!(request.extensions().get::<AccessToken>().is_none());
+        let chosen = request.extensions().get::<ChosenAuthority>().map(|chosen| chosen.name().to_owned());
+        Ok::<_, Infallible>(Response::new(format!("{chosen:?}")))
+    });
+    for (uri, chosen) in [("https://a.example/", r#"Some("a.example")"#), ("https://b.example/", "None")] {
+        let mut request = Request::new(String::new());
+        *request.uri_mut() = uri.parse().unwrap();
+        let response = layer.layer(inner).oneshot(request).await.unwrap();
+        assert_eq!((kind(&response), &**response.body()), (None, chosen), "{uri}");
+    }
+    assert_eq!((layer.stats().anonymous, authority.questions()), (2, 0));
+}
+
 #[test]
 fn no_authority_and_two_of_one_name_are_refused() {
     assert_eq!(Authorities::by_host().build().unwrap_err().setting(), "authority");
