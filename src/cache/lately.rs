@@ -76,4 +76,9 @@ mod tests {
     fn the_table_has_a_bound() {
         assert_eq!(Lately::for_tokens(u64::MAX).0.len(), MOST_PLACES);
     }
+
+    #[test]
+    fn the_table_for_a_cache_with_the_default_limits_has_as_many_places_as_its_documentation_says() {
+        assert_eq!(Lately::for_tokens(100_000).0.len(), 262_144);
+    }
 }
