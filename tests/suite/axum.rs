@@ -134,6 +134,24 @@ async fn single_routes_and_route_layers_are_guarded_and_the_rest_stays_open() {
 }
 
 #[tokio::test]
+async fn a_path_that_is_none_is_guarded_by_a_layer_around_all_that_stands_before_it_and_by_no_route_layer() {
+    let guard = || IntrospectionLayer::new(Authority::new(active()));
+    let routes = || Router::new().route("/", get(greet));
+    for (app, status, place) in [
+        (routes().layer(guard()), 401, "no fallback"),
+        (routes().fallback(async || "open").layer(guard()), 401, "a fallback before the layer"),
+        (routes().layer(guard()).fallback(async || "open"), 200, "a fallback after the layer"),
+        (routes().route_layer(guard()).fallback(async || "open"), 200, "a fallback after the route layer"),
+        (routes().fallback(async || "open").route_layer(guard()), 200, "a fallback before the route layer"),
+        (routes().route_layer(guard()), 404, "a route layer and no fallback"),
+    ] {
+        let base = serve(app).await;
+        assert_eq!(get_with(format!("{base}/nowhere"), "").await.status(), status, "{place}");
+        assert_eq!(get_with(base, "").await.status(), 401, "{place}");
+    }
+}
+
+#[tokio::test]
 async fn the_extractors_tell_no_token_from_no_layer() {
     let layer = IntrospectionLayer::builder(Authority::new(active())).optional().realm("orders").build().unwrap();
     let app = Router::new()
