@@ -66,6 +66,7 @@ async fn five_failures_in_a_row_open_the_breaker_and_one_question_after_the_paus
             let (probe, other) = tokio::join!(guarded.send("abc"), guarded.send("new"));
             let statuses = (probe.status(), other.status());
             assert_eq!(statuses, (StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE), "one finds out for all");
+            assert_eq!(other.headers()["retry-after"], "1", "soon, but not at once");
             assert_eq!((authority.connections(), guarded.endpoint().breaker), (asked + 1, BreakerState::Closed));
             recovers(&guarded, &authority, false).await;
         }
