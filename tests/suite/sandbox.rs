@@ -4,7 +4,7 @@
 use crate::support::*;
 use serde_json::{Value, json};
 use tower_introspection::sandbox::{Sandbox, SandboxToken};
-use tower_introspection::{ClientCredentials, Introspect, Rfc7662, Verdict};
+use tower_introspection::{ClientCredentials, Introspect, IntrospectErrorKind, Rfc7662, Verdict};
 
 async fn post(sandbox: &Sandbox, path: &str, secret: &str, form: impl Into<reqwest::Body>) -> (u16, Value) {
     let response = client()
@@ -93,4 +93,15 @@ async fn an_answer_tells_what_the_standard_has_and_nothing_of_the_management_api
     );
     let unknown = post(&sandbox, "/introspect", sandbox.client_secret(), "token=nobody").await;
     assert_eq!(unknown, (200, json!({"active": false})));
+}
+
+#[tokio::test]
+async fn a_sandbox_that_is_dropped_is_gone_with_its_connections() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let token = sandbox.issue(SandboxToken::new());
+    let endpoint = sandbox.apigee().max_retries(0).build().unwrap();
+    assert!(endpoint.introspect(&bearer(&token)).await.unwrap().is_active());
+    drop(sandbox);
+    let kind = patiently(endpoint.introspect(&bearer(&token))).await.unwrap_err().kind();
+    assert!(matches!(kind, IntrospectErrorKind::Connect | IntrospectErrorKind::Transport), "{kind:?}");
 }
