@@ -47,6 +47,7 @@ fn no_history_breaks_a_rule() {
         config.cases = CASES;
     }
     let cases = config.cases;
+    Reached::start();
     let mut runner = TestRunner::new(config.clone());
     let outcome = runner.run(&World::sequential_strategy(1..60), |(world, steps, seen)| {
         System::test_sequential(config.clone(), world, steps, seen);
@@ -57,6 +58,7 @@ fn no_history_breaks_a_rule() {
     }
     for (ending, count) in Reached::counts() {
         println!("{ending}: {count}");
-        assert!(count > 0 || cases < CASES, "no request was {ending}: the model tests less than it should");
+        let enough = count >= u64::from(cases / 100);
+        assert!(enough || cases < CASES, "{count} requests were {ending}: the model tests less than it should");
     }
 }

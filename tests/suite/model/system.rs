@@ -1,8 +1,8 @@
 //! The system under test: a cache, and a service behind the layer, on a runtime whose tasks run one at a time.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::request::Parts;
 use http::{Request as HttpRequest, Response};
@@ -263,10 +263,13 @@ impl StateMachineTest for System {
     }
 }
 
-/// How often requests ended in each way, over all cases: a model that no longer reaches them all tests nothing.
+/// How often requests ended in each way, over all cases of one test: a model that no longer reaches them all tests nothing. All that
+/// happens in a case happens on the thread of its test.
 pub(super) struct Reached;
 
-static REACHED: [AtomicUsize; 6] = [const { AtomicUsize::new(0) }; 6];
+thread_local! {
+    static REACHED: [Cell<u64>; 6] = const { [const { Cell::new(0) }; 6] };
+}
 
 impl Reached {
     const NAMES: [&str; 6] = ["accepted", "accepted stale", "rejected", "failed", "turned away", "given up"];
@@ -280,10 +283,15 @@ impl Reached {
             Ending::Failed { question: None, kind: IntrospectErrorKind::Abandoned } => 5,
             Ending::Failed { .. } => 3,
         };
-        REACHED[which].fetch_add(1, Ordering::Relaxed);
+        REACHED.with(|reached| reached[which].set(reached[which].get() + 1));
     }
 
-    pub(super) fn counts() -> impl Iterator<Item = (&'static str, usize)> {
-        Self::NAMES.into_iter().zip(REACHED.iter().map(|count| count.load(Ordering::Relaxed)))
+    /// With one thread for all tests, others have counted on it before.
+    pub(super) fn start() {
+        REACHED.with(|reached| reached.iter().for_each(|count| count.set(0)));
+    }
+
+    pub(super) fn counts() -> impl Iterator<Item = (&'static str, u64)> {
+        Self::NAMES.into_iter().zip(REACHED.with(|reached| reached.each_ref().map(Cell::get)))
     }
 }
