@@ -92,7 +92,8 @@ async fn the_connect_timeout_ends_a_connection_that_is_never_accepted() {
     for _ in 0..4 {
         filling.spawn(tokio::net::TcpStream::connect(address));
     }
-    let held: Vec<_> = [filling.join_next().await, filling.join_next().await].into_iter().collect();
+    let held: Vec<_> =
+        [patiently(filling.join_next()).await, patiently(filling.join_next()).await].into_iter().collect();
     let apigee = Apigee::builder("o")
         .base_url(format!("http://{address}"))
         .basic_auth("a", "b")

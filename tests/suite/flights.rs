@@ -321,7 +321,7 @@ async fn questions_under_way_are_bounded_and_one_more_is_overload() {
     assert_eq!(cached.handle().stats().overloaded, 1);
     authority.release();
     authority.release();
-    for answer in [one.await, two.await, joins.await] {
+    for answer in [patiently(one).await, patiently(two).await, patiently(joins).await] {
         assert!(answer.unwrap().unwrap().is_active());
     }
     authority.release();

@@ -442,7 +442,7 @@ async fn the_service_that_was_polled_ready_is_the_one_that_is_called_on_a_hit_an
     // `Inner` panics otherwise, and its clones are never ready.
     let mut service = IntrospectionLayer::new(Cached::new(Authority::new(active()))).layer(Inner::default());
     for _ in 0..3 {
-        let response = service.ready().await.unwrap().call(request("Bearer abc")).await.unwrap();
+        let response = patiently(service.ready()).await.unwrap().call(request("Bearer abc")).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
     }
 }
@@ -482,7 +482,7 @@ async fn a_request_that_hangs_up_while_its_token_is_asked_about_gives_its_place_
     authority.hold();
     let mut one = IntrospectionLayer::new(authority.clone()).layer(ConcurrencyLimit::new(Inner::default(), 1));
     let mut other = one.clone();
-    let mut asking = Box::pin(one.ready().await.unwrap().call(request("Bearer abc")));
+    let mut asking = Box::pin(patiently(one.ready()).await.unwrap().call(request("Bearer abc")));
     assert!(poll_once(&mut asking).is_pending());
     assert!(poll_once(&mut Box::pin(other.ready())).is_pending());
     drop(asking);
@@ -501,7 +501,7 @@ async fn the_layer_works_over_a_buffer() {
         ("", StatusCode::UNAUTHORIZED),
         ("Bearer abc", StatusCode::OK),
     ] {
-        let response = service.ready().await.unwrap().call(request(authorization)).await.unwrap();
+        let response = patiently(service.ready()).await.unwrap().call(request(authorization)).await.unwrap();
         assert_eq!(response.status(), status, "{authorization}");
     }
 }
@@ -515,7 +515,7 @@ async fn an_inner_service_that_is_not_ready_is_waited_for_and_its_error_passed_o
     assert!(mock.poll_ready().is_ready());
     let response = mock.call(request("Bearer abc"));
     let answered = async {
-        let (_, answer) = handle.next_request().await.unwrap();
+        let (_, answer) = patiently(handle.next_request()).await.unwrap();
         answer.send_response(Response::new(String::from("hello")));
     };
     let (response, ()) = tokio::join!(response, answered);
@@ -547,10 +547,10 @@ async fn a_hit_does_not_clone_the_inner_service() {
     let clones = Arc::new(AtomicUsize::new(0));
     let mut service =
         IntrospectionLayer::new(Cached::new(Authority::new(active()))).layer(Counted(Arc::clone(&clones)));
-    service.ready().await.unwrap().call(request("Bearer abc")).await.unwrap();
+    patiently(service.ready()).await.unwrap().call(request("Bearer abc")).await.unwrap();
     assert_eq!(clones.load(Ordering::SeqCst), 1, "a miss holds the service that was ready");
     for _ in 0..10 {
-        service.ready().await.unwrap().call(request("Bearer abc")).await.unwrap();
+        patiently(service.ready()).await.unwrap().call(request("Bearer abc")).await.unwrap();
     }
     assert_eq!(clones.load(Ordering::SeqCst), 1);
 }

@@ -73,6 +73,7 @@ async fn server(authority: &Authority) -> (String, Arc<Mutex<String>>) {
             let mut request = String::new();
             while !request.contains("token=") {
                 let read = stream.read(&mut buffer).await.unwrap();
+                assert_ne!(read, 0, "the client hung up in the middle of {request:?}");
                 request.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
             }
             *recorded.lock().unwrap() = request;

@@ -133,7 +133,7 @@ async fn of_many_requests_at_the_end_of_a_pause_one_is_the_probe() {
         let service = service.clone();
         asking.spawn(async move { ask(&service, &token).await });
     }
-    while let Some(answer) = asking.join_next().await {
+    while let Some(answer) = patiently(asking.join_next()).await {
         assert_eq!(answer.unwrap(), (StatusCode::OK, true, None));
     }
     assert_eq!(sandbox.total_calls() - before, 1);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::super::key::keys;
 use super::*;
+use crate::clock::Stopwatch;
 use crate::introspect::InactiveReason;
 
 fn board(flights: &Arc<Flights>, key: TokenKey) -> Boarding<()> {
@@ -86,15 +87,22 @@ fn a_refresh_starts_if_it_is_claimed_and_no_question_is_under_way() {
     assert!(flights.refresh(key, || true).is_some());
 }
 
-/// Lets two threads go on at the same moment, to a few nanoseconds.
+/// Lets two threads go on at the same moment, to a few nanoseconds. Whoever is alone for a minute says so instead of hanging.
 fn meet(arrived: &AtomicUsize, round: usize) {
     arrived.fetch_add(1, Ordering::SeqCst);
+    let mut alone = None;
     for tries in 0.. {
         if arrived.load(Ordering::SeqCst) >= 2 * round {
             return;
         }
-        // With one core the other thread waits for this one to stop.
-        if tries % 1_000 == 999 { std::thread::yield_now() } else { std::hint::spin_loop() }
+        if tries % 1_000 == 999 {
+            let alone = alone.get_or_insert_with(Stopwatch::start).elapsed();
+            assert!(alone < Duration::from_secs(60), "the other thread does not come");
+            // With one core the other thread waits for this one to stop.
+            std::thread::yield_now();
+        } else {
+            std::hint::spin_loop();
+        }
     }
 }
 
