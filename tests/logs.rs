@@ -169,6 +169,12 @@ async fn other_clients(captured: &Captured, sandbox: &Sandbox, token: &BearerTok
             Err(error) => captured.show_error(&error),
         }
     }
+    // Any caller can bring it about, so it is not said at the rate of requests.
+    let said = || ["ERROR", "WARN", "INFO"].map(|level| captured.events(level, &[]));
+    let said_before = said();
+    sandbox.script(TOKEN, 400, r#"{"error":"unsupported_token_type"}"#);
+    assert!(!endpoint().build().unwrap().introspect(token).await.unwrap().is_active());
+    assert_eq!(said(), said_before, "how many errors, warnings and infos");
     sandbox.script(TOKEN, 200, r#"{"active":true,"cnf":{"jkt":"hush"}}"#);
     let layer = IntrospectionLayer::builder(endpoint().build().unwrap())
         .token_source(TokenQueryParameter)

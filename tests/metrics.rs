@@ -215,6 +215,18 @@ async fn use_failing_endpoint(sandbox: &Sandbox) -> CacheHandle {
     cached.handle()
 }
 
+/// A circuit breaker that is open, and whose pause is over.
+async fn use_recovering_endpoint(sandbox: &Sandbox) -> CacheHandle {
+    sandbox.set_fault(Fault::Status(503));
+    let clock = ManualClock::at(START);
+    let endpoint = sandbox.apigee().clock(clock.clone()).max_retries(0).breaker_threshold(1).build().unwrap();
+    let cached = Cached::builder(endpoint).name("recovering").build().unwrap();
+    cached.introspect(&bearer("hush-recovering")).await.unwrap_err();
+    clock.advance(secs(3_600));
+    assert_eq!(cached.handle().stats().endpoint.unwrap().breaker, BreakerState::HalfOpen);
+    cached.handle()
+}
+
 /// Three questions under way, which is all the places for strangers, and two that wait for their turn, at an authority that
 /// does not answer.
 async fn use_hanging_endpoint(sandbox: &Sandbox) -> (CacheHandle, impl Sized) {
@@ -409,8 +421,9 @@ async fn everything_that_is_counted_is_published_and_the_dashboard_shows_it() {
     let sandbox = Sandbox::start().await.unwrap();
     let scripted = use_every_outcome().await;
     let failing = use_failing_endpoint(&sandbox).await;
+    let recovering = use_recovering_endpoint(&sandbox).await;
     let (hanging, _cached) = use_hanging_endpoint(&sandbox).await;
-    let caches = [&scripted, &failing, &hanging];
+    let caches = [&scripted, &failing, &recovering, &hanging];
     for cache in caches {
         // Has gauges set as of now.
         let _ = cache.stats();
@@ -423,6 +436,9 @@ async fn everything_that_is_counted_is_published_and_the_dashboard_shows_it() {
     assert_is_in_form(&fetched);
     for cache in caches {
         assert_agrees(&fetched, cache);
+    }
+    for (cache, breaker) in [("hanging", 0.0), ("recovering", 1.0), ("failing", 2.0)] {
+        assert_eq!(fetched.sum("endpoint_breaker_state", &[("cache", cache)]), breaker, "{cache}");
     }
     assert_labels_are_of_fixed_sets(&fetched, &caches);
     assert_the_dashboard_asks_for_what_there_is(&fetched);
