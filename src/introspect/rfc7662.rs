@@ -38,8 +38,9 @@ use crate::url::shown;
 /// fractions and saturate; an `exp` or `nbf` that cannot be read, or an `exp` of zero or less, makes a token inactive. A token
 /// without `exp` is active, and a cache asks about it again after its `max_ttl`. What the answer itself calls another kind of
 /// token (`token_type`, `token_use`, `token_usage`, `typ`) is inactive, since endpoints call refresh tokens active too; see
-/// [`require_token_type`](Rfc7662Builder::require_token_type). Every member without
-/// an accessor is kept as a [claim](crate::AccessToken::claim), save those that hold a token.
+/// [`require_token_type`](Rfc7662Builder::require_token_type). Every member
+/// is kept as a [claim](crate::AccessToken::claim), save those that hold a token and those of RFC 7662 section 2.2 that have an
+/// accessor. (An accessor that is added later will leave its claim in place.)
 ///
 /// Answers in plain JSON are asked for and understood. Signed ones, `application/token-introspection+jwt` (RFC 9701), are not: a
 /// server that sends them unasked has to be told otherwise for this client, and until then the error names their content type.

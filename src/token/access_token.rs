@@ -26,7 +26,7 @@ use self::remembered::{RefreshAt, Uses};
 /// token's keyed fingerprint among it.)
 ///
 /// Each member is `None` (or empty) when the authority did not state it. It serializes to one JSON object that always has
-/// the same keys, `null` or empty for what was not stated, and times in milliseconds since the Unix epoch; whether it is stale is not
+/// all its keys (later versions may add some), `null` or empty for what was not stated, and times in milliseconds since the Unix epoch; whether it is stale is not
 /// among them. Think of who will read that: with Apigee the client's identifier is an API key, and attributes and claims may be personal.
 ///
 /// ```
@@ -206,7 +206,8 @@ impl AccessToken {
         self.0.text(Member::TokenId)
     }
 
-    /// Any further member of the answer, by its name on the wire. `None` if it is absent or not a `T`.
+    /// Any further member of the answer, by its name on the wire. `None` if it is absent or not a `T`: a rule must not take
+    /// that for a harmless value. Ask for a `serde_json::Value` to tell the two apart.
     ///
     /// Apigee fills `createdBy`, `createdAt`, `lastModifiedBy`, `lastModifiedAt` and `refreshCount`.
     ///
