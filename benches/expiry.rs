@@ -1,18 +1,19 @@
 //! What requests feel when the answer about a hot token runs out: `cargo bench --bench expiry`, about three minutes.
 //!
-//! One token, 2,000 requests a second (`RATE`) through the layer, each in a task of its own, and an authority that takes 50 ms
-//! (`LATENCY_MS`) for an answer, without sockets. Three ways take turns, in rounds (`ROUNDS`, 5) of 10 seconds (`SECONDS`):
+//! One token, 2,000 requests a second (`RATE`) through the layer, each in a task of its own, and an authority that
+//! takes 50 ms (`LATENCY_MS`) for an answer, without sockets. Three ways take turns, in rounds (`ROUNDS`, 5) of 10
+//! seconds (`SECONDS`):
 //!
 //! * *nothing expires*: the answer serves for an hour;
 //! * *refreshed*: it serves for a second, and is asked for ahead of time, as is the default;
 //! * *not refreshed*: it serves for a second, and then requests wait for the next one.
 //!
 //! A thread of its own hands each request to the runtime when it is due, whatever became of the ones before, and its
-//! latency counts from when it was due: requests that pile up behind a question are all seen. What the thread itself is late
-//! is part of it, in all three ways alike.
+//! latency counts from when it was due: requests that pile up behind a question are all seen. What the thread itself is
+//! late is part of it, in all three ways alike.
 //!
-//! At p99.9 the refreshed token is to be no slower than 1.5 times the one that does not expire, in the median of the rounds;
-//! and the one that is not refreshed has to show its step there, or the measurement could not see one.
+//! At p99.9 the refreshed token is to be no slower than 1.5 times the one that does not expire, in the median of the
+//! rounds; and the one that is not refreshed has to show its step there, or the measurement could not see one.
 #![allow(missing_docs, missing_debug_implementations)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::panic, clippy::disallowed_methods)]
 

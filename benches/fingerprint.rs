@@ -1,8 +1,8 @@
 //! What the fingerprint of a token costs, by the token's length: `cargo bench --bench fingerprint`, half a minute.
 //!
-//! The cache knows a token by SipHash-2-4 with 128 bits, whose authors vouch for it as a keyed pseudo-random function. Beside it
-//! SipHash-1-3, which does half of the work and promises less. Lengths: an Apigee token, 32 random bytes in base64, a long
-//! opaque token, a small JWT.
+//! The cache knows a token by SipHash-2-4 with 128 bits, whose authors vouch for it as a keyed pseudo-random function.
+//! Beside it SipHash-1-3, which does half of the work and promises less. Lengths: an Apigee token, 32 random bytes in
+//! base64, a long opaque token, a small JWT.
 
 #![allow(missing_docs)]
 

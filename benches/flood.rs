@@ -1,21 +1,21 @@
 //! What a flood of junk tokens does to tokens in use: `cargo bench --bench flood`, about a minute and a half.
 //!
-//! Everything in one process, with two threads: the layer over `Cached` over `Apigee` around a service that does next to
-//! nothing, and the sandbox on loopback, which takes 3 ms for an answer. Good tokens are used at a steady rate from beginning
-//! to end. In five rounds, so that what else the machine does strikes all alike, there are three phases:
+//! Everything in one process, with two threads: the layer over `Cached` over `Apigee` around a service that does next
+//! to nothing, and the sandbox on loopback, which takes 3 ms for an answer. Good tokens are used at a steady rate from
+//! beginning to end. In five rounds, so that what else the machine does strikes all alike, there are three phases:
 //!
 //! * *quiet*: nothing else;
 //! * *load*: as many other requests as there are junk tokens in the next phase, at the same rate, that never reach the
 //!   authority because they present no token;
 //! * *flood*: 10,000 distinct junk tokens in 5 seconds, in each round others.
 //!
-//! Each request is a task of its own, as with a server, and its latency counts from when it was due: time in the run queue
-//! is part of it, and a request that waits for its question does not hold up the next one. What is held against the bound is
-//! the median of the rounds' ratios.
+//! Each request is a task of its own, as with a server, and its latency counts from when it was due: time in the run
+//! queue is part of it, and a request that waits for its question does not hold up the next one. What is held against
+//! the bound is the median of the rounds' ratios.
 //!
-//! The default settings hold but for `max_ttl`, which is so short that every good token is asked about again in every phase.
-//! A quarter of the rate limit is kept for tokens in use: 24 questions a second. So the good tokens have to need less than
-//! that (100 tokens every 4 to 4.5 seconds need 23), or the limit would keep some waiting.
+//! The default settings hold but for `max_ttl`, which is so short that every good token is asked about again in every
+//! phase. A quarter of the rate limit is kept for tokens in use: 24 questions a second. So the good tokens have to need
+//! less than that (100 tokens every 4 to 4.5 seconds need 23), or the limit would keep some waiting.
 //!
 //! The environment can change what is measured: `FLOOD_HOT` good tokens, `FLOOD_MAX_TTL` seconds, `FLOOD_GOOD_RATE` a
 //! second, `FLOOD_JUNK` tokens in all, `FLOOD_ROUNDS`, `FLOOD_SECONDS` of a phase, and `FLOOD_RATE_LIMIT` a minute.

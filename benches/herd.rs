@@ -1,17 +1,17 @@
 //! What a herd of requests with one unknown token does: `cargo bench --bench herd`, about 20 seconds.
 //!
-//! 10,000 requests (`REQUESTS`), each in a task of its own, on a runtime with two threads, all with the same token, which
-//! nobody has seen before. The authority takes 50 ms (`LATENCY_MS`) for an answer, without sockets. There are three herds: with
-//! an active token, with an inactive one, and with one about which the question fails. In each round (`ROUNDS`, 21) they take
-//! turns with a lone question, which shows what the authority takes, and with as many requests started in the same way that go
-//! to the service without the layer, which shows what they cost anyway.
+//! 10,000 requests (`REQUESTS`), each in a task of its own, on a runtime with two threads, all with the same token,
+//! which nobody has seen before. The authority takes 50 ms (`LATENCY_MS`) for an answer, without sockets. There are
+//! three herds: with an active token, with an inactive one, and with one about which the question fails. In each round
+//! (`ROUNDS`, 21) they take turns with a lone question, which shows what the authority takes, and with as many requests
+//! started in the same way that go to the service without the layer, which shows what they cost anyway.
 //!
-//! A herd is to make one question, all of it is to get that answer, and the last of it within 1.2 times the lone question and
-//! the time of the requests without the layer, in the median of the rounds.
+//! A herd is to make one question, all of it is to get that answer, and the last of it within 1.2 times the lone
+//! question and the time of the requests without the layer, in the median of the rounds.
 //!
-//! A request that comes after the answer is not part of the herd, and after a failure it rightly asks again. So a round counts
-//! only if all requests had begun when the authority answered; else the machine was too slow, and the herd is repeated with
-//! another token.
+//! A request that comes after the answer is not part of the herd, and after a failure it rightly asks again. So a round
+//! counts only if all requests had begun when the authority answered; else the machine was too slow, and the herd is
+//! repeated with another token.
 #![allow(missing_docs, missing_debug_implementations)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::panic, clippy::disallowed_methods)]
 

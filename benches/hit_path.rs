@@ -1,9 +1,10 @@
 //! What a cache hit costs: `cargo bench --bench hit_path`.
 //!
-//! 10,000 tokens in rotation, one scope required. `inner` is the service alone, `layer` the same service behind the layer,
-//! `layer_one_token` with one hot token, and `moka_get` a bare lookup in a moka cache with an expiry for each entry. They take
-//! turns in rounds (`ROUNDS`, 15), since what memory costs changes with what else a machine does. What counts are the ratios at
-//! the end: what the layer adds over the service, against the lookup of the same round; the median, the lowest and the highest.
+//! 10,000 tokens in rotation, one scope required. `inner` is the service alone, `layer` the same service behind the
+//! layer, `layer_one_token` with one hot token, and `moka_get` a bare lookup in a moka cache with an expiry for each
+//! entry. They take turns in rounds (`ROUNDS`, 15), since what memory costs changes with what else a machine does. What
+//! counts are the ratios at the end: what the layer adds over the service, against the lookup of the same round; the
+//! median, the lowest and the highest.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, clippy::panic)]
 

@@ -1,25 +1,27 @@
-//! How many instructions a cache hit takes: `cargo bench --bench instructions`, a quarter of a minute. It needs valgrind.
+//! How many instructions a cache hit takes: `cargo bench --bench instructions`, a quarter of a minute. It needs
+//! valgrind.
 //!
-//! Times swing with whatever else a machine does; instructions do not. So this is the measure that can be held against a
-//! figure of last month: `benches/instructions.limits` keeps one for each case, and the run fails if a case takes more than
-//! 3 % above it. When a change is worth its instructions, or saves some, set the figures anew and commit them with it:
+//! Times swing with whatever else a machine does; instructions do not. So this is the measure that can be held against
+//! a figure of last month: `benches/instructions.limits` keeps one for each case, and the run fails if a case takes
+//! more than 3 % above it. When a change is worth its instructions, or saves some, set the figures anew and commit them
+//! with it:
 //!
 //! ```console
 //! $ INSTRUCTIONS=write cargo bench --bench instructions
 //! ```
 //!
-//! This program starts itself under `valgrind --tool=callgrind` once for each case, with 10,000 tokens of 28 characters in the
-//! cache and one scope required. Callgrind counts in functions named `measured` only: requests are made outside of them. A
-//! figure is the mean of 10,000 calls, so that what a cache does once in a while has its share, and so that the keys of hashes,
-//! which are drawn at random, do not matter. From run to run it changes by a tenth of a percent.
+//! This program starts itself under `valgrind --tool=callgrind` once for each case, with 10,000 tokens of 28 characters
+//! in the cache and one scope required. Callgrind counts in functions named `measured` only: requests are made outside
+//! of them. A figure is the mean of 10,000 calls, so that what a cache does once in a while has its share, and so that
+//! the keys of hashes, which are drawn at random, do not matter. From run to run it changes by a tenth of a percent.
 //!
-//! The cases are a `hit` through the layer; a token that is `known`, through the cache alone; a token of `other_client`, which
-//! the cache knows and a rule rejects; a request with `no_token`; and the `inner` service without a layer, which is part of a
-//! hit. A missing scope is not among them: whether its challenge can grow where it stands is up to the allocator, and makes four
-//! percent.
+//! The cases are a `hit` through the layer; a token that is `known`, through the cache alone; a token of
+//! `other_client`, which the cache knows and a rule rejects; a request with `no_token`; and the `inner` service without
+//! a layer, which is part of a hit. A missing scope is not among them: whether its challenge can grow where it stands
+//! is up to the allocator, and makes four percent.
 //!
-//! The figures belong to a compiler and a kind of processor, both named in their file. With another compiler the run says so;
-//! if that is the only reason for a failure, set them anew.
+//! The figures belong to a compiler and a kind of processor, both named in their file. With another compiler the run
+//! says so; if that is the only reason for a failure, set them anew.
 #![allow(missing_docs, missing_debug_implementations)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::panic)]
 
@@ -55,7 +57,8 @@ const CASE: &str = "INSTRUCTIONS_CASE";
 
 const TOKENS: usize = 10_000;
 const CALLS: usize = 10_000;
-/// Tokens take turns in another order than the one they were cached in. A prime that does not divide their number visits each.
+/// Tokens take turns in another order than the one they were cached in. A prime that does not divide their number
+/// visits each.
 const STRIDE: usize = 7_919;
 /// Longer than any run, so that every request is a hit.
 const TTL: Duration = Duration::from_secs(3_600);

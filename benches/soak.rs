@@ -1,8 +1,8 @@
-//! Whether anything grows, or goes wrong now and then, while the layer serves: `cargo bench --bench soak`, ten minutes, or
-//! `SOAK_SECONDS` of them.
+//! Whether anything grows, or goes wrong now and then, while the layer serves: `cargo bench --bench soak`, ten minutes,
+//! or `SOAK_SECONDS` of them.
 //!
-//! One process, two threads, real sockets on loopback: an axum server behind the layer, the sandbox, and clients over HTTP/1.1
-//! that keep their connections. The clients are:
+//! One process, two threads, real sockets on loopback: an axum server behind the layer, the sandbox, and clients over
+//! HTTP/1.1 that keep their connections. The clients are:
 //!
 //! * some that use *good* tokens at a steady rate, among them requests without a token and with a malformed one;
 //! * one that presents *junk* tokens, each known to nobody for longer than it is remembered;
@@ -11,10 +11,10 @@
 //! * one that *hangs up* in the middle of requests that wait for a question;
 //! * one that *invalidates*: a token, all of a client, and now and then everything.
 //!
-//! One question in a hundred goes wrong at the sandbox: after every 99 of them a fault is switched on until it has struck
-//! once (or a few times, if several questions arrive in the same moment): a reset connection, HTTP 503, an HTML page, an answer that is too
-//! large, one that is late, and one that never comes. All others are answered in 2 ms. What the last line says about faults is
-//! counted at the sandbox.
+//! One question in a hundred goes wrong at the sandbox: after every 99 of them a fault is switched on until it has
+//! struck once (or a few times, if several questions arrive in the same moment): a reset connection, HTTP 503, an HTML
+//! page, an answer that is too large, one that is late, and one that never comes. All others are answered in 2 ms. What
+//! the last line says about faults is counted at the sandbox.
 //!
 //! The first third is for warming up. Of the rest, the second half is held against the first. In the end everything is
 //! stopped, and no task may be left.
@@ -71,15 +71,16 @@ const GOOD_RATE: u64 = 200;
 /// The clients of which all tokens are invalidated at once.
 const APPS: usize = 8;
 const JUNK_RATE: u64 = 15;
-/// So many that one is forgotten long before it comes again, and so few that the sandbox's own count of calls stays small.
+/// So many that one is forgotten long before it comes again, and so few that the sandbox's own count of calls stays
+/// small.
 const JUNK_TOKENS: usize = 600;
 const EXPIRING_RATE: u64 = 2;
 const REVOKED_TOKENS: usize = 10;
 const HANG_UP_RATE: u64 = 10;
 const HANG_UP_TOKENS: usize = 200;
 
-/// Memory may differ by so much between the two halves after warming up: a part, and the two mebibytes of the table of tokens
-/// that were active lately, whose pages come into use one by one.
+/// Memory may differ by so much between the two halves after warming up: a part, and the two mebibytes of the table of
+/// tokens that were active lately, whose pages come into use one by one.
 const MEMORY_TOLERANCE: (f64, f64) = (0.05, 2.0 * MIB);
 /// Tasks come and go with connections.
 const TASK_TOLERANCE: usize = 16;

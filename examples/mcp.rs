@@ -1,9 +1,9 @@
 //! A Model Context Protocol server as a protected resource, in as little of that protocol as it takes.
 //!
-//! `cargo run --example mcp` starts the sandbox (an in-memory authorization server) and a server that speaks JSON-RPC at `/mcp`.
-//! Clients find their way as MCP's authorization has it: the 401 names the document about this resource (RFC 9728), the
-//! document names the authorization server, and tokens have to be meant for this resource. It prints a curl line for each
-//! step. The environment:
+//! `cargo run --example mcp` starts the sandbox (an in-memory authorization server) and a server that speaks JSON-RPC
+//! at `/mcp`. Clients find their way as MCP's authorization has it: the 401 names the document about this resource (RFC
+//! 9728), the document names the authorization server, and tokens have to be meant for this resource. It prints a curl
+//! line for each step. The environment:
 //!
 //! * `LISTEN_ADDR`: where to listen, on loopback; default `127.0.0.1:3000`, port 0 picks a free one
 //! * `MAX_TTL`, `INACTIVE_TTL`: seconds an active or inactive answer is kept; default 60 and 10
@@ -107,7 +107,8 @@ fn tools() -> Value {
     }]})
 }
 
-/// What the server stated about the token, which is all the model that acts for its holder is to see: the token itself is not among it.
+/// What the server stated about the token, which is all the model that acts for its holder is to see: the token itself
+/// is not among it.
 fn whoami(token: &AccessToken) -> Value {
     json!({"content": [{"type": "text", "text": json!(token).to_string()}], "isError": false})
 }

@@ -1,7 +1,7 @@
 //! A guarded axum service as operators want it: metrics, probes, and the status page.
 //!
-//! `cargo run --example metrics` starts the sandbox (an in-memory Apigee management API) and a service behind the layer, and
-//! prints curl lines for every outcome. Beside it there are:
+//! `cargo run --example metrics` starts the sandbox (an in-memory Apigee management API) and a service behind the
+//! layer, and prints curl lines for every outcome. Beside it there are:
 //!
 //! * `/metrics`, for Prometheus; `metrics.dashboard.json` beside this file is a dashboard of it for Grafana
 //! * `/livez`: whether the process runs

@@ -1,7 +1,8 @@
 //! An axum service guarded by Apigee access tokens, with nothing to configure.
 //!
-//! `cargo run --example quickstart` starts the sandbox (an in-memory Apigee management API) and a service behind the layer,
-//! and prints curl lines for every outcome. With `APIGEE_ORG` set it asks the real endpoint instead. The environment:
+//! `cargo run --example quickstart` starts the sandbox (an in-memory Apigee management API) and a service behind the
+//! layer, and prints curl lines for every outcome. With `APIGEE_ORG` set it asks the real endpoint instead. The
+//! environment:
 //!
 //! * `LISTEN_ADDR`: where to listen; default `127.0.0.1:3000`, port 0 picks a free one
 //! * `MAX_TTL`, `INACTIVE_TTL`: seconds an active or inactive answer is kept; default 60 and 10

@@ -1,8 +1,8 @@
 //! An axum service guarded by the tokens of any RFC 7662 server, with nothing to configure.
 //!
-//! `cargo run --example rfc7662` starts the sandbox (an in-memory authorization server) and a service behind the layer, and
-//! prints curl lines for every outcome. With `INTROSPECTION_URL` or `ISSUER` set it asks a real server instead.
-//! The environment:
+//! `cargo run --example rfc7662` starts the sandbox (an in-memory authorization server) and a service behind the layer,
+//! and prints curl lines for every outcome. With `INTROSPECTION_URL` or `ISSUER` set it asks a real server instead. The
+//! environment:
 //!
 //! * `INTROSPECTION_URL`: the endpoint to ask; or
 //! * `ISSUER`: the server that names it in its metadata, exactly as written there

@@ -1,8 +1,9 @@
 //! [`AccessToken`] as an axum extractor (feature `axum`).
 //!
 //! `AccessToken` is for routes that need a token, `Option<AccessToken>` for routes behind an
-//! [optional](crate::IntrospectionLayerBuilder::optional) layer. On a route without any layer both answer 500 (a gRPC call: status 13,
-//! `INTERNAL`) and log the fault, so that a forgotten layer is found by the first request and lets nobody in.
+//! [optional](crate::IntrospectionLayerBuilder::optional) layer. On a route without any layer both answer 500 (a gRPC
+//! call: status 13, `INTERNAL`) and log the fault, so that a forgotten layer is found by the first request and lets
+//! nobody in.
 //!
 //! ```
 //! use axum::{Router, routing::get};
@@ -29,8 +30,8 @@ use crate::guard::{Anonymous, missing_layer, report_missing_layer};
 use crate::rejection::{Refused, Rejection, RejectionContext, RejectionReason, is_grpc, respond_without_body};
 use crate::token::AccessToken;
 
-/// Why [`AccessToken`] could not be extracted: an answer to send, with an empty body, whatever renderer the layer has. It is not counted: the
-/// layer has let the request in.
+/// Why [`AccessToken`] could not be extracted: an answer to send, with an empty body, whatever renderer the layer has.
+/// It is not counted: the layer has let the request in.
 #[derive(Debug)]
 pub struct AccessTokenRejection(Reason);
 
@@ -41,8 +42,8 @@ enum Reason {
 }
 
 impl AccessTokenRejection {
-    /// What the caller is told, if the fault is theirs: an optional layer let the request in without a token. `None` if the route
-    /// has no layer around it.
+    /// What the caller is told, if the fault is theirs: an optional layer let the request in without a token. `None` if
+    /// the route has no layer around it.
     #[must_use]
     pub fn rejection(&self) -> Option<&Rejection> {
         match &self.0 {

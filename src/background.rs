@@ -7,8 +7,8 @@ use std::task::Poll;
 
 use tokio::sync::watch;
 
-/// A span for work that nobody waits for. It follows from the one it was caused in, but stands in none: a request's span that has it
-/// for a child stays open until it ends.
+/// A span for work that nobody waits for. It follows from the one it was caused in, but stands in none: a request's
+/// span that has it for a child stays open until it ends.
 macro_rules! background_span {
     ($($name_and_fields:tt)*) => {{
         let span = tracing::debug_span!(parent: None, $($name_and_fields)*);

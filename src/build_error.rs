@@ -23,8 +23,9 @@ impl BuildError {
         Self { problem: format!("of the login: {}", self.problem).into(), ..self }
     }
 
-    /// The builder method whose value was refused. What a builder starts with goes by the name of that parameter (`org`,
-    /// `url`, `issuer`, `resource`), what a discovered server stated by its name there (`introspection_endpoint`).
+    /// The builder method whose value was refused. What a builder starts with goes by the name of that parameter
+    /// (`org`, `url`, `issuer`, `resource`), what a discovered server stated by its name there
+    /// (`introspection_endpoint`).
     #[must_use]
     pub fn setting(&self) -> &'static str {
         self.setting

@@ -3,9 +3,9 @@
 use http::Response;
 use http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 
-/// Keeps the answer to a request that had its token elsewhere than in `Authorization` out of shared caches, which would serve it
-/// to whoever asks for the same URL: RFC 6750 section 2.3, RFC 9111 section 3.5. What the inner service said stays, unless it
-/// said the opposite.
+/// Keeps the answer to a request that had its token elsewhere than in `Authorization` out of shared caches, which would
+/// serve it to whoever asks for the same URL: RFC 6750 section 2.3, RFC 9111 section 3.5. What the inner service said
+/// stays, unless it said the opposite.
 pub(crate) fn kept_private<B>(mut response: Response<B>) -> Response<B> {
     let headers = response.headers_mut();
     let mut directives = b"private".to_vec();
@@ -31,8 +31,8 @@ pub(crate) fn kept_private<B>(mut response: Response<B>) -> Response<B> {
     response
 }
 
-/// Whether the header tells some shared caches something else than `Cache-Control`, which they prefer to it: RFC 9213 and, before that,
-/// the Edge Architecture Specification.
+/// Whether the header tells some shared caches something else than `Cache-Control`, which they prefer to it: RFC 9213
+/// and, before that, the Edge Architecture Specification.
 fn is_targeted(name: &HeaderName) -> bool {
     matches!(name.as_str(), "cdn-cache-control" | "surrogate-control") || name.as_str().ends_with("-cdn-cache-control")
 }

@@ -51,8 +51,8 @@ impl Timestamp {
         Duration::from_millis(u64::try_from(millis).unwrap_or(0))
     }
 
-    /// Whether the clock went back since it showed `earlier`. A little less is nothing: threads that read it at about the same time
-    /// come to what they read it for in any order.
+    /// Whether the clock went back since it showed `earlier`. A little less is nothing: threads that read it at about
+    /// the same time come to what they read it for in any order.
     pub(crate) fn was_set_back_since(self, earlier: Self) -> bool {
         earlier.saturating_since(self) >= Duration::from_secs(1)
     }
@@ -109,14 +109,14 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
 
 /// The operating system's wall clock.
 ///
-/// On Linux with glibc the kernel is asked and not the C library, so what shifts the library's time (`libfaketime`, some
-/// simulators) does not shift this: give such a program a [`Clock`] of its own.
+/// On Linux with glibc the kernel is asked and not the C library, so what shifts the library's time (`libfaketime`,
+/// some simulators) does not shift this: give such a program a [`Clock`] of its own.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    /// In two thirds of the time that `SystemTime` takes, whose seconds since the epoch are a subtraction: reading the clock is a
-    /// good part of a hit in a cache.
+    /// In two thirds of the time that `SystemTime` takes, whose seconds since the epoch are a subtraction: reading the
+    /// clock is a good part of a hit in a cache.
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     #[allow(clippy::disallowed_methods)]
     fn now(&self) -> Timestamp {
@@ -160,9 +160,10 @@ mod manual {
 
     /// A clock that stands still until it is moved. Clones share one time.
     ///
-    /// Give a clone to each that judges time: [`CachedBuilder::clock`](crate::CachedBuilder::clock), the `clock` of the endpoint's builder
-    /// and, in tests with the feature `sandbox`, `Sandbox::start_with_clock`. Timeouts, waits for a turn and pauses between retries run on
-    /// tokio's timer and not on this clock: a test of those needs `tokio::time::pause` as well.
+    /// Give a clone to each that judges time: [`CachedBuilder::clock`](crate::CachedBuilder::clock), the `clock` of the
+    /// endpoint's builder and, in tests with the feature `sandbox`, `Sandbox::start_with_clock`. Timeouts, waits for a
+    /// turn and pauses between retries run on tokio's timer and not on this clock: a test of those needs
+    /// `tokio::time::pause` as well.
     ///
     /// ```
     /// use std::time::Duration;

@@ -17,8 +17,8 @@ use crate::token::{BearerToken, MalformedToken};
 
 /// A place in a request where a token may stand.
 ///
-/// A source only finds text; the layer checks its syntax and length, and refuses a request in which two sources find one.
-/// [`token_source_fn`] makes a source from a closure.
+/// A source only finds text; the layer checks its syntax and length, and refuses a request in which two sources find
+/// one. [`token_source_fn`] makes a source from a closure.
 pub trait TokenSource: Send + Sync + 'static {
     /// The text that stands in this place, if the request presents any here.
     ///
@@ -26,8 +26,8 @@ pub trait TokenSource: Send + Sync + 'static {
     /// If something stands here that cannot be read as exactly one token.
     fn find<'r>(&self, request: &'r Parts) -> Result<Option<Cow<'r, str>>, MalformedToken>;
 
-    /// Marks what holds the token as sensitive, so that `Debug` of the request does not show it. Called before the request
-    /// reaches the policy or the inner service. The default does nothing.
+    /// Marks what holds the token as sensitive, so that `Debug` of the request does not show it. Called before the
+    /// request reaches the policy or the inner service. The default does nothing.
     fn mark_sensitive(&self, request: &mut Parts) {
         let _ = request;
     }
@@ -48,8 +48,8 @@ pub trait TokenSource: Send + Sync + 'static {
     }
 }
 
-/// A header whose whole value is the token, such as `x-access-token`. An empty one is malformed. Responses to requests with a token in it
-/// get `Cache-Control: private`.
+/// A header whose whole value is the token, such as `x-access-token`. An empty one is malformed. Responses to requests
+/// with a token in it get `Cache-Control: private`.
 ///
 /// ```
 /// use http::HeaderName;
@@ -218,8 +218,8 @@ impl TokenSources {
 
 /// What stands after the scheme in `Authorization: Bearer <token>`, RFC 6750 section 2.1.
 ///
-/// The scheme's name is matched in any case. Another scheme is no token; two `Authorization` headers are malformed, and so
-/// is anything between the scheme and the end of the line that is not one token.
+/// The scheme's name is matched in any case. Another scheme is no token; two `Authorization` headers are malformed, and
+/// so is anything between the scheme and the end of the line that is not one token.
 fn found(headers: &HeaderMap) -> Result<Option<&[u8]>, MalformedToken> {
     check_not_repeated(headers, &AUTHORIZATION)?;
     headers.get(AUTHORIZATION).map_or(Ok(None), bearer_credentials)

@@ -41,8 +41,8 @@ pin_project! {
     }
 }
 
-/// The request, and the inner service that was polled ready for it. Boxed, like the response of a rejection, so that the
-/// future of a hit is hardly larger than the inner service's.
+/// The request, and the inner service that was polled ready for it. Boxed, like the response of a rejection, so that
+/// the future of a hit is hardly larger than the inner service's.
 pub(crate) struct Held<S, B, R> {
     pub(crate) parts: Parts,
     pub(crate) body: B,
@@ -86,7 +86,8 @@ where
                     return if private { response.map_ok(kept_private) } else { response };
                 }
                 StateProjection::Rejected { response } => {
-                    // Polled after it was done, a future may do anything but be unsound; waiting for ever is the mildest.
+                    // Polled after it was done, a future may do anything but be unsound; waiting for ever is the
+                    // mildest.
                     let Some(response) = response.take() else { return Poll::Pending };
                     return Poll::Ready(Ok(if private { kept_private(*response) } else { *response }));
                 }

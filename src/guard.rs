@@ -24,8 +24,8 @@ pub(crate) struct Guard<R> {
     pub(crate) outcomes: Outcomes,
 }
 
-/// Stands in the extensions of a request that an optional layer let through without a token, so that what runs below can
-/// tell "no token" from "no layer", and answer with the same challenge.
+/// Stands in the extensions of a request that an optional layer let through without a token, so that what runs below
+/// can tell "no token" from "no layer", and answer with the same challenge.
 #[derive(Clone)]
 pub(crate) struct Anonymous(pub(crate) RejectionContext);
 

@@ -1,7 +1,7 @@
 //! Durations, counted: how many were about how long.
 //!
-//! Four buckets to each doubling, so a figure read from them is at most a quarter too high; recording is a few instructions
-//! and one addition, with no lock.
+//! Four buckets to each doubling, so a figure read from them is at most a quarter too high; recording is a few
+//! instructions and one addition, with no lock.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -91,8 +91,9 @@ impl Histogram {
         self.counts.iter().sum()
     }
 
-    /// The duration that this part of them did not exceed, from 0 to 1: `quantile(0.99)` is the 99th percentile. It is at
-    /// most a quarter too high, or one unit (a microsecond of latency, a millisecond of age). `None` if there were none.
+    /// The duration that this part of them did not exceed, from 0 to 1: `quantile(0.99)` is the 99th percentile. It is
+    /// at most a quarter too high, or one unit (a microsecond of latency, a millisecond of age). `None` if there were
+    /// none.
     #[must_use]
     #[allow(clippy::cast_precision_loss)] // of 2^53 durations one more or less is no matter
     pub fn quantile(&self, part: f64) -> Option<Duration> {

@@ -32,10 +32,11 @@ use crate::service::Introspection;
 /// # Ok::<(), tower_introspection::BuildError>(())
 /// ```
 ///
-/// The inner service must be `Clone`, as `axum` and `tonic` services are; put others behind `tower::buffer::Buffer`. Its response body must
-/// be `Default`, since rejections have an empty one. A closure that renders rejections needs that too, for the answers to gRPC calls;
-/// [`problem_json`](IntrospectionLayerBuilder::problem_json) needs `Default` and `From<String>`. Only a type with a
-/// [`RejectionResponse`](crate::RejectionResponse) of your own makes whatever body it likes.
+/// The inner service must be `Clone`, as `axum` and `tonic` services are; put others behind `tower::buffer::Buffer`.
+/// Its response body must be `Default`, since rejections have an empty one. A closure that renders rejections needs
+/// that too, for the answers to gRPC calls; [`problem_json`](IntrospectionLayerBuilder::problem_json) needs `Default`
+/// and `From<String>`. Only a type with a [`RejectionResponse`](crate::RejectionResponse) of your own makes whatever
+/// body it likes.
 ///
 /// Clones of the layer share the cache, and so do layers built with clones of one [`Cached`](crate::Cached). For routes
 /// with other requirements, build another layer with a clone of the `Cached`, or put a
@@ -142,8 +143,8 @@ impl<I: ChooseIntrospector, R> IntrospectionLayerBuilder<I, R> {
     }
 
     /// Names the document about this resource in every challenge, RFC 9728 section 5.1: the absolute URL of what
-    /// [`ProtectedResource`](crate::ProtectedResource) serves. A 401 then names the required scopes too, so that a client
-    /// that starts with nothing learns where to ask and for what.
+    /// [`ProtectedResource`](crate::ProtectedResource) serves. A 401 then names the required scopes too, so that a
+    /// client that starts with nothing learns where to ask and for what.
     ///
     /// It comes from here and never from the `Host` header.
     pub fn resource_metadata(mut self, url: impl Into<String>) -> Self {
@@ -172,23 +173,25 @@ impl<I: ChooseIntrospector, R> IntrospectionLayerBuilder<I, R> {
         self
     }
 
-    /// Takes the token out of the request before the inner service sees it. Otherwise it stays, marked sensitive where it is a header:
-    /// `Debug` of the request shows one in the query. Copies made before the layer ran, such as axum's `OriginalUri`, are out of its
-    /// reach. A source made by [`token_source_fn`](crate::token_source_fn) can do neither.
+    /// Takes the token out of the request before the inner service sees it. Otherwise it stays, marked sensitive where
+    /// it is a header: `Debug` of the request shows one in the query. Copies made before the layer ran, such as axum's
+    /// `OriginalUri`, are out of its reach. A source made by [`token_source_fn`](crate::token_source_fn) can do
+    /// neither.
     pub fn remove_token(mut self) -> Self {
         self.guard.remove_token = true;
         self
     }
 
-    /// Lets requests that present no token through, without an [`AccessToken`](crate::AccessToken) in their extensions. A token that is
-    /// presented is judged as ever, and a bad one is rejected. Required scopes and rules bind requests with a token only.
+    /// Lets requests that present no token through, without an [`AccessToken`](crate::AccessToken) in their extensions.
+    /// A token that is presented is judged as ever, and a bad one is rejected. Required scopes and rules bind requests
+    /// with a token only.
     pub fn optional(mut self) -> Self {
         self.guard.optional = true;
         self
     }
 
-    /// What a 503 sends as `Retry-After`, rounded up to whole seconds, unless it is known how long the authority will not be
-    /// asked. Default: 5 seconds.
+    /// What a 503 sends as `Retry-After`, rounded up to whole seconds, unless it is known how long the authority will
+    /// not be asked. Default: 5 seconds.
     pub fn retry_after(mut self, delay: Duration) -> Self {
         self.responses.retry_after = Some(delay);
         self
@@ -211,8 +214,8 @@ impl<I: ChooseIntrospector, R> IntrospectionLayerBuilder<I, R> {
     /// Names the setting that cannot work:
     ///
     /// * a realm or scope that cannot stand in a challenge
-    /// * a [`resource_metadata`](Self::resource_metadata) that is not an absolute `https` URL (`http` on loopback), or has a fragment, a user
-    ///   name or a password
+    /// * a [`resource_metadata`](Self::resource_metadata) that is not an absolute `https` URL (`http` on loopback), or
+    ///   has a fragment, a user name or a password
     /// * a requirement that names nothing, or an empty text
     /// * two requirements of a client, or of an issuer, that no token could meet, since it has one of each
     /// * no place to look for a token, a length limit of zero

@@ -1,10 +1,10 @@
-//! A Tower layer that answers one question before a service runs: *is this bearer token active right now, and may it come
-//! in here?*
+//! A Tower layer that answers one question before a service runs: *is this bearer token active right now, and may it
+//! come in here?*
 //!
-//! Opaque access tokens mean nothing to the service that receives them; only the authority that issued them can tell what
-//! they are worth. This crate takes the token out of each request, asks that authority (Apigee Edge's access-token endpoint, an
-//! RFC 7662 introspection endpoint, or any [`Introspect`] of your own), remembers the answer no longer than the token lives, and turns every refusal into the
-//! HTTP or gRPC answer the standards ask for.
+//! Opaque access tokens mean nothing to the service that receives them; only the authority that issued them can tell
+//! what they are worth. This crate takes the token out of each request, asks that authority (Apigee Edge's access-token
+//! endpoint, an RFC 7662 introspection endpoint, or any [`Introspect`] of your own), remembers the answer no longer
+//! than the token lives, and turns every refusal into the HTTP or gRPC answer the standards ask for.
 //!
 //! Terms used throughout:
 //!
@@ -25,7 +25,8 @@
 //!
 //! # fn main() -> Result<(), tower_introspection::BuildError> {
 //! // For Apigee Edge: `Apigee::builder("my-org").basic_auth("token-reader@example.com", "password").build()?`
-//! let endpoint = Rfc7662::builder("https://auth.example.com/introspect").client_secret_basic("my-api", "secret").build()?;
+//! let endpoint = Rfc7662::builder("https://auth.example.com/introspect");
+//! let endpoint = endpoint.client_secret_basic("my-api", "secret").build()?;
 //! let layer = IntrospectionLayer::builder(Cached::new(endpoint))
 //!     .require_audience("https://api.example.com")
 //!     .require_scope("orders.read")
@@ -59,24 +60,27 @@
 //!
 //! 1. The inner service runs only with a verdict that is active at that moment: the clock is asked again on every hit.
 //! 2. Expiry is exclusive: at `expires_at` the token is dead. Nothing cached outlives it.
-//! 3. A revoked token is refused at the latest [`max_ttl`](CachedBuilder::max_ttl) after it was revoked. The deadline is
-//!    fixed when the answer arrives, counts from when the question was asked, and no hit moves it. Only if the authority
-//!    fails when it is due, and [`stale_if_error`](CachedBuilder::stale_if_error) was set, it is that much later. (A wall clock
-//!    set back by less than an answer's age can prolong it by as much, until the cache's own monotonic clock ends it.)
-//! 4. "The authority said no" and "the authority could not be asked" never mix. A failure is never remembered, never removes
-//!    a good entry, and never becomes a 401.
-//! 5. One question per token is under way at a time. It outlives the request that started it; a failure reaches all who wait
-//!    for it once; its slot is freed on every exit, a panic included.
+//! 3. A revoked token is refused at the latest [`max_ttl`](CachedBuilder::max_ttl) after it was revoked. The deadline
+//!    is fixed when the answer arrives, counts from when the question was asked, and no hit moves it. Only if the
+//!    authority fails when it is due, and [`stale_if_error`](CachedBuilder::stale_if_error) was set, it is that much
+//!    later. (A wall clock set back by less than an answer's age can prolong it by as much, until the cache's own
+//!    monotonic clock ends it.)
+//! 4. "The authority said no" and "the authority could not be asked" never mix. A failure is never remembered, never
+//!    removes a good entry, and never becomes a 401.
+//! 5. One question per token is under way at a time. It outlives the request that started it; a failure reaches all who
+//!    wait for it once; its slot is freed on every exit, a panic included.
 //! 6. Policy is judged on every request, hit or miss, on the same path.
 //! 7. A token is never stored, logged, displayed, or put into an error. The cache knows keyed fingerprints only.
-//! 8. What is not RFC 6750 `token68`, is `.` or `..`, or is longer than the limit, is answered without a question. What is
-//!    sent to Apigee is exactly one percent-encoded path segment.
-//! 9. Everything is bounded: entries, inactive entries (in a cache of their own), questions under way and waiting, questions
-//!    in a time, retries, response bytes, time. Background work ends with the layer it is for.
-//! 10. `poll_ready` is honoured: the layer works over a concurrency limit of one, a buffer, and a service that panics when
+//! 8. What is not RFC 6750 `token68`, is `.` or `..`, or is longer than the limit, is answered without a question. What
+//!    is sent to Apigee is exactly one percent-encoded path segment.
+//! 9. Everything is bounded: entries, inactive entries (in a cache of their own), questions under way and waiting,
+//!    questions in a time, retries, response bytes, time. Background work ends with the layer it is for.
+//! 10. `poll_ready` is honoured: the layer works over a concurrency limit of one, a buffer, and a service that panics
+//!     when
 //!     it is called unready. A rejected request gives back what readiness had reserved.
 //! 11. A sender-constrained token (`cnf`) presented as a plain bearer token is refused.
-//! 12. Zero never means forever. `max_ttl` zero means "do not cache"; a missing, malformed or non-positive expiry is refused,
+//! 12. Zero never means forever. `max_ttl` zero means "do not cache"; a missing, malformed or non-positive expiry is
+//!     refused,
 //!     never extended. (RFC 7662 has tokens without an expiry; a cache asks about one again after `max_ttl`.)
 //!
 //! # Between questions and the authority
@@ -88,29 +92,29 @@
 //!    ▼
 //! breaker   closed: on. Open: CircuitOpen, at once. Half open: one question is the probe
 //!    ▼
-//! turn      max_concurrent_questions, rate_limit; later than max_wait: Overloaded, at once if that is clear from the start
+//! turn      max_concurrent_questions, rate_limit; later than max_wait: Overloaded, at once if that is clear at first
 //!    ▼
 //! retries   no connection, reset before an answer, 502, 504, 503 without Retry-After: max_retries, within a budget
 //!    ▼
 //! exchange  one HTTP request: credentials, connect_timeout, max_response_bytes, no redirects
 //! ```
 //!
-//! In this order because each step is cheaper than the one below it. The breaker is above the turns, so that an outage does not
-//! fill them with questions that wait for nothing; retries are inside of a turn, or they could outnumber the places; the
-//! breaker counts a question with all its retries once; and the deadline is outermost, so that whatever happens below, the
-//! caller has an answer by then. Retries are tower's, with its budget and backoff; the rest has to tell known tokens from
-//! strangers, or to keep an injected clock.
+//! In this order because each step is cheaper than the one below it. The breaker is above the turns, so that an outage
+//! does not fill them with questions that wait for nothing; retries are inside of a turn, or they could outnumber the
+//! places; the breaker counts a question with all its retries once; and the deadline is outermost, so that whatever
+//! happens below, the caller has an answer by then. Retries are tower's, with its budget and backoff; the rest has to
+//! tell known tokens from strangers, or to keep an injected clock.
 //!
 //! # What it does not do
 //!
 //! * **Notice a revocation at once.** A revoked token may still come in for up to `max_ttl`. Call
 //!   [`CacheHandle::invalidate`] when you learn of a revocation, or choose a shorter `max_ttl`, which costs more
 //!   questions.
-//! * **Skip paths.** There is no list of public paths in it. Put the layer on the routes it guards; leave health checks and
-//!   CORS preflights to a router or a CORS layer outside of it.
+//! * **Skip paths.** There is no list of public paths in it. Put the layer on the routes it guards; leave health checks
+//!   and CORS preflights to a router or a CORS layer outside of it.
 //! * **Share answers between processes.** Each process asks for itself.
-//! * **End what it has let in.** A WebSocket, an event stream or a gRPC stream goes on after its token has expired or was revoked, unless
-//!   the handler ends it.
+//! * **End what it has let in.** A WebSocket, an event stream or a gRPC stream goes on after its token has expired or
+//!   was revoked, unless the handler ends it.
 //! * **Verify proofs of possession.** A token bound to a key (DPoP, mutual TLS) is refused; it cannot be accepted yet.
 //!
 //! # Logs
@@ -135,8 +139,8 @@
 //! | debug | "a sender-constrained token was presented as a plain bearer token" | `missing` |
 //! | debug | "a token in use is not asked about ahead of time" (there is no runtime) | `error` |
 //!
-//! The warnings about overload and stale answers come once, and again when there was none for half a minute. `share` is `known` or
-//! `stranger`.
+//! The warnings about overload and stale answers come once, and again when there was none for half a minute. `share` is
+//! `known` or `stranger`.
 //!
 //! Spans, at debug level:
 //!

@@ -1,8 +1,8 @@
 //! What is published through the [`metrics`](https://docs.rs/metrics) facade (feature `metrics`). Without the feature
 //! everything here does nothing, so that whoever counts carries no `cfg`.
 //!
-//! The handles are made at the first event, so a recorder that is installed before anything is asked is found. The check at start-up
-//! and `stats()` are events, too.
+//! The handles are made at the first event, so a recorder that is installed before anything is asked is found. The
+//! check at start-up and `stats()` are events, too.
 
 use crate::introspect::{InactiveReason, IntrospectErrorKind};
 
@@ -201,8 +201,9 @@ mod published {
             });
         }
 
-        /// Made outside of the cell: a recorder that is told of them may look at this cache on another thread, and would wait for
-        /// itself. (On the same thread it has to see to it, here as everywhere, that this does not go round and round.)
+        /// Made outside of the cell: a recorder that is told of them may look at this cache on another thread, and
+        /// would wait for itself. (On the same thread it has to see to it, here as everywhere, that this does not go
+        /// round and round.)
         fn handles(&self) -> &Handles {
             self.handles.get().unwrap_or_else(|| {
                 let made = self.make();

@@ -57,9 +57,11 @@ impl Outcomes {
     }
 }
 
-/// How requests fared at a layer, since it was made. Given by [`IntrospectionLayer::stats`](crate::IntrospectionLayer::stats).
+/// How requests fared at a layer, since it was made. Given by
+/// [`IntrospectionLayer::stats`](crate::IntrospectionLayer::stats).
 ///
-/// What is refused behind the layer, by a [`RequireScopeLayer`](crate::RequireScopeLayer) or an extractor, was let through by it.
+/// What is refused behind the layer, by a [`RequireScopeLayer`](crate::RequireScopeLayer) or an extractor, was let
+/// through by it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LayerStats {

@@ -18,9 +18,9 @@ type Rule = Arc<dyn Fn(&AccessToken, &Parts) -> bool + Send + Sync>;
 
 /// All that a route requires of an active token; nothing by default. Every requirement must be met, on every request.
 ///
-/// The builders of [`IntrospectionLayer`](crate::IntrospectionLayer) and [`RequireScopeLayer`](crate::RequireScopeLayer) have
-/// the same methods. A policy of its own is for what several layers share, and for
-/// [`for_method`](Self::for_method).
+/// The builders of [`IntrospectionLayer`](crate::IntrospectionLayer) and
+/// [`RequireScopeLayer`](crate::RequireScopeLayer) have the same methods. A policy of its own is for what several
+/// layers share, and for [`for_method`](Self::for_method).
 ///
 /// ```
 /// use http::Method;
@@ -119,8 +119,8 @@ impl Policy {
         })
     }
 
-    /// Refuses what could never be satisfied, or never be written into a challenge. A layer's builder does it, too; this finds
-    /// out before there is a layer.
+    /// Refuses what could never be satisfied, or never be written into a challenge. A layer's builder does it, too;
+    /// this finds out before there is a layer.
     ///
     /// # Errors
     /// If a value is empty, or no scope, or if two requirements exclude each other. The error names the method that
@@ -293,8 +293,9 @@ fn check_values(setting: &'static str, fact: Fact, values: &[Box<str>]) -> Resul
     }
 }
 
-/// Refuses a token that is bound to a key of its holder, RFC 8705 and RFC 9449: nothing here can verify a proof yet. A verifier
-/// belongs in this place, where the request is at hand, and nowhere near the cache: a proof is worth one request.
+/// Refuses a token that is bound to a key of its holder, RFC 8705 and RFC 9449: nothing here can verify a proof yet. A
+/// verifier belongs in this place, where the request is at hand, and nowhere near the cache: a proof is worth one
+/// request.
 fn verify_possession(token: &AccessToken) -> Result<(), Refusal> {
     if !token.is_sender_constrained() {
         return Ok(());

@@ -16,8 +16,8 @@ use crate::build_error::BuildError;
 use crate::token::is_scope_token;
 use crate::url::absolute_url;
 
-/// Serves the metadata of a protected resource, RFC 9728, from configuration: which authorization servers issue tokens for it,
-/// and with which scopes. It is a service that answers GET and HEAD, for the route [`path`](Self::path).
+/// Serves the metadata of a protected resource, RFC 9728, from configuration: which authorization servers issue tokens
+/// for it, and with which scopes. It is a service that answers GET and HEAD, for the route [`path`](Self::path).
 ///
 /// ```
 /// use axum::{Router, routing::get};
@@ -73,8 +73,8 @@ impl ProtectedResource {
         &self.0.resource
     }
 
-    /// Where clients look for the document: `/.well-known/oauth-protected-resource` between the resource's host and its path,
-    /// RFC 9728 section 3.1. Give it to
+    /// Where clients look for the document: `/.well-known/oauth-protected-resource` between the resource's host and its
+    /// path, RFC 9728 section 3.1. Give it to
     /// [`resource_metadata`](crate::IntrospectionLayerBuilder::resource_metadata).
     #[must_use]
     pub fn url(&self) -> &str {
@@ -152,8 +152,8 @@ impl ProtectedResourceBuilder {
         self
     }
 
-    /// A way of presenting a token that is accepted: `header`, `body` or `query`. Default: `header` alone. The layer reads no form
-    /// bodies: name `body` only if something in front of it does.
+    /// A way of presenting a token that is accepted: `header`, `body` or `query`. Default: `header` alone. The layer
+    /// reads no form bodies: name `body` only if something in front of it does.
     pub fn bearer_method(mut self, method: impl Into<String>) -> Self {
         self.bearer_methods.push(method.into());
         self

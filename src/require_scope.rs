@@ -24,11 +24,11 @@ use crate::token::AccessToken;
 /// Requires scopes, or whatever else a [`Policy`] can require, on one route, of the token that an
 /// [`IntrospectionLayer`](crate::IntrospectionLayer) around it let in.
 ///
-/// It answers in its own form: give it the [`realm`](RequireScopeLayerBuilder::realm) and the other settings of answers that the layer
-/// around it has. Only a request without a token, let through by an optional layer, gets the challenge of that layer; it is
-/// [`MissingToken`](crate::RejectionKind::MissingToken).
-/// Without any layer around it every request gets a 500 (a gRPC call: status 13, `INTERNAL`) and the log names the fault: it never lets
-/// a request in by mistake. The response body of the inner service must be `Default`, however rejections are rendered.
+/// It answers in its own form: give it the [`realm`](RequireScopeLayerBuilder::realm) and the other settings of answers
+/// that the layer around it has. Only a request without a token, let through by an optional layer, gets the challenge
+/// of that layer; it is [`MissingToken`](crate::RejectionKind::MissingToken). Without any layer around it every request
+/// gets a 500 (a gRPC call: status 13, `INTERNAL`) and the log names the fault: it never lets a request in by mistake.
+/// The response body of the inner service must be `Default`, however rejections are rendered.
 ///
 /// ```
 /// use tower::ServiceBuilder;
@@ -69,8 +69,8 @@ impl RequireScopeLayer {
 }
 
 impl<R> RequireScopeLayer<R> {
-    /// How many requests this layer, its clones and all services it wraps have rejected, by kind; kinds that did not occur are left out.
-    /// The layer around it had accepted them.
+    /// How many requests this layer, its clones and all services it wraps have rejected, by kind; kinds that did not
+    /// occur are left out. The layer around it had accepted them.
     #[must_use]
     pub fn rejected(&self) -> Vec<(RejectionKind, u64)> {
         self.0.outcomes.rejections()

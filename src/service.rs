@@ -93,8 +93,8 @@ impl<S: Clone, I, R> Introspection<S, I, R> {
         ResponseFuture::asking(question, Held { parts, body, inner, guard }, private)
     }
 
-    /// Takes out the inner service that was polled ready. It may have reserved something (a permit, a place in a buffer):
-    /// whoever gets it calls it, or drops it so that another request can have the place.
+    /// Takes out the inner service that was polled ready. It may have reserved something (a permit, a place in a
+    /// buffer): whoever gets it calls it, or drops it so that another request can have the place.
     fn take_ready(&mut self) -> S {
         let unready = self.inner.clone();
         mem::replace(&mut self.inner, unready)

@@ -28,17 +28,17 @@ use crate::clock::{Clock, SystemClock};
 /// Its placeholders are `{{nonce}}`, `{{at}}` and `{{caches}}`.
 const PAGE: &str = include_str!("status_page/page.html");
 
-/// Shows the figures of one or more caches, and of the endpoints behind them: health, circuit breaker, hit ratio, questions,
-/// how long they took, how old verdicts were when they were used, entries. It is a service that answers GET and HEAD, for a
-/// path of your choice, with one small page that loads nothing from elsewhere. The page redraws itself every two seconds;
-/// without JavaScript it shows the same figures, and loads anew every ten.
+/// Shows the figures of one or more caches, and of the endpoints behind them: health, circuit breaker, hit ratio,
+/// questions, how long they took, how old verdicts were when they were used, entries. It is a service that answers GET
+/// and HEAD, for a path of your choice, with one small page that loads nothing from elsewhere. The page redraws itself
+/// every two seconds; without JavaScript it shows the same figures, and loads anew every ten.
 ///
-/// A request whose `Accept` names `application/json` and not `text/html` gets the figures as JSON, durations in seconds.
-/// Members may be added to it.
+/// A request whose `Accept` names `application/json` and not `text/html` gets the figures as JSON, durations in
+/// seconds. Members may be added to it.
 ///
-/// **Mount it behind your own protection**, or on an address that only operators reach. It shows figures of operation, and
-/// neither a token nor any fact of one; but it tells whoever sees it how much the service is used, and whether its authority
-/// is down. Answering takes about as much as [`CacheHandle::stats`].
+/// **Mount it behind your own protection**, or on an address that only operators reach. It shows figures of operation,
+/// and neither a token nor any fact of one; but it tells whoever sees it how much the service is used, and whether its
+/// authority is down. Answering takes about as much as [`CacheHandle::stats`].
 ///
 /// ```
 /// use axum::{Router, routing::get};

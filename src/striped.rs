@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// As many threads add without getting into each other's way; more than these share.
 const STRIPES: usize = 8;
 
-/// Several of a kind in lines of the processor's cache of their own. A thread adds to the one that is its own, so that counting on
-/// one core does not take the line from the others; whoever reads adds all of them up.
+/// Several of a kind in lines of the processor's cache of their own. A thread adds to the one that is its own, so that
+/// counting on one core does not take the line from the others; whoever reads adds all of them up.
 #[derive(Default)]
 pub(crate) struct Striped<T>([Stripe<T>; STRIPES]);
 

@@ -10,8 +10,9 @@ use crate::token::AccessToken;
 
 /// Access to the token that an [`IntrospectionLayer`](crate::IntrospectionLayer) let in.
 ///
-/// The layer goes around a whole server (`Server::builder().layer(..)`) or around one service, which keeps its gRPC name. Rejections
-/// are gRPC answers: `UNAUTHENTICATED`, `PERMISSION_DENIED` or `UNAVAILABLE`, as [`RejectionKind`](crate::RejectionKind) lists them.
+/// The layer goes around a whole server (`Server::builder().layer(..)`) or around one service, which keeps its gRPC
+/// name. Rejections are gRPC answers: `UNAUTHENTICATED`, `PERMISSION_DENIED` or `UNAVAILABLE`, as
+/// [`RejectionKind`](crate::RejectionKind) lists them.
 ///
 /// ```
 /// use tonic::{Request, Response, Status};
@@ -32,7 +33,8 @@ pub trait AccessTokenExt: sealed::Sealed {
     #[allow(clippy::result_large_err)]
     fn access_token(&self) -> Result<&AccessToken, Status>;
 
-    /// Like [`access_token`](Self::access_token), behind an optional layer: `None` if the request came in without a token.
+    /// Like [`access_token`](Self::access_token), behind an optional layer: `None` if the request came in without a
+    /// token.
     ///
     /// # Errors
     /// `INTERNAL`, and a log line that names the fault, if there is no layer around the service.

@@ -27,8 +27,8 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
-/// A URL that may stand in a challenge and in the document: absolute, without a fragment, and safe to follow. Parsing leaves
-/// nothing in it that a quoted-string would have to escape.
+/// A URL that may stand in a challenge and in the document: absolute, without a fragment, and safe to follow. Parsing
+/// leaves nothing in it that a quoted-string would have to escape.
 pub(crate) fn absolute_url(setting: &'static str, text: &str) -> Result<Url, BuildError> {
     let shown = shown(text);
     let url = Url::parse(text).map_err(|error| BuildError::new(setting, format!("{shown:?} is not a URL: {error}")))?;

@@ -1,7 +1,7 @@
 //! The status page in a browser: Chromium, without a window, on loopback.
 //!
-//! Where there is none these tests say so and test nothing, unless `BROWSER=required` is set, as it is in CI: then what is
-//! missing is a failure.
+//! Where there is none these tests say so and test nothing, unless `BROWSER=required` is set, as it is in CI: then what
+//! is missing is a failure.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(feature = "status-page")]
 

@@ -1,7 +1,7 @@
 //! Authorization servers that nobody here wrote, on loopback: `oidc-provider` (npm) and `Authlib` (PyPI).
 //!
-//! They need node and python with packages that `.ci/interop` installs. Where that has not been done these tests say so and
-//! test nothing, unless `INTEROP=required` is set, as it is in CI: then what is missing is a failure.
+//! They need node and python with packages that `.ci/interop` installs. Where that has not been done these tests say so
+//! and test nothing, unless `INTEROP=required` is set, as it is in CI: then what is missing is a failure.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;

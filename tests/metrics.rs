@@ -227,8 +227,8 @@ async fn use_recovering_endpoint(sandbox: &Sandbox) -> CacheHandle {
     cached.handle()
 }
 
-/// Three questions under way, which is all the places for strangers, and two that wait for their turn, at an authority that
-/// does not answer.
+/// Three questions under way, which is all the places for strangers, and two that wait for their turn, at an authority
+/// that does not answer.
 async fn use_hanging_endpoint(sandbox: &Sandbox) -> (CacheHandle, impl Sized) {
     sandbox.set_fault(Fault::Hang);
     let endpoint = sandbox.apigee().max_concurrent_questions(4).max_wait(secs(600)).request_timeout(secs(600));

@@ -1,11 +1,12 @@
 //! Draws the charts of the documentation: `cargo bench --bench charts`, at once.
 //!
-//! It makes an SVG of each file of figures in `docs/performance`, beside it and with the same name. The figures are written by
-//! the programs that measure, when `FIGURES=write` asks them to; nothing is measured here. Another folder can be named with
-//! `FIGURES_DIR`.
+//! It makes an SVG of each file of figures in `docs/performance`, beside it and with the same name. The figures are
+//! written by the programs that measure, when `FIGURES=write` asks them to; nothing is measured here. Another folder
+//! can be named with `FIGURES_DIR`.
 //!
-//! The same figures make the same bytes. The colours follow the reader's preference for light or dark, and the background is
-//! the page's. If a file has not the form of `chart`, the run fails and says which and why; the others are drawn.
+//! The same figures make the same bytes. The colours follow the reader's preference for light or dark, and the
+//! background is the page's. If a file has not the form of `chart`, the run fails and says which and why; the others
+//! are drawn.
 #![allow(missing_docs, missing_debug_implementations, unreachable_pub)]
 #![allow(clippy::print_stdout)]
 

@@ -1,24 +1,27 @@
 //! How many questions the cache saves: `cargo bench --bench questions`, about five minutes, and 600 MB of memory.
 //!
 //! A simulation on a virtual clock, without sockets: 10 million requests (`REQUESTS`) over 100,000 and over 1,000,000
-//! clients, 1,000 a second (`RATE`) of simulated time, so almost three hours. Which client sends a request follows Zipf's law
-//! with exponent 1. Each has a token that lives for 30 minutes to 12 hours and is then replaced by a new one; one in 20 is
-//! revoked some time before, and its client goes on presenting it for five minutes. See `trace.rs`.
+//! clients, 1,000 a second (`RATE`) of simulated time, so almost three hours. Which client sends a request follows
+//! Zipf's law with exponent 1. Each has a token that lives for 30 minutes to 12 hours and is then replaced by a new
+//! one; one in 20 is revoked some time before, and its client goes on presenting it for five minutes. See `trace.rs`.
 //!
-//! The requests go through the real `Cached`, as the layer asks it: `known`, and if there is no answer `introspect`. The
-//! authority answers at once. `max_ttl` and `inactive_ttl` are the defaults, 60 and 10 seconds (`MAX_TTL`, `INACTIVE_TTL`).
-//! Each capacity is tried with the default `refresh_ahead` and without it: asking ahead of time spares requests the wait, at
-//! the price of questions, the fewer the more often an answer has to be used for it (`REFRESH_AHEAD_USES`, 4). It is held against
+//! The requests go through the real `Cached`, as the layer asks it: `known`, and if there is no answer `introspect`.
+//! The authority answers at once. `max_ttl` and `inactive_ttl` are the defaults, 60 and 10 seconds (`MAX_TTL`,
+//! `INACTIVE_TTL`). Each capacity is tried with the default `refresh_ahead` and without it: asking ahead of time spares
+//! requests the wait, at the price of questions, the fewer the more often an answer has to be used for it
+//! (`REFRESH_AHEAD_USES`, 4). It is held against
 //!
-//! * the *least* possible number of questions: one only when a request comes for which no answer serves, with room for all;
-//! * the *ideal*: Belady's rule, which knows the future. With deadlines it is no proven optimum, but the strongest rule known;
+//! * the *least* possible number of questions: one only when a request comes for which no answer serves, with room for
+//!   all;
+//! * the *ideal*: Belady's rule, which knows the future. With deadlines it is no proven optimum, but the strongest rule
+//!   known;
 //! * *LRU*, with the same rules for how long an answer serves.
 //!
-//! The requests, and what these three make of them, are the same in every run. `Cached` differs a little from run to run,
-//! since it draws the secret of its fingerprints anew. Two of its habits are bound to the real clock, which hardly moves here,
-//! and are done for it: it does what it has put off (capacity, order of eviction) some times a second, so `stats` is called
-//! every 300 requests, which has it do so; and it drops an answer when its time is over, so the program has it forget each one
-//! at its deadline.
+//! The requests, and what these three make of them, are the same in every run. `Cached` differs a little from run to
+//! run, since it draws the secret of its fingerprints anew. Two of its habits are bound to the real clock, which hardly
+//! moves here, and are done for it: it does what it has put off (capacity, order of eviction) some times a second, so
+//! `stats` is called every 300 requests, which has it do so; and it drops an answer when its time is over, so the
+//! program has it forget each one at its deadline.
 #![allow(missing_docs, missing_debug_implementations, unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::panic, clippy::disallowed_methods)]
 

@@ -1,6 +1,7 @@
 //! What others would make of the same requests: the least possible number of questions, the ideal, and LRU.
 //!
-//! All have the same rules for how long an answer serves. Inactive answers are few; here they have all the room they want.
+//! All have the same rules for how long an answer serves. Inactive answers are few; here they have all the room they
+//! want.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -21,8 +22,8 @@ impl Limits {
     }
 }
 
-/// The least possible: a question only when a request comes for which there is no answer that still serves, with room for
-/// every answer.
+/// The least possible: a question only when a request comes for which there is no answer that still serves, with room
+/// for every answer.
 pub fn least(trace: &Trace, limits: Limits) -> usize {
     let mut deadlines = vec![i64::MIN; trace.tokens.len()];
     let mut questions = 0;
@@ -35,11 +36,11 @@ pub fn least(trace: &Trace, limits: Limits) -> usize {
     questions
 }
 
-/// Belady's rule, which knows the future: of all answers the one that is needed last makes room, and one that will not be
-/// needed before its deadline is not kept at all.
+/// Belady's rule, which knows the future: of all answers the one that is needed last makes room, and one that will not
+/// be needed before its deadline is not kept at all.
 ///
-/// An answer that is kept is kept for one request, the next one with its token. So what is kept is a set of requests that
-/// will be hits.
+/// An answer that is kept is kept for one request, the next one with its token. So what is kept is a set of requests
+/// that will be hits.
 pub fn ideal(trace: &Trace, capacity: usize, limits: Limits) -> usize {
     let next_uses = next_uses(trace);
     let mut deadlines = vec![i64::MIN; trace.tokens.len()];

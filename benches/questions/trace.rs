@@ -47,9 +47,9 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// Requests come evenly spaced, `rate` a second; which of the `population` clients sends one is up to chance: the one of
-    /// rank `r` is chosen with a probability proportional to `1/r`. A client has one token at a time. The one it has when
-    /// it is first heard of is somewhere in its life; the next ones are issued when it needs them.
+    /// Requests come evenly spaced, `rate` a second; which of the `population` clients sends one is up to chance: the
+    /// one of rank `r` is chosen with a probability proportional to `1/r`. A client has one token at a time. The one it
+    /// has when it is first heard of is somewhere in its life; the next ones are issued when it needs them.
     pub fn new(requests: usize, population: usize, rate: i64) -> Self {
         let mut random = Random::seeded(population as u64);
         let ranks = Zipf::new(population);

@@ -18,8 +18,8 @@ const TENANTS: usize = 1_000;
 /// Which members an answer has.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Shape {
-    /// Those of the vendor's example, and those that recorded answers have beside: identifiers, scopes, two products and
-    /// three attributes.
+    /// Those of the vendor's example, and those that recorded answers have beside: identifiers, scopes, two products
+    /// and three attributes.
     Full,
     /// Those of the vendor's example: no scopes, no products, no attributes.
     Example,

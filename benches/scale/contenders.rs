@@ -55,7 +55,8 @@ fn answered(future: impl Future<Output = Result<Response<()>, Infallible>>) -> R
     }
 }
 
-/// A bare lookup in a moka cache as somebody would set one up for this: a uniform key of 128 bits, the facts and a deadline.
+/// A bare lookup in a moka cache as somebody would set one up for this: a uniform key of 128 bits, the facts and a
+/// deadline.
 #[derive(Clone)]
 pub struct Moka(moka::sync::Cache<Key, (AccessToken, Timestamp)>);
 

@@ -1,20 +1,22 @@
-//! What a hit costs and what an entry takes as tokens and threads grow more: `cargo bench --bench scale`, about two minutes,
-//! and 2.5 GB of memory.
+//! What a hit costs and what an entry takes as tokens and threads grow more: `cargo bench --bench scale`, about two
+//! minutes, and 2.5 GB of memory.
 //!
-//! **Memory.** Caches for 1,000, 10,000, 100,000 and 1,000,000 tokens (`TOKENS` is the most) are filled to their capacity.
-//! The bytes that the allocator gave out for it, and has not got back, are divided by the tokens: everything is included,
-//! facts, keys, indexes, what moka keeps to choose what stays, and what a cache takes when it is empty. It is measured with
-//! two shapes of answers, both of the vendor: its example, and one with all that answers have been seen to hold. One of each
-//! goes through the real `Apigee` introspector to see that it makes the same facts of it; the rest come without sockets.
-//! What the allocator adds for itself is not part of it; the growth of the process, which has it, is printed beside.
+//! **Memory.** Caches for 1,000, 10,000, 100,000 and 1,000,000 tokens (`TOKENS` is the most) are filled to their
+//! capacity. The bytes that the allocator gave out for it, and has not got back, are divided by the tokens: everything
+//! is included, facts, keys, indexes, what moka keeps to choose what stays, and what a cache takes when it is empty. It
+//! is measured with two shapes of answers, both of the vendor: its example, and one with all that answers have been
+//! seen to hold. One of each goes through the real `Apigee` introspector to see that it makes the same facts of it; the
+//! rest come without sockets. What the allocator adds for itself is not part of it; the growth of the process, which
+//! has it, is printed beside.
 //!
-//! **Hit time.** Each of these caches stands behind the layer, with one scope required, around a service that does nothing.
-//! Tokens of 28 characters are used in random order. Beside it the service alone, and a bare lookup in a moka cache of as many
-//! entries. They take turns in rounds (`ROUNDS`, 31) of 50,000 hits (`HITS`) each. The bare lookup has the same memory to go
-//! through, so what it gains with more tokens is what the processor has to fetch; what the layer adds may gain as much again.
+//! **Hit time.** Each of these caches stands behind the layer, with one scope required, around a service that does
+//! nothing. Tokens of 28 characters are used in random order. Beside it the service alone, and a bare lookup in a moka
+//! cache of as many entries. They take turns in rounds (`ROUNDS`, 31) of 50,000 hits (`HITS`) each. The bare lookup has
+//! the same memory to go through, so what it gains with more tokens is what the processor has to fetch; what the layer
+//! adds may gain as much again.
 //!
-//! **Threads.** 1, 2 and 4 threads with 10,000 tokens and with one hot token, all through one layer, each with its own clone
-//! of the service: hits in a second, all threads together. Each thread makes six times as many hits as above.
+//! **Threads.** 1, 2 and 4 threads with 10,000 tokens and with one hot token, all through one layer, each with its own
+//! clone of the service: hits in a second, all threads together. Each thread makes six times as many hits as above.
 #![allow(missing_docs, missing_debug_implementations, unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::panic, clippy::disallowed_methods)]
 

@@ -3,15 +3,16 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-/// The system's allocator, with a count of the bytes in use. A program that wants it makes it its `#[global_allocator]`. It
-/// counts only within [`bytes_kept`], so that threads that are timed do not meet at the counter.
+/// The system's allocator, with a count of the bytes in use. A program that wants it makes it its
+/// `#[global_allocator]`. It counts only within [`bytes_kept`], so that threads that are timed do not meet at the
+/// counter.
 pub struct Counting;
 
 static COUNTS: AtomicBool = AtomicBool::new(false);
 static IN_USE: AtomicI64 = AtomicI64::new(0);
 
-/// What `make` makes, and how many more bytes than before are in use once it is made: as they were asked for, without what the
-/// allocator adds for itself.
+/// What `make` makes, and how many more bytes than before are in use once it is made: as they were asked for, without
+/// what the allocator adds for itself.
 pub fn bytes_kept<T>(make: impl FnOnce() -> T) -> (T, i64) {
     let before = IN_USE.load(Ordering::SeqCst);
     COUNTS.store(true, Ordering::SeqCst);

@@ -3,8 +3,8 @@
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request};
 
-/// One that presents the token `token_name('t', n)`. It is made out of nothing that lies in memory, so that what the processor has
-/// to fetch is the layer's own.
+/// One that presents the token `token_name('t', n)`. It is made out of nothing that lies in memory, so that what the
+/// processor has to fetch is the layer's own.
 pub fn request_with_token(n: usize) -> Request<()> {
     let mut header = *b"Bearer 25poPXCPOw43s0hJBn6t00000000";
     let mut rest = n;

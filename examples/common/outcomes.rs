@@ -15,8 +15,8 @@ pub(crate) fn print_curl_lines(address: SocketAddr, token: &str) {
     println!("curl -i http://{address}/admin  -H \"Authorization: Bearer {token}\"");
 }
 
-/// Issues the tokens that this takes. `required` is what the layer requires of each; `revocation` makes the curl line that
-/// revokes a token at the sandbox.
+/// Issues the tokens that this takes. `required` is what the layer requires of each; `revocation` makes the curl line
+/// that revokes a token at the sandbox.
 pub(crate) fn print_sandbox_curl_lines(
     address: SocketAddr,
     sandbox: &Sandbox,

@@ -43,18 +43,18 @@ impl<I: Introspect> CachedBuilder<I> {
         self
     }
 
-    /// How many active tokens are remembered. Zero remembers none. Default: 100,000. An entry holds the facts of the answer, so
-    /// its size is the authority's choice, up to a multiple of the endpoint's `max_response_bytes`. How many tokens stay *known* follows
-    /// from it, too: see [`Cached`].
+    /// How many active tokens are remembered. Zero remembers none. Default: 100,000. An entry holds the facts of the
+    /// answer, so its size is the authority's choice, up to a multiple of the endpoint's `max_response_bytes`. How many
+    /// tokens stay *known* follows from it, too: see [`Cached`].
     pub fn max_capacity(mut self, entries: u64) -> Self {
         self.settings.max_capacity = entries;
         self
     }
 
-    /// How long an active answer serves, counted from when the question was asked; always cut off at the token's expiry.
-    /// This is how long a revoked token may still be accepted. Zero means that no answer serves twice: each request asks, or
-    /// waits for a question asked after it came (and with [`stale_if_error`](Self::stale_if_error) an answer is kept for when
-    /// the authority fails, and for nothing else). Default: 60 seconds.
+    /// How long an active answer serves, counted from when the question was asked; always cut off at the token's
+    /// expiry. This is how long a revoked token may still be accepted. Zero means that no answer serves twice: each
+    /// request asks, or waits for a question asked after it came (and with [`stale_if_error`](Self::stale_if_error) an
+    /// answer is kept for when the authority fails, and for nothing else). Default: 60 seconds.
     pub fn max_ttl(mut self, ttl: Duration) -> Self {
         self.settings.limits.max_ttl = ttl;
         self
@@ -66,10 +66,10 @@ impl<I: Introspect> CachedBuilder<I> {
         self
     }
 
-    /// How long an inactive answer serves. Apigee can approve a revoked token again, so keep it short. Zero means that each
-    /// request asks. "Not valid yet" of an [`Rfc7662`](crate::Rfc7662) endpoint serves for a second at most, since a clock here may be a
-    /// little behind; of an introspector that answers with an active token whose `not_before` is ahead, no longer than until then. Default:
-    /// 10 seconds.
+    /// How long an inactive answer serves. Apigee can approve a revoked token again, so keep it short. Zero means that
+    /// each request asks. "Not valid yet" of an [`Rfc7662`](crate::Rfc7662) endpoint serves for a second at most, since
+    /// a clock here may be a little behind; of an introspector that answers with an active token whose `not_before` is
+    /// ahead, no longer than until then. Default: 10 seconds.
     pub fn inactive_ttl(mut self, ttl: Duration) -> Self {
         self.settings.limits.inactive_ttl = ttl;
         self
@@ -114,25 +114,26 @@ impl<I: Introspect> CachedBuilder<I> {
         self
     }
 
-    /// How long before a token's expiry the cache stops answering for it, so that the authority's own clock decides the last
-    /// moments. For a clock here that may lag behind the authority's. It never lets a token live longer. Default: zero.
+    /// How long before a token's expiry the cache stops answering for it, so that the authority's own clock decides the
+    /// last moments. For a clock here that may lag behind the authority's. It never lets a token live longer. Default:
+    /// zero.
     pub fn expiry_leeway(mut self, leeway: Duration) -> Self {
         self.settings.limits.expiry_leeway = leeway;
         self
     }
 
-    /// How many questions may be under way at a time, each for another token, and as many again for tokens that were active
-    /// when they were last asked about. A request that would start one more fails with
+    /// How many questions may be under way at a time, each for another token, and as many again for tokens that were
+    /// active when they were last asked about. A request that would start one more fails with
     /// [`Overloaded`](crate::IntrospectErrorKind::Overloaded). Default: 1,000.
     pub fn max_questions(mut self, questions: usize) -> Self {
         self.settings.max_questions = questions;
         self
     }
 
-    /// How long a question may take before it fails, whatever introspector it was put to. An endpoint of this crate ends
-    /// sooner, by its own `request_timeout`, and this may not be shorter than that, or the endpoint might not learn that the
-    /// authority hangs. It is the bound for introspectors that have none. Default: 30 seconds, or a second more than the `request_timeout` of the
-    /// endpoint if that is longer.
+    /// How long a question may take before it fails, whatever introspector it was put to. An endpoint of this crate
+    /// ends sooner, by its own `request_timeout`, and this may not be shorter than that, or the endpoint might not
+    /// learn that the authority hangs. It is the bound for introspectors that have none. Default: 30 seconds, or a
+    /// second more than the `request_timeout` of the endpoint if that is longer.
     pub fn question_timeout(mut self, timeout: Duration) -> Self {
         self.settings.question_timeout = Some(timeout);
         self
@@ -147,8 +148,8 @@ impl<I: Introspect> CachedBuilder<I> {
     /// Checks every setting.
     ///
     /// # Errors
-    /// If [`max_questions`](Self::max_questions) or [`question_timeout`](Self::question_timeout) is zero, since no token could
-    /// ever be checked, if the latter is shorter than the `request_timeout` of the endpoint, or if
+    /// If [`max_questions`](Self::max_questions) or [`question_timeout`](Self::question_timeout) is zero, since no
+    /// token could ever be checked, if the latter is shorter than the `request_timeout` of the endpoint, or if
     /// [`refresh_ahead`](Self::refresh_ahead) is not a number from 0 to 1.
     pub fn build(self) -> Result<Cached<I>, BuildError> {
         if self.settings.max_questions == 0 {

@@ -1,15 +1,15 @@
 //! What is remembered, by fingerprint.
 //!
-//! Each entry stands in two places. An *index* is what reads look at: a table that leads straight to the entry, and what has been
-//! taken out of it is gone at once. *moka* decides which entries stay: it knows the capacity, when each is of no more use, and
-//! how often each is read. What holds them together:
+//! Each entry stands in two places. An *index* is what reads look at: a table that leads straight to the entry, and
+//! what has been taken out of it is gone at once. *moka* decides which entries stay: it knows the capacity, when each
+//! is of no more use, and how often each is read. What holds them together:
 //!
-//! 1. An entry goes into the index first and to moka second, and moka tells of every entry that it lets go. So nothing is in the
-//!    index that moka does not count, and memory stays within the capacity.
-//! 2. Entries are numbered. What moka says may come late, when another entry has taken the place: it takes out only the one that it
-//!    is about.
-//! 3. moka hears of one read in [`READS_PER_SAMPLE`], of one answer in [`ANSWERS_PER_SAMPLE`] as of a read, and of hardly any until it is
-//!    half full: that is enough to tell which tokens are hot, and a fraction of the cost.
+//! 1. An entry goes into the index first and to moka second, and moka tells of every entry that it lets go. So nothing
+//!    is in the index that moka does not count, and memory stays within the capacity.
+//! 2. Entries are numbered. What moka says may come late, when another entry has taken the place: it takes out only the
+//!    one that it is about.
+//! 3. moka hears of one read in [`READS_PER_SAMPLE`], of one answer in [`ANSWERS_PER_SAMPLE`] as of a read, and of
+//!    hardly any until it is half full: that is enough to tell which tokens are hot, and a fraction of the cost.
 //!
 //! Whoever inserts and removes holds the lock of the flights, so the two places change in the same order.
 
@@ -34,9 +34,9 @@ const READS_PER_SAMPLE: u64 = 16;
 /// As long as there is room for all, moka hears of a read only to look whether an entry is over.
 const READS_PER_LOOK: u64 = 256;
 
-/// Of the answers that come into a crowded cache, moka hears of one in so many as if it were read before: it lets in only what it has
-/// heard of more often than of what would have to go. Of fewer, and a token that has just come into use is asked about for a long time
-/// before it is remembered; of more, and tokens that are used once push out others.
+/// Of the answers that come into a crowded cache, moka hears of one in so many as if it were read before: it lets in
+/// only what it has heard of more often than of what would have to go. Of fewer, and a token that has just come into
+/// use is asked about for a long time before it is remembered; of more, and tokens that are used once push out others.
 const ANSWERS_PER_SAMPLE: u64 = 4;
 
 pub(super) struct Entries<T> {
@@ -54,8 +54,8 @@ struct Kept {
 }
 
 impl<T: Entry> Entries<T> {
-    /// `evicted` is called for each entry for which there was no room. It must not panic: moka would let entries go silently from
-    /// then on, and the index would keep them.
+    /// `evicted` is called for each entry for which there was no room. It must not panic: moka would let entries go
+    /// silently from then on, and the index would keep them.
     pub(super) fn new(name: &str, capacity: u64, evicted: impl Fn() + Send + Sync + 'static) -> Self {
         let index = Arc::new(Index::<T>::for_entries(capacity));
         let let_go = {
@@ -78,8 +78,8 @@ impl<T: Entry> Entries<T> {
         Self { index, keeper, inserted: AtomicU64::new(0), capacity }
     }
 
-    /// Now and then, tells moka that the entry is about to be read. moka may take its time to tidy up then: whoever judges by a
-    /// clock looks at it after this.
+    /// Now and then, tells moka that the entry is about to be read. moka may take its time to tidy up then: whoever
+    /// judges by a clock looks at it after this.
     pub(super) fn tell_of_read(&self, key: TokenKey) {
         let drawn = draw();
         if is_one_in(READS_PER_SAMPLE, drawn) && (is_one_in(READS_PER_LOOK, drawn) || self.is_crowded()) {

@@ -1,13 +1,15 @@
 //! At most one question per token under way, detached from whoever asked.
 //!
-//! A request that finds no answer *boards* the token's flight. The first one on board gets the [`Flight`] and hands it to a
-//! task of its own; everyone, the first included, only holds a [`Passenger`] and may leave at any time. The flight ends in
-//! one of three ways: it *lands*, which remembers the answer and frees the slot in one step; it is *abandoned* with a failure; or
-//! it is dropped (its task panicked, its runtime went away). Each frees the slot and tells whoever still waits.
+//! A request that finds no answer *boards* the token's flight. The first one on board gets the [`Flight`] and hands it
+//! to a task of its own; everyone, the first included, only holds a [`Passenger`] and may leave at any time. The flight
+//! ends in one of three ways: it *lands*, which remembers the answer and frees the slot in one step; it is *abandoned*
+//! with a failure; or it is dropped (its task panicked, its runtime went away). Each frees the slot and tells whoever
+//! still waits.
 //!
 //! Whatever changes what is remembered does so under the lock of the slots: an answer that lands, an invalidation, a
-//! refresh that is claimed. So none of them can bring back what another has just removed. No code of a user's runs under it (a
-//! clock, a predicate, a recorder of metrics, a subscriber of logs): it may use the cache's handle, which would wait for this very lock.
+//! refresh that is claimed. So none of them can bring back what another has just removed. No code of a user's runs
+//! under it (a clock, a predicate, a recorder of metrics, a subscriber of logs): it may use the cache's handle, which
+//! would wait for this very lock.
 
 use std::collections::HashMap;
 use std::mem;
@@ -50,8 +52,8 @@ struct Slot {
     invalidation: Invalidation,
 }
 
-/// Where those who wait find the answer. Ten thousand may wait for one: so reading it takes no lock, and writes to nothing that the others
-/// read but the reference count. (To begin to wait takes the lock of `Notify`.)
+/// Where those who wait find the answer. Ten thousand may wait for one: so reading it takes no lock, and writes to
+/// nothing that the others read but the reference count. (To begin to wait takes the lock of `Notify`.)
 #[derive(Default)]
 struct Landing {
     /// `None` if the flight ended without one.
@@ -108,7 +110,8 @@ impl Flights {
         Arc::new(Self { slots: Mutex::default(), limit })
     }
 
-    /// Boards the flight of `key`, unless `find` finds an answer: it looks into the cache once more, while no flight can land.
+    /// Boards the flight of `key`, unless `find` finds an answer: it looks into the cache once more, while no flight
+    /// can land.
     pub(super) fn board<T>(
         self: &Arc<Self>,
         key: TokenKey,
@@ -160,8 +163,8 @@ impl Flights {
         self.slots().by_key.len()
     }
 
-    /// Keeps the answer now under way for `key` from being used, so that it is asked for again, and has `forget` remove what
-    /// is remembered.
+    /// Keeps the answer now under way for `key` from being used, so that it is asked for again, and has `forget` remove
+    /// what is remembered.
     pub(super) fn invalidate(&self, key: TokenKey, forget: impl FnOnce()) {
         let mut slots = self.slots();
         if let Some(slot) = slots.by_key.get_mut(&key) {
@@ -200,7 +203,8 @@ impl Slots {
         self.by_key.insert(key, slot);
     }
 
-    /// What was in the slot is given back, to be dropped when the lock is not held: the last copy of a predicate may be in it.
+    /// What was in the slot is given back, to be dropped when the lock is not held: the last copy of a predicate may be
+    /// in it.
     #[must_use]
     fn remove(&mut self, key: TokenKey) -> Option<Slot> {
         let slot = self.by_key.remove(&key)?;
@@ -250,8 +254,8 @@ impl Flight {
         slots.by_key.get_mut(&self.key).map(|slot| mem::take(&mut slot.invalidation)).unwrap_or_default()
     }
 
-    /// Hands `answer` to everyone on board, after `remember` has put it into the cache. Gives the flight back, unlanded, if
-    /// what the answer says was invalidated since it was asked for.
+    /// Hands `answer` to everyone on board, after `remember` has put it into the cache. Gives the flight back,
+    /// unlanded, if what the answer says was invalidated since it was asked for.
     pub(super) fn land(mut self, answer: Answer, asked_at: Timestamp, remember: impl FnOnce(&Answer)) -> Option<Self> {
         let mut predicates = 0;
         let mut slots = loop {

@@ -38,15 +38,16 @@ impl Default for Limits {
 impl Limits {
     /// The first moment at which `verdict`, as the authority gave it, no longer serves.
     ///
-    /// It counts from the moment the question was *asked*: a token revoked while the answer travelled was active when asked,
-    /// and must be refused `max_ttl` after its revocation at the latest. (If the clock was set back meanwhile, from now.)
-    /// Never later than the token's expiry, less the leeway; and an active token that is not valid yet is refused no longer
-    /// than until it is. A moment that is not ahead means "do not keep".
+    /// It counts from the moment the question was *asked*: a token revoked while the answer travelled was active when
+    /// asked, and must be refused `max_ttl` after its revocation at the latest. (If the clock was set back meanwhile,
+    /// from now.) Never later than the token's expiry, less the leeway; and an active token that is not valid yet is
+    /// refused no longer than until it is. A moment that is not ahead means "do not keep".
     pub(super) fn deadline(&self, verdict: &Verdict, asked_at: Timestamp, now: Timestamp) -> Timestamp {
         let asked_at = asked_at.min(now);
         let token = match verdict {
             Verdict::Active(token) => token,
-            // A clock a moment behind the authority's makes every new token look like this: it must not cost it ten seconds.
+            // A clock a moment behind the authority's makes every new token look like this: it must not cost it ten
+            // seconds.
             Verdict::Inactive(InactiveReason::NotYetValid) => {
                 return asked_at + self.inactive_ttl.min(NOT_YET_VALID_TTL);
             }
@@ -62,9 +63,9 @@ impl Limits {
         token.expires_at().map_or(deadline, |expires_at| deadline.min(expires_at - self.expiry_leeway))
     }
 
-    /// From when on a hit has an active answer asked for again, so that a token in use never has to wait: in the last part of
-    /// the answer's time, earlier or later in the first half of that part by `chance` (0 to 1), so that tokens that came
-    /// together do not all come again together. `None` if a new answer would serve no longer than this one.
+    /// From when on a hit has an active answer asked for again, so that a token in use never has to wait: in the last
+    /// part of the answer's time, earlier or later in the first half of that part by `chance` (0 to 1), so that tokens
+    /// that came together do not all come again together. `None` if a new answer would serve no longer than this one.
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // milliseconds; one more or less is no matter
     pub(super) fn refresh_at(
         &self,
@@ -81,8 +82,8 @@ impl Limits {
         Some(deadline - part)
     }
 
-    /// The first moment at which an active answer no longer serves even though the authority fails: never later than the
-    /// token's expiry, less the leeway.
+    /// The first moment at which an active answer no longer serves even though the authority fails: never later than
+    /// the token's expiry, less the leeway.
     pub(super) fn stale_until(&self, token: &AccessToken, deadline: Timestamp) -> Timestamp {
         let until = deadline + self.stale_if_error;
         token.expires_at().map_or(until, |expires_at| until.min(expires_at - self.expiry_leeway)).max(deadline)

@@ -9,12 +9,13 @@ use super::store::Store;
 use crate::introspect::{EndpointHandle, Health};
 use crate::token::{AccessToken, BearerToken};
 
-/// Controls and observes a [`Cached`](super::Cached). Made by [`Cached::handle`](super::Cached::handle); clones act on the
-/// same cache.
+/// Controls and observes a [`Cached`](super::Cached). Made by [`Cached::handle`](super::Cached::handle); clones act on
+/// the same cache.
 ///
-/// Each `invalidate` also covers questions under way: their answers may predate the change that made you call it, so they
-/// are neither remembered nor handed out, and the question is asked anew. A request that arrives after `invalidate` has
-/// returned gets an answer that was asked for after it was called. Requests let through before are not called back.
+/// Each `invalidate` also covers questions under way: their answers may predate the change that made you call it, so
+/// they are neither remembered nor handed out, and the question is asked anew. A request that arrives after
+/// `invalidate` has returned gets an answer that was asked for after it was called. Requests let through before are not
+/// called back.
 ///
 /// ```
 /// use tower_introspection::{BearerToken, Cached, introspect_fn};
@@ -52,11 +53,11 @@ impl CacheHandle {
         self.0.forget_all();
     }
 
-    /// Forgets all active tokens of which `predicate` is true, such as all of one client or one app, and returns how many.
-    /// A question under way is asked anew if its answer is such a token.
+    /// Forgets all active tokens of which `predicate` is true, such as all of one client or one app, and returns how
+    /// many. A question under way is asked anew if its answer is such a token.
     ///
-    /// `predicate` may use this handle. It is called for each entry of the cache: with hundreds of thousands of them, call this where
-    /// blocking is allowed.
+    /// `predicate` may use this handle. It is called for each entry of the cache: with hundreds of thousands of them,
+    /// call this where blocking is allowed.
     pub fn invalidate_where(&self, predicate: impl Fn(&AccessToken) -> bool + Send + Sync + 'static) -> usize {
         self.0.forget_where(&(Arc::new(predicate) as Predicate))
     }
@@ -67,8 +68,8 @@ impl CacheHandle {
         self.0.stats()
     }
 
-    /// Whether the authority answers, as far as the last questions tell: for readiness probes. Asks nothing. An introspector
-    /// of your own that has no [`endpoint`](crate::Introspect::endpoint) is always healthy.
+    /// Whether the authority answers, as far as the last questions tell: for readiness probes. Asks nothing. An
+    /// introspector of your own that has no [`endpoint`](crate::Introspect::endpoint) is always healthy.
     #[must_use]
     pub fn health(&self) -> Health {
         self.0.endpoint.as_ref().map_or(Health::Healthy, EndpointHandle::health)

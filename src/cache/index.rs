@@ -25,8 +25,8 @@ pub(super) trait Entry: Clone + Send + Sync + 'static {
 
 /// A table in parts, each behind a lock of its own.
 ///
-/// Nothing of anybody else's runs under these locks, and nothing that was taken out is dropped under them. They are held to find an
-/// entry, look at it and copy it; to copy all entries of a part; and to let a part grow.
+/// Nothing of anybody else's runs under these locks, and nothing that was taken out is dropped under them. They are
+/// held to find an entry, look at it and copy it; to copy all entries of a part; and to let a part grow.
 pub(super) struct Index<T> {
     /// A power of two of them.
     parts: Box<[Part<T>]>,
@@ -35,8 +35,8 @@ pub(super) struct Index<T> {
     waits: AtomicUsize,
 }
 
-/// In a line of the processor's cache of its own, since whoever reads a part writes to its lock. Not in a pair of lines: that two cores
-/// want neighbours is rare.
+/// In a line of the processor's cache of its own, since whoever reads a part writes to its lock. Not in a pair of
+/// lines: that two cores want neighbours is rare.
 #[repr(align(64))]
 struct Part<T>(RwLock<HashTable<T>>);
 
@@ -59,7 +59,8 @@ impl<T: Entry> Index<T> {
         }
     }
 
-    /// Looks before it copies: counting another copy has the processor wait for memory, and what is looked at is fetched meanwhile.
+    /// Looks before it copies: counting another copy has the processor wait for memory, and what is looked at is
+    /// fetched meanwhile.
     pub(super) fn look<R>(&self, key: TokenKey, look: impl FnOnce(&T) -> R) -> Option<Sight<R, T>> {
         let (table, has_waited) = self.read(self.part(key));
         let entry = table.find(key.low(), |present| present.key() == key)?;

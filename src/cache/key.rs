@@ -54,15 +54,15 @@ impl Hash for TokenKey {
     }
 }
 
-/// Makes the keys of one cache. Each cache has a secret of its own, so no two caches, and no two authorities behind them,
-/// share a key space.
+/// Makes the keys of one cache. Each cache has a secret of its own, so no two caches, and no two authorities behind
+/// them, share a key space.
 pub(super) struct TokenKeys {
     fingerprint: SipHasher24,
 }
 
 impl TokenKeys {
-    /// Draws the secret from the standard library's `RandomState`, which the operating system's generator seeds: what two
-    /// keyed hashes make of two constants is as unpredictable as their keys.
+    /// Draws the secret from the standard library's `RandomState`, which the operating system's generator seeds: what
+    /// two keyed hashes make of two constants is as unpredictable as their keys.
     pub(super) fn random() -> Self {
         let half = |constant: u64| RandomState::new().hash_one(constant);
         Self { fingerprint: SipHasher24::new_with_keys(half(0), half(1)) }

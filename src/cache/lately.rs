@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::key::TokenKey;
 
-/// A table of fingerprints in which each token has one place, which it shares with others: the last one counts. So it may
-/// forget a token, which then queues with strangers; it never takes one for another.
+/// A table of fingerprints in which each token has one place, which it shares with others: the last one counts. So it
+/// may forget a token, which then queues with strangers; it never takes one for another.
 pub(super) struct Lately(Box<[AtomicU64]>);
 
 /// Eight bytes each.

@@ -1,12 +1,12 @@
 //! What is remembered.
 //!
-//! [`Cached`] is itself an [`Introspect`]: it answers from memory as long as the rules of `freshness` allow, and else asks
-//! the introspector it wraps, once per token however many requests wait.
+//! [`Cached`] is itself an [`Introspect`]: it answers from memory as long as the rules of `freshness` allow, and else
+//! asks the introspector it wraps, once per token however many requests wait.
 //!
-//! Two clocks guard every entry. The injected [`Clock`] judges each read exactly, so expiry holds at the millisecond. moka's
-//! own monotonic clock lets entries go some time after their end (it looks once in some hundred reads, and at each change), so that
-//! none lives on for ever when the wall clock stands still. Set back by less than an answer's age, the wall clock prolongs that
-//! answer by as much, or until moka looks; set back by more, it ends it.
+//! Two clocks guard every entry. The injected [`Clock`] judges each read exactly, so expiry holds at the millisecond.
+//! moka's own monotonic clock lets entries go some time after their end (it looks once in some hundred reads, and at
+//! each change), so that none lives on for ever when the wall clock stands still. Set back by less than an answer's
+//! age, the wall clock prolongs that answer by as much, or until moka looks; set back by more, it ends it.
 
 mod builder;
 mod entries;
@@ -47,22 +47,23 @@ const MAX_QUESTIONS_PER_FLIGHT: usize = 3;
 
 /// Remembers what an introspector answered, no longer than the token lives.
 ///
-/// * An active answer serves for [`max_ttl`](CachedBuilder::max_ttl) (60 seconds), and never at or after the token's expiry.
-///   That is the *revocation window*: a token revoked at the authority is refused at the latest `max_ttl` later.
-/// * An inactive answer serves for [`inactive_ttl`](CachedBuilder::inactive_ttl) (10 seconds), from a cache of its own, so
-///   that junk tokens cannot push good ones out.
+/// * An active answer serves for [`max_ttl`](CachedBuilder::max_ttl) (60 seconds), and never at or after the token's
+///   expiry. That is the *revocation window*: a token revoked at the authority is refused at the latest `max_ttl`
+///   later.
+/// * An inactive answer serves for [`inactive_ttl`](CachedBuilder::inactive_ttl) (10 seconds), from a cache of its own,
+///   so that junk tokens cannot push good ones out.
 /// * A failure is never remembered, and never removes an answer.
 /// * A cache around a cache takes what that remembers for a new answer: their revocation windows add up.
-/// * One question per token is under way at a time. It runs in a task of its own and goes on when the request that caused
-///   it goes away; its answer, or its failure, reaches everyone who waits for it.
+/// * One question per token is under way at a time. It runs in a task of its own and goes on when the request that
+///   caused it goes away; its answer, or its failure, reaches everyone who waits for it.
 ///
-/// It also remembers which tokens are *known*, those that were active when they were last asked about, for whom endpoints
-/// [reserve](Introspect::refresh) a share of their limits. This memory is a table that can lose tokens. It has two to four places for each
-/// token of [`max_capacity`](CachedBuilder::max_capacity), 1,048,576 at most; each token has one place in it, which it shares with others.
-/// The last one that was found active has the place, and the one before is a stranger until it is asked about again. With the default
-/// there are 262,144 places: of tokens that are asked about again after 100,000 others were found active,
-/// (1 − 1/262,144)^100,000 or 68 % are still known. A question asked [ahead of time](CachedBuilder::refresh_ahead) always has the share of
-/// known tokens.
+/// It also remembers which tokens are *known*, those that were active when they were last asked about, for whom
+/// endpoints [reserve](Introspect::refresh) a share of their limits. This memory is a table that can lose tokens. It
+/// has two to four places for each token of [`max_capacity`](CachedBuilder::max_capacity), 1,048,576 at most; each
+/// token has one place in it, which it shares with others. The last one that was found active has the place, and the
+/// one before is a stranger until it is asked about again. With the default there are 262,144 places: of tokens that
+/// are asked about again after 100,000 others were found active, (1 − 1/262,144)^100,000 or 68 % are still known. A
+/// question asked [ahead of time](CachedBuilder::refresh_ahead) always has the share of known tokens.
 ///
 /// ```
 /// use std::time::Duration;
@@ -75,9 +76,9 @@ const MAX_QUESTIONS_PER_FLIGHT: usize = 3;
 /// # Ok::<(), tower_introspection::BuildError>(())
 /// ```
 ///
-/// Questions run on the Tokio runtime that polls the request which caused them; its timer has to be enabled, as it is unless a runtime is
-/// built without. Where requests on several runtimes share a cache, those that wait for one question wait for that runtime: a handler
-/// that blocks its thread holds them up, too.
+/// Questions run on the Tokio runtime that polls the request which caused them; its timer has to be enabled, as it is
+/// unless a runtime is built without. Where requests on several runtimes share a cache, those that wait for one
+/// question wait for that runtime: a handler that blocks its thread holds them up, too.
 pub struct Cached<I> {
     introspector: Arc<I>,
     store: Arc<Store>,
@@ -139,8 +140,8 @@ impl<I: Introspect> Introspect for Cached<I> {
                 Err(error) => return self.store.instead_of(&error, key).ok_or(error),
             };
             let now = self.store.clock.now();
-            // A question that was under way before this request came may be older than an answer may be. The next one is
-            // not: it was asked after the first one had landed.
+            // A question that was under way before this request came may be older than an answer may be. The next one
+            // is not: it was asked after the first one had landed.
             if waited_before || asked_at >= arrived_at || self.store.serves(&verdict, asked_at, now) {
                 let verdict = judge(verdict, now);
                 if verdict.is_active() {
@@ -229,7 +230,8 @@ async fn ask<I: Introspect>(
     flight.abandon(error, store.clock.now());
 }
 
-/// A question in the figures: one that panics is counted as a failure, too. (One that is dropped with the cache is not.)
+/// A question in the figures: one that panics is counted as a failure, too. (One that is dropped with the cache is
+/// not.)
 struct Counted<'a> {
     figures: &'a Figures,
     stopwatch: Stopwatch,

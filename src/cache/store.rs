@@ -142,8 +142,8 @@ impl Store {
         &self.limits
     }
 
-    /// The answer at hand, judged at this moment. The deadline of an active entry is never later than the token's expiry,
-    /// so it is all there is to judge.
+    /// The answer at hand, judged at this moment. The deadline of an active entry is never later than the token's
+    /// expiry, so it is all there is to judge.
     pub(super) fn known(&self, key: TokenKey) -> Option<Known> {
         self.active.tell_of_read(key);
         // Before the entry is fetched: a processor reads its clock only after all it was to fetch has come.
@@ -183,11 +183,12 @@ impl Store {
         Some(Known { verdict: Verdict::Inactive(reason), refresh: false })
     }
 
-    /// Boards the flight of `key`, unless an answer has landed meanwhile. Under the lock entries are only found. They are judged after it,
-    /// since that reads the clock and tells metrics and logs; one that does not serve is passed over by the next look.
+    /// Boards the flight of `key`, unless an answer has landed meanwhile. Under the lock entries are only found. They
+    /// are judged after it, since that reads the clock and tells metrics and logs; one that does not serve is passed
+    /// over by the next look.
     pub(super) fn board(&self, key: TokenKey, share: Share) -> Boarding<Verdict> {
-        // Whoever comes by `introspect` alone, as a cache around this one does, reads too. (A miss of the layer is told twice, which is as
-        // seldom as questions are.)
+        // Whoever comes by `introspect` alone, as a cache around this one does, reads too. (A miss of the layer is told
+        // twice, which is as seldom as questions are.)
         self.active.tell_of_read(key);
         self.inactive.tell_of_read(key);
         let mut refused = None;
@@ -234,8 +235,8 @@ impl Store {
         self.instead_of(&error, key).ok_or(error)
     }
 
-    /// Whether the token was active when it was last asked about, as far as that is remembered. One whose answer is kept has no other
-    /// share, or whoever makes questions about strangers fail could have an old answer serve on.
+    /// Whether the token was active when it was last asked about, as far as that is remembered. One whose answer is
+    /// kept has no other share, or whoever makes questions about strangers fail could have an old answer serve on.
     pub(super) fn share_of(&self, key: TokenKey) -> Share {
         if self.lately.contains(key) || self.active.get(key).is_some() { Share::Known } else { Share::Stranger }
     }
@@ -274,8 +275,8 @@ impl Store {
         Some(Verdict::Active(token.stale()))
     }
 
-    /// Learns how a question went before which there had been so many `answers`. Whoever sends junk may be able to make questions about
-    /// it fail, so those tell nothing of tokens in use.
+    /// Learns how a question went before which there had been so many `answers`. Whoever sends junk may be able to make
+    /// questions about it fail, so those tell nothing of tokens in use.
     pub(super) fn learn(&self, answer: &Answer, share: Share, answers: u64) {
         match answer {
             // There are answers for which nobody was asked. They leave the breaker open.
@@ -321,15 +322,16 @@ impl Store {
             let Some(token) = self.active.get(key) else { return false };
             let is_due = token.serves_at(now) && token.is_due(now);
             if is_due {
-                // So that the next hits do not even look at the flights, whatever comes of this one: it may find no room, or panic.
+                // So that the next hits do not even look at the flights, whatever comes of this one: it may find no
+                // room, or panic.
                 token.set_refresh_at(now + pause_before_retry(&token, now));
             }
             is_due
         })
     }
 
-    /// Keeps a verdict as long as it may serve, in place of whatever was known. A failure changes nothing, but that a refresh
-    /// is tried again later. Runs while the slot of `key` is locked, as all that changes entries does.
+    /// Keeps a verdict as long as it may serve, in place of whatever was known. A failure changes nothing, but that a
+    /// refresh is tried again later. Runs while the slot of `key` is locked, as all that changes entries does.
     pub(super) fn remember(&self, key: TokenKey, answer: &Answer, asked_at: Timestamp, now: Timestamp) {
         match answer {
             Ok(verdict) => self.remember_verdict(key, verdict, asked_at, now),

@@ -11,9 +11,10 @@ use crate::token::MalformedToken;
 
 /// A cookie whose value is the token.
 ///
-/// **Browsers send cookies by themselves, also with requests that another site makes them send.** Use this with `SameSite`
-/// cookies or a protection against cross-site request forgery. Responses to requests with a token in it get
-/// `Cache-Control: private`. Two cookies of the name are malformed, and so is an empty one: 400, also by an optional layer.
+/// **Browsers send cookies by themselves, also with requests that another site makes them send.** Use this with
+/// `SameSite` cookies or a protection against cross-site request forgery. Responses to requests with a token in it get
+/// `Cache-Control: private`. Two cookies of the name are malformed, and so is an empty one: 400, also by an optional
+/// layer.
 ///
 /// ```
 /// use tower_introspection::{IntrospectionLayer, TokenCookie};
@@ -30,8 +31,8 @@ impl TokenCookie {
     /// The cookie `name`.
     ///
     /// # Errors
-    /// If no cookie can have this name: RFC 6265 section 4.1.1 has letters, digits and some signs, no spaces and no `=`, `;` or
-    /// `,`.
+    /// If no cookie can have this name: RFC 6265 section 4.1.1 has letters, digits and some signs, no spaces and no
+    /// `=`, `;` or `,`.
     pub fn new(name: impl Into<String>) -> Result<Self, BuildError> {
         let name = name.into();
         // A cookie's name is a token as a header's is.

@@ -11,11 +11,11 @@ use crate::token::MalformedToken;
 
 /// The `access_token` parameter of the request's query, RFC 6750 section 2.3.
 ///
-/// **URLs are logged, kept in histories and sent as referers.** Switch this on only for clients that cannot set a header, such
-/// as a browser's WebSocket, and keep queries out of your access logs;
-/// [`remove_token`](crate::IntrospectionLayerBuilder::remove_token) takes it out of the URI, but not out of copies made before,
-/// such as axum's `OriginalUri`. Nothing marks it sensitive. Responses to requests with a token in it get `Cache-Control: private`. A
-/// repeated parameter is malformed, and so is an empty one: 400, also by an optional layer.
+/// **URLs are logged, kept in histories and sent as referers.** Switch this on only for clients that cannot set a
+/// header, such as a browser's WebSocket, and keep queries out of your access logs;
+/// [`remove_token`](crate::IntrospectionLayerBuilder::remove_token) takes it out of the URI, but not out of copies made
+/// before, such as axum's `OriginalUri`. Nothing marks it sensitive. Responses to requests with a token in it get
+/// `Cache-Control: private`. A repeated parameter is malformed, and so is an empty one: 400, also by an optional layer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TokenQueryParameter;
 

@@ -1,7 +1,7 @@
 //! Apigee Edge's access-token endpoint.
 //!
-//! `GET {base}/o/{org}/oauth2/accesstokens/{token}`, as the vendor's management API has it. [`wire`] turns an answer into
-//! a verdict and knows neither sockets nor the wall clock.
+//! `GET {base}/o/{org}/oauth2/accesstokens/{token}`, as the vendor's management API has it. [`wire`] turns an answer
+//! into a verdict and knows neither sockets nor the wall clock.
 
 mod login;
 pub(crate) mod wire;
@@ -28,8 +28,9 @@ use crate::token::BearerToken;
 
 const CLOUD: &str = "https://api.enterprise.apigee.com/v1";
 
-/// Servers refuse longer request lines than 8 KiB, as they come by default, and whoever sends such a token would make questions fail.
-/// 7,000 bytes are a token of any characters and 2,333 bytes, or one of letters and digits that is longer than a layer lets in.
+/// Servers refuse longer request lines than 8 KiB, as they come by default, and whoever sends such a token would make
+/// questions fail. 7,000 bytes are a token of any characters and 2,333 bytes, or one of letters and digits that is
+/// longer than a layer lets in.
 const LONGEST_SEGMENT: usize = 7_000;
 
 /// Everything but RFC 3986's unreserved characters.
@@ -37,8 +38,8 @@ const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remo
 
 /// Asks Apigee Edge about access tokens.
 ///
-/// The vendor's management API is not made for run-time use and is limited to 10,000 calls a minute for an organisation, so
-/// wrap this in a [`Cached`](crate::Cached).
+/// The vendor's management API is not made for run-time use and is limited to 10,000 calls a minute for an
+/// organisation, so wrap this in a [`Cached`](crate::Cached).
 ///
 /// ```
 /// use tower_introspection::{Apigee, Cached, IntrospectionLayer};
@@ -48,13 +49,14 @@ const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remo
 /// # Ok::<(), tower_introspection::BuildError>(())
 /// ```
 ///
-/// A token counts as active if its `status` is `approved` **and** its `expiresAt` lies ahead. "No such token" is a verdict
-/// only with one of the vendor's four codes for it; every other 4xx or 5xx is a failure of the endpoint, and 401 or 403 are
-/// about the account asking. The secrets in an answer (`token`, `refreshToken`) are read past and never kept.
+/// A token counts as active if its `status` is `approved` **and** its `expiresAt` lies ahead. "No such token" is a
+/// verdict only with one of the vendor's four codes for it; every other 4xx or 5xx is a failure of the endpoint, and
+/// 401 or 403 are about the account asking. The secrets in an answer (`token`, `refreshToken`) are read past and never
+/// kept.
 ///
-/// Two kinds of tokens are [`Unknown`](InactiveReason::Unknown) without a question, since the token stands in the URL that is asked: one
-/// that is 7,000 bytes or longer when percent-encoded (letters, digits and `-._~` stay, any other character becomes three bytes), and one
-/// with `.` or `..` as a part between slashes.
+/// Two kinds of tokens are [`Unknown`](InactiveReason::Unknown) without a question, since the token stands in the URL
+/// that is asked: one that is 7,000 bytes or longer when percent-encoded (letters, digits and `-._~` stay, any other
+/// character becomes three bytes), and one with `.` or `..` as a part between slashes.
 pub struct Apigee {
     tokens_url: String,
     endpoint: Endpoint,
@@ -62,7 +64,8 @@ pub struct Apigee {
 }
 
 impl Apigee {
-    /// Starts with the organisation's name. [Credentials](ApigeeBuilder::basic_auth) are required, the rest has defaults.
+    /// Starts with the organisation's name. [Credentials](ApigeeBuilder::basic_auth) are required, the rest has
+    /// defaults.
     pub fn builder(org: impl Into<String>) -> ApigeeBuilder {
         ApigeeBuilder {
             org: org.into(),
@@ -114,8 +117,8 @@ impl Introspect for Apigee {
     }
 }
 
-/// Whether a proxy that decodes `%2F` before it resolves dots and joins slashes would leave the tokens' folder, which is the admin
-/// API's, or ask for the folder itself. No authority issues such tokens, so nobody is asked.
+/// Whether a proxy that decodes `%2F` before it resolves dots and joins slashes would leave the tokens' folder, which
+/// is the admin API's, or ask for the folder itself. No authority issues such tokens, so nobody is asked.
 pub(crate) fn is_path_elsewhere(token: &str) -> bool {
     token.split('/').any(|segment| segment == "." || segment == "..") || token.bytes().all(|byte| byte == b'/')
 }
@@ -152,8 +155,8 @@ pub struct ApigeeBuilder {
 }
 
 impl ApigeeBuilder {
-    /// The management API up to and with its version. Default: the vendor's cloud, `https://api.enterprise.apigee.com/v1`;
-    /// a private cloud has `https://HOST:PORT/v1`.
+    /// The management API up to and with its version. Default: the vendor's cloud,
+    /// `https://api.enterprise.apigee.com/v1`; a private cloud has `https://HOST:PORT/v1`.
     pub fn base_url(mut self, base_url: impl Into<String>) -> Self {
         self.base_url = base_url.into();
         self
@@ -172,21 +175,22 @@ impl ApigeeBuilder {
         self
     }
 
-    /// Asks with the access token of an OAuth login at the vendor, for accounts with a second factor. Where its one-time code comes
-    /// from is told by [`ApigeeLogin::mfa_token`].
+    /// Asks with the access token of an OAuth login at the vendor, for accounts with a second factor. Where its
+    /// one-time code comes from is told by [`ApigeeLogin::mfa_token`].
     pub fn login(mut self, login: ApigeeLogin) -> Self {
         self.credentials = Some(login.into_credentials());
         self
     }
 
-    /// Asks with what `provider` hands out. It is called for the first question; for the next question once a credential has no
-    /// more than 30 seconds left (half its life, if it lives less than a minute); and after the authority refused one (HTTP 401), unless
-    /// another refusal led to a call within the last 30 seconds. Its errors are logged, with what caused them: no secret may be in them.
+    /// Asks with what `provider` hands out. It is called for the first question; for the next question once a
+    /// credential has no more than 30 seconds left (half its life, if it lives less than a minute); and after the
+    /// authority refused one (HTTP 401), unless another refusal led to a call within the last 30 seconds. Its errors
+    /// are logged, with what caused them: no secret may be in them.
     ///
-    /// One call is under way at a time, in a task of its own, for 30 seconds at most. Questions wait for it only if no valid
-    /// credential is at hand, and no longer than their own [`request_timeout`](Self::request_timeout). A failed call is
-    /// repeated after 1 second, then 2, 4, 8, 16 and 32, however many questions there are, so that a wrong password does
-    /// not lock the account.
+    /// One call is under way at a time, in a task of its own, for 30 seconds at most. Questions wait for it only if no
+    /// valid credential is at hand, and no longer than their own [`request_timeout`](Self::request_timeout). A failed
+    /// call is repeated after 1 second, then 2, 4, 8, 16 and 32, however many questions there are, so that a wrong
+    /// password does not lock the account.
     ///
     /// ```
     /// use std::time::Duration;
@@ -236,13 +240,15 @@ impl ApigeeBuilder {
     /// Names the setting that cannot work:
     ///
     /// * an organisation's name with other characters than letters, digits, `-` and `_`
-    /// * a base URL that is none, or has a query, a fragment, a user name or a password; `http` to another machine without
-    ///   [`dangerously_allow_plain_http`](Self::dangerously_allow_plain_http); `https` without the feature `rustls` or `native-tls` (or an
-    ///   `http_client`)
-    /// * no credentials, or some that cannot be sent: a user name with a colon, a bearer token with a line end, a login with a setting
-    ///   that cannot work
-    /// * zero for a timeout, `max_response_bytes`, `max_concurrent_questions`, `rate_limit`, `breaker_threshold` or `breaker_pause`
-    /// * a [`root_certificate`](Self::root_certificate) that is none, and what an [`http_client`](Self::http_client) does not go with
+    /// * a base URL that is none, or has a query, a fragment, a user name or a password; `http` to another machine
+    ///   without [`dangerously_allow_plain_http`](Self::dangerously_allow_plain_http); `https` without the feature
+    ///   `rustls` or `native-tls` (or an `http_client`)
+    /// * no credentials, or some that cannot be sent: a user name with a colon, a bearer token with a line end, a login
+    ///   with a setting that cannot work
+    /// * zero for a timeout, `max_response_bytes`, `max_concurrent_questions`, `rate_limit`, `breaker_threshold` or
+    ///   `breaker_pause`
+    /// * a [`root_certificate`](Self::root_certificate) that is none, and what an [`http_client`](Self::http_client)
+    ///   does not go with
     pub fn build(self) -> Result<Apigee, BuildError> {
         if self.org.is_empty()
             || !self.org.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))

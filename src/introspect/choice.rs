@@ -26,8 +26,8 @@ pub trait ChooseIntrospector: Send + Sync + 'static + sealed::Sealed {
     /// What is chosen.
     type Introspector: Introspect;
 
-    /// The introspector for this request; `None` if there is none. One of several is noted in the request's extensions, in place of what
-    /// a layer outside of this one has noted.
+    /// The introspector for this request; `None` if there is none. One of several is noted in the request's extensions,
+    /// in place of what a layer outside of this one has noted.
     fn choose<'a>(self: &'a Arc<Self>, request: &mut Parts) -> Option<&'a Arc<Self::Introspector>>;
 }
 
@@ -62,7 +62,8 @@ fn forget_choice(request: &mut Parts) {
 ///
 /// # let moved_to_keycloak = true;
 /// let introspector = if moved_to_keycloak {
-///     let endpoint = Rfc7662::builder("https://auth.example.com/introspect").client_secret_basic("my-api", "s").build()?;
+///     let endpoint = Rfc7662::builder("https://auth.example.com/introspect");
+///     let endpoint = endpoint.client_secret_basic("my-api", "secret").build()?;
 ///     AnyIntrospector::new(Cached::new(endpoint))
 /// } else {
 ///     AnyIntrospector::new(Cached::new(Apigee::builder("my-org").basic_auth("u", "p").build()?))
@@ -135,12 +136,14 @@ impl fmt::Debug for AnyIntrospector {
 /// Several authorities, of which each request chooses one: by its host, or however a closure says.
 ///
 /// Each has its own introspector: give each a cache of its own, so that no authority answers for another, with a
-/// [`name`](crate::CachedBuilder::name), or their metrics run together. A request that chooses none of them is rejected as
-/// [`InvalidToken`](crate::RejectionKind::InvalidToken), and nobody is asked.
+/// [`name`](crate::CachedBuilder::name), or their metrics run together. A request that chooses none of them is rejected
+/// as [`InvalidToken`](crate::RejectionKind::InvalidToken), and nobody is asked.
 ///
-/// **A token that one authority calls active says nothing about what belongs to another.** Which one a request chose stands in its
-/// extensions as [`ChosenAuthority`], behind an optional layer also if no token came: tell tenants apart by it, and not by looking at the
-/// request once more. The issuer that a token states ([`require_issuer`](crate::Policy::require_issuer)) is no proof of who was asked: `iss` is the answering server's own claim.
+/// **A token that one authority calls active says nothing about what belongs to another.** Which one a request chose
+/// stands in its extensions as [`ChosenAuthority`], behind an optional layer also if no token came: tell tenants apart
+/// by it, and not by looking at the request once more. The issuer that a token states
+/// ([`require_issuer`](crate::Policy::require_issuer)) is no proof of who was asked: `iss` is the answering server's
+/// own claim.
 ///
 /// ```
 /// use tower_introspection::{Apigee, Authorities, Cached, IntrospectionLayer, Rfc7662};
@@ -184,20 +187,21 @@ impl Authorities {
         AuthoritiesBuilder { choose: Arc::new(choose), by_name: HashMap::new(), any_case: false, repeated: None }
     }
 
-    /// Chooses the authority that is named like the request's host, in whichever case, without a port. The host comes from the
-    /// request's target and from its one `Host` header, and thus from the caller; a request in which the two differ chooses
-    /// none. A name with a scheme, a port or a path could never be chosen and is refused by [`build`](AuthoritiesBuilder::build).
+    /// Chooses the authority that is named like the request's host, in whichever case, without a port. The host comes
+    /// from the request's target and from its one `Host` header, and thus from the caller; a request in which the two
+    /// differ chooses none. A name with a scheme, a port or a path could never be chosen and is refused by
+    /// [`build`](AuthoritiesBuilder::build).
     ///
-    /// Other headers are not looked at. **A handler that trusts `X-Forwarded-Host` or `Forwarded`**, as the `Host` extractor of
-    /// `axum-extra` does, can see another host than the one that was chosen by, and take a token of one tenant for one of another. Have
-    /// it read [`ChosenAuthority`] instead.
+    /// Other headers are not looked at. **A handler that trusts `X-Forwarded-Host` or `Forwarded`**, as the `Host`
+    /// extractor of `axum-extra` does, can see another host than the one that was chosen by, and take a token of one
+    /// tenant for one of another. Have it read [`ChosenAuthority`] instead.
     pub fn by_host() -> AuthoritiesBuilder {
         let builder = Self::choose_by(|request| host(request).map(Cow::Owned));
         AuthoritiesBuilder { any_case: true, ..builder }
     }
 
-    /// The authority of this name, to ask it without a request: at start-up, or again while a WebSocket is open, for which
-    /// [`ChosenAuthority`] has the name. Of a host it is in lower case.
+    /// The authority of this name, to ask it without a request: at start-up, or again while a WebSocket is open, for
+    /// which [`ChosenAuthority`] has the name. Of a host it is in lower case.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&AnyIntrospector> {
         self.by_name.get(name).map(|introspector| &**introspector)

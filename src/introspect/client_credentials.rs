@@ -12,12 +12,12 @@ use super::private_key_jwt::PrivateKeyJwt;
 use crate::build_error::BuildError;
 use crate::url::shown;
 
-/// Obtains a bearer token for this service by the client credentials grant, RFC 6749 section 4.4, to ask an introspection
-/// endpoint with.
+/// Obtains a bearer token for this service by the client credentials grant, RFC 6749 section 4.4, to ask an
+/// introspection endpoint with.
 ///
-/// The token is kept, and renewed by the next question once it has no more than 30 seconds left (half its life, if it lives less than a
-/// minute), and after the endpoint refused it, unless another refusal led to a login within the last 30 seconds. One login is under way
-/// at a time; it is never made for a single question.
+/// The token is kept, and renewed by the next question once it has no more than 30 seconds left (half its life, if it
+/// lives less than a minute), and after the endpoint refused it, unless another refusal led to a login within the last
+/// 30 seconds. One login is under way at a time; it is never made for a single question.
 ///
 /// ```
 /// use tower_introspection::{ClientCredentials, Rfc7662};
@@ -55,8 +55,8 @@ impl ClientCredentials {
         Self::with_client(token_url.into(), client)
     }
 
-    /// Logs in at `token_url` with `client_secret_post`: the client's identifier and secret stand in the form and not in the
-    /// `Authorization` header, for servers that want it so or that do not decode the header.
+    /// Logs in at `token_url` with `client_secret_post`: the client's identifier and secret stand in the form and not
+    /// in the `Authorization` header, for servers that want it so or that do not decode the header.
     pub fn with_client_secret_post(
         token_url: impl Into<String>,
         client_id: impl Into<String>,
@@ -76,8 +76,8 @@ impl ClientCredentials {
         Self { token_url, client, scope: None, parameters: Vec::new(), connection: Connection::for_login() }
     }
 
-    /// A scope to ask for, or several with spaces between. Called several times, it asks for all of them. Default: none is asked for,
-    /// and the server chooses.
+    /// A scope to ask for, or several with spaces between. Called several times, it asks for all of them. Default: none
+    /// is asked for, and the server chooses.
     pub fn scope(mut self, scope: impl Into<String>) -> Self {
         let scope = scope.into();
         self.scope = Some(match self.scope {

@@ -46,15 +46,17 @@ impl Default for Connection {
     }
 }
 
-/// The builder methods for [`Connection`], for a builder with a member `connection`, and what `request_timeout` is there.
+/// The builder methods for [`Connection`], for a builder with a member `connection`, and what `request_timeout` is
+/// there.
 macro_rules! connection_settings {
     ($request_timeout:literal) => {
         /// Sends through a client of your own, for its proxies, certificates or pools. Build it with
         /// `redirect(reqwest::redirect::Policy::none())`, `referer(false)` and a connect timeout: a client that follows
         /// redirects hands the token on before this crate can refuse the answer.
         ///
-        /// [`connect_timeout`](Self::connect_timeout), [`root_certificate`](Self::root_certificate) and a certificate of this service
-        /// (`tls_client_auth`) are to be set at that client: one of them set here beside it makes `build` of the endpoint fail, or `fetch`.
+        /// [`connect_timeout`](Self::connect_timeout), [`root_certificate`](Self::root_certificate) and a certificate
+        /// of this service (`tls_client_auth`) are to be set at that client: one of them set here beside it makes
+        /// `build` of the endpoint fail, or `fetch`.
         pub fn http_client(mut self, client: reqwest::Client) -> Self {
             self.connection.http_client = Some(client);
             self
@@ -78,15 +80,15 @@ macro_rules! connection_settings {
             self
         }
 
-        /// Trusts this certificate authority too, besides the system's: one or more certificates in PEM. Needs the feature
-        /// `rustls` or `native-tls`. Not beside an [`http_client`](Self::http_client).
+        /// Trusts this certificate authority too, besides the system's: one or more certificates in PEM. Needs the
+        /// feature `rustls` or `native-tls`. Not beside an [`http_client`](Self::http_client).
         pub fn root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
             self.connection.root_certificates.push(pem.into());
             self
         }
 
-        /// Allows `http://` to other machines. **Tokens and this service's credentials then travel in clear text.** Loopback
-        /// needs no permission. Default: `false`.
+        /// Allows `http://` to other machines. **Tokens and this service's credentials then travel in clear text.**
+        /// Loopback needs no permission. Default: `false`.
         pub fn dangerously_allow_plain_http(mut self, allow: bool) -> Self {
             self.connection.plain_http = allow;
             self

@@ -75,11 +75,13 @@ impl Credential {
         Self::new(Secret::Nothing)
     }
 
-    /// HTTP Basic authentication of an OAuth client, for a secret that changes. RFC 6749 section 2.3.1 has both parts form-urlencoded
-    /// before the scheme encodes them again, so that an identifier may hold a colon: give both as they are.
+    /// HTTP Basic authentication of an OAuth client, for a secret that changes. RFC 6749 section 2.3.1 has both parts
+    /// form-urlencoded before the scheme encodes them again, so that an identifier may hold a colon: give both as they
+    /// are.
     #[must_use]
     pub fn client_secret_basic(client_id: impl AsRef<str>, client_secret: impl AsRef<str>) -> Self {
-        // A space is written `%20`: every form decoder reads it, while there are servers (Authlib) that take `+` for itself.
+        // A space is written `%20`: every form decoder reads it, while there are servers (Authlib) that take `+` for
+        // itself.
         let encoded = |text: &str| {
             let form: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
             form.replace('+', "%20").into()
@@ -87,8 +89,8 @@ impl Credential {
         Self::new(Secret::Basic { username: encoded(client_id.as_ref()), password: encoded(client_secret.as_ref()) })
     }
 
-    /// An OAuth client's identifier and secret in the form of the question, for a secret that changes. Apigee's questions have no
-    /// form.
+    /// An OAuth client's identifier and secret in the form of the question, for a secret that changes. Apigee's
+    /// questions have no form.
     #[must_use]
     pub fn client_secret_post(client_id: impl AsRef<str>, client_secret: impl AsRef<str>) -> Self {
         Self::form([("client_id", client_id.as_ref()), ("client_secret", client_secret.as_ref())])
@@ -103,9 +105,9 @@ impl Credential {
         Self { secret, lifetime: None }
     }
 
-    /// How long it is valid after it was handed out. The next question once it has no more than 30 seconds left (half its life, if it
-    /// lives less than a minute) has it renewed. Less than a second counts as a second. Without this it is kept until the authority
-    /// refuses it.
+    /// How long it is valid after it was handed out. The next question once it has no more than 30 seconds left (half
+    /// its life, if it lives less than a minute) has it renewed. Less than a second counts as a second. Without this it
+    /// is kept until the authority refuses it.
     #[must_use]
     pub fn expires_in(mut self, lifetime: Duration) -> Self {
         self.lifetime = Some(lifetime);

@@ -61,8 +61,8 @@ impl Endpoint {
 
     /// Asks, and has `read` make something of the answer.
     ///
-    /// If the authority refuses this service's credentials with 401 and there is a way to renew them, it is asked once more
-    /// with the new ones.
+    /// If the authority refuses this service's credentials with 401 and there is a way to renew them, it is asked once
+    /// more with the new ones.
     pub(super) async fn ask<T: Send>(
         &self,
         question: Question<'_>,

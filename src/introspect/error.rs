@@ -9,8 +9,8 @@ use http::StatusCode;
 
 /// The authority could not be asked, or gave an answer that cannot be trusted.
 ///
-/// This never says anything about a token. It is cheap to clone, since one failure reaches everyone who waited for it. Its
-/// text and its sources hold neither a token nor a credential, as far as this crate makes them.
+/// This never says anything about a token. It is cheap to clone, since one failure reaches everyone who waited for it.
+/// Its text and its sources hold neither a token nor a credential, as far as this crate makes them.
 #[derive(Clone)]
 pub struct IntrospectError {
     kind: IntrospectErrorKind,
@@ -44,7 +44,8 @@ pub enum IntrospectErrorKind {
     Overloaded,
     /// The authority failed again and again a moment ago, or asked for a pause; it was not asked.
     CircuitOpen,
-    /// The question was given up: its introspector panicked, its runtime went away, or it was invalidated again and again.
+    /// The question was given up: its introspector panicked, its runtime went away, or it was invalidated again and
+    /// again.
     Abandoned,
 }
 
@@ -155,8 +156,8 @@ impl IntrospectError {
         self.retry_after
     }
 
-    /// The HTTP status, if it is what makes this a failure. An RFC 7662 server that answers 400 with `invalid_client` or
-    /// `unauthorized_client` refuses this service: that is 401 here.
+    /// The HTTP status, if it is what makes this a failure. An RFC 7662 server that answers 400 with `invalid_client`
+    /// or `unauthorized_client` refuses this service: that is 401 here.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         self.status
@@ -174,7 +175,8 @@ impl IntrospectError {
         }
     }
 
-    /// Whether asking again at once may help, and can do no harm. A pause that the authority asks for is not an "at once".
+    /// Whether asking again at once may help, and can do no harm. A pause that the authority asks for is not an "at
+    /// once".
     pub(super) fn is_worth_another_attempt(&self) -> bool {
         self.before_answer || (self.is_gateway_failure() && self.retry_after.is_none())
     }
@@ -190,8 +192,8 @@ impl IntrospectError {
         matches!(self.kind, IntrospectErrorKind::Overloaded | IntrospectErrorKind::CircuitOpen)
     }
 
-    /// Whether the authority was asked in vain, or not asked because it would be: an older answer may serve meanwhile, if
-    /// that is wanted. Not if it was this side that had no room for the question.
+    /// Whether the authority was asked in vain, or not asked because it would be: an older answer may serve meanwhile,
+    /// if that is wanted. Not if it was this side that had no room for the question.
     pub(crate) fn is_failure_of_the_authority(&self) -> bool {
         !matches!(self.kind, IntrospectErrorKind::Overloaded | IntrospectErrorKind::Abandoned)
     }

@@ -126,7 +126,8 @@ fn broken(error: reqwest::Error) -> IntrospectError {
 }
 
 impl Answer {
-    /// What the status says when the body says nothing: always something about us or the authority, never about a token.
+    /// What the status says when the body says nothing: always something about us or the authority, never about a
+    /// token.
     pub(super) fn status_error(&self, now: Timestamp) -> IntrospectError {
         let error = status_error(self.status);
         match self.retry_after(now) {
@@ -135,8 +136,8 @@ impl Answer {
         }
     }
 
-    /// The same error, which came of reading the body, with what the answer calls itself if that is why: a proxy's page, say,
-    /// or a signed answer.
+    /// The same error, which came of reading the body, with what the answer calls itself if that is why: a proxy's
+    /// page, say, or a signed answer.
     pub(super) fn explain(&self, error: IntrospectError, presented: &BearerToken) -> IntrospectError {
         match self.foreign_content_type(presented) {
             Some(kind) if serde_json::from_slice::<IgnoredAny>(&self.body).is_err() => {
@@ -146,8 +147,8 @@ impl Answer {
         }
     }
 
-    /// The `type/subtype` of an answer that says itself that it is not JSON. Never with the token in it, should it be echoed
-    /// even here.
+    /// The `type/subtype` of an answer that says itself that it is not JSON. Never with the token in it, should it be
+    /// echoed even here.
     fn foreign_content_type(&self, presented: &BearerToken) -> Option<&str> {
         let value = self.headers.get(CONTENT_TYPE)?.to_str().ok()?;
         let kind = value.split(';').next()?.trim();
@@ -157,8 +158,8 @@ impl Answer {
         (is_shown && !is_json).then(|| &kind[..kind.len().min(LONGEST_CONTENT_TYPE)])
     }
 
-    /// How long the authority wants to be left alone: seconds or a date, RFC 9110 section 10.2.3, with the two statuses that
-    /// ask for it.
+    /// How long the authority wants to be left alone: seconds or a date, RFC 9110 section 10.2.3, with the two statuses
+    /// that ask for it.
     fn retry_after(&self, now: Timestamp) -> Option<Duration> {
         if !matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             return None;

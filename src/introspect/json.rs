@@ -11,8 +11,8 @@ use crate::token::BearerToken;
 /// The members of a JSON object.
 ///
 /// # Errors
-/// If `body` is none, or holds a member twice: whoever reads the first and whoever reads the last would hold different things
-/// true of one token.
+/// If `body` is none, or holds a member twice: whoever reads the first and whoever reads the last would hold different
+/// things true of one token.
 pub(super) fn object(body: &[u8]) -> Result<Map<String, Value>, IntrospectError> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let members = deserializer.deserialize_map(Members);
@@ -34,8 +34,8 @@ pub(super) fn error_code(body: &[u8]) -> Option<String> {
 /// A shorter token may stand in other texts by chance.
 const LONG: usize = 16;
 
-/// Whether a token stands anywhere in `value`, by itself or, if it is long, within another text. No deeper than a JSON parser goes, which is
-/// 128 levels.
+/// Whether a token stands anywhere in `value`, by itself or, if it is long, within another text. No deeper than a JSON
+/// parser goes, which is 128 levels.
 pub(super) fn holds(value: &Value, presented: &BearerToken) -> bool {
     match value {
         Value::String(text) => is_or_holds(text, presented),

@@ -1,7 +1,7 @@
 //! Who is asked.
 //!
-//! [`Introspect`] is the seam everything hangs on: endpoints implement it, a cache implements it over an endpoint, and the
-//! layer knows nothing else.
+//! [`Introspect`] is the seam everything hangs on: endpoints implement it, a cache implements it over an endpoint, and
+//! the layer knows nothing else.
 
 pub(crate) mod apigee;
 mod choice;
@@ -43,16 +43,18 @@ use crate::token::{AccessToken, BearerToken};
 ///
 /// # Around another introspector
 ///
-/// An implementation that wraps another one hands on all four methods. Without [`known`](Self::known) each request asks;
-/// without [`refresh`](Self::refresh) all tokens are strangers to the wrapped one; without [`endpoint`](Self::endpoint) nobody
-/// sees its figures, and [`CacheHandle::health`](crate::CacheHandle::health) says healthy whatever happens.
+/// An implementation that wraps another one hands on all four methods. Without [`known`](Self::known) each request
+/// asks; without [`refresh`](Self::refresh) all tokens are strangers to the wrapped one; without
+/// [`endpoint`](Self::endpoint) nobody sees its figures, and [`CacheHandle::health`](crate::CacheHandle::health) says
+/// healthy whatever happens.
 ///
 /// # Runtime, and cancellation
 ///
-/// The endpoints of this crate need a Tokio runtime with its I/O and its timer enabled, and panic without. A future that
-/// [`introspect`](Self::introspect) or [`refresh`](Self::refresh) returned may be dropped at any point where it waits: without a
-/// [`Cached`](crate::Cached) when the caller hangs up, within one when its
-/// [`question_timeout`](crate::CachedBuilder::question_timeout) has passed or the cache is gone. Those of this crate can be.
+/// The endpoints of this crate need a Tokio runtime with its I/O and its timer enabled, and panic without. A future
+/// that [`introspect`](Self::introspect) or [`refresh`](Self::refresh) returned may be dropped at any point where it
+/// waits: without a [`Cached`](crate::Cached) when the caller hangs up, within one when its
+/// [`question_timeout`](crate::CachedBuilder::question_timeout) has passed or the cache is gone. Those of this crate
+/// can be.
 ///
 /// ```
 /// use tower_introspection::{AccessToken, BearerToken, InactiveReason, Introspect, IntrospectError, Verdict};
@@ -82,8 +84,8 @@ pub trait Introspect: Send + Sync + 'static {
     /// Asks. [`Verdict::Active`] means active now: a token that has expired is [`Verdict::Inactive`].
     ///
     /// # Errors
-    /// If the authority could not be asked, or its answer cannot be trusted. "The authority said no" is a verdict, never an
-    /// error.
+    /// If the authority could not be asked, or its answer cannot be trusted. "The authority said no" is a verdict,
+    /// never an error.
     fn introspect(&self, token: &BearerToken<'_>) -> impl Future<Output = Result<Verdict, IntrospectError>> + Send;
 
     /// Asks again about a *known* token: one that was active when it was last asked about. A [`Cached`](crate::Cached)
@@ -154,10 +156,10 @@ pub enum InactiveReason {
     Expired,
     /// It is not valid yet.
     NotYetValid,
-    /// The authority knows it, but does not clearly say that it is active: a status nobody knows; an expiry that cannot be read, or
-    /// (Apigee) -1 without [`allow_unexpiring`](ApigeeBuilder::allow_unexpiring); a token type that is not bearer, or none if
-    /// [`require_token_type`](Rfc7662Builder::require_token_type) is set. The log says which, at the level `info`. (Also 400 with
-    /// `unsupported_token_type`, which is not logged: any caller can bring it about.)
+    /// The authority knows it, but does not clearly say that it is active: a status nobody knows; an expiry that cannot
+    /// be read, or (Apigee) -1 without [`allow_unexpiring`](ApigeeBuilder::allow_unexpiring); a token type that is not
+    /// bearer, or none if [`require_token_type`](Rfc7662Builder::require_token_type) is set. The log says which, at the
+    /// level `info`. (Also 400 with `unsupported_token_type`, which is not logged: any caller can bring it about.)
     Unclear,
 }
 
@@ -178,8 +180,8 @@ impl InactiveReason {
     }
 }
 
-/// The reason for an answer that is not a clear yes. An operator is told: without a word in the log it would look as if clients came with
-/// bad tokens. `cause` is a text of this crate's own.
+/// The reason for an answer that is not a clear yes. An operator is told: without a word in the log it would look as if
+/// clients came with bad tokens. `cause` is a text of this crate's own.
 fn unclear(cause: &'static str) -> InactiveReason {
     tracing::info!(cause, "the authority's answer is not a clear yes, so the token counts as inactive");
     InactiveReason::Unclear

@@ -25,8 +25,8 @@ const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-be
 
 /// Authenticates this service by a JWT signed with its private key: `private_key_jwt`, RFC 7523 section 2.2.
 ///
-/// An RSA key signs with RS256, a P-256 key with ES256. A new assertion is made for every question, valid for 60 seconds, with
-/// a `jti` of its own, since servers refuse one they have seen before.
+/// An RSA key signs with RS256, a P-256 key with ES256. A new assertion is made for every question, valid for 60
+/// seconds, with a `jti` of its own, since servers refuse one they have seen before.
 ///
 /// ```no_run
 /// use tower_introspection::{PrivateKeyJwt, Rfc7662};
@@ -91,8 +91,8 @@ impl PrivateKeyJwt {
         self
     }
 
-    /// Whom the assertion is meant for (`aud`). Default: the issuer for a discovered endpoint, otherwise the endpoint's URL; with
-    /// [`ClientCredentials`](crate::ClientCredentials) the token URL.
+    /// Whom the assertion is meant for (`aud`). Default: the issuer for a discovered endpoint, otherwise the endpoint's
+    /// URL; with [`ClientCredentials`](crate::ClientCredentials) the token URL.
     ///
     /// Okta takes only the whole URL of the introspection endpoint, so set that if the endpoint is discovered:
     ///

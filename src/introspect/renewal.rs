@@ -27,8 +27,8 @@ const REFUSAL_PAUSE: Duration = Duration::from_secs(30);
 pub(super) type Obtained = Result<Credential, Box<dyn Error + Send + Sync>>;
 pub(super) type Provider = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Obtained> + Send>> + Send + Sync>;
 
-/// Credentials from a hook. One login is under way at a time, in a task of its own: the questions that wait for it may end
-/// before it does, and it still bears fruit.
+/// Credentials from a hook. One login is under way at a time, in a task of its own: the questions that wait for it may
+/// end before it does, and it still bears fruit.
 pub(super) struct Renewal {
     shared: Arc<Shared>,
     /// A login under way ends with it.
@@ -137,8 +137,8 @@ impl Shared {
         }
     }
 
-    /// Nothing that runs under this lock leaves the state half changed, so a panic elsewhere does not spoil it. The hook's errors are
-    /// shown and dropped when it is not held.
+    /// Nothing that runs under this lock leaves the state half changed, so a panic elsewhere does not spoil it. The
+    /// hook's errors are shown and dropped when it is not held.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -196,8 +196,8 @@ impl Drop for Login {
     fn drop(&mut self) {
         let has_ended = self.outcome.borrow().is_some();
         if !has_ended {
-            // A failure like any other: a hook that panics for a wrong password must not try it again for every question. If the clock or
-            // a subscriber of logs panics, too, the next login may start all the same.
+            // A failure like any other: a hook that panics for a wrong password must not try it again for every
+            // question. If the clock or a subscriber of logs panics, too, the next login may start all the same.
             let _ = catch_unwind(AssertUnwindSafe(|| {
                 if std::thread::panicking() {
                     self.fails(GIVEN_UP);
@@ -267,8 +267,8 @@ impl Held {
 }
 
 impl Failure {
-    /// One second after the first failure, twice as long after each further one, 32 seconds at most. A clock that was set
-    /// back makes nothing recent.
+    /// One second after the first failure, twice as long after each further one, 32 seconds at most. A clock that was
+    /// set back makes nothing recent.
     fn is_recent(&self, now: Timestamp) -> bool {
         let pause = Duration::from_secs(1 << (self.in_a_row - 1).min(5));
         now < self.at + pause && !now.was_set_back_since(self.at)

@@ -10,8 +10,8 @@ use crate::clock::Timestamp;
 /// From one report to the next of the same.
 const PAUSE: Duration = Duration::from_secs(30);
 
-/// Of which failures the operator was told, and when. Each kind is told of at once, and then every half minute while it goes on: whoever
-/// sends junk may be able to make each question fail.
+/// Of which failures the operator was told, and when. Each kind is told of at once, and then every half minute while it
+/// goes on: whoever sends junk may be able to make each question fail.
 #[derive(Default)]
 pub(super) struct Reports(Mutex<HashMap<(IntrospectErrorKind, Share), Report>>);
 

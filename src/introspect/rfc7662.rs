@@ -1,7 +1,7 @@
 //! Any RFC 7662 introspection endpoint.
 //!
-//! `POST {url}` with the token in a form. [`wire`] turns an answer into a verdict and knows neither sockets nor the wall clock;
-//! [`discovery`] finds the endpoint of an issuer.
+//! `POST {url}` with the token in a form. [`wire`] turns an answer into a verdict and knows neither sockets nor the
+//! wall clock; [`discovery`] finds the endpoint of an issuer.
 
 mod builder;
 mod discovery;
@@ -34,16 +34,17 @@ use crate::url::shown;
 /// # Ok::<(), tower_introspection::BuildError>(())
 /// ```
 ///
-/// `active` has to be a boolean: anything else is a failure of the endpoint, never a verdict. `exp`, `nbf` and `iat` may have
-/// fractions and saturate; an `exp` or `nbf` that cannot be read, or an `exp` of zero or less, makes a token inactive. A token
-/// without `exp` is active, and a cache asks about it again after its `max_ttl`. What the answer itself calls another kind of
-/// token (`token_type`, `token_use`, `token_usage`, `typ`) is inactive, since endpoints call refresh tokens active too; see
-/// [`require_token_type`](Rfc7662Builder::require_token_type). Every member
-/// is kept as a [claim](crate::AccessToken::claim), save those that hold a token and those of RFC 7662 section 2.2 that have an
+/// `active` has to be a boolean: anything else is a failure of the endpoint, never a verdict. `exp`, `nbf` and `iat`
+/// may have fractions and saturate; an `exp` or `nbf` that cannot be read, or an `exp` of zero or less, makes a token
+/// inactive. A token without `exp` is active, and a cache asks about it again after its `max_ttl`. What the answer
+/// itself calls another kind of token (`token_type`, `token_use`, `token_usage`, `typ`) is inactive, since endpoints
+/// call refresh tokens active too; see [`require_token_type`](Rfc7662Builder::require_token_type). Every member is kept
+/// as a [claim](crate::AccessToken::claim), save those that hold a token and those of RFC 7662 section 2.2 that have an
 /// accessor. (An accessor that is added later will leave its claim in place.)
 ///
-/// Answers in plain JSON are asked for and understood. Signed ones, `application/token-introspection+jwt` (RFC 9701), are not: a
-/// server that sends them unasked has to be told otherwise for this client, and until then the error names their content type.
+/// Answers in plain JSON are asked for and understood. Signed ones, `application/token-introspection+jwt` (RFC 9701),
+/// are not: a server that sends them unasked has to be told otherwise for this client, and until then the error names
+/// their content type.
 ///
 /// HTTP 401 and 403, and the errors `invalid_client` and `unauthorized_client`, are about *this service*. The error
 /// `unsupported_token_type` is about the token.
@@ -56,7 +57,8 @@ pub struct Rfc7662 {
 }
 
 impl Rfc7662 {
-    /// Starts with the endpoint's URL. [Credentials](Rfc7662Builder::client_secret_basic) are required, the rest has defaults.
+    /// Starts with the endpoint's URL. [Credentials](Rfc7662Builder::client_secret_basic) are required, the rest has
+    /// defaults.
     pub fn builder(url: impl Into<String>) -> Rfc7662Builder {
         Rfc7662Builder::new(url.into())
     }

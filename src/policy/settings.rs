@@ -9,16 +9,17 @@ macro_rules! policy_settings {
             self
         }
 
-        /// Requires at least one of these scopes. Called several times, it requires one of each call's. A challenge names all of
-        /// them: it has no way to say that one is enough.
+        /// Requires at least one of these scopes. Called several times, it requires one of each call's. A challenge
+        /// names all of them: it has no way to say that one is enough.
         pub fn require_any_scope<T: Into<String>>(mut self, scopes: impl IntoIterator<Item = T>) -> Self {
             self.$($policy)+.add("require_any_scope", $crate::policy::Fact::Scope, scopes);
             self
         }
 
-        /// Requires that the token is meant for this service: that its audience holds this value. A token without an audience
-        /// is refused. **Set this (or the next) wherever the authority also serves other services**, since any of their tokens
-        /// is active too. A token that fails it is [`InvalidToken`](crate::RejectionKind::InvalidToken).
+        /// Requires that the token is meant for this service: that its audience holds this value. A token without an
+        /// audience is refused. **Set this (or the next) wherever the authority also serves other services**, since any
+        /// of their tokens is active too. A token that fails it is
+        /// [`InvalidToken`](crate::RejectionKind::InvalidToken).
         pub fn require_audience(mut self, audience: impl Into<String>) -> Self {
             self.$($policy)+.add("require_audience", $crate::policy::Fact::Audience, [audience]);
             self
@@ -30,9 +31,10 @@ macro_rules! policy_settings {
             self
         }
 
-        /// Requires that the token states this issuer (`iss`), compared to the letter. A token has one issuer, so this cannot be
-        /// called with two. A token that fails it is [`InvalidToken`](crate::RejectionKind::InvalidToken). The issuer is what the server
-        /// that was asked claims: it is worth as much as that server, and says nothing about which one was asked.
+        /// Requires that the token states this issuer (`iss`), compared to the letter. A token has one issuer, so this
+        /// cannot be called with two. A token that fails it is [`InvalidToken`](crate::RejectionKind::InvalidToken).
+        /// The issuer is what the server that was asked claims: it is worth as much as that server, and says nothing
+        /// about which one was asked.
         pub fn require_issuer(mut self, issuer: impl Into<String>) -> Self {
             self.$($policy)+.add("require_issuer", $crate::policy::Fact::Issuer, [issuer]);
             self
@@ -44,8 +46,8 @@ macro_rules! policy_settings {
             self
         }
 
-        /// Requires that the token was issued to this client. A token has one client, so this cannot be called with two. A token
-        /// that fails it is [`Denied`](crate::RejectionKind::Denied).
+        /// Requires that the token was issued to this client. A token has one client, so this cannot be called with
+        /// two. A token that fails it is [`Denied`](crate::RejectionKind::Denied).
         pub fn require_client(mut self, client_id: impl Into<String>) -> Self {
             self.$($policy)+.add("require_client", $crate::policy::Fact::Client, [client_id]);
             self
@@ -57,8 +59,9 @@ macro_rules! policy_settings {
             self
         }
 
-        /// Requires that the token may use this API product (Apigee). Called several times, it requires all of them. A token
-        /// whose products are unknown is refused. A token that fails it is [`Denied`](crate::RejectionKind::Denied).
+        /// Requires that the token may use this API product (Apigee). Called several times, it requires all of them. A
+        /// token whose products are unknown is refused. A token that fails it is
+        /// [`Denied`](crate::RejectionKind::Denied).
         pub fn require_api_product(mut self, product: impl Into<String>) -> Self {
             self.$($policy)+.add("require_api_product", $crate::policy::Fact::ApiProduct, [product]);
             self
@@ -70,11 +73,11 @@ macro_rules! policy_settings {
             self
         }
 
-        /// Requires that `rule` is true of the token and the request. Rules are asked after everything else is met; several
-        /// must all be true. A request that fails one is [`Denied`](crate::RejectionKind::Denied).
+        /// Requires that `rule` is true of the token and the request. Rules are asked after everything else is met;
+        /// several must all be true. A request that fails one is [`Denied`](crate::RejectionKind::Denied).
         ///
-        /// A rule that compares a fact with a part of the request has to say what holds when neither is there, or `None == None` lets
-        /// everybody in. (Over HTTP/1.1 `request.uri` has a path only; the host stands in a header.)
+        /// A rule that compares a fact with a part of the request has to say what holds when neither is there, or `None
+        /// == None` lets everybody in. (Over HTTP/1.1 `request.uri` has a path only; the host stands in a header.)
         pub fn authorize(
             mut self,
             rule: impl Fn(&$crate::token::AccessToken, &http::request::Parts) -> bool + Send + Sync + 'static,
@@ -83,8 +86,8 @@ macro_rules! policy_settings {
             self
         }
 
-        /// Requires `policy` too, of requests with this method. One for `GET` holds for `HEAD` as well, unless `HEAD` has one
-        /// of its own: routers answer both with the same handler.
+        /// Requires `policy` too, of requests with this method. One for `GET` holds for `HEAD` as well, unless `HEAD`
+        /// has one of its own: routers answer both with the same handler.
         ///
         /// Like every requirement it binds requests with a token. Below an optional layer use
         /// [`RequireScopeLayer`](crate::RequireScopeLayer), which wants one.
@@ -93,8 +96,8 @@ macro_rules! policy_settings {
             self
         }
 
-        /// Requires `policy` too, of requests with a method that no [`for_method`](Self::for_method) names. Without this
-        /// nothing further is required of them.
+        /// Requires `policy` too, of requests with a method that no [`for_method`](Self::for_method) names. Without
+        /// this nothing further is required of them.
         pub fn for_other_methods(mut self, policy: $crate::policy::Policy) -> Self {
             self.$($policy)+.push($crate::policy::Requirement::Nested($crate::policy::When::OtherMethods, policy));
             self

@@ -21,7 +21,8 @@ impl Default for Challenge {
 
 impl Challenge {
     /// # Errors
-    /// If `realm` holds what a quoted-string cannot carry in plain sight, or `resource_metadata` is not an absolute URL.
+    /// If `realm` holds what a quoted-string cannot carry in plain sight, or `resource_metadata` is not an absolute
+    /// URL.
     pub(crate) fn new(realm: Option<&str>, resource_metadata: Option<&str>) -> Result<Self, BuildError> {
         let mut challenge = Self::default();
         if let Some(realm) = realm {

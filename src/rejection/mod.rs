@@ -1,7 +1,7 @@
 //! What the caller is told.
 //!
-//! [`RejectionReason`] is the one table from reasons to kinds, [`RejectionKind`] the one from kinds to answers; the renderers of `response`
-//! write them as HTTP or gRPC.
+//! [`RejectionReason`] is the one table from reasons to kinds, [`RejectionKind`] the one from kinds to answers; the
+//! renderers of `response` write them as HTTP or gRPC.
 
 mod challenge;
 mod reason;
@@ -119,8 +119,8 @@ impl RejectionKind {
 
 /// A request that does not come in, and what its caller is told.
 ///
-/// Everything in it is from fixed texts and from the layer's own settings; nothing comes from the request, the token or the
-/// authority's answer, but for how long the authority wants to be left alone, within the bound set for it.
+/// Everything in it is from fixed texts and from the layer's own settings; nothing comes from the request, the token or
+/// the authority's answer, but for how long the authority wants to be left alone, within the bound set for it.
 #[derive(Clone, Debug)]
 pub struct Rejection {
     reason: RejectionReason,
@@ -214,8 +214,8 @@ impl Rejection {
         self.reason.description()
     }
 
-    /// The scopes the route wants, separated by spaces: of an [`InsufficientScope`](RejectionKind::InsufficientScope), and of
-    /// every 401 from a layer with [`resource_metadata`](crate::IntrospectionLayerBuilder::resource_metadata).
+    /// The scopes the route wants, separated by spaces: of an [`InsufficientScope`](RejectionKind::InsufficientScope),
+    /// and of every 401 from a layer with [`resource_metadata`](crate::IntrospectionLayerBuilder::resource_metadata).
     #[must_use]
     pub fn wanted_scopes(&self) -> Option<&str> {
         self.wanted_scopes.as_deref()
@@ -238,8 +238,8 @@ impl Rejection {
         self.context.challenge.render(kind.error(), description, self.wanted_scopes())
     }
 
-    /// How long the caller should wait before it tries again: as long as the authority is left alone, or else as the layer was
-    /// told. `None` unless the fault is on this side (503).
+    /// How long the caller should wait before it tries again: as long as the authority is left alone, or else as the
+    /// layer was told. `None` unless the fault is on this side (503).
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         let known = self.cause.as_ref().and_then(IntrospectError::retry_after);
@@ -269,9 +269,9 @@ impl Rejection {
     }
 }
 
-/// A POST with a content type that begins with `application/grpc`. Any other method is no call, and its answer must say in its
-/// status that it is a refusal: a proxy that asks whether to let a request in, with the request's own headers (`auth_request` of
-/// nginx and the like), would take the HTTP 200 of gRPC for a yes, and a shared cache would keep it.
+/// A POST with a content type that begins with `application/grpc`. Any other method is no call, and its answer must say
+/// in its status that it is a refusal: a proxy that asks whether to let a request in, with the request's own headers
+/// (`auth_request` of nginx and the like), would take the HTTP 200 of gRPC for a yes, and a shared cache would keep it.
 pub(crate) fn is_grpc(request: &Parts) -> bool {
     const GRPC: &[u8] = b"application/grpc";
     let content_type = request.headers.get(CONTENT_TYPE).and_then(|value| value.as_bytes().get(..GRPC.len()));

@@ -124,7 +124,8 @@ impl RejectionReason {
         }
     }
 
-    /// One word for logs and metrics. Where a kind has one reason only, it is that of the [kind](RejectionKind::as_str).
+    /// One word for logs and metrics. Where a kind has one reason only, it is that of the
+    /// [kind](RejectionKind::as_str).
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.row().name

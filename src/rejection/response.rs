@@ -11,12 +11,13 @@ use super::Rejection;
 
 /// Turns rejections into responses with the body type `B` of the inner service.
 ///
-/// A closure `Fn(&Rejection, &Parts) -> Response<B>` is one: it answers HTTP requests, while gRPC calls get the answer their
-/// protocol asks for. What it returns is sent as it is; start from [`Rejection::response`] to keep the status, the challenge
-/// and `Retry-After`.
+/// A closure `Fn(&Rejection, &Parts) -> Response<B>` is one: it answers HTTP requests, while gRPC calls get the answer
+/// their protocol asks for. What it returns is sent as it is; start from [`Rejection::response`] to keep the status,
+/// the challenge and `Retry-After`.
 ///
-/// The request is there to choose a form by: its `Accept` header, its path, its [`ChosenAuthority`](crate::ChosenAuthority). Its headers
-/// are marked sensitive where a token may stand in them; do not send any of it back.
+/// The request is there to choose a form by: its `Accept` header, its path, its
+/// [`ChosenAuthority`](crate::ChosenAuthority). Its headers are marked sensitive where a token may stand in them; do
+/// not send any of it back.
 ///
 /// ```
 /// use http::header::ACCEPT;
@@ -27,7 +28,8 @@ use super::Rejection;
 ///
 /// let layer = IntrospectionLayer::builder(introspector)
 ///     .rejection_response(|rejection: &Rejection, request: &Parts| {
-///         let wants_html = request.headers.get(ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/html"));
+///         let accept = request.headers.get(ACCEPT).map(|value| value.as_bytes());
+///         let wants_html = accept.is_some_and(|accept| accept.starts_with(b"text/html"));
 ///         let text = rejection.description();
 ///         rejection.response(if wants_html { format!("<h1>{text}</h1>") } else { text.to_owned() })
 ///     })
@@ -75,7 +77,8 @@ impl<B: Default> RejectionResponse<B> for EmptyBody {
     }
 }
 
-/// An `application/problem+json` document, RFC 9457, with `title`, `status`, `detail` and the [kind](super::RejectionKind).
+/// An `application/problem+json` document, RFC 9457, with `title`, `status`, `detail` and the
+/// [kind](super::RejectionKind).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProblemJson;
 
@@ -136,7 +139,8 @@ impl Rejection {
         response
     }
 
-    /// A gRPC answer that consists of trailers only: HTTP 200, the status in the headers, and `body`, which has to be empty.
+    /// A gRPC answer that consists of trailers only: HTTP 200, the status in the headers, and `body`, which has to be
+    /// empty.
     #[must_use]
     pub fn grpc_response<B>(&self, body: B) -> Response<B> {
         grpc_trailers(body, self.kind().grpc_code(), self.description())

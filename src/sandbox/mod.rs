@@ -1,9 +1,10 @@
 //! An in-memory authority on loopback (feature `sandbox`): an Apigee management API and an OAuth authorization server.
 //!
-//! The management API answers the access-token operations as the vendor documents them: get, approve, revoke, update, delete, and revocation
-//! by app or end user, behind Basic authentication, with the vendor's own 404. The authorization server knows the same tokens:
-//! metadata, client credentials grant, introspection and revocation. Both can be told to fail ([`Fault`]) and count the
-//! questions they get, which makes this an endpoint for your tests as it is for this crate's.
+//! The management API answers the access-token operations as the vendor documents them: get, approve, revoke, update,
+//! delete, and revocation by app or end user, behind Basic authentication, with the vendor's own 404. The authorization
+//! server knows the same tokens: metadata, client credentials grant, introspection and revocation. Both can be told to
+//! fail ([`Fault`]) and count the questions they get, which makes this an endpoint for your tests as it is for this
+//! crate's.
 //!
 //! ```
 //! use tower_introspection::sandbox::{Sandbox, SandboxToken};
@@ -130,15 +131,15 @@ impl Sandbox {
         Apigee::builder(self.org()).base_url(self.base_url()).basic_auth(self.username(), self.password())
     }
 
-    /// The issuer of the authorization server, such as `http://127.0.0.1:41234`. Its endpoints are `/introspect`, `/token` and
-    /// `/revoke`; its metadata is where RFC 8414 has it.
+    /// The issuer of the authorization server, such as `http://127.0.0.1:41234`. Its endpoints are `/introspect`,
+    /// `/token` and `/revoke`; its metadata is where RFC 8414 has it.
     #[must_use]
     pub fn issuer(&self) -> String {
         self.state.issuer()
     }
 
-    /// The client that may introspect and revoke, and get tokens by the client credentials grant. A token of its with the
-    /// scope `introspection` may introspect too.
+    /// The client that may introspect and revoke, and get tokens by the client credentials grant. A token of its with
+    /// the scope `introspection` may introspect too.
     #[must_use]
     pub fn client_id(&self) -> &'static str {
         state::CLIENT_ID

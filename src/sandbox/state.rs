@@ -104,8 +104,9 @@ impl SandboxToken {
         self
     }
 
-    /// Adds a further member to answers about it, such as `cnf`. The management API has it too; of members that are none of its own an
-    /// [`Apigee`](crate::Apigee) reads `cnf` alone. `claim("apiProducts", ["weather"])` gives the token API products.
+    /// Adds a further member to answers about it, such as `cnf`. The management API has it too; of members that are
+    /// none of its own an [`Apigee`](crate::Apigee) reads `cnf` alone. `claim("apiProducts", ["weather"])` gives the
+    /// token API products.
     ///
     /// # Errors
     /// If the value has no form in JSON, as a map has whose keys are not strings.

@@ -22,12 +22,13 @@ use self::remembered::{RefreshAt, Uses};
 /// What an authority states about an active access token.
 ///
 /// The layer puts it into the extensions of every request it lets through. Cloning it copies a pointer. It holds facts
-/// only: not the token, not a refresh token, and not what a route requires. (Out of reach, it also holds what a cache notes, the
-/// token's keyed fingerprint among it.)
+/// only: not the token, not a refresh token, and not what a route requires. (Out of reach, it also holds what a cache
+/// notes, the token's keyed fingerprint among it.)
 ///
-/// Each member is `None` (or empty) when the authority did not state it. It serializes to one JSON object that always has
-/// all its keys (later versions may add some), `null` or empty for what was not stated, and times in milliseconds since the Unix epoch; whether it is stale is not
-/// among them. Think of who will read that: with Apigee the client's identifier is an API key, and attributes and claims may be personal.
+/// Each member is `None` (or empty) when the authority did not state it. It serializes to one JSON object that always
+/// has all its keys (later versions may add some), `null` or empty for what was not stated, and times in milliseconds
+/// since the Unix epoch; whether it is stale is not among them. Think of who will read that: with Apigee the client's
+/// identifier is an API key, and attributes and claims may be personal.
 ///
 /// ```
 /// use tower_introspection::AccessToken;
@@ -43,8 +44,8 @@ use self::remembered::{RefreshAt, Uses};
 #[derive(Clone)]
 pub struct AccessToken(Arc<Facts>);
 
-/// In this order in memory: what every request asks for stands beside the reference count, in two lines of the processor's cache, and
-/// both are touched before the count is.
+/// In this order in memory: what every request asks for stands beside the reference count, in two lines of the
+/// processor's cache, and both are touched before the count is.
 #[derive(Clone, Default)]
 #[repr(C)]
 struct Facts {
@@ -122,8 +123,8 @@ impl AccessToken {
         self.0.text(Member::AppId)
     }
 
-    /// The API products the token may use: Apigee `apiProducts`. `None` means the authority did not say, which is not the
-    /// same as none.
+    /// The API products the token may use: Apigee `apiProducts`. `None` means the authority did not say, which is not
+    /// the same as none.
     #[must_use]
     pub fn api_products(&self) -> Option<impl Iterator<Item = &str>> {
         self.0.row(Member::ApiProducts).map(Packed::texts)
@@ -165,7 +166,8 @@ impl AccessToken {
         self.0.not_before
     }
 
-    /// The first moment at which the token is dead: Apigee `expiresAt`, RFC 7662 `exp`. `None` for a token without expiry.
+    /// The first moment at which the token is dead: Apigee `expiresAt`, RFC 7662 `exp`. `None` for a token without
+    /// expiry.
     #[must_use]
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.0.expires_at
@@ -206,8 +208,8 @@ impl AccessToken {
         self.0.text(Member::TokenId)
     }
 
-    /// Any further member of the answer, by its name on the wire. `None` if it is absent or not a `T`: a rule must not take
-    /// that for a harmless value. Ask for a `serde_json::Value` to tell the two apart.
+    /// Any further member of the answer, by its name on the wire. `None` if it is absent or not a `T`: a rule must not
+    /// take that for a harmless value. Ask for a `serde_json::Value` to tell the two apart.
     ///
     /// Apigee fills `createdBy`, `createdAt`, `lastModifiedBy`, `lastModifiedAt` and `refreshCount`.
     ///
@@ -225,20 +227,21 @@ impl AccessToken {
     }
 
     /// Whether the authority could not be asked again in time, and this is its last answer, served on because
-    /// [`stale_if_error`](crate::CachedBuilder::stale_if_error) allows it. A handler may refuse the dangerous operations then.
+    /// [`stale_if_error`](crate::CachedBuilder::stale_if_error) allows it. A handler may refuse the dangerous
+    /// operations then.
     #[must_use]
     pub fn is_stale(&self) -> bool {
         self.0.stale
     }
 
-    /// A copy that says so. Copying all of it costs, but only in an outage, while a flag beside the pointer would cost every
-    /// request.
+    /// A copy that says so. Copying all of it costs, but only in an outage, while a flag beside the pointer would cost
+    /// every request.
     pub(crate) fn stale(&self) -> Self {
         Self(Arc::new(Facts { stale: true, ..(*self.0).clone() }))
     }
 
-    /// Whether the token is bound to a key of its holder (`cnf`, RFC 7800): then it must not be accepted as a plain bearer
-    /// token (RFC 8705, RFC 9449).
+    /// Whether the token is bound to a key of its holder (`cnf`, RFC 7800): then it must not be accepted as a plain
+    /// bearer token (RFC 8705, RFC 9449).
     #[must_use]
     pub fn is_sender_constrained(&self) -> bool {
         self.0.sender_constrained

@@ -5,8 +5,8 @@ use std::fmt;
 
 /// A bearer token as a caller presented it: syntactically sound, and never shown.
 ///
-/// It holds RFC 6750 `token68` (letters, digits and `-._~+/`, then any number of `=`), is neither `.` nor `..`, and is not
-/// longer than the limit. It has no `Display`, and its `Debug` shows no character of it.
+/// It holds RFC 6750 `token68` (letters, digits and `-._~+/`, then any number of `=`), is neither `.` nor `..`, and is
+/// not longer than the limit. It has no `Display`, and its `Debug` shows no character of it.
 ///
 /// ```
 /// use tower_introspection::BearerToken;
@@ -95,7 +95,8 @@ fn is_token68(text: &[u8]) -> bool {
     while let [before @ .., b'='] = body {
         body = before;
     }
-    // Sixteen at a time, for which the compiler takes the processor's wide registers. The last sixteen overlap with those before.
+    // Sixteen at a time, for which the compiler takes the processor's wide registers. The last sixteen overlap with
+    // those before.
     match body.last_chunk::<16>() {
         Some(last) => is_sound::<16>(last) && body.as_chunks::<16>().0.iter().all(is_sound),
         None => !body.is_empty() && body.iter().all(|&byte| is_sound(&[byte])),

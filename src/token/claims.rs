@@ -8,8 +8,8 @@ use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, Map
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-/// The further members of an answer: a JSON object, kept as its text. Read seldom and remembered for each token, it is better
-/// small than quick: as a tree of values it would be four times as large.
+/// The further members of an answer: a JSON object, kept as its text. Read seldom and remembered for each token, it is
+/// better small than quick: as a tree of values it would be four times as large.
 pub(super) struct Claims<'t>(pub(super) &'t str);
 
 impl Claims<'_> {

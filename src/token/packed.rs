@@ -1,8 +1,8 @@
 //! Texts in a row, in one piece of memory.
 //!
-//! A cache remembers many tokens and reads few of their facts, so these are better small, and close together, than quick. Before
-//! each text stands its length: one byte, which is enough for most, or [`LONG`] and eight more. [`ABSENT`] stands for no text.
-//! A text may hold such a row itself.
+//! A cache remembers many tokens and reads few of their facts, so these are better small, and close together, than
+//! quick. Before each text stands its length: one byte, which is enough for most, or [`LONG`] and eight more.
+//! [`ABSENT`] stands for no text. A text may hold such a row itself.
 
 const ABSENT: u8 = 255;
 const LONG: u8 = 254;

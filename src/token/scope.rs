@@ -28,8 +28,8 @@ impl PartialEq for Scopes {
 
 impl Eq for Scopes {}
 
-/// The scopes, separated by single spaces. What is short, as most lists are, stands where the token's other facts do: then a
-/// request with a required scope has nothing more to fetch.
+/// The scopes, separated by single spaces. What is short, as most lists are, stands where the token's other facts do:
+/// then a request with a required scope has nothing more to fetch.
 #[derive(Clone)]
 enum Text {
     Short { length: u8, bytes: [u8; SHORT] },

@@ -134,8 +134,8 @@ impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for CallingSubscriber 
     }
 }
 
-/// As long as there is one subscriber in the process, whichever thread comes to an event first is asked whether it is wanted, and that holds
-/// for all: so there is another one.
+/// As long as there is one subscriber in the process, whichever thread comes to an event first is asked whether it is
+/// wanted, and that holds for all: so there is another one.
 #[cfg(feature = "test-util")]
 fn subscribe(caller: &Caller) -> impl Sized {
     let another = tracing::Dispatch::new(tracing_subscriber::registry());
@@ -317,7 +317,8 @@ async fn a_predicate_may_use_the_handle_when_the_question_ends_without_an_answer
     caller.check_when_alone().await;
 }
 
-/// Runs a test on a thread of its own, so that one that waits for a lock which it holds itself fails instead of hanging.
+/// Runs a test on a thread of its own, so that one that waits for a lock which it holds itself fails instead of
+/// hanging.
 fn in_time<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
     let (done, is_done) = mpsc::channel();
     let thread = thread::spawn(move || {

@@ -1,5 +1,5 @@
-//! Everything that can go wrong between this crate and an authority, over real sockets: what the caller gets, when, what is
-//! remembered, how much is read, and how the next request fares.
+//! Everything that can go wrong between this crate and an authority, over real sockets: what the caller gets, when,
+//! what is remembered, how much is read, and how the next request fares.
 //!
 //! Time passes only where a test lets it: a question that would wait is left alone with a clock that skips to its end.
 #![cfg(feature = "test-util")]
@@ -192,8 +192,8 @@ fn dripping(step: Step) -> Step {
     }
 }
 
-/// The most that may leave an authority of a body that is too large: what is read, and what fits into the buffers of two
-/// sockets.
+/// The most that may leave an authority of a body that is too large: what is read, and what fits into the buffers of
+/// two sockets.
 const TAKEN_AT_MOST: usize = 2 * 1024 * 1024;
 
 async fn check(protocol: Protocol, row: Row) {

@@ -1,5 +1,5 @@
-//! Storms of requests, hang-ups, failures, panics and invalidations on several threads. What a request does is decided by a
-//! seed; which thread is first is not.
+//! Storms of requests, hang-ups, failures, panics and invalidations on several threads. What a request does is decided
+//! by a seed; which thread is first is not.
 #![cfg(feature = "test-util")]
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};

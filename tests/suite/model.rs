@@ -1,13 +1,14 @@
-//! A model test: random histories of tokens, times, faults, invalidations and requests, against a small reference model.
+//! A model test: random histories of tokens, times, faults, invalidations and requests, against a small reference
+//! model.
 //!
 //! `world` is the model, `journal` writes down what happens, `rules` judges each request by it, and `system` drives the
 //! cache. A case ends with a failure as soon as one rule is broken. In words:
 //!
 //! * Never is a token accepted at or after its expiry.
 //! * Never is a token accepted that was revoked for longer than `max_ttl`, unless the request itself has waited for its
-//!   answer since before the revocation; nor for longer than `max_ttl` and the allowance of an outage, and then only if a
-//!   question failed that the request waited for, the authority has not answered another since, and the token says that it
-//!   is stale.
+//!   answer since before the revocation; nor for longer than `max_ttl` and the allowance of an outage, and then only if
+//!   a question failed that the request waited for, the authority has not answered another since, and the token says
+//!   that it is stale.
 //! * After an invalidation has returned, no request that comes later gets an answer that was asked for before.
 //! * A token is rejected only by an answer that says so and is not older than `inactive_ttl`. A failure is never one.
 //! * A request fails only with the failure of a question that it waited for, or for want of room for its question.

@@ -88,8 +88,8 @@ async fn tokens_in_use_come_in_throughout_an_outage_and_one_probe_ends_it() {
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert!((1..=30).contains(&retry_after.unwrap().parse::<u32>().unwrap()));
     }
-    // Until the breakers open, what is under way at the time; then a probe after one second, two, four, eight and so on, for
-    // strangers and for tokens in use.
+    // Until the breakers open, what is under way at the time; then a probe after one second, two, four, eight and so
+    // on, for strangers and for tokens in use.
     let calls = sandbox.total_calls() - calls_before_open;
     assert!((2..=8).contains(&calls), "{calls} questions in the last 24 of 30 seconds of outage");
     assert!(stale > 10_000, "{stale} of 15,000");

@@ -210,8 +210,8 @@ pub fn spawn_ask(cached: &Cached<impl Introspect>) -> JoinHandle<Answer> {
     tokio::spawn(async move { cached.introspect(&bearer("abc")).await })
 }
 
-/// A cache with these settings over `authority`, and the clock it goes by. One request in the last part of an answer's time is enough to
-/// have the token asked about again.
+/// A cache with these settings over `authority`, and the clock it goes by. One request in the last part of an answer's
+/// time is enough to have the token asked about again.
 #[cfg(feature = "test-util")]
 pub fn cached(
     authority: &Authority,

@@ -45,8 +45,8 @@ impl Recorder {
         .await
     }
 
-    /// A token endpoint at `path`, which hands out `login-1`, `login-2` and so on with a refresh token each, for half an hour;
-    /// everywhere else it answers `otherwise`. What `refused` says gets 401.
+    /// A token endpoint at `path`, which hands out `login-1`, `login-2` and so on with a refresh token each, for half
+    /// an hour; everywhere else it answers `otherwise`. What `refused` says gets 401.
     pub async fn with_token_endpoint(
         path: &'static str,
         otherwise: &'static str,

@@ -165,8 +165,8 @@ fn a_hundred_reads_are_enough_to_keep_a_place() {
     assert!(kept >= 16, "{kept}");
 }
 
-/// How often each of a hundred tokens that come into use is asked about until it is remembered, in a cache full of others that were read so
-/// often and are not any more.
+/// How often each of a hundred tokens that come into use is asked about until it is remembered, in a cache full of
+/// others that were read so often and are not any more.
 fn questions_in_a_cache_of_idle(reads: usize) -> usize {
     let (entries, keys) = (with_capacity(1_000), keys(1_100));
     let (idle, new) = keys.split_at(1_000);

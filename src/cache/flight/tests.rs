@@ -87,7 +87,8 @@ fn a_refresh_starts_if_it_is_claimed_and_no_question_is_under_way() {
     assert!(flights.refresh(key, || true).is_some());
 }
 
-/// Lets two threads go on at the same moment, to a few nanoseconds. Whoever is alone for a minute says so instead of hanging.
+/// Lets two threads go on at the same moment, to a few nanoseconds. Whoever is alone for a minute says so instead of
+/// hanging.
 fn meet(arrived: &AtomicUsize, round: usize) {
     arrived.fetch_add(1, Ordering::SeqCst);
     let mut alone = None;

@@ -14,10 +14,10 @@ use crate::url::shown;
 
 /// Logs the admin account in at Apigee's OAuth service, and asks with the access token it gets.
 ///
-/// The password grant is used first; its refresh token from then on, until that is refused, which falls back to the password.
-/// The token is renewed by the next question once it has no more than 30 seconds left (half its life, if it lives less than a minute),
-/// and after the management API refused it, unless another refusal led to a login within the last 30 seconds. One login is under way at
-/// a time.
+/// The password grant is used first; its refresh token from then on, until that is refused, which falls back to the
+/// password. The token is renewed by the next question once it has no more than 30 seconds left (half its life, if it
+/// lives less than a minute), and after the management API refused it, unless another refusal led to a login within the
+/// last 30 seconds. One login is under way at a time.
 ///
 /// ```
 /// use tower_introspection::{Apigee, ApigeeLogin};
@@ -68,14 +68,15 @@ impl ApigeeLogin {
         self
     }
 
-    /// Where the one-time code of the second factor comes from, for accounts that have one. Asked for each login by password; if
-    /// it fails, so does the login, and the password is not sent.
+    /// Where the one-time code of the second factor comes from, for accounts that have one. Asked for each login by
+    /// password; if it fails, so does the login, and the password is not sent.
     ///
     /// ```
     /// use tower_introspection::ApigeeLogin;
     ///
     /// # async fn current_code() -> Result<String, std::io::Error> { Ok("123456".into()) }
-    /// let login = ApigeeLogin::new("token-reader@example.com", "password").mfa_token(|| async { Ok(current_code().await?) });
+    /// let login = ApigeeLogin::new("token-reader@example.com", "password")
+    ///     .mfa_token(|| async { Ok(current_code().await?) });
     /// ```
     pub fn mfa_token<F, Fut>(mut self, current: F) -> Self
     where

@@ -30,8 +30,8 @@ impl Default for Reading {
 
 /// Reads the body of a 200.
 ///
-/// A body that is not what the API documents, or speaks of another token, is a failure. A token the API knows but does not
-/// clearly call active is inactive.
+/// A body that is not what the API documents, or speaks of another token, is a failure. A token the API knows but does
+/// not clearly call active is inactive.
 pub(crate) fn read(
     body: &[u8],
     presented: &BearerToken,
@@ -105,8 +105,8 @@ fn token_type(answer: &Map<String, Value>) -> Option<InactiveReason> {
     (!is_bearer).then(|| unclear("`tokenType` is not bearer"))
 }
 
-/// What holds the token itself is left out, wherever it stands: no token is ever kept. A confirmation stays whatever it holds, since it is
-/// what keeps the token out.
+/// What holds the token itself is left out, wherever it stands: no token is ever kept. A confirmation stays whatever it
+/// holds, since it is what keeps the token out.
 fn facts(answer: &Map<String, Value>, presented: &BearerToken) -> AccessTokenBuilder {
     type Setter = fn(AccessTokenBuilder, &str) -> AccessTokenBuilder;
     let texts: [(&str, Setter); 4] = [

@@ -1,7 +1,7 @@
 //! A private key, and what it makes of a message.
 //!
-//! `aws-lc-rs` is asked directly, since a library for JWTs picks its cryptography by its own features: ours would be added to
-//! those of an application that uses the same library.
+//! `aws-lc-rs` is asked directly, since a library for JWTs picks its cryptography by its own features: ours would be
+//! added to those of an application that uses the same library.
 
 use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::rand::SystemRandom;

@@ -8,12 +8,14 @@
 //!     └──────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! It has no timer and no task: time is what the next question brings along. Only failures that say the authority is down
-//! or wants to be left alone count ([`IntrospectError::is_outage`]), since a caller can cause any other by sending an odd token.
+//! It has no timer and no task: time is what the next question brings along. Only failures that say the authority is
+//! down or wants to be left alone count ([`IntrospectError::is_outage`]), since a caller can cause any other by sending
+//! an odd token.
 //!
-//! Strangers and known tokens have a breaker each. What happens to a question about a known token is news for both, and so
-//! is a verdict about a stranger; whatever else comes of a stranger is not, since whoever sends junk may be able to cause it. Nor is what
-//! comes of a question from before a breaker opened: openings are numbered across both, and a question knows the last one it came after.
+//! Strangers and known tokens have a breaker each. What happens to a question about a known token is news for both, and
+//! so is a verdict about a stranger; whatever else comes of a stranger is not, since whoever sends junk may be able to
+//! cause it. Nor is what comes of a question from before a breaker opened: openings are numbered across both, and a
+//! question knows the last one it came after.
 
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -9,7 +9,8 @@ use super::Protection;
 use super::breaker::BreakerState;
 use crate::clock::Timestamp;
 
-/// After how many failures in a row, of whatever kind, the endpoint counts as failing, and for how long after the last one.
+/// After how many failures in a row, of whatever kind, the endpoint counts as failing, and for how long after the last
+/// one.
 const FAILING: (u32, Duration) = (5, Duration::from_secs(30));
 
 /// How an endpoint fares. Made by [`Introspect::endpoint`](crate::Introspect::endpoint); clones look at the same one.
@@ -83,26 +84,27 @@ pub struct EndpointStats {
     pub waiting: usize,
     /// Questions under way now.
     pub under_way: usize,
-    /// Whether the authority is asked. There is a breaker for [known tokens](crate::Introspect::refresh) and one for all others; this is
-    /// the one that lets less through.
+    /// Whether the authority is asked. There is a breaker for [known tokens](crate::Introspect::refresh) and one for
+    /// all others; this is the one that lets less through.
     pub breaker: BreakerState,
 }
 
 /// Whether an authority answers, for readiness probes.
 ///
-/// Think before you take a service out of rotation for it: tokens in the cache are served on while the authority is down,
-/// and every other replica sees the same outage. Never restart a service for it.
+/// Think before you take a service out of rotation for it: tokens in the cache are served on while the authority is
+/// down, and every other replica sees the same outage. Never restart a service for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Health {
     /// It answers, or was not asked yet.
     Healthy,
-    /// It failed, and the next question finds out whether it answers again. Counts as ready: without traffic there would be no
-    /// next question.
+    /// It failed, and the next question finds out whether it answers again. Counts as ready: without traffic there
+    /// would be no next question.
     Recovering,
-    /// Neither about known tokens nor about others is it asked at the moment, or the last five questions all failed, in whatever
-    /// way, the last one within 30 seconds, in which no known token was answered either. (While no known token is asked about, a caller can
-    /// be the cause, where something in front of the authority refuses odd tokens.) Tokens that are not in the cache get 503.
+    /// Neither about known tokens nor about others is it asked at the moment, or the last five questions all failed, in
+    /// whatever way, the last one within 30 seconds, in which no known token was answered either. (While no known token
+    /// is asked about, a caller can be the cause, where something in front of the authority refuses odd tokens.) Tokens
+    /// that are not in the cache get 503.
     Failing,
 }
 

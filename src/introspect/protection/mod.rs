@@ -16,11 +16,11 @@
 //! attempt           one HTTP exchange; the breaker learns how the last one ended
 //! ```
 //!
-//! In this order because each step is cheaper than the one below it, and because each must see what it judges: the breaker
-//! stands above the turns so that an outage does not fill them with questions that wait for nothing, and again below them
-//! so that a probe is not one that still waits. Retries are inside of the turn, or they could outnumber the places; the
-//! breaker counts a question with all its retries once, or retries would open it early. The deadline is outermost: whatever
-//! happens below, the caller has an answer by then.
+//! In this order because each step is cheaper than the one below it, and because each must see what it judges: the
+//! breaker stands above the turns so that an outage does not fill them with questions that wait for nothing, and again
+//! below them so that a probe is not one that still waits. Retries are inside of the turn, or they could outnumber the
+//! places; the breaker counts a question with all its retries once, or retries would open it early. The deadline is
+//! outermost: whatever happens below, the caller has an answer by then.
 
 mod breaker;
 mod handle;
@@ -122,8 +122,8 @@ impl Protection {
         }
     }
 
-    /// Asks by `attempt`, as often and as soon as it is good for both sides. An attempt says when it [sends](Self::sends)
-    /// something.
+    /// Asks by `attempt`, as often and as soon as it is good for both sides. An attempt says when it
+    /// [sends](Self::sends) something.
     pub(super) async fn run<T, F, Fut>(
         &self,
         share: Share,
@@ -193,7 +193,8 @@ impl Protection {
         match share {
             Share::Known => self.strangers.hear(&news, now),
             Share::Stranger if outcome.is_ok() => self.known.hear(&news, now),
-            // What a token of the caller's own making brought about, a firewall's refusal say, is no news about tokens in use.
+            // What a token of the caller's own making brought about, a firewall's refusal say, is no news about tokens
+            // in use.
             Share::Stranger => {}
         }
     }
@@ -261,8 +262,8 @@ impl Protection {
     }
 }
 
-/// A question that went through. Given up by whoever asked it, once the authority has had its time, it says what a timeout says:
-/// where nobody waits that long, nothing else would ever tell that the authority hangs.
+/// A question that went through. Given up by whoever asked it, once the authority has had its time, it says what a
+/// timeout says: where nobody waits that long, nothing else would ever tell that the authority hangs.
 struct Admitted<'p> {
     protection: &'p Protection,
     share: Share,

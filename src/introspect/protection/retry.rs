@@ -14,8 +14,8 @@ use super::turns::Turns;
 use crate::introspect::IntrospectError;
 use crate::introspect::Share;
 
-/// The pause before the second attempt, and the longest; up to half of it is added by chance, so that the processes that
-/// failed together do not come back together. Nothing is added to the longest.
+/// The pause before the second attempt, and the longest; up to half of it is added by chance, so that the processes
+/// that failed together do not come back together. Nothing is added to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 const JITTER: f64 = 0.5;

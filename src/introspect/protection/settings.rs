@@ -59,8 +59,8 @@ impl ProtectionSettings {
 /// The builder methods for [`ProtectionSettings`], for a builder with a member `protection`.
 macro_rules! protection_settings {
     ($rate_limit:literal) => {
-        /// How many questions may be under way at a time. Others wait for their turn; three quarters of the places are for
-        /// all, the last quarter is kept for [known tokens](crate::Introspect::refresh). Default: 100.
+        /// How many questions may be under way at a time. Others wait for their turn; three quarters of the places are
+        /// for all, the last quarter is kept for [known tokens](crate::Introspect::refresh). Default: 100.
         pub fn max_concurrent_questions(mut self, questions: usize) -> Self {
             self.protection.max_concurrent_questions = questions;
             self
@@ -92,32 +92,34 @@ macro_rules! protection_settings {
         /// is not tried again.
         ///
         /// The pauses before the retries grow: 50, 100, 200 ms and so on, each with up to half of it added at random,
-        /// half a second at most. Everything ends within [`request_timeout`](Self::request_timeout). Known tokens
-        /// and strangers have a budget each: in any ten seconds, a fifth as many retries as questions, plus 20. Default: 2.
+        /// half a second at most. Everything ends within [`request_timeout`](Self::request_timeout). Known tokens and
+        /// strangers have a budget each: in any ten seconds, a fifth as many retries as questions, plus 20. Default: 2.
         pub fn max_retries(mut self, retries: u32) -> Self {
             self.protection.max_retries = retries;
             self
         }
 
-        /// After how many failures in a row the authority is not asked for a while, so that callers learn at once that it is
-        /// down: the circuit breaker opens. What counts is no connection, a broken one, a timeout, and HTTP 429, 502, 503 and
-        /// 504, each after all retries. [Known tokens](crate::Introspect::refresh) have a breaker of their own, which failures of other
-        /// tokens do not open. `u32::MAX` keeps asking, but for a `Retry-After`. Default: 5.
+        /// After how many failures in a row the authority is not asked for a while, so that callers learn at once that
+        /// it is down: the circuit breaker opens. What counts is no connection, a broken one, a timeout, and HTTP 429,
+        /// 502, 503 and 504, each after all retries. [Known tokens](crate::Introspect::refresh) have a breaker of their
+        /// own, which failures of other tokens do not open. `u32::MAX` keeps asking, but for a `Retry-After`. Default:
+        /// 5.
         pub fn breaker_threshold(mut self, failures: u32) -> Self {
             self.protection.breaker_threshold = failures;
             self
         }
 
-        /// How long the authority is not asked when the circuit breaker opens. Then one question goes through: answered, it
-        /// closes the breaker; failed, the next pause is twice as long, up to 30 seconds. Default: 1 second.
+        /// How long the authority is not asked when the circuit breaker opens. Then one question goes through:
+        /// answered, it closes the breaker; failed, the next pause is twice as long, up to 30 seconds. Default: 1
+        /// second.
         pub fn breaker_pause(mut self, pause: std::time::Duration) -> Self {
             self.protection.breaker_pause = pause;
             self
         }
 
-        /// The longest `Retry-After` that is honoured: an authority that answers 429 or 503 with one is not asked until then (about
-        /// known tokens only if it was one of them), unless another question gets a verdict meanwhile, and callers are told to come
-        /// back then. A longer one counts as this. Zero ignores them. Default: 30 seconds.
+        /// The longest `Retry-After` that is honoured: an authority that answers 429 or 503 with one is not asked until
+        /// then (about known tokens only if it was one of them), unless another question gets a verdict meanwhile, and
+        /// callers are told to come back then. A longer one counts as this. Zero ignores them. Default: 30 seconds.
         pub fn max_retry_after(mut self, delay: std::time::Duration) -> Self {
             self.protection.max_retry_after = delay;
             self

@@ -1,11 +1,11 @@
 //! Whose turn it is: how many questions are under way, and how many start in a while.
 //!
-//! Questions about tokens that were active a moment ago have a share of their own: strangers get three quarters of every
-//! limit at most, so that a flood of junk tokens cannot keep the tokens in use from being asked about again.
+//! Questions about tokens that were active a moment ago have a share of their own: strangers get three quarters of
+//! every limit at most, so that a flood of junk tokens cannot keep the tokens in use from being asked about again.
 //!
-//! The rate is kept by reservation (the generic cell rate algorithm): a question learns at once when its turn is, and one
-//! whose turn would be too late is turned away without waiting. tower's rate limit can be shared by a task only, and has
-//! its callers wait without a bound.
+//! The rate is kept by reservation (the generic cell rate algorithm): a question learns at once when its turn is, and
+//! one whose turn would be too late is turned away without waiting. tower's rate limit can be shared by a task only,
+//! and has its callers wait without a bound.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -106,8 +106,8 @@ impl Drop for Waiting<'_> {
 /// Two parts of the limit, each of which keeps its own, so that together they keep the whole.
 struct Pace {
     common: Bucket,
-    /// For known tokens, which take their turn from whichever part has one sooner. So they never wait behind strangers that
-    /// wait. `None` if the limit is a single question.
+    /// For known tokens, which take their turn from whichever part has one sooner. So they never wait behind strangers
+    /// that wait. `None` if the limit is a single question.
     kept: Option<Bucket>,
 }
 
@@ -149,8 +149,8 @@ struct Bucket {
 }
 
 impl Bucket {
-    /// A sixtieth of the questions may come at once: of a limit for a minute, those of a second; or ten, or a quarter, if that
-    /// is little. The others are spread so that no window of this length holds more than the limit.
+    /// A sixtieth of the questions may come at once: of a limit for a minute, those of a second; or ten, or a quarter,
+    /// if that is little. The others are spread so that no window of this length holds more than the limit.
     fn new(RateLimit { questions, per }: RateLimit) -> Self {
         let burst = i64::from((questions / 60).max((questions / 4).min(10)).max(1));
         let spread = i64::from(questions) - burst + 1;

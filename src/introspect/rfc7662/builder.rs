@@ -70,8 +70,8 @@ impl Rfc7662Builder {
     /// Authenticates with the client's identifier and secret in the `Authorization` header, form-urlencoded as RFC 6749
     /// section 2.3.1 asks: give both as they are. Letters, digits and `*-._` stay, every other character is encoded.
     ///
-    /// There are servers that do not decode them, Doorkeeper among them. A secret with another character is then refused with
-    /// 401, whoever wrote it down correctly: use [`client_secret_post`](Self::client_secret_post), or
+    /// There are servers that do not decode them, Doorkeeper among them. A secret with another character is then
+    /// refused with 401, whoever wrote it down correctly: use [`client_secret_post`](Self::client_secret_post), or
     /// [`Credential::basic`], which encodes nothing:
     ///
     /// ```
@@ -96,9 +96,10 @@ impl Rfc7662Builder {
     }
 
     /// Authenticates with the client's identifier and secret in the way the discovered server lists
-    /// (`introspection_endpoint_auth_methods_supported`, or else what it lists for its token endpoint): in the header if it lists
-    /// `client_secret_basic` or nothing at all, in the form if it lists `client_secret_post`. If it lists neither, [`build`](Self::build)
-    /// fails. For an endpoint that was not discovered this is [`client_secret_basic`](Self::client_secret_basic).
+    /// (`introspection_endpoint_auth_methods_supported`, or else what it lists for its token endpoint): in the header
+    /// if it lists `client_secret_basic` or nothing at all, in the form if it lists `client_secret_post`. If it lists
+    /// neither, [`build`](Self::build) fails. For an endpoint that was not discovered this is
+    /// [`client_secret_basic`](Self::client_secret_basic).
     pub fn client_secret(mut self, client_id: impl AsRef<str>, client_secret: impl AsRef<str>) -> Self {
         let lists = |method: &str| self.auth_methods.as_ref().is_none_or(|methods| methods.iter().any(|m| m == method));
         if lists("client_secret_basic") {
@@ -158,8 +159,8 @@ impl Rfc7662Builder {
         self
     }
 
-    /// Does not authenticate: for endpoints that only a network guards, such as Hydra's admin port, and for an `http_client`
-    /// that does it.
+    /// Does not authenticate: for endpoints that only a network guards, such as Hydra's admin port, and for an
+    /// `http_client` that does it.
     pub fn without_credentials(mut self) -> Self {
         self.credentials = Some(Ok(CredentialSource::Fixed(Credential::none())));
         self
@@ -170,16 +171,17 @@ impl Rfc7662Builder {
         self
     }
 
-    /// Takes a token for inactive if the answer has no `token_type`. Default: it is not required, since RFC 7662 section 2.2 makes
-    /// the member optional. Look at what your server says of access tokens first.
+    /// Takes a token for inactive if the answer has no `token_type`. Default: it is not required, since RFC 7662
+    /// section 2.2 makes the member optional. Look at what your server says of access tokens first.
     ///
-    /// Some servers call every token active that they know, and state `token_type` for access tokens only. Without this setting
-    /// the others are let in as well. As of the versions looked at:
+    /// Some servers call every token active that they know, and state `token_type` for access tokens only. Without this
+    /// setting the others are let in as well. As of the versions looked at:
     ///
     /// * oidc-provider: refresh tokens.
-    /// * Spring Authorization Server: refresh and ID tokens, authorization codes, and device and user codes, these two before
-    ///   anybody has consented.
-    /// * Doorkeeper from 6.0 on: refresh tokens. Up to 5.9 they answer as their access token does, and nothing tells them apart.
+    /// * Spring Authorization Server: refresh and ID tokens, authorization codes, and device and user codes, these two
+    ///   before anybody has consented.
+    /// * Doorkeeper from 6.0 on: refresh tokens. Up to 5.9 they answer as their access token does, and nothing tells
+    ///   them apart.
     ///
     /// It does not help with authentik, where a refresh token answers as an access token does.
     pub fn require_token_type(mut self) -> Self {
@@ -187,15 +189,16 @@ impl Rfc7662Builder {
         self
     }
 
-    /// What kind of token the server is told to look for first. Default: `access_token`. A hint keeps no other kind out: a server
-    /// that finds nothing by it looks at all it has (RFC 7662 section 2.1). See
+    /// What kind of token the server is told to look for first. Default: `access_token`. A hint keeps no other kind
+    /// out: a server that finds nothing by it looks at all it has (RFC 7662 section 2.1). See
     /// [`require_token_type`](Self::require_token_type) for that.
     pub fn token_type_hint(mut self, hint: impl Into<String>) -> Self {
         self.token_type_hint = Some(hint.into());
         self
     }
 
-    /// Sends no `token_type_hint`, for servers that refuse one or find nothing with it, such as WSO2 Identity Server before late
+    /// Sends no `token_type_hint`, for servers that refuse one or find nothing with it, such as WSO2 Identity Server
+    /// before late
     /// 2018. RFC 7662 section 2.1 makes the hint optional.
     pub fn without_token_type_hint(mut self) -> Self {
         self.token_type_hint = None;
@@ -220,13 +223,16 @@ impl Rfc7662Builder {
     /// Names the setting that cannot work:
     ///
     /// * a URL that is none, or has a fragment, a user name or a password; `http` to another machine without
-    ///   [`dangerously_allow_plain_http`](Self::dangerously_allow_plain_http), or of a discovered endpoint whose issuer is `https`; `https`
-    ///   without the feature `rustls` or `native-tls` (or an `http_client`)
-    /// * no credentials, or some that cannot be sent: an empty client identifier, a bearer token with a line end, a login with a setting
-    ///   that cannot work; a secret for a discovered server that lists no way to send it; a certificate that cannot be read, or for `http`
+    ///   [`dangerously_allow_plain_http`](Self::dangerously_allow_plain_http), or of a discovered endpoint whose issuer
+    ///   is `https`; `https` without the feature `rustls` or `native-tls` (or an `http_client`)
+    /// * no credentials, or some that cannot be sent: an empty client identifier, a bearer token with a line end, a
+    ///   login with a setting that cannot work; a secret for a discovered server that lists no way to send it; a
+    ///   certificate that cannot be read, or for `http`
     /// * a parameter that is set by another setting
-    /// * zero for a timeout, `max_response_bytes`, `max_concurrent_questions`, `rate_limit`, `breaker_threshold` or `breaker_pause`
-    /// * a [`root_certificate`](Self::root_certificate) that is none, and what an [`http_client`](Self::http_client) does not go with
+    /// * zero for a timeout, `max_response_bytes`, `max_concurrent_questions`, `rate_limit`, `breaker_threshold` or
+    ///   `breaker_pause`
+    /// * a [`root_certificate`](Self::root_certificate) that is none, and what an [`http_client`](Self::http_client)
+    ///   does not go with
     pub fn build(mut self) -> Result<Rfc7662, BuildError> {
         // The URL of a discovered endpoint comes from the metadata; what can be wrong with it is named as there.
         let mut url_setting = if self.issuer.is_some() { "introspection_endpoint" } else { "url" };

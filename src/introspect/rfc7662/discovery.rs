@@ -39,8 +39,8 @@ struct Metadata {
 }
 
 impl Metadata {
-    /// How clients authenticate at the introspection endpoint. Where that is not said, what the token endpoint takes is the best
-    /// guess: they are the same clients.
+    /// How clients authenticate at the introspection endpoint. Where that is not said, what the token endpoint takes is
+    /// the best guess: they are the same clients.
     fn auth_methods(self) -> Option<Vec<String>> {
         self.introspection_endpoint_auth_methods_supported.or(self.token_endpoint_auth_methods_supported)
     }
@@ -55,15 +55,15 @@ impl Rfc7662Discovery {
         "How long each of up to three exchanges may take, and later a question of the builder. Default: 3 seconds."
     );
 
-    /// Fetches the metadata: `/.well-known/oauth-authorization-server` with the issuer's path behind it (RFC 8414 section 3),
-    /// then `/.well-known/openid-configuration` behind the issuer's path (OpenID Connect Discovery section 4), then before it
-    /// (RFC 8414 section 5). The first document that names an introspection endpoint serves.
+    /// Fetches the metadata: `/.well-known/oauth-authorization-server` with the issuer's path behind it (RFC 8414
+    /// section 3), then `/.well-known/openid-configuration` behind the issuer's path (OpenID Connect Discovery section
+    /// 4), then before it (RFC 8414 section 5). The first document that names an introspection endpoint serves.
     ///
     /// # Errors
     /// If the issuer is not an `https` URL (`http` works on loopback, and with
-    /// [`dangerously_allow_plain_http`](Self::dangerously_allow_plain_http)) or has a query or a fragment; if it cannot be reached, publishes
-    /// no such document, or publishes one of another issuer (RFC 8414 section 3.3): the two must be the same to the letter, a slash at the
-    /// end included; or if a setting cannot work, such as a timeout of zero.
+    /// [`dangerously_allow_plain_http`](Self::dangerously_allow_plain_http)) or has a query or a fragment; if it cannot
+    /// be reached, publishes no such document, or publishes one of another issuer (RFC 8414 section 3.3): the two must
+    /// be the same to the letter, a slash at the end included; or if a setting cannot work, such as a timeout of zero.
     pub async fn fetch(self) -> Result<Rfc7662Builder, DiscoveryError> {
         let issuer = shown(&self.issuer).into_owned();
         let fail = |problem: String| DiscoveryError { issuer: issuer.clone(), problem, unreachable: false };
@@ -143,8 +143,8 @@ pub struct DiscoveryError {
 }
 
 impl DiscoveryError {
-    /// Whether the server could not be reached, did not answer completely and in time, or said that it is busy (429, 502, 503, 504):
-    /// it may answer another time. Otherwise somebody has to change something.
+    /// Whether the server could not be reached, did not answer completely and in time, or said that it is busy (429,
+    /// 502, 503, 504): it may answer another time. Otherwise somebody has to change something.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
         self.unreachable

@@ -15,8 +15,8 @@ pub(crate) struct Reading {
 
 /// Reads the body of a 200, RFC 7662 section 2.2.
 ///
-/// A body without a boolean `active` is a failure of the endpoint. A token that is called active, but with a time that cannot
-/// be read or as something else than a bearer access token, is inactive.
+/// A body without a boolean `active` is a failure of the endpoint. A token that is called active, but with a time that
+/// cannot be read or as something else than a bearer access token, is inactive.
 pub(crate) fn read(
     body: &[u8],
     presented: &BearerToken,
@@ -72,16 +72,16 @@ fn active(answer: Map<String, Value>, presented: &BearerToken, now: Timestamp) -
 const MEMBERS_WITH_A_PLACE: [&str; 11] =
     ["active", "scope", "client_id", "username", "exp", "iat", "nbf", "sub", "aud", "iss", "jti"];
 
-/// Members of RFC 6749's answers that some servers repeat, and whatever holds the token itself at any depth: no token is ever
-/// kept, under no name. A confirmation stays whatever it holds, since it is what keeps the token out.
+/// Members of RFC 6749's answers that some servers repeat, and whatever holds the token itself at any depth: no token
+/// is ever kept, under no name. A confirmation stays whatever it holds, since it is what keeps the token out.
 fn is_secret(name: &str, value: &Value, presented: &BearerToken) -> bool {
     let is_token = matches!(name, "token" | "access_token" | "refresh_token" | "id_token");
     name != "cnf" && (is_token || is_or_holds(name, presented) || holds(value, presented))
 }
 
 /// RFC 7662 calls refresh tokens active too, so whatever says that the token is another kind than an access token for a
-/// bearer is heard: `token_type`, Hydra's `token_use`, OpenIddict's `token_usage`, Keycloak's `typ`. A token bound to a key is
-/// not decided here: the policy refuses it, and says why.
+/// bearer is heard: `token_type`, Hydra's `token_use`, OpenIddict's `token_usage`, Keycloak's `typ`. A token bound to a
+/// key is not decided here: the policy refuses it, and says why.
 fn is_bearer_access_token(answer: &Map<String, Value>) -> bool {
     let says = |member: &str, allowed: &[&str]| match answer.get(member) {
         None | Some(Value::Null) => true,
@@ -135,8 +135,8 @@ fn strings(value: Option<&Value>) -> Vec<&str> {
     }
 }
 
-/// A NumericDate, RFC 7519 section 2: seconds since the epoch, with a fraction or without. Fractions of milliseconds are
-/// rounded by `round`, times beyond what 64 bits of milliseconds hold saturate.
+/// A NumericDate, RFC 7519 section 2: seconds since the epoch, with a fraction or without. Fractions of milliseconds
+/// are rounded by `round`, times beyond what 64 bits of milliseconds hold saturate.
 fn time(value: Option<&Value>, round: fn(f64) -> f64) -> Result<Option<Timestamp>, NotATime> {
     match value {
         None | Some(Value::Null) => Ok(None),

@@ -113,8 +113,8 @@ impl AccessTokenBuilder {
         self
     }
 
-    /// See [`AccessToken::expires_at`]. Not calling this makes a token without expiry, which a cache still asks about again
-    /// after its `max_ttl`.
+    /// See [`AccessToken::expires_at`]. Not calling this makes a token without expiry, which a cache still asks about
+    /// again after its `max_ttl`.
     pub fn expires_at(mut self, expires_at: Timestamp) -> Self {
         self.facts.expires_at = Some(expires_at);
         self
@@ -129,8 +129,8 @@ impl AccessTokenBuilder {
     /// Adds a further member of the answer. See [`AccessToken::claim`].
     ///
     /// # Errors
-    /// If `value` has no form in JSON, such as a map whose keys are not strings, or one that is nested too deeply to be read back
-    /// (about 125 levels).
+    /// If `value` has no form in JSON, such as a map whose keys are not strings, or one that is nested too deeply to be
+    /// read back (about 125 levels).
     pub fn claim(self, name: impl Into<String>, value: impl Serialize) -> Result<Self, BuildError> {
         let name = name.into();
         let value = Self::claim_as_json(&name, value)?;

@@ -1,5 +1,5 @@
-//! What a cache notes beside the facts of a token it keeps. It stands in the token's own allocation, so that a hit fetches that and
-//! not another one first.
+//! What a cache notes beside the facts of a token it keeps. It stands in the token's own allocation, so that a hit
+//! fetches that and not another one first.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
@@ -46,8 +46,8 @@ impl Clone for Uses {
 }
 
 impl AccessToken {
-    /// A copy for a cache to keep as its entry of this `number`, with texts of its own: whoever was asked may keep this one, and another
-    /// cache note something else in it.
+    /// A copy for a cache to keep as its entry of this `number`, with texts of its own: whoever was asked may keep this
+    /// one, and another cache note something else in it.
     pub(crate) fn kept(&self, number: u64, term: Term, refresh_at: Timestamp) -> Self {
         let refresh_at = RefreshAt(AtomicI64::new(refresh_at.as_unix_millis()));
         Self(Arc::new(Facts { number, term, refresh_at, uses: Uses::default(), ..(*self.0).clone() }))
@@ -61,14 +61,14 @@ impl AccessToken {
         self.0.term
     }
 
-    /// Not before it was asked for, either: then the clock was set back, and nobody knows how old it is. (Or it came after `now`
-    /// was read, and is found by the next look.)
+    /// Not before it was asked for, either: then the clock was set back, and nobody knows how old it is. (Or it came
+    /// after `now` was read, and is found by the next look.)
     pub(crate) fn serves_at(&self, now: Timestamp) -> bool {
         (self.0.term.asked_at..self.0.term.deadline).contains(&now)
     }
 
-    /// Counts a use, unless there have been `enough` already, and tells whether there have been now. Two at the same moment may count as
-    /// one, which saves a locked instruction: a token so much in use is soon used again.
+    /// Counts a use, unless there have been `enough` already, and tells whether there have been now. Two at the same
+    /// moment may count as one, which saves a locked instruction: a token so much in use is soon used again.
     pub(crate) fn is_used_enough(&self, enough: u32) -> bool {
         let Uses(uses) = &self.0.uses;
         let before = uses.load(Ordering::Relaxed);

@@ -39,16 +39,16 @@ const fn request(token: usize) -> Operation {
     Request { token, by: Way::Cache, times: 1 }
 }
 
-/// Found by the model, and the model's own mistake: two moments of one millisecond are the same to the cache, so the request
-/// may get an answer that was looked up in the same millisecond, just before the token was issued.
+/// Found by the model, and the model's own mistake: two moments of one millisecond are the same to the cache, so the
+/// request may get an answer that was looked up in the same millisecond, just before the token was issued.
 #[test]
 fn a_token_is_issued_in_the_millisecond_in_which_it_is_asked_about() {
     let settings = Settings { inactive_ttl: 0, ..settings() };
     replay(settings, [Hold(When::Asked), request(3), Issue { token: 3, expires_in: None, valid_in: None }]);
 }
 
-/// The clock ran ahead and was set back to before the token began, while it was remembered: it is served on, but not if the
-/// clock is set back to before it was asked for.
+/// The clock ran ahead and was set back to before the token began, while it was remembered: it is served on, but not if
+/// the clock is set back to before it was asked for.
 #[test]
 fn a_clock_is_set_back_to_before_a_token_that_is_known_began() {
     let issue = Issue { token: 0, expires_in: None, valid_in: Some(500) };

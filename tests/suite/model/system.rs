@@ -200,8 +200,8 @@ impl System {
         }
     }
 
-    /// When the authority recovers, every request has to end; and when nothing that was known serves any more, each token
-    /// has to get what is true of it.
+    /// When the authority recovers, every request has to end; and when nothing that was known serves any more, each
+    /// token has to get what is true of it.
     pub(super) fn end(mut self, mut world: World) {
         self.outage(&mut world);
         self.play(&mut world, Operation::Recover);
@@ -263,8 +263,8 @@ impl StateMachineTest for System {
     }
 }
 
-/// How often requests ended in each way, over all cases of one test: a model that no longer reaches them all tests nothing. All that
-/// happens in a case happens on the thread of its test.
+/// How often requests ended in each way, over all cases of one test: a model that no longer reaches them all tests
+/// nothing. All that happens in a case happens on the thread of its test.
 pub(super) struct Reached;
 
 thread_local! {

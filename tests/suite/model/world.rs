@@ -1,5 +1,5 @@
-//! The reference model: what is true of each token, what time it is, and how the authority behaves. It knows nothing of a
-//! cache. All times are milliseconds since the start of the case.
+//! The reference model: what is true of each token, what time it is, and how the authority behaves. It knows nothing of
+//! a cache. All times are milliseconds since the start of the case.
 
 use std::fmt;
 use std::iter;

@@ -1,4 +1,5 @@
-//! `aliri_tower`: one layer that verifies JWTs, another that checks the scope. Issuer, audience and expiry are checked too.
+//! `aliri_tower`: one layer that verifies JWTs, another that checks the scope. Issuer, audience and expiry are checked
+//! too.
 
 use std::process::ExitCode;
 

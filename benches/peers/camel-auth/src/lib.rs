@@ -1,5 +1,5 @@
-//! `camel-auth` has an introspector with a cache, and nothing that puts it in front of an HTTP service. So it gets the glue that
-//! costs least: an axum extractor.
+//! `camel-auth` has an introspector with a cache, and nothing that puts it in front of an HTTP service. So it gets the
+//! glue that costs least: an axum extractor.
 
 use axum::http::StatusCode;
 use axum::http::header::AUTHORIZATION;

@@ -1,4 +1,5 @@
-//! An authorization server on loopback: introspection, discovery, keys. It knows every token, and counts what it is asked.
+//! An authorization server on loopback: introspection, discovery, keys. It knows every token, and counts what it is
+//! asked.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

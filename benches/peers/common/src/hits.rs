@@ -60,8 +60,8 @@ pub(crate) async fn measure<S: App>(
     }))
 }
 
-/// For how long this thread has had a processor, where the system tells it. What is measured waits for nothing, so that is all
-/// it takes; the clock also counts the time in which the machine did something else.
+/// For how long this thread has had a processor, where the system tells it. What is measured waits for nothing, so that
+/// is all it takes; the clock also counts the time in which the machine did something else.
 fn processor_time() -> Option<Duration> {
     let statistics = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     Some(Duration::from_nanos(statistics.split(' ').next()?.parse().ok()?))

@@ -1,9 +1,11 @@
-//! What all peers have in common, so that they differ by what guards the route and by nothing else: the requests, the way
-//! they are sent and timed, and an authorization server on loopback.
+//! What all peers have in common, so that they differ by what guards the route and by nothing else: the requests, the
+//! way they are sent and timed, and an authorization server on loopback.
 //!
-//! A peer is a program that calls [`run`] with a function that makes the guarded service. `compare` starts it with one of
+//! A peer is a program that calls [`run`] with a function that makes the guarded service. `compare` starts it with one
+//! of
 //!
-//! * `hits opaque|rs256|es256 MILLISECONDS`: what a request costs whose token is known, or can be verified without a question;
+//! * `hits opaque|rs256|es256 MILLISECONDS`: what a request costs whose token is known, or can be verified without a
+//!   question;
 //! * `herd good|failing`: how many questions [`HERD`] requests make that come at once with one unknown token;
 //!
 //! and it prints one line of JSON.

@@ -1,5 +1,5 @@
-//! Keys of a run and what they sign. By a library that none of the peers verifies with in a way of its own, and never in a
-//! measurement.
+//! Keys of a run and what they sign. By a library that none of the peers verifies with in a way of its own, and never
+//! in a measurement.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

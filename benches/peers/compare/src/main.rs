@@ -1,25 +1,25 @@
 //! The layer beside what else a user could pick: `bash benches/peers/run`, about four minutes, once all is built.
 //!
-//! Every peer guards the same axum router with the same handler, which gets what the peer knows of the caller. The requests
-//! are the same, and made inside of the measurement; what a request costs with no authentication at all is taken off, with
-//! tokens of the same length. What is left is what the peer adds. Layers stand around the router, extractors in the handler,
-//! so that axum's own price for layers on routes is in none; `on a route` has it.
+//! Every peer guards the same axum router with the same handler, which gets what the peer knows of the caller. The
+//! requests are the same, and made inside of the measurement; what a request costs with no authentication at all is
+//! taken off, with tokens of the same length. What is left is what the peer adds. Layers stand around the router,
+//! extractors in the handler, so that axum's own price for layers on routes is in none; `on a route` has it.
 //!
-//! Peers that ask the authority have been asked about 10,000 opaque tokens of 28 letters before the measurement, and every
-//! request is a hit: that the authority is not asked meanwhile is checked. Peers that verify JWTs get 300 of them. A scope is
-//! required where the peer can do so: not by `zitadel` and `tower-oauth2-resource-server`. Those that verify check the
-//! audience too, as they must; `audience too` is ours with it.
+//! Peers that ask the authority have been asked about 10,000 opaque tokens of 28 letters before the measurement, and
+//! every request is a hit: that the authority is not asked meanwhile is checked. Peers that verify JWTs get 300 of
+//! them. A scope is required where the peer can do so: not by `zitadel` and `tower-oauth2-resource-server`. Those that
+//! verify check the audience too, as they must; `audience too` is ours with it.
 //!
 //! Each peer is a program of its own, started anew in each round, in turn, pinned to one processor where `taskset` is
-//! there. Time is what its thread had of the processor. Of each round what a peer adds over the bare router of that round;
-//! shown are the median of the rounds, the lowest and the highest.
+//! there. Time is what its thread had of the processor. Of each round what a peer adds over the bare router of that
+//! round; shown are the median of the rounds, the lowest and the highest.
 //!
-//! At the end of it a herd: 50 requests at once with one token that nobody knows yet, and an authority that takes 50 ms for
-//! an answer, or to fail. How often was it asked?
+//! At the end of it a herd: 50 requests at once with one token that nobody knows yet, and an authority that takes 50 ms
+//! for an answer, or to fail. How often was it asked?
 //!
-//! `PEERS_ROUNDS` (9) and `PEERS_MILLISECONDS` (1,000) of each measurement make shorter runs; `PEERS_TOKENS` (10,000) sets how
-//! many opaque tokens take turns, and `PEERS_CORE` (1) which processor is used. With `FIGURES=write` the figures go to
-//! `docs/performance/peers.json`.
+//! `PEERS_ROUNDS` (9) and `PEERS_MILLISECONDS` (1,000) of each measurement make shorter runs; `PEERS_TOKENS` (10,000)
+//! sets how many opaque tokens take turns, and `PEERS_CORE` (1) which processor is used. With `FIGURES=write` the
+//! figures go to `docs/performance/peers.json`.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
 #[path = "../../../support/rounds.rs"]

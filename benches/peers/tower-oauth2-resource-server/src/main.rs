@@ -1,5 +1,5 @@
-//! `tower-oauth2-resource-server`: a layer that verifies JWTs. It checks issuer, audience and expiry, and no scope. With
-//! `jwt-aws-lc-rs`, the faster of the two libraries it can use for signatures; the other is its default.
+//! `tower-oauth2-resource-server`: a layer that verifies JWTs. It checks issuer, audience and expiry, and no scope.
+//! With `jwt-aws-lc-rs`, the faster of the two libraries it can use for signatures; the other is its default.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
-//! The authority that all servers ask: RFC 7662 introspection and discovery on loopback. It counts the questions, and says
-//! how many there were at `/questions`.
+//! The authority that all servers ask: RFC 7662 introspection and discovery on loopback. It counts the questions, and
+//! says how many there were at `/questions`.
 #![allow(clippy::disallowed_methods)]
 
 use std::sync::Arc;

@@ -73,7 +73,8 @@ pub fn authority() -> Result<String, Failure> {
     std::env::args().next_back().filter(|url| url.starts_with("http://")).ok_or_else(|| "no authority named".into())
 }
 
-/// Runs a server in one thread until its standard input ends: when the program that started it ends, however that comes about.
+/// Runs a server in one thread until its standard input ends: when the program that started it ends, however that comes
+/// about.
 pub fn run(server: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(async {

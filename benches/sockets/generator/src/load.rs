@@ -1,4 +1,5 @@
-//! Requests over kept connections, in one thread: as fast as they are answered, or at a rate that does not wait for answers.
+//! Requests over kept connections, in one thread: as fast as they are answered, or at a rate that does not wait for
+//! answers.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -11,8 +12,8 @@ use crate::Failure;
 use crate::report::Latencies;
 use crate::wire::{Target, Wire};
 
-/// Tokens take turns in another order than the one they were cached in, as they do in life. A prime that does not divide
-/// their number visits each.
+/// Tokens take turns in another order than the one they were cached in, as they do in life. A prime that does not
+/// divide their number visits each.
 const STRIDE: usize = 7_919;
 /// A server that says nothing for so long is broken.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -24,8 +25,8 @@ pub enum Plan {
     Requests(usize),
     /// For so long, each as soon as there is a place for it.
     FullSpeed(Duration),
-    /// So many a second, at random moments that only `seed` decides. The time of a request counts from its moment, whether
-    /// there is a place for it or not: a slow server does not get fewer of them.
+    /// So many a second, at random moments that only `seed` decides. The time of a request counts from its moment,
+    /// whether there is a place for it or not: a slow server does not get fewer of them.
     Rate { per_second: f64, time: Duration, seed: u64 },
 }
 

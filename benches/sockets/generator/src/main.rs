@@ -1,20 +1,20 @@
 //! What the layer costs a server over sockets, beside `zitadel`'s extractor and Apache httpd with mod_oauth2:
 //! `bash benches/sockets/run`, about twelve minutes once everything is built.
 //!
-//! The server has one thread on one core, this program has the other: the server is what limits the throughput, and how busy
-//! both were is printed. Bare and guarded take turns of a twentieth of a second, because a machine that others use too changes its
-//! speed from second to second, and what counts is the median of the many pairs' ratios.
-//! There are 32 requests at a time, on connections that are kept, with 10,000 tokens in rotation that each cache was asked about
-//! before. First at full speed: for the throughput, for the processor time of the server for each request, the steadiest
-//! figure there is on a machine that is shared, and for the p99 that is held against the bound. Then, for some rows, at 60 % of the
-//! bare server's throughput, where latency is printed only: requests come at random moments, the same for both of a pair, and
-//! their time counts from then, whether there is a connection free or not.
+//! The server has one thread on one core, this program has the other: the server is what limits the throughput, and how
+//! busy both were is printed. Bare and guarded take turns of a twentieth of a second, because a machine that others use
+//! too changes its speed from second to second, and what counts is the median of the many pairs' ratios. There are 32
+//! requests at a time, on connections that are kept, with 10,000 tokens in rotation that each cache was asked about
+//! before. First at full speed: for the throughput, for the processor time of the server for each request, the
+//! steadiest figure there is on a machine that is shared, and for the p99 that is held against the bound. Then, for
+//! some rows, at 60 % of the bare server's throughput, where latency is printed only: requests come at random moments,
+//! the same for both of a pair, and their time counts from then, whether there is a connection free or not.
 //!
-//! Some rows are only there to understand the others. *itself* compares the bare server with a second process of the same: what
-//! it shows is what the measurement is good for. *passing* has a layer that does nothing in the guard's place: axum and tonic take
-//! something for any layer. *around* has the guard around all of the router, which is what axum takes least for. The handler of
-//! these answers with 200 bytes that stand ready; that of *page* writes a hundred orders as JSON for each request, as one does
-//! that has something to do.
+//! Some rows are only there to understand the others. *itself* compares the bare server with a second process of the
+//! same: what it shows is what the measurement is good for. *passing* has a layer that does nothing in the guard's
+//! place: axum and tonic take something for any layer. *around* has the guard around all of the router, which is what
+//! axum takes least for. The handler of these answers with 200 bytes that stand ready; that of *page* writes a hundred
+//! orders as JSON for each request, as one does that has something to do.
 //!
 //! The environment can change what is measured: `SOCKETS_PAIRS`, `SOCKETS_SECONDS` of a segment, `SOCKETS_TOKENS`, and
 //! `SOCKETS_ROWS` (names with commas between: itself, http1, http2, grpc, passing, around, page,

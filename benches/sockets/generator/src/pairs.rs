@@ -72,8 +72,8 @@ impl<'a> Side<'a> {
 pub struct Pairs(Vec<[Segment; 2]>);
 
 impl Pairs {
-    /// Bare and guarded in turn; who comes first changes, so that a machine that gets slower or faster strikes both alike.
-    /// Both sides of a pair carry out the same plan.
+    /// Bare and guarded in turn; who comes first changes, so that a machine that gets slower or faster strikes both
+    /// alike. Both sides of a pair carry out the same plan.
     ///
     /// # Errors
     /// If a server does not answer as it should.
@@ -117,8 +117,8 @@ impl Pairs {
     }
 }
 
-/// The median of several, and within what bounds that of many more would be, with a confidence of 95 % (the order statistics that are
-/// 0.98 times the root of their number away from the middle).
+/// The median of several, and within what bounds that of many more would be, with a confidence of 95 % (the order
+/// statistics that are 0.98 times the root of their number away from the middle).
 #[derive(Clone, Copy)]
 pub struct Spread {
     pub median: f64,

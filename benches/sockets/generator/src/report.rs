@@ -1,5 +1,5 @@
-//! Settings from the environment, tokens, latencies and bounds, as the programs in `benches/` have them. A copy: theirs come
-//! with what only they need.
+//! Settings from the environment, tokens, latencies and bounds, as the programs in `benches/` have them. A copy: theirs
+//! come with what only they need.
 
 use std::fmt;
 use std::process::ExitCode;

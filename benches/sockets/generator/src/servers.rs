@@ -13,7 +13,8 @@ const START: Duration = Duration::from_secs(300);
 const END: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(20);
 
-/// A running server. It ends when this is dropped, and also when this program ends in any other way: its input ends then.
+/// A running server. It ends when this is dropped, and also when this program ends in any other way: its input ends
+/// then.
 pub struct Server {
     child: Child,
     said: HashMap<String, String>,
@@ -36,7 +37,8 @@ impl Server {
         let (sender, receiver) = mpsc::channel();
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                // The receiver has gone once the server is ready; the rest is read all the same, or it might wait for us.
+                // The receiver has gone once the server is ready; the rest is read all the same, or it might wait for
+                // us.
                 let _ = sender.send(line);
             }
         });

@@ -1,5 +1,5 @@
-//! What a client says and hears on one connection, byte by byte. A general client would use more of its core than the server
-//! of its own; this one knows its few requests beforehand and looks at an answer only as far as it has to.
+//! What a client says and hears on one connection, byte by byte. A general client would use more of its core than the
+//! server of its own; this one knows its few requests beforehand and looks at an answer only as far as it has to.
 
 mod http1;
 mod http2;
@@ -17,8 +17,8 @@ pub trait Wire {
     fn hello(&mut self, output: &mut Vec<u8>);
     /// Writes one request and returns its number.
     fn request(&mut self, token: &str, output: &mut Vec<u8>) -> u32;
-    /// Reads what is complete in `input`, says how much that was, and tells of each answer that has ended. What a protocol
-    /// wants in return goes into `output`.
+    /// Reads what is complete in `input`, says how much that was, and tells of each answer that has ended. What a
+    /// protocol wants in return goes into `output`.
     ///
     /// # Errors
     /// If the server says something else than was expected.

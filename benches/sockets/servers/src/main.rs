@@ -1,7 +1,7 @@
-//! The server, without the layer (`bare`) or with it (`guarded`): HTTP/1.1 and HTTP/2 by axum on one port, gRPC by tonic on
-//! another. One program for both, so that they differ in nothing but the layer. Two others tell what
-//! that costs: `passing` has a layer that does nothing in the same place, and `around` has the guard not around the route, where
-//! axum boxes it, but around all of the router.
+//! The server, without the layer (`bare`) or with it (`guarded`): HTTP/1.1 and HTTP/2 by axum on one port, gRPC by
+//! tonic on another. One program for both, so that they differ in nothing but the layer. Two others tell what that
+//! costs: `passing` has a layer that does nothing in the same place, and `around` has the guard not around the route,
+//! where axum boxes it, but around all of the router.
 
 use std::task::{Context, Poll};
 

@@ -1,5 +1,5 @@
-//! `camel-auth` as it authenticates by introspection: `IntrospectionAuthenticator` judges the answer, its expiry and its
-//! audience on every request, and makes a principal of it. The glue checks the scope.
+//! `camel-auth` as it authenticates by introspection: `IntrospectionAuthenticator` judges the answer, its expiry and
+//! its audience on every request, and makes a principal of it. The glue checks the scope.
 
 use std::process::ExitCode;
 use std::sync::Arc;

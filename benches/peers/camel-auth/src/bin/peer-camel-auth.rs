@@ -1,5 +1,5 @@
-//! `camel-auth`'s introspector and nothing else of it: the handler gets the answer as it is. The glue checks that it is active,
-//! and the scope.
+//! `camel-auth`'s introspector and nothing else of it: the handler gets the answer as it is. The glue checks that it is
+//! active, and the scope.
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! `tower-introspection` on a route, as its README has it: axum boxes what is layered onto routes, which is in this figure.
+//! `tower-introspection` on a route, as its README has it: axum boxes what is layered onto routes, which is in this
+//! figure.
 
 use std::process::ExitCode;
 

@@ -1,15 +1,15 @@
 //! HTTP/2 with prior knowledge, and gRPC over it: requests side by side on one connection.
 //!
-//! Header blocks of requests use the static table and literals only. Those of answers are not decoded: a 200 is one byte,
-//! always the first. A gRPC answer has that byte in any case; one that brings no message is a refusal.
+//! Header blocks of requests use the static table and literals only. Those of answers are not decoded: a 200 is one
+//! byte, always the first. A gRPC answer has that byte in any case; one that brings no message is a refusal.
 
 use super::{Answer, Protocol, Target, Wire};
 use crate::Failure;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FRAME_HEAD: usize = 9;
-/// So large that no answer ever waits for more, both the connection's window and that of each request. Half of the connection's is
-/// given back at once.
+/// So large that no answer ever waits for more, both the connection's window and that of each request. Half of the
+/// connection's is given back at once.
 const WINDOW: u32 = (1 << 31) - 1;
 const WINDOW_BEFORE: u32 = 65_535;
 const INITIAL_WINDOW_SIZE: u16 = 4;
