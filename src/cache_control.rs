@@ -24,17 +24,22 @@ pub(crate) fn kept_private<B>(mut response: Response<B>) -> Response<B> {
     if let Ok(value) = HeaderValue::try_from(directives) {
         headers.insert(CACHE_CONTROL, value);
     }
-    let targeted: Vec<_> = headers.keys().filter(|name| is_targeted(name)).cloned().collect();
-    for name in targeted {
-        headers.remove(name);
+    for (name, value) in headers.iter_mut() {
+        if let Some(none) = not_to_be_stored(name) {
+            *value = HeaderValue::from_static(none);
+        }
     }
     response
 }
 
-/// Whether the header tells some shared caches something else than `Cache-Control`, which they prefer to it: RFC 9213
-/// and, before that, the Edge Architecture Specification.
-fn is_targeted(name: &HeaderName) -> bool {
-    matches!(name.as_str(), "cdn-cache-control" | "surrogate-control") || name.as_str().ends_with("-cdn-cache-control")
+/// What keeps a response out of caches that prefer a header of this name to `Cache-Control`: RFC 9213, before that the
+/// Edge Architecture Specification, and nginx. There is no form of theirs that says `private`.
+fn not_to_be_stored(name: &HeaderName) -> Option<&'static str> {
+    match name.as_str() {
+        "cdn-cache-control" | "surrogate-control" => Some("no-store"),
+        "x-accel-expires" => Some("0"),
+        name => name.ends_with("-cdn-cache-control").then_some("no-store"),
+    }
 }
 
 /// The elements of a list; a comma within quotes separates none.
@@ -60,15 +65,19 @@ mod tests {
     }
 
     #[test]
-    fn what_some_shared_caches_prefer_to_cache_control_is_taken_out() {
+    fn what_some_shared_caches_prefer_to_cache_control_keeps_it_out_of_them_too() {
         let mut response = Response::new(());
-        for name in ["CDN-Cache-Control", "Surrogate-Control", "Example-CDN-Cache-Control", "X-Cache-Control"] {
-            response.headers_mut().insert(HeaderName::try_from(name).unwrap(), HeaderValue::from_static("max-age=60"));
+        let headers =
+            ["CDN-Cache-Control", "Surrogate-Control", "Example-CDN-Cache-Control", "X-Accel-Expires", "X-Mine"];
+        for name in headers {
+            for _ in 0..2 {
+                let name = HeaderName::try_from(name).unwrap();
+                response.headers_mut().append(name, HeaderValue::from_static("max-age=60"));
+            }
         }
         let response = kept_private(response);
-        let mut left: Vec<_> = response.headers().keys().map(HeaderName::as_str).collect();
-        left.sort_unstable();
-        assert_eq!(left, ["cache-control", "x-cache-control"]);
+        let values = headers.map(|name| response.headers().get_all(name).iter().collect::<Vec<_>>());
+        assert_eq!(values, [["no-store"; 2], ["no-store"; 2], ["no-store"; 2], ["0"; 2], ["max-age=60"; 2]]);
         assert_eq!(response.headers()[CACHE_CONTROL], "private");
     }
 }

@@ -39,10 +39,10 @@ pub trait TokenSource: Send + Sync + 'static {
     }
 
     /// Whether the response to a request whose token was found in this place must be kept out of shared caches. If so,
-    /// the layer adds `Cache-Control: private` to it and removes `public`, `s-maxage`, and headers
-    /// that some caches prefer to it, such as `CDN-Cache-Control`. (It does not do this to the
-    /// 400 for a malformed token.) Shared caches respect the `Authorization` header by themselves (RFC 9111 section
-    /// 3.5), but no other place, so the default is `true`.
+    /// the layer adds `Cache-Control: private` to it and removes `public` and `s-maxage`; headers that some caches
+    /// prefer to it, such as `CDN-Cache-Control`, are made to forbid storing. (It does not do this to the 400 for a
+    /// malformed token.) Shared caches respect the `Authorization` header by themselves (RFC 9111 section 3.5), but no
+    /// other place, so the default is `true`.
     fn needs_private_response(&self) -> bool {
         true
     }
