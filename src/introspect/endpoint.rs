@@ -132,7 +132,7 @@ impl Endpoint {
             tracing::debug!(server.address = host, kind, ?error, "the authority was not asked");
             return;
         }
-        let Some(untold) = self.reports.due(error.kind(), share, self.clock.now()) else {
+        let Some(untold) = self.reports.due(error, share, self.clock.now()) else {
             tracing::debug!(server.address = host, kind, ?error, latency_ms, "the authority could not be asked");
             return;
         };

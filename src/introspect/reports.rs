@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{IntrospectErrorKind, Share};
+use http::StatusCode;
+
+use super::{IntrospectError, IntrospectErrorKind, Share};
 use crate::clock::Timestamp;
 
 /// From one report to the next of the same.
@@ -13,7 +15,10 @@ const PAUSE: Duration = Duration::from_secs(30);
 /// Of which failures the operator was told, and when. Each kind is told of at once, and then every half minute while it
 /// goes on: whoever sends junk may be able to make each question fail.
 #[derive(Default)]
-pub(super) struct Reports(Mutex<HashMap<(IntrospectErrorKind, Share), Report>>);
+pub(super) struct Reports(Mutex<HashMap<Sort, Report>>);
+
+/// Kind and status, or a login that fails would hide that its token is refused.
+type Sort = (IntrospectErrorKind, Option<StatusCode>, Share);
 
 struct Report {
     told_at: Timestamp,
@@ -22,10 +27,11 @@ struct Report {
 
 impl Reports {
     /// Whether to tell of this failure, and of how many like it nobody was told since the last time.
-    pub(super) fn due(&self, kind: IntrospectErrorKind, share: Share, now: Timestamp) -> Option<u64> {
+    pub(super) fn due(&self, error: &IntrospectError, share: Share, now: Timestamp) -> Option<u64> {
+        let sort = (error.kind(), error.status(), share);
         let mut reports = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(report) = reports.get_mut(&(kind, share)) else {
-            reports.insert((kind, share), Report { told_at: now, untold: 0 });
+        let Some(report) = reports.get_mut(&sort) else {
+            reports.insert(sort, Report { told_at: now, untold: 0 });
             return Some(0);
         };
         // If it is from the future, the clock was set back.
@@ -42,23 +48,23 @@ impl Reports {
 mod tests {
     use super::*;
 
-    const KIND: IntrospectErrorKind = IntrospectErrorKind::Status;
-
     #[test]
     fn a_failure_is_told_at_once_and_then_every_half_minute_with_how_many_there_were() {
-        let reports = Reports::default();
-        let due = |secs: i64| reports.due(KIND, Share::Known, Timestamp::from_unix_millis(secs * 1_000));
+        let (reports, error) = (Reports::default(), IntrospectError::new(IntrospectErrorKind::Timeout));
+        let due = |secs: i64| reports.due(&error, Share::Known, Timestamp::from_unix_millis(secs * 1_000));
         assert_eq!([100, 101, 129, 130, 131].map(due), [Some(0), None, None, Some(2), None]);
         assert_eq!(due(400), Some(1));
         assert_eq!(due(399), Some(0), "the clock was set back");
     }
 
     #[test]
-    fn one_kind_of_failure_and_one_share_does_not_hide_another() {
+    fn one_sort_of_failure_does_not_hide_another() {
         let (reports, now) = (Reports::default(), Timestamp::from_unix_millis(0));
-        for kind in [KIND, IntrospectErrorKind::Timeout] {
+        let error = IntrospectError::new(IntrospectErrorKind::Credentials);
+        let refused = error.clone().with_status(StatusCode::UNAUTHORIZED);
+        for error in [error, refused, IntrospectError::new(IntrospectErrorKind::Timeout)] {
             for share in [Share::Stranger, Share::Known] {
-                assert_eq!([(); 2].map(|()| reports.due(kind, share, now)), [Some(0), None]);
+                assert_eq!([(); 2].map(|()| reports.due(&error, share, now)), [Some(0), None], "{error:?} {share:?}");
             }
         }
     }
