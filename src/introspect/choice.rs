@@ -233,8 +233,12 @@ impl ChooseIntrospector for Authorities {
     type Introspector = AnyIntrospector;
 
     fn choose<'a>(self: &'a Arc<Self>, request: &mut Parts) -> Option<&'a Arc<AnyIntrospector>> {
-        forget_choice(request);
-        let (name, introspector) = self.by_name.get_key_value(&*(self.choose)(request)?)?;
+        // By what an outer layer has chosen, if that is wanted.
+        let chosen = (self.choose)(request).and_then(|name| self.by_name.get_key_value(&*name));
+        let Some((name, introspector)) = chosen else {
+            forget_choice(request);
+            return None;
+        };
         request.extensions.insert(ChosenAuthority(Arc::clone(name)));
         Some(introspector)
     }

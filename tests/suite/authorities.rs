@@ -149,3 +149,22 @@ async fn clones_share_their_authorities_and_each_can_be_asked_by_name() {
     assert_eq!(authority.questions(), 1);
     assert!(authorities.get("b.example").is_none());
 }
+
+#[tokio::test]
+async fn an_inner_layer_may_choose_by_what_an_outer_one_chose() {
+    let one = || Cached::new(Authority::new(active()));
+    let outer = IntrospectionLayer::new(Authorities::by_host().authority("a.example", one()).build().unwrap());
+    let inner = Authorities::choose_by(|request| {
+        let chosen = request.extensions.get::<ChosenAuthority>()?;
+        Some(format!("inner {}", chosen.name()).into())
+    });
+    let inner = IntrospectionLayer::new(inner.authority("inner a.example", one()).build().unwrap());
+    let mut request = request("Bearer abc");
+    *request.uri_mut() = "https://a.example/".parse().unwrap();
+    let service = service_fn(|request: Request<String>| async move {
+        let chosen = request.extensions().get::<ChosenAuthority>().unwrap();
+        Ok::<_, Infallible>(Response::new(chosen.name().to_owned()))
+    });
+    let answer = outer.layer(inner.layer(service)).oneshot(request).await.unwrap();
+    assert_eq!(answer.into_body(), "inner a.example");
+}
