@@ -20,6 +20,8 @@ pub struct IntrospectError {
     /// The connection could not be made, or broke before the answer began: nothing was said.
     before_answer: bool,
     is_reported: bool,
+    /// There was an answer, and it was larger than is read.
+    is_too_large: bool,
 }
 
 /// What kept the authority from answering.
@@ -86,7 +88,15 @@ impl IntrospectError {
     /// An error of this kind.
     #[must_use]
     pub fn new(kind: IntrospectErrorKind) -> Self {
-        Self { kind, source: None, status: None, retry_after: None, before_answer: false, is_reported: false }
+        Self {
+            kind,
+            source: None,
+            status: None,
+            retry_after: None,
+            before_answer: false,
+            is_reported: false,
+            is_too_large: false,
+        }
     }
 
     /// This error with its cause. The cause is logged: it must not hold a token. (`reqwest::Error` prints the URL; call
@@ -114,6 +124,11 @@ impl IntrospectError {
     #[must_use]
     pub fn with_status(mut self, status: StatusCode) -> Self {
         self.status = Some(status);
+        self
+    }
+
+    pub(super) fn too_large(mut self) -> Self {
+        self.is_too_large = true;
         self
     }
 
@@ -193,9 +208,10 @@ impl IntrospectError {
     }
 
     /// Whether the authority was asked in vain, or not asked because it would be: an older answer may serve meanwhile,
-    /// if that is wanted. Not if it was this side that had no room for the question.
+    /// if that is wanted. Not if it was this side that had no room for the question;
+    /// nor for an answer that is too large, which the holder of the token may have brought about.
     pub(crate) fn is_failure_of_the_authority(&self) -> bool {
-        !matches!(self.kind, IntrospectErrorKind::Overloaded | IntrospectErrorKind::Abandoned)
+        !self.is_too_large && !matches!(self.kind, IntrospectErrorKind::Overloaded | IntrospectErrorKind::Abandoned)
     }
 
     /// Whether the authority was not asked because too many questions are under way.

@@ -92,10 +92,9 @@ impl Exchange {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(broken)? {
             if chunk.len() > self.max_response_bytes - body.len() {
-                return Err(IntrospectError::new(IntrospectErrorKind::Answer).with_source(format!(
-                    "it is larger than {} bytes (`max_response_bytes`)",
-                    self.max_response_bytes
-                )));
+                let limit = self.max_response_bytes;
+                let error = IntrospectError::new(IntrospectErrorKind::Answer).too_large();
+                return Err(error.with_source(format!("it is larger than {limit} bytes (`max_response_bytes`)")));
             }
             body.extend_from_slice(&chunk);
         }

@@ -197,3 +197,22 @@ async fn what_was_invalidated_does_not_serve_on() {
     cached.handle().invalidate(&bearer("abc"));
     assert_eq!(ask(&cached).await.unwrap_err().kind(), OUTAGE);
 }
+
+#[tokio::test]
+#[cfg(feature = "sandbox")]
+async fn an_answer_that_is_too_large_does_not_have_the_one_before_serve_on() {
+    use tower_introspection::sandbox::Sandbox;
+
+    let sandbox = Sandbox::start().await.unwrap();
+    for (body, serves_on) in [(format!(r#"{{"active":false,"x":"{}"}}"#, "x".repeat(2_000)), false), ("?".into(), true)]
+    {
+        let clock = ManualClock::at(START);
+        let endpoint = sandbox.rfc7662().max_response_bytes(1_000).clock(clock.clone()).build().unwrap();
+        let cached = Cached::builder(endpoint).clock(clock.clone()).stale_if_error(secs(600)).build().unwrap();
+        sandbox.script("abc", 200, r#"{"active":true}"#);
+        assert!(ask(&cached).await.unwrap().is_active());
+        sandbox.script("abc", 200, body);
+        clock.advance(secs(61));
+        assert_eq!(ask(&cached).await.is_ok(), serves_on);
+    }
+}
