@@ -12,6 +12,9 @@ use crate::clock::Timestamp;
 /// After how many failures in a row, of whatever kind, the endpoint counts as failing, and for how long after the last
 /// one.
 const FAILING: (u32, Duration) = (5, Duration::from_secs(30));
+/// How long an answer about a known token shows that the authority answers, though questions about strangers fail. More
+/// than from one refresh to the next, unless `max_ttl` is set high.
+const ANSWERS: Duration = Duration::from_secs(120);
 
 /// How an endpoint fares. Made by [`Introspect::endpoint`](crate::Introspect::endpoint); clones look at the same one.
 ///
@@ -101,10 +104,10 @@ pub enum Health {
     /// It failed, and the next question finds out whether it answers again. Counts as ready: without traffic there
     /// would be no next question.
     Recovering,
-    /// Neither about known tokens nor about others is it asked at the moment, or the last five questions all failed, in
-    /// whatever way, the last one within 30 seconds, in which no known token was answered either. (While no known token
-    /// is asked about, a caller can be the cause, where something in front of the authority refuses odd tokens.) Tokens
-    /// that are not in the cache get 503.
+    /// Neither about known tokens nor about others is it asked at the moment; or the last five questions all failed, in
+    /// whatever way, the last one within 30 seconds, unless the last question about a known token was answered, within
+    /// two minutes. (While no known token is asked about, a caller can be the cause, where something in front of the
+    /// authority refuses odd tokens.) Tokens that are not in the cache get 503.
     Failing,
 }
 
@@ -131,17 +134,17 @@ impl Protection {
         let now = self.clock.now();
         // Strangers that fail among known tokens that are answered are no outage.
         let (enough, lasts) = FAILING;
-        let is_recent = |moment: &AtomicI64| {
+        let is_within = |moment: &AtomicI64, lasts| {
             let moment = Timestamp::from_unix_millis(moment.load(Ordering::Relaxed));
             (moment..moment + lasts).contains(&now)
         };
-        let fails = self.failures.load(Ordering::Relaxed) >= enough && !is_recent(&self.known_answered_at);
+        let fails = self.failures.load(Ordering::Relaxed) >= enough && !is_within(&self.known_answered_at, ANSWERS);
         if !fails && self.known.state(now) == BreakerState::Closed {
             return Health::Healthy;
         }
         match self.strangers.state(now) {
             BreakerState::Open => Health::Failing,
-            BreakerState::Closed if is_recent(&self.failed_at) => Health::Failing,
+            BreakerState::Closed if is_within(&self.failed_at, lasts) => Health::Failing,
             BreakerState::Closed | BreakerState::HalfOpen => Health::Recovering,
         }
     }
