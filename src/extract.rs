@@ -192,13 +192,9 @@ impl TokenSources {
 
     /// Marks what `find` has not marked yet.
     pub(crate) fn mark_sensitive(&self, request: &mut Parts) {
-        if self.others.is_empty() {
-            return;
+        if !self.others.is_empty() {
+            self.mark_all_sensitive(request);
         }
-        if self.authorization_header {
-            mark(&mut request.headers, &AUTHORIZATION);
-        }
-        self.others.iter().for_each(|source| source.mark_sensitive(request));
     }
 
     /// Marks every place in which a token may stand, whether one was found there or not.

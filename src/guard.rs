@@ -82,6 +82,7 @@ impl<R> Guard<R> {
 
     /// The way in for a request without a token.
     pub(crate) fn admit_anonymous(&self, request: &mut Parts) {
+        self.sources.mark_sensitive(request);
         request.extensions.remove::<AccessToken>();
         request.extensions.insert(Anonymous(self.context.clone()));
         self.outcomes.anonymous();

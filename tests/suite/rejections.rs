@@ -340,6 +340,22 @@ async fn a_renderer_sees_the_request_without_what_may_be_its_token() {
 }
 
 #[tokio::test]
+async fn a_scope_requirements_renderer_sees_no_token_either() {
+    let show = |rejection: &Rejection, request: &Parts| rejection.response(format!("{request:?}"));
+    let outer = IntrospectionLayer::builder(Authority::new(active())).optional().without_authorization_header();
+    let outer = outer.token_source(TokenHeader::new(HeaderName::from_static("x-access-token"))).build().unwrap();
+    let route = RequireScopeLayer::builder().require_scope("admin").rejection_response(show).build().unwrap();
+    for token in [None, Some("very-secret")] {
+        let mut asked = request("Bearer very-secret");
+        if let Some(token) = token {
+            asked.headers_mut().insert("x-access-token", token.parse().unwrap());
+        }
+        let response = outer.layer(route.layer(Idle)).oneshot(asked).await.unwrap();
+        assert!(response.body().contains("authorization") && !response.body().contains("very-secret"), "{response:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_rejection_tells_what_a_renderer_needs_and_nothing_of_the_request() {
     let (sender, receiver) = std::sync::mpsc::channel();
     let layer = IntrospectionLayer::builder(Authority::new(failure(IntrospectErrorKind::Credentials)))
