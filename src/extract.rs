@@ -27,7 +27,8 @@ pub trait TokenSource: Send + Sync + 'static {
     fn find<'r>(&self, request: &'r Parts) -> Result<Option<Cow<'r, str>>, MalformedToken>;
 
     /// Marks what holds the token as sensitive, so that `Debug` of the request does not show it. Called before the
-    /// request reaches the policy or the inner service. The default does nothing.
+    /// request reaches the policy, the inner service, or a [`RejectionResponse`](crate::RejectionResponse), whether a
+    /// token was found in this place or not. The default does nothing.
     fn mark_sensitive(&self, request: &mut Parts) {
         let _ = request;
     }

@@ -123,7 +123,7 @@
 //!
 //! | level | event | fields |
 //! | --- | --- | --- |
-//! | error | "the authority refused this service's own credentials: ..." | `server.address`, `error` |
+//! | error, once in half a minute | "the authority refused this service's own credentials: ..." | `server.address`, `error` |
 //! | error | "this service could not log in, ..." | `login` (the token endpoint, or the hook), `error` |
 //! | error | "... found no IntrospectionLayer around it: ..." (a scope requirement or an extractor) | |
 //! | warn; debug if it was one already in the last half minute | "the authority could not be asked" | `server.address`, `kind`, `error`, `latency_ms`; a warning has `untold` too: how many like it were debug events since the last one |

@@ -61,9 +61,10 @@ const MAX_QUESTIONS_PER_FLIGHT: usize = 3;
 /// endpoints [reserve](Introspect::refresh) a share of their limits. This memory is a table that can lose tokens. It
 /// has two to four places for each token of [`max_capacity`](CachedBuilder::max_capacity), 1,048,576 at most; each
 /// token has one place in it, which it shares with others. The last one that was found active has the place, and the
-/// one before is a stranger until it is asked about again. With the default there are 262,144 places: of tokens that
-/// are asked about again after 100,000 others were found active, (1 − 1/262,144)^100,000 or 68 % are still known. A
-/// question asked [ahead of time](CachedBuilder::refresh_ahead) always has the share of known tokens.
+/// one before is a stranger, once its last answer is forgotten, until it is asked about again. With the default there
+/// are 262,144 places: of tokens that are asked about again after 100,000 others were found active, (1 −
+/// 1/262,144)^100,000 or 68 % are still known. A question asked [ahead of time](CachedBuilder::refresh_ahead) always
+/// has the share of known tokens.
 ///
 /// ```
 /// use std::time::Duration;

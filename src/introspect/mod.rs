@@ -41,21 +41,6 @@ use crate::token::{AccessToken, BearerToken};
 
 /// Answers whether a bearer token is active at this moment.
 ///
-/// # Around another introspector
-///
-/// An implementation that wraps another one hands on all four methods. Without [`known`](Self::known) each request
-/// asks; without [`refresh`](Self::refresh) all tokens are strangers to the wrapped one; without
-/// [`endpoint`](Self::endpoint) nobody sees its figures, and [`CacheHandle::health`](crate::CacheHandle::health) says
-/// healthy whatever happens.
-///
-/// # Runtime, and cancellation
-///
-/// The endpoints of this crate need a Tokio runtime with its I/O and its timer enabled, and panic without. A future
-/// that [`introspect`](Self::introspect) or [`refresh`](Self::refresh) returned may be dropped at any point where it
-/// waits: without a [`Cached`](crate::Cached) when the caller hangs up, within one when its
-/// [`question_timeout`](crate::CachedBuilder::question_timeout) has passed or the cache is gone. Those of this crate
-/// can be.
-///
 /// ```
 /// use tower_introspection::{AccessToken, BearerToken, InactiveReason, Introspect, IntrospectError, Verdict};
 ///
@@ -70,6 +55,21 @@ use crate::token::{AccessToken, BearerToken};
 ///     }
 /// }
 /// ```
+///
+/// # Around another introspector
+///
+/// An implementation that wraps another one hands on all four methods. Without [`known`](Self::known) each request
+/// asks; without [`refresh`](Self::refresh) all tokens are strangers to the wrapped one; without
+/// [`endpoint`](Self::endpoint) nobody sees its figures, and [`CacheHandle::health`](crate::CacheHandle::health) says
+/// healthy whatever happens.
+///
+/// # Runtime, and cancellation
+///
+/// The endpoints of this crate need a Tokio runtime with its I/O and its timer enabled, and panic without. A future
+/// that [`introspect`](Self::introspect) or [`refresh`](Self::refresh) returned may be dropped at any point where it
+/// waits: without a [`Cached`](crate::Cached) when the caller hangs up, within one when its
+/// [`question_timeout`](crate::CachedBuilder::question_timeout) has passed or the cache is gone. Those of this crate
+/// can be.
 pub trait Introspect: Send + Sync + 'static {
     /// Returns an answer that is already at hand, if there is one, without waiting. The default returns none.
     ///

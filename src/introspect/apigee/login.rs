@@ -69,7 +69,8 @@ impl ApigeeLogin {
     }
 
     /// Where the one-time code of the second factor comes from, for accounts that have one. Asked for each login by
-    /// password; if it fails, so does the login, and the password is not sent.
+    /// password; if it fails, so does the login, and the password is not sent. Its errors are logged, with what caused
+    /// them: no secret may be in them. It takes part in the 30 seconds that a login has.
     ///
     /// ```
     /// use tower_introspection::ApigeeLogin;

@@ -67,8 +67,8 @@ impl AccessToken {
         (self.0.term.asked_at..self.0.term.deadline).contains(&now)
     }
 
-    /// Counts a use, unless there have been `enough` already, and tells whether there have been now. Two at the same
-    /// moment may count as one, which saves a locked instruction: a token so much in use is soon used again.
+    /// Counts a use, unless there have been `enough` already, and tells whether there have been now. Not all uses of
+    /// one moment may count, which saves a locked instruction: a token so much in use is soon used again.
     pub(crate) fn is_used_enough(&self, enough: u32) -> bool {
         let Uses(uses) = &self.0.uses;
         let before = uses.load(Ordering::Relaxed);
