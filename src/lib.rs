@@ -76,12 +76,10 @@
 //! 9. Everything is bounded: entries, inactive entries (in a cache of their own), questions under way and waiting,
 //!    questions in a time, retries, response bytes, time. Background work ends with the layer it is for.
 //! 10. `poll_ready` is honoured: the layer works over a concurrency limit of one, a buffer, and a service that panics
-//!     when
-//!     it is called unready. A rejected request gives back what readiness had reserved.
+//!     when it is called unready. A rejected request gives back what readiness had reserved.
 //! 11. A sender-constrained token (`cnf`) presented as a plain bearer token is refused.
 //! 12. Zero never means forever. `max_ttl` zero means "do not cache"; a missing, malformed or non-positive expiry is
-//!     refused,
-//!     never extended. (RFC 7662 has tokens without an expiry; a cache asks about one again after `max_ttl`.)
+//!     refused, never extended. (RFC 7662 has tokens without an expiry; a cache asks about one again after `max_ttl`.)
 //!
 //! # Between questions and the authority
 //!
@@ -185,6 +183,7 @@ mod metrics;
 mod outcomes;
 mod policy;
 mod protected_resource;
+mod random;
 mod rejection;
 mod require_scope;
 mod service;

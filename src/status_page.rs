@@ -3,11 +3,9 @@
 mod figures;
 mod html;
 
-use std::collections::hash_map::RandomState;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::{Ready, ready};
-use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::UNIX_EPOCH;
@@ -24,6 +22,7 @@ use self::figures::json_of;
 use self::html::write_cache;
 use crate::cache::CacheHandle;
 use crate::clock::{Clock, SystemClock};
+use crate::random::random;
 
 /// Its placeholders are `{{nonce}}`, `{{at}}` and `{{caches}}`.
 const PAGE: &str = include_str!("status_page/page.html");
@@ -156,10 +155,9 @@ fn wants_json(headers: &HeaderMap) -> bool {
     names("application/json") && !names("text/html")
 }
 
-/// A number that nobody can guess, new for each page: keyed hashes whose keys the operating system's generator seeds.
+/// New for each page.
 fn nonce() -> String {
-    let half = |constant: u64| RandomState::new().hash_one(constant);
-    format!("{:016x}{:016x}", half(0), half(1))
+    format!("{:016x}{:016x}", random(), random())
 }
 
 fn http_date() -> String {

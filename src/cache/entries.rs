@@ -14,7 +14,6 @@
 //! Whoever inserts and removes holds the lock of the flights, so the two places change in the same order.
 
 use std::cell::Cell;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -25,6 +24,7 @@ use moka::sync::Cache;
 
 use super::index::{Entry, Index, Sight};
 use super::key::{TokenKey, UniformState};
+use crate::random::random;
 
 /// The longest moka is told to keep an entry. It refuses much more, and the injected clock judges every read anyway.
 const EVICTION_HORIZON: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -161,7 +161,8 @@ fn draw() -> u64 {
     }
     // A linear congruential generator, of which the upper bits are the random ones.
     let state = match STATE.get() {
-        0 => seed(),
+        // Another for each thread, or those that read only once would all be told the same.
+        0 => random(),
         state => state,
     };
     let next = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -172,12 +173,6 @@ fn draw() -> u64 {
 /// True for one in `reads` of the numbers drawn. What is one in 256 is one in 16 too, so one number serves for both.
 fn is_one_in(reads: u64, drawn: u64) -> bool {
     drawn < u64::MAX / reads
-}
-
-/// Another for each thread, or those that read only once would all be told the same.
-#[cold]
-fn seed() -> u64 {
-    RandomState::new().hash_one(())
 }
 
 struct AtItsEnd;

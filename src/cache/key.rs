@@ -1,10 +1,10 @@
 //! The only thing the cache knows of a token.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use siphasher::sip128::{Hasher128, SipHasher24};
 
+use crate::random::random;
 use crate::token::BearerToken;
 
 /// A keyed 128-bit fingerprint of a token (SipHash-2-4-128).
@@ -61,11 +61,8 @@ pub(super) struct TokenKeys {
 }
 
 impl TokenKeys {
-    /// Draws the secret from the standard library's `RandomState`, which the operating system's generator seeds: what
-    /// two keyed hashes make of two constants is as unpredictable as their keys.
     pub(super) fn random() -> Self {
-        let half = |constant: u64| RandomState::new().hash_one(constant);
-        Self { fingerprint: SipHasher24::new_with_keys(half(0), half(1)) }
+        Self { fingerprint: SipHasher24::new_with_keys(random(), random()) }
     }
 
     pub(super) fn of(&self, token: &BearerToken) -> TokenKey {

@@ -2,10 +2,8 @@
 
 mod signing_key;
 
-use std::collections::hash_map::RandomState;
 use std::error::Error;
 use std::fmt;
-use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -19,6 +17,7 @@ use super::{IntrospectError, IntrospectErrorKind};
 use crate::build_error::BuildError;
 use crate::clock::Timestamp;
 
+use crate::random::random;
 /// How long an assertion is valid. It is used at once.
 const LIFETIME: Duration = Duration::from_secs(60);
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -80,7 +79,7 @@ impl PrivateKeyJwt {
                 "the PEM is not an RSA key of at least 2,048 bits, nor a P-256 key in PKCS #8 or SEC 1",
             ));
         };
-        let run = RandomState::new().hash_one(0);
+        let run = random();
         let serial = AtomicU64::new(0);
         Ok(Self { client_id: client_id.into(), key, key_id: None, audience: None, run, serial })
     }
