@@ -1,10 +1,8 @@
 //! What an authority states of a token beyond the facts that have a place of their own.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::marker::PhantomData;
 
-use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
@@ -24,8 +22,7 @@ impl Claims<'_> {
 
     /// The member of this name, if it is a `T`.
     pub(super) fn get<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
-        let mut text = serde_json::Deserializer::from_str(self.0);
-        text.deserialize_map(Member { name, value: PhantomData }).ok().flatten()
+        serde_json::from_value(self.members().remove(name)?).ok()
     }
 
     pub(super) fn names(&self) -> Vec<String> {
@@ -40,55 +37,6 @@ impl Claims<'_> {
 impl Serialize for Claims<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.members().serialize(serializer)
-    }
-}
-
-/// Reads one member and passes over the others.
-struct Member<'n, T> {
-    name: &'n str,
-    value: PhantomData<T>,
-}
-
-impl<'de, T: DeserializeOwned> Visitor<'de> for Member<'_, T> {
-    type Value = Option<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<M: MapAccess<'de>>(self, mut members: M) -> Result<Self::Value, M::Error> {
-        let mut found = None;
-        while let Some(is_it) = members.next_key_seed(IsNamed(self.name))? {
-            if is_it {
-                found = Some(members.next_value()?);
-            } else {
-                members.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(found)
-    }
-}
-
-/// Whether a member has this name.
-struct IsNamed<'n>(&'n str);
-
-impl<'de> DeserializeSeed<'de> for IsNamed<'_> {
-    type Value = bool;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for IsNamed<'_> {
-    type Value = bool;
-
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("a name")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<bool, E> {
-        Ok(name == self.0)
     }
 }
 
