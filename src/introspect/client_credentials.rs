@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::connection::{Connection, connection_settings};
 use super::credential::{Credential, check_client_id};
-use super::credential_source::{CredentialSource, check_parameters};
+use super::credential_source::CredentialSource;
 use super::grant::TokenEndpoint;
 #[cfg(feature = "private-key-jwt")]
 use super::private_key_jwt::PrivateKeyJwt;
@@ -110,8 +110,7 @@ impl ClientCredentials {
             #[cfg(feature = "private-key-jwt")]
             Client::PrivateKey(key) => CredentialSource::Signed(Box::new(key.or_audience(&self.token_url))),
         };
-        let taken = credentials.form_parameters().chain(["grant_type", "scope"]);
-        check_parameters("client_credentials", &self.parameters, taken)?;
+        credentials.check_parameters("client_credentials", &self.parameters, &["grant_type", "scope"])?;
         let endpoint = TokenEndpoint::new("client_credentials", &self.token_url, self.connection, credentials)?;
         let scope = self.scope.map(|scope| ("scope".to_owned(), scope));
         let parameters: Vec<_> = scope.into_iter().chain(self.parameters).collect();

@@ -12,19 +12,6 @@ use crate::build_error::BuildError;
 use crate::clock::Clock;
 use crate::url::shown;
 
-/// Refuses parameters that another setting sends too: none may be there twice, RFC 6749 section 3.2.
-pub(super) fn check_parameters(
-    setting: &'static str,
-    parameters: &[(String, String)],
-    taken: impl Iterator<Item = &'static str>,
-) -> Result<(), BuildError> {
-    let taken: Vec<_> = taken.collect();
-    match parameters.iter().find(|(name, _)| taken.contains(&name.as_str())) {
-        Some((name, _)) => Err(BuildError::new(setting, format!("`{name}` has a setting of its own"))),
-        None => Ok(()),
-    }
-}
-
 /// The credential in use, and where the next one comes from.
 pub(super) enum CredentialSource {
     Fixed(Credential),
@@ -44,15 +31,27 @@ impl CredentialSource {
         Self::Renewed(Renewal::new(shown(login).into_owned(), Box::new(move || Box::pin(provider()))))
     }
 
-    /// The names of what they add to the form of a question.
-    pub(super) fn form_parameters(&self) -> impl Iterator<Item = &'static str> {
-        let names: Vec<_> = match self {
-            Self::Fixed(credential) => credential.form_parameters().map(|(name, _)| name).collect(),
-            Self::Renewed(_) => Vec::new(),
-            #[cfg(feature = "private-key-jwt")]
-            Self::Signed(_) => vec!["client_assertion", "client_assertion_type"],
+    /// Refuses parameters that the message or these credentials send anyway: none may be there twice, RFC 6749 section
+    /// 3.2.
+    pub(super) fn check_parameters(
+        &self,
+        setting: &'static str,
+        parameters: &[(String, String)],
+        own: &[&str],
+    ) -> Result<(), BuildError> {
+        let is_sent_anyway = |name: &str| {
+            let by_credentials = match self {
+                Self::Fixed(credential) => credential.form_parameters().any(|(sent, _)| sent == name),
+                Self::Renewed(_) => false,
+                #[cfg(feature = "private-key-jwt")]
+                Self::Signed(_) => matches!(name, "client_assertion" | "client_assertion_type"),
+            };
+            by_credentials || own.contains(&name)
         };
-        names.into_iter()
+        match parameters.iter().find(|(name, _)| is_sent_anyway(name)) {
+            Some((name, _)) => Err(BuildError::new(setting, format!("`{name}` has a setting of its own"))),
+            None => Ok(()),
+        }
     }
 
     /// The credential to ask with.

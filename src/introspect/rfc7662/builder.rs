@@ -12,7 +12,7 @@ use crate::build_error::BuildError;
 use crate::introspect::client_credentials::ClientCredentials;
 use crate::introspect::connection::{Connection, clock_setting, connection_settings};
 use crate::introspect::credential::{Credential, check_client_id};
-use crate::introspect::credential_source::{CredentialSource, check_parameters};
+use crate::introspect::credential_source::CredentialSource;
 use crate::introspect::endpoint::Endpoint;
 #[cfg(feature = "private-key-jwt")]
 use crate::introspect::private_key_jwt::PrivateKeyJwt;
@@ -198,8 +198,8 @@ impl Rfc7662Builder {
     }
 
     /// Sends no `token_type_hint`, for servers that refuse one or find nothing with it, such as WSO2 Identity Server
-    /// before late
-    /// 2018. RFC 7662 section 2.1 makes the hint optional.
+    /// before the
+    /// end of 2018. RFC 7662 section 2.1 makes the hint optional.
     pub fn without_token_type_hint(mut self) -> Self {
         self.token_type_hint = None;
         self
@@ -249,8 +249,7 @@ impl Rfc7662Builder {
                 "no credentials are set; call `client_secret_basic`, another of its kind, or `without_credentials`",
             ))
         })?;
-        let taken = credentials.form_parameters().chain(["token", "token_type_hint"]);
-        check_parameters("parameter", &self.parameters, taken)?;
+        credentials.check_parameters("parameter", &self.parameters, &["token", "token_type_hint"])?;
         #[cfg(feature = "private-key-jwt")]
         let credentials = match credentials {
             CredentialSource::Signed(key) => {
