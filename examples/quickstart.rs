@@ -38,7 +38,7 @@ async fn run() -> Result<(), BoxError> {
     let sandbox;
     let apigee = match apigee {
         Some(apigee) => {
-            print_curl_lines(address, "$TOKEN");
+            print_curl_lines(address);
             apigee
         }
         None => {

@@ -42,7 +42,7 @@ async fn run() -> Result<(), BoxError> {
     let sandbox;
     let endpoint = match endpoint {
         Some(endpoint) => {
-            print_curl_lines(address, "$TOKEN");
+            print_curl_lines(address);
             endpoint
         }
         None => {

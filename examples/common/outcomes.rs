@@ -7,12 +7,12 @@ use tower_introspection::sandbox::{Sandbox, SandboxToken};
 use tower_introspection::{Clock, SystemClock};
 
 /// For an authority whose tokens are not ours to issue.
-pub(crate) fn print_curl_lines(address: SocketAddr, token: &str) {
+pub(crate) fn print_curl_lines(address: SocketAddr) {
     println!("curl -i http://{address}/healthz                                  # 200, open");
     println!("curl -i http://{address}/whoami                                   # 401, no token");
     println!("curl -i http://{address}/whoami -H 'Authorization: Bearer ?'      # 400, malformed");
-    println!("curl -i http://{address}/whoami -H \"Authorization: Bearer {token}\"");
-    println!("curl -i http://{address}/admin  -H \"Authorization: Bearer {token}\"");
+    println!("curl -i http://{address}/whoami -H \"Authorization: Bearer $TOKEN\"");
+    println!("curl -i http://{address}/admin  -H \"Authorization: Bearer $TOKEN\"");
 }
 
 /// Issues the tokens that this takes. `required` is what the layer requires of each; `revocation` makes the curl line
