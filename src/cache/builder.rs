@@ -195,7 +195,7 @@ mod tests {
         let CacheSettings { max_capacity, inactive_capacity, max_questions, limits, .. } =
             Cached::builder(introspector()).settings;
         assert_eq!((max_capacity, inactive_capacity, max_questions), (100_000, 10_000, 1_000));
-        for limits in [limits, *Cached::new(introspector()).store.limits()] {
+        for limits in [limits, Cached::new(introspector()).store.limits] {
             assert_eq!((limits.max_ttl, limits.inactive_ttl), (Duration::from_secs(60), Duration::from_secs(10)));
             assert_eq!((limits.expiry_leeway, limits.stale_if_error), (Duration::ZERO, Duration::ZERO));
             // The last fifth, and up to half of that later by chance: the last 20 to 10 %.

@@ -275,6 +275,6 @@ impl<I> Clone for Cached<I> {
 
 impl<I> fmt::Debug for Cached<I> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.debug_struct("Cached").field("limits", self.store.limits()).finish_non_exhaustive()
+        f.debug_struct("Cached").field("limits", &self.store.limits).finish_non_exhaustive()
     }
 }

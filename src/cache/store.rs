@@ -79,14 +79,14 @@ const NEVER: Timestamp = Timestamp::from_unix_millis(i64::MAX);
 pub(super) struct Store {
     active: Entries<AccessToken>,
     inactive: Entries<Inactive>,
-    pub(super) flights: Arc<Flights>,
+    flights: Arc<Flights>,
     pub(super) figures: Arc<Figures>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) question_timeout: Duration,
     pub(super) name: String,
     pub(super) endpoint: Option<EndpointHandle>,
     keys: TokenKeys,
-    limits: Limits,
+    pub(super) limits: Limits,
     /// Which tokens have the share of known ones.
     lately: Lately,
     pub(super) outage: Outage,
@@ -136,10 +136,6 @@ impl Store {
 
     pub(super) fn key_of(&self, token: &BearerToken) -> TokenKey {
         self.keys.of(token)
-    }
-
-    pub(super) fn limits(&self) -> &Limits {
-        &self.limits
     }
 
     /// The answer at hand, judged at this moment. The deadline of an active entry is never later than the token's

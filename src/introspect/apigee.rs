@@ -56,8 +56,8 @@ const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remo
 ///
 /// Two kinds of tokens are [`Unknown`](InactiveReason::Unknown) without a question, since the token stands in the URL
 /// that is asked: one that is 7,000 bytes or longer when percent-encoded (letters, digits and `-._~` stay, any other
-/// character becomes three bytes), and one with `.` or `..` as a part between slashes, or of
-/// slashes alone.
+/// character becomes three bytes), and one with `.` or `..` as a part between slashes, or of slashes
+/// alone.
 pub struct Apigee {
     tokens_url: String,
     endpoint: Endpoint,

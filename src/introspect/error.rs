@@ -208,8 +208,8 @@ impl IntrospectError {
     }
 
     /// Whether the authority was asked in vain, or not asked because it would be: an older answer may serve meanwhile,
-    /// if that is wanted. Not if it was this side that had no room for the question;
-    /// nor for an answer that is too large, which the holder of the token may have brought about.
+    /// if that is wanted. Not if it was this side that had no room for the question; nor
+    /// for an answer that is too large, which the holder of the token may have brought about.
     pub(crate) fn is_failure_of_the_authority(&self) -> bool {
         !self.is_too_large && !matches!(self.kind, IntrospectErrorKind::Overloaded | IntrospectErrorKind::Abandoned)
     }

@@ -1,6 +1,5 @@
 //! Access tokens for this service itself, from a token endpoint (RFC 6749).
 
-use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +7,7 @@ use std::time::Duration;
 use http::StatusCode;
 use reqwest::Url;
 use serde_json::{Map, Value};
+use tower::BoxError;
 
 use super::connection::Connection;
 use super::credential::Credential;
@@ -16,8 +16,6 @@ use super::exchange::{Exchange, Question};
 use super::json;
 use crate::build_error::BuildError;
 use crate::clock::Clock;
-
-type BoxError = Box<dyn Error + Send + Sync>;
 
 pub(super) struct TokenEndpoint {
     url: String,
@@ -45,7 +43,7 @@ impl fmt::Display for Refused {
     }
 }
 
-impl Error for Refused {}
+impl std::error::Error for Refused {}
 
 /// The only words of an error answer that are repeated in a log line.
 const ERRORS: [&str; 6] = [

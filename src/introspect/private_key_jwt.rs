@@ -2,7 +2,6 @@
 
 mod signing_key;
 
-use std::error::Error;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,14 +9,15 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Serialize;
+use tower::BoxError;
 
 use self::signing_key::SigningKey;
 use super::credential::Credential;
 use super::{IntrospectError, IntrospectErrorKind};
 use crate::build_error::BuildError;
 use crate::clock::Timestamp;
-
 use crate::random::random;
+
 /// How long an assertion is valid. It is used at once.
 const LIFETIME: Duration = Duration::from_secs(60);
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -44,8 +44,6 @@ pub struct PrivateKeyJwt {
     run: u64,
     serial: AtomicU64,
 }
-
-type BoxError = Box<dyn Error + Send + Sync>;
 
 /// RFC 7515 section 4.1.
 #[derive(Serialize)]

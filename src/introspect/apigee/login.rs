@@ -5,6 +5,8 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tower::BoxError;
+
 use crate::build_error::BuildError;
 use crate::introspect::connection::{Connection, connection_settings};
 use crate::introspect::credential::Credential;
@@ -37,7 +39,6 @@ pub struct ApigeeLogin {
 }
 
 type MfaToken = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<String, BoxError>> + Send>> + Send + Sync>;
-type BoxError = Box<dyn Error + Send + Sync>;
 
 impl ApigeeLogin {
     /// Logs in at `https://login.apigee.com/oauth/token`.

@@ -90,7 +90,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[derive(Default)]
-pub(super) struct Counters {
+struct Counters {
     attempts: AtomicU64,
     retries: AtomicU64,
     turned_away: AtomicU64,

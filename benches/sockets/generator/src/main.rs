@@ -17,8 +17,8 @@
 //! orders as JSON for each request, as one does that has something to do.
 //!
 //! The environment can change what is measured: `SOCKETS_PAIRS`, `SOCKETS_SECONDS` of a segment, `SOCKETS_TOKENS`, and
-//! `SOCKETS_ROWS` (names with commas between: itself, http1, http2, grpc, passing, around, page,
-//! zitadel, apache, apache-one). `FIGURES=write` writes the figures for the chart.
+//! `SOCKETS_ROWS` (names with commas between: itself, http1, http2, grpc, passing, around, page, zitadel,
+//! apache, apache-one). `FIGURES=write` writes the figures for the chart.
 #![allow(unreachable_pub, clippy::disallowed_methods)]
 
 mod figures;
