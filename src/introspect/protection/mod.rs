@@ -220,16 +220,20 @@ impl Protection {
         }
     }
 
+    fn budget(&self, share: Share) -> &TpsBudget {
+        match share {
+            Share::Known => &self.known_budget,
+            Share::Stranger => &self.strangers_budget,
+        }
+    }
+
     async fn attempts<T, F, Fut>(&self, share: Share, progress: &Progress, attempt: F) -> Result<T, IntrospectError>
     where
         F: Fn() -> Fut + Sync,
         Fut: Future<Output = Result<T, IntrospectError>> + Send,
         T: Send,
     {
-        let budget = match share {
-            Share::Known => &self.known_budget,
-            Share::Stranger => &self.strangers_budget,
-        };
+        let budget = self.budget(share);
         budget.deposit();
         let retries = Retries {
             left: self.max_retries,
