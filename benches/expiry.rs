@@ -27,9 +27,8 @@ use http::header::AUTHORIZATION;
 use http::{Request, StatusCode};
 use tokio::runtime::Runtime;
 use tower::{Layer, ServiceExt};
-use tower_introspection::{
-    AccessToken, BearerToken, CacheStats, Cached, Introspect, IntrospectError, IntrospectionLayer, Verdict,
-};
+use tower_introspection::stats::CacheStats;
+use tower_introspection::{AccessToken, BearerToken, Cached, Introspect, IntrospectError, IntrospectionLayer, Verdict};
 
 use support::figures::{Lines, Series};
 use support::inner::Inner;

@@ -36,7 +36,8 @@ use tokio::sync::Semaphore;
 use tokio::time::MissedTickBehavior;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_introspection::sandbox::{Fault, Sandbox, SandboxToken};
-use tower_introspection::{AccessToken, CacheHandle, Cached, EndpointHandle, IntrospectionLayer};
+use tower_introspection::stats::EndpointHandle;
+use tower_introspection::{AccessToken, CacheHandle, Cached, IntrospectionLayer};
 
 use support::{Bounds, Latencies, Statuses, mib, resident_memory, setting, token_name};
 

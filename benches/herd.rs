@@ -26,9 +26,9 @@ use std::time::{Duration, Instant};
 use http::header::AUTHORIZATION;
 use http::{Request, Response, StatusCode};
 use tower::{Layer, Service, ServiceExt};
+use tower_introspection::introspect::IntrospectErrorKind;
 use tower_introspection::{
-    AccessToken, BearerToken, Cached, InactiveReason, Introspect, IntrospectError, IntrospectErrorKind,
-    IntrospectionLayer, Verdict,
+    AccessToken, BearerToken, Cached, InactiveReason, Introspect, IntrospectError, IntrospectionLayer, Verdict,
 };
 
 use support::figures::{Bars, Row};

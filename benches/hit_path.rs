@@ -21,9 +21,9 @@ use criterion::{BenchmarkGroup, BenchmarkId, Criterion, measurement::WallTime};
 use http::{Request, Response};
 use siphasher::sip128::{Hasher128, SipHasher24};
 use tower::{Layer, Service};
+use tower_introspection::clock::{Clock, SystemClock, Timestamp};
 use tower_introspection::{
-    AccessToken, BearerToken, Cached, Clock, Introspect, IntrospectionLayer, Scopes, SystemClock, Timestamp, Verdict,
-    introspect_fn,
+    AccessToken, BearerToken, Cached, Introspect, IntrospectionLayer, Scopes, Verdict, introspect_fn,
 };
 
 use support::inner::Inner;

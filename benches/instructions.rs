@@ -40,9 +40,10 @@ use std::time::Duration;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request, Response, StatusCode};
 use tower::{Layer, Service};
+use tower_introspection::clock::{Clock, SystemClock};
+use tower_introspection::layer::IntrospectionLayerBuilder;
 use tower_introspection::{
-    AccessToken, BearerToken, Cached, Clock, Introspect, IntrospectionLayer, IntrospectionLayerBuilder, Scopes,
-    SystemClock, Verdict, introspect_fn,
+    AccessToken, BearerToken, Cached, Introspect, IntrospectionLayer, Scopes, Verdict, introspect_fn,
 };
 
 use support::inner::Inner;

@@ -37,10 +37,9 @@ use http::header::AUTHORIZATION;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior};
+use tower_introspection::clock::{Clock, SystemClock, Timestamp};
 use tower_introspection::sandbox::{Fault, Sandbox, SandboxToken};
-use tower_introspection::{
-    AccessToken, BearerToken, CacheHandle, Cached, Clock, Introspect, IntrospectionLayer, SystemClock, Timestamp,
-};
+use tower_introspection::{AccessToken, BearerToken, CacheHandle, Cached, Introspect, IntrospectionLayer};
 
 use support::{Bounds, Latencies, MIB, Statuses, mib, resident_memory, setting, token_name};
 

@@ -15,7 +15,7 @@ use serde::Serialize;
 ///
 /// ```
 /// use std::time::Duration;
-/// use tower_introspection::Timestamp;
+/// use tower_introspection::clock::Timestamp;
 ///
 /// let issued = Timestamp::from_unix_millis(1_343_036_540_877);
 /// assert_eq!((issued + Duration::from_secs(1_800)).as_unix_millis(), 1_343_038_340_877);
@@ -160,14 +160,14 @@ mod manual {
 
     /// A clock that stands still until it is moved. Clones share one time.
     ///
-    /// Give a clone to each that judges time: [`CachedBuilder::clock`](crate::CachedBuilder::clock), the `clock` of the
+    /// Give a clone to each that judges time: [`CachedBuilder::clock`](crate::cache::CachedBuilder::clock), the `clock` of the
     /// endpoint's builder and, in tests with the feature `sandbox`, `Sandbox::start_with_clock`. Timeouts, waits for a
     /// turn and pauses between retries run on tokio's timer and not on this clock: a test of those needs
     /// `tokio::time::pause` as well.
     ///
     /// ```
     /// use std::time::Duration;
-    /// use tower_introspection::{Clock, ManualClock, Timestamp};
+    /// use tower_introspection::clock::{Clock, ManualClock, Timestamp};
     ///
     /// let clock = ManualClock::at(Timestamp::from_unix_millis(1_000));
     /// clock.advance(Duration::from_millis(500));

@@ -10,12 +10,13 @@ use http::request::Parts;
 use reqwest::Url;
 use serde_json::{Map, Value};
 
+use crate::apigee::endpoint::{Apigee, is_path_elsewhere};
+use crate::apigee::wire as apigee_wire;
 use crate::clock::Timestamp;
-use crate::extract::TokenSources;
-use crate::introspect::apigee::wire as apigee_wire;
-use crate::introspect::apigee::{Apigee, is_path_elsewhere};
-use crate::introspect::rfc7662::wire as rfc7662_wire;
-use crate::introspect::{InactiveReason, IntrospectError, Verdict};
+use crate::error::IntrospectError;
+use crate::introspect::{InactiveReason, Verdict};
+use crate::rfc7662::wire as rfc7662_wire;
+use crate::source::TokenSources;
 use crate::token::{AccessToken, BearerToken, MalformedToken, is_scope_token};
 
 type Judged = Result<Verdict, IntrospectError>;

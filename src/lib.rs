@@ -60,9 +60,9 @@
 //!
 //! 1. The inner service runs only with a verdict that is active at that moment: the clock is asked again on every hit.
 //! 2. Expiry is exclusive: at `expires_at` the token is dead. Nothing cached outlives it.
-//! 3. A revoked token is refused at the latest [`max_ttl`](CachedBuilder::max_ttl) after it was revoked. The deadline
+//! 3. A revoked token is refused at the latest [`max_ttl`](cache::CachedBuilder::max_ttl) after it was revoked. The deadline
 //!    is fixed when the answer arrives, counts from when the question was asked, and no hit moves it. Only if the
-//!    authority fails when it is due, and [`stale_if_error`](CachedBuilder::stale_if_error) was set, it is that much
+//!    authority fails when it is due, and [`stale_if_error`](cache::CachedBuilder::stale_if_error) was set, it is that much
 //!    later. (A wall clock set back by less than an answer's age can prolong it by as much, until the cache's own
 //!    monotonic clock ends it.)
 //! 4. "The authority said no" and "the authority could not be asked" never mix. A failure is never remembered, never
@@ -170,67 +170,61 @@
 
 mod background;
 mod build_error;
-mod cache;
-mod cache_control;
-mod clock;
-mod extract;
-mod future;
-mod guard;
+mod endpoint;
+mod error;
 mod histogram;
-mod introspect;
-mod layer;
+mod http;
 mod metrics;
-mod outcomes;
 mod policy;
-mod protected_resource;
+mod protection;
 mod random;
-mod rejection;
-mod require_scope;
-mod service;
 #[cfg(feature = "status-page")]
 mod status_page;
 mod striped;
-mod token;
 mod url;
 
-#[cfg(feature = "axum")]
-pub mod axum;
+pub mod apigee;
+pub mod cache;
+pub mod clock;
+pub mod credentials;
+pub mod extract;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod introspect;
+pub mod layer;
+pub mod rejection;
+pub mod resource;
+pub mod rfc7662;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
-#[cfg(feature = "tonic")]
-mod tonic;
+pub mod source;
+pub mod stats;
+pub mod token;
 
+pub use apigee::endpoint::Apigee;
 pub use build_error::BuildError;
-pub use cache::{CacheHandle, CacheStats, Cached, CachedBuilder};
-#[cfg(any(test, feature = "test-util"))]
-pub use clock::ManualClock;
-pub use clock::{Clock, SystemClock, Timestamp};
-pub use extract::{TokenCookie, TokenHeader, TokenQueryParameter, TokenSource, TokenSourceFn, token_source_fn};
-pub use future::ResponseFuture;
-pub use histogram::Histogram;
-#[cfg(feature = "private-key-jwt")]
-pub use introspect::PrivateKeyJwt;
-pub use introspect::{
-    AnyIntrospector, Apigee, ApigeeBuilder, ApigeeLogin, Authorities, AuthoritiesBuilder, BreakerState,
-    ChooseIntrospector, ChosenAuthority, ClientCredentials, Credential, DiscoveryError, EndpointHandle, EndpointStats,
-    Health, InactiveReason, Introspect, IntrospectError, IntrospectErrorKind, IntrospectFn, Rfc7662, Rfc7662Builder,
-    Rfc7662Discovery, Verdict, introspect_fn,
-};
-pub use layer::{IntrospectionLayer, IntrospectionLayerBuilder};
-pub use outcomes::LayerStats;
+pub use cache::cached::Cached;
+pub use cache::handle::CacheHandle;
+pub use error::IntrospectError;
+#[cfg(feature = "tonic")]
+pub use extract::tonic::AccessTokenExt;
+pub use introspect::authorities::Authorities;
+pub use introspect::introspector::{Introspect, introspect_fn};
+pub use introspect::verdict::{InactiveReason, Verdict};
+pub use layer::introspection_layer::IntrospectionLayer;
 pub use policy::Policy;
-pub use protected_resource::{ProtectedResource, ProtectedResourceBuilder};
-pub use rejection::{EmptyBody, ProblemJson, Rejection, RejectionKind, RejectionReason, RejectionResponse};
-pub use require_scope::{RequireScope, RequireScopeLayer, RequireScopeLayerBuilder};
-pub use service::Introspection;
+pub use resource::document::ProtectedResource;
+pub use rfc7662::endpoint::Rfc7662;
 #[cfg(feature = "status-page")]
 pub use status_page::StatusPage;
-pub use token::{AccessToken, AccessTokenBuilder, BearerToken, MalformedToken, Scopes};
-#[cfg(feature = "tonic")]
-pub use tonic::AccessTokenExt;
+pub use token::access_token::AccessToken;
+pub use token::bearer::BearerToken;
+pub use token::scope::Scopes;
+
+use error::IntrospectErrorKind;
+use rejection::{RejectionKind, RejectionReason};
+use stats::{BreakerState, Health};
 
 macro_rules! display_as_str {
     ($($name:ty),*) => {$(

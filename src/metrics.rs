@@ -4,7 +4,8 @@
 //! The handles are made at the first event, so a recorder that is installed before anything is asked is found. The
 //! check at start-up and `stats()` are events, too.
 
-use crate::introspect::{InactiveReason, IntrospectErrorKind};
+use crate::error::IntrospectErrorKind;
+use crate::introspect::InactiveReason;
 
 #[cfg(feature = "metrics")]
 pub(crate) use published::{CacheMetrics, LayerMetrics};
@@ -35,7 +36,7 @@ pub(crate) struct Gauges {
     pub(crate) entries: u64,
     pub(crate) inactive_entries: u64,
     pub(crate) evictions: u64,
-    pub(crate) endpoint: Option<crate::introspect::EndpointStats>,
+    pub(crate) endpoint: Option<crate::protection::EndpointStats>,
 }
 
 #[cfg(feature = "metrics")]
@@ -49,7 +50,9 @@ mod published {
     };
 
     use super::{Gauges, Lookup, QuestionResult};
-    use crate::introspect::{BreakerState, InactiveReason, IntrospectErrorKind};
+    use crate::error::IntrospectErrorKind;
+    use crate::introspect::InactiveReason;
+    use crate::protection::BreakerState;
     use crate::rejection::RejectionReason;
 
     const REQUESTS: &str = "tower_introspection.requests_total";

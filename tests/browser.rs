@@ -20,7 +20,8 @@ use http::{Request, StatusCode};
 use support::*;
 use tokio::process::Command;
 use tower::ServiceExt;
-use tower_introspection::{Cached, InactiveReason, Introspect, IntrospectErrorKind, StatusPage};
+use tower_introspection::introspect::IntrospectErrorKind;
+use tower_introspection::{Cached, InactiveReason, Introspect, StatusPage};
 
 /// Chromium, by whatever name it goes. `None` if it is not installed and need not be.
 fn browser() -> Option<PathBuf> {
@@ -192,8 +193,8 @@ async fn the_script_draws_every_chart_and_breaks_no_rule() {
 #[cfg(all(feature = "sandbox", feature = "test-util"))]
 #[tokio::test]
 async fn the_script_draws_the_circuit_breaker_of_an_endpoint_as_it_opens() {
+    use tower_introspection::clock::{Clock, ManualClock, SystemClock};
     use tower_introspection::sandbox::{Fault, Sandbox};
-    use tower_introspection::{Clock, ManualClock, SystemClock};
 
     let Some(browser) = browser() else { return };
     let clock = ManualClock::at(SystemClock.now());

@@ -15,10 +15,11 @@ use support::*;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tower::{Layer, ServiceExt};
-use tower_introspection::{
-    AccessToken, Cached, ClientCredentials, InactiveReason, Introspect, IntrospectErrorKind, IntrospectionLayer,
-    RejectionKind, Rfc7662, Rfc7662Builder, Verdict,
-};
+use tower_introspection::credentials::ClientCredentials;
+use tower_introspection::introspect::IntrospectErrorKind;
+use tower_introspection::rejection::RejectionKind;
+use tower_introspection::rfc7662::Rfc7662Builder;
+use tower_introspection::{AccessToken, Cached, InactiveReason, Introspect, IntrospectionLayer, Rfc7662, Verdict};
 
 /// Where `.ci/interop` puts what it installs.
 fn installed() -> PathBuf {
@@ -189,7 +190,9 @@ async fn assertions_signed_with_rs256_and_es256_are_accepted_by_oidc_provider() 
     for client in server.facts["private_key_jwt"].as_array().unwrap() {
         let text = |member: &str| client[member].as_str().unwrap();
         let key = || {
-            let key = tower_introspection::PrivateKeyJwt::from_pem(text("client_id"), text("private_key_pem")).unwrap();
+            let key =
+                tower_introspection::credentials::PrivateKeyJwt::from_pem(text("client_id"), text("private_key_pem"))
+                    .unwrap();
             key.key_id(text("key_id"))
         };
         let discovered = Rfc7662::discover(server.text("/issuer")).fetch().await.unwrap();

@@ -16,11 +16,16 @@ use support::text::Text;
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::{Layer, ServiceExt, service_fn};
+use tower_introspection::apigee::{ApigeeBuilder, ApigeeLogin};
+use tower_introspection::clock::{Clock, ManualClock, SystemClock};
+use tower_introspection::credentials::{ClientCredentials, Credential};
+use tower_introspection::introspect::IntrospectErrorKind;
+use tower_introspection::layer::RequireScopeLayer;
+use tower_introspection::rejection::Rejection;
 use tower_introspection::sandbox::{Fault, Sandbox};
+use tower_introspection::source::{TokenCookie, TokenQueryParameter};
 use tower_introspection::{
-    Apigee, ApigeeBuilder, ApigeeLogin, BearerToken, Cached, ClientCredentials, Clock, Credential, Introspect,
-    IntrospectError, IntrospectErrorKind, IntrospectionLayer, ManualClock, Rejection, RequireScopeLayer, Rfc7662,
-    SystemClock, TokenCookie, TokenQueryParameter, introspect_fn,
+    Apigee, BearerToken, Cached, Introspect, IntrospectError, IntrospectionLayer, Rfc7662, introspect_fn,
 };
 use tracing::Instrument;
 
@@ -238,7 +243,7 @@ async fn other_clients(captured: &Captured, sandbox: &Sandbox, token: &BearerTok
     }
     #[cfg(feature = "private-key-jwt")]
     {
-        let key = tower_introspection::PrivateKeyJwt::from_pem("c", include_str!("keys/ec.pem")).unwrap();
+        let key = tower_introspection::credentials::PrivateKeyJwt::from_pem("c", include_str!("keys/ec.pem")).unwrap();
         captured.show(&key);
         let signed = Rfc7662::builder(url("/introspect")).private_key_jwt(key).build().unwrap();
         captured.show_error(&signed.introspect(token).await.unwrap_err());

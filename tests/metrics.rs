@@ -12,11 +12,13 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde_json::Value;
 use support::*;
 use tower::{Layer, ServiceExt};
+use tower_introspection::clock::ManualClock;
+use tower_introspection::introspect::IntrospectErrorKind;
+use tower_introspection::layer::{IntrospectionLayerBuilder, RequireScopeLayer};
+use tower_introspection::rejection::RejectionKind;
 use tower_introspection::sandbox::{Fault, Sandbox};
-use tower_introspection::{
-    BreakerState, CacheHandle, Cached, InactiveReason, Introspect, IntrospectErrorKind, IntrospectionLayer,
-    IntrospectionLayerBuilder, ManualClock, RejectionKind, RequireScopeLayer,
-};
+use tower_introspection::stats::BreakerState;
+use tower_introspection::{CacheHandle, Cached, InactiveReason, Introspect, IntrospectionLayer};
 
 const SOURCE: &str = include_str!("../src/metrics.rs");
 const DASHBOARD: &str = include_str!("../examples/metrics.dashboard.json");

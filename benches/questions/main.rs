@@ -35,10 +35,8 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tower_introspection::{
-    AccessToken, BearerToken, Cached, Clock, InactiveReason, Introspect, IntrospectError, ManualClock, Timestamp,
-    Verdict,
-};
+use tower_introspection::clock::{Clock, ManualClock, Timestamp};
+use tower_introspection::{AccessToken, BearerToken, Cached, InactiveReason, Introspect, IntrospectError, Verdict};
 
 use deadlines::Deadlines;
 use reference::Limits;

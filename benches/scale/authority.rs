@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tower_introspection::clock::{Clock, SystemClock, Timestamp};
 use tower_introspection::sandbox::Sandbox;
-use tower_introspection::{
-    AccessToken, BearerToken, Clock, Introspect, IntrospectError, Scopes, SystemClock, Timestamp, Verdict,
-};
+use tower_introspection::{AccessToken, BearerToken, Introspect, IntrospectError, Scopes, Verdict};
 
 use crate::support::token_name;
 

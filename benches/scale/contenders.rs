@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use tower::Service;
-use tower_introspection::{AccessToken, Timestamp};
+use tower_introspection::AccessToken;
+use tower_introspection::clock::Timestamp;
 
 use crate::TTL;
 use crate::support::inner::Inner;

@@ -12,9 +12,9 @@ use std::process::ExitCode;
 
 use axum::{Json, Router, routing::get};
 use tokio::net::TcpListener;
-use tower_introspection::{
-    AccessToken, BuildError, CacheHandle, ChooseIntrospector, IntrospectionLayer, RequireScopeLayer, StatusPage,
-};
+use tower_introspection::introspect::ChooseIntrospector;
+use tower_introspection::layer::RequireScopeLayer;
+use tower_introspection::{AccessToken, BuildError, CacheHandle, IntrospectionLayer, StatusPage};
 use tracing_subscriber::EnvFilter;
 
 use self::environment::BadVariable;

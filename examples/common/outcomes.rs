@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tower_introspection::clock::{Clock, SystemClock};
 use tower_introspection::sandbox::{Sandbox, SandboxToken};
-use tower_introspection::{Clock, SystemClock};
 
 /// For an authority whose tokens are not ours to issue.
 pub(crate) fn print_curl_lines(address: SocketAddr) {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Cached;
+use super::cached::Cached;
 use super::settings::CacheSettings;
 use crate::build_error::BuildError;
 use crate::clock::Clock;
@@ -104,7 +104,7 @@ impl<I: Introspect> CachedBuilder<I> {
     ///
     /// The request first waits for the question to fail. It does not wait once the endpoint's circuit breaker is open.
     /// For 30 seconds after a question about a known token failed, a question turned away as
-    /// [`Overloaded`](crate::IntrospectErrorKind::Overloaded) counts as a failure too, because after an outage all
+    /// [`Overloaded`](crate::introspect::IntrospectErrorKind::Overloaded) counts as a failure too, because after an outage all
     /// tokens are asked about at once. Answers kept for this purpose count against
     /// [`max_capacity`](Self::max_capacity).
     ///
@@ -124,7 +124,7 @@ impl<I: Introspect> CachedBuilder<I> {
 
     /// How many questions may be under way at a time, each for another token, and as many again for tokens that were
     /// active when they were last asked about. A request that would start one more fails with
-    /// [`Overloaded`](crate::IntrospectErrorKind::Overloaded). Default: 1,000.
+    /// [`Overloaded`](crate::introspect::IntrospectErrorKind::Overloaded). Default: 1,000.
     pub fn max_questions(mut self, questions: usize) -> Self {
         self.settings.max_questions = questions;
         self
@@ -139,7 +139,7 @@ impl<I: Introspect> CachedBuilder<I> {
         self
     }
 
-    /// The clock that judges every read. Default: [`SystemClock`](crate::SystemClock).
+    /// The clock that judges every read. Default: [`SystemClock`](crate::clock::SystemClock).
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.settings.clock = Arc::new(clock);
         self
@@ -187,7 +187,9 @@ impl<I> fmt::Debug for CachedBuilder<I> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::introspect::{InactiveReason, Rfc7662, Verdict, introspect_fn};
+    use crate::introspect::{InactiveReason, Verdict};
+    use crate::introspect_fn;
+    use crate::rfc7662::endpoint::Rfc7662;
 
     #[test]
     fn unless_it_is_told_otherwise_a_cache_has_the_limits_of_the_readme() {

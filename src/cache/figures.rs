@@ -4,9 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::flight::Answer;
+use crate::error::IntrospectErrorKind;
 use crate::histogram::{Histogram, Recorder, Unit};
-use crate::introspect::{EndpointStats, InactiveReason, IntrospectErrorKind, Verdict};
+use crate::introspect::{InactiveReason, Verdict};
 use crate::metrics::{CacheMetrics, Gauges, Lookup, QuestionResult};
+use crate::protection::EndpointStats;
 use crate::striped::Striped;
 
 /// The figures of a cache. Those that count do so from the moment it was made, and never go down.
@@ -242,7 +244,7 @@ impl Figures {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::introspect::IntrospectError;
+    use crate::error::IntrospectError;
 
     #[test]
     fn each_kind_of_failure_is_counted_as_itself() {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::figures::CacheStats;
 use super::flight::Predicate;
 use super::store::Store;
-use crate::introspect::{EndpointHandle, Health};
+use crate::protection::{EndpointHandle, Health};
 use crate::token::{AccessToken, BearerToken};
 
-/// Controls and observes a [`Cached`](super::Cached). Made by [`Cached::handle`](super::Cached::handle); clones act on
+/// Controls and observes a [`Cached`](crate::Cached). Made by [`Cached::handle`](crate::Cached::handle); clones act on
 /// the same cache.
 ///
 /// Each `invalidate` also covers questions under way: their answers may predate the change that made you call it, so
@@ -27,7 +27,7 @@ use crate::token::{AccessToken, BearerToken};
 /// cache.invalidate(&BearerToken::parse("25poPXCPOw43s0hJBn6tQYnUb5KF")?);
 /// cache.invalidate_where(|token| token.client_id() == Some("weather-app"));
 /// assert_eq!(cache.stats().hits, 0);
-/// # Ok::<(), tower_introspection::MalformedToken>(())
+/// # Ok::<(), tower_introspection::token::MalformedToken>(())
 /// ```
 #[derive(Clone)]
 pub struct CacheHandle(Arc<Store>);

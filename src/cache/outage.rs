@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::introspect::Share;
+use crate::protection::Share;
 
 /// How long after the last failure an outage counts as over.
 const OUTAGE_LASTS: Duration = Duration::from_secs(30);

@@ -19,7 +19,7 @@ macro_rules! policy_settings {
         /// Requires that the token is meant for this service: that its audience holds this value. A token without an
         /// audience is refused. **Set this (or the next) wherever the authority also serves other services**, since any
         /// of their tokens is active too. A token that fails it is
-        /// [`InvalidToken`](crate::RejectionKind::InvalidToken).
+        /// [`InvalidToken`](crate::rejection::RejectionKind::InvalidToken).
         pub fn require_audience(mut self, audience: impl Into<String>) -> Self {
             self.$($policy)+.add("require_audience", $crate::policy::Fact::Audience, [audience]);
             self
@@ -32,7 +32,7 @@ macro_rules! policy_settings {
         }
 
         /// Requires that the token states this issuer (`iss`), compared to the letter. A token has one issuer, so this
-        /// cannot be called with two. A token that fails it is [`InvalidToken`](crate::RejectionKind::InvalidToken).
+        /// cannot be called with two. A token that fails it is [`InvalidToken`](crate::rejection::RejectionKind::InvalidToken).
         /// The issuer is what the server that was asked claims: it is worth as much as that server, and says nothing
         /// about which one was asked.
         pub fn require_issuer(mut self, issuer: impl Into<String>) -> Self {
@@ -47,7 +47,7 @@ macro_rules! policy_settings {
         }
 
         /// Requires that the token was issued to this client. A token has one client, so this cannot be called with
-        /// two. A token that fails it is [`Denied`](crate::RejectionKind::Denied).
+        /// two. A token that fails it is [`Denied`](crate::rejection::RejectionKind::Denied).
         pub fn require_client(mut self, client_id: impl Into<String>) -> Self {
             self.$($policy)+.add("require_client", $crate::policy::Fact::Client, [client_id]);
             self
@@ -61,7 +61,7 @@ macro_rules! policy_settings {
 
         /// Requires that the token may use this API product (Apigee). Called several times, it requires all of them. A
         /// token whose products are unknown is refused. A token that fails it is
-        /// [`Denied`](crate::RejectionKind::Denied).
+        /// [`Denied`](crate::rejection::RejectionKind::Denied).
         pub fn require_api_product(mut self, product: impl Into<String>) -> Self {
             self.$($policy)+.add("require_api_product", $crate::policy::Fact::ApiProduct, [product]);
             self
@@ -74,7 +74,7 @@ macro_rules! policy_settings {
         }
 
         /// Requires that `rule` is true of the token and the request. Rules are asked after everything else is met;
-        /// several must all be true. A request that fails one is [`Denied`](crate::RejectionKind::Denied).
+        /// several must all be true. A request that fails one is [`Denied`](crate::rejection::RejectionKind::Denied).
         ///
         /// A rule that compares a fact with a part of the request has to say what holds when neither is there, or `None
         /// == None` lets everybody in. (Over HTTP/1.1 `request.uri` has a path only; the host stands in a header.)
@@ -90,7 +90,7 @@ macro_rules! policy_settings {
         /// has one of its own: routers answer both with the same handler.
         ///
         /// Like every requirement it binds requests with a token. Below an optional layer use
-        /// [`RequireScopeLayer`](crate::RequireScopeLayer), which wants one.
+        /// [`RequireScopeLayer`](crate::layer::RequireScopeLayer), which wants one.
         pub fn for_method(mut self, method: http::Method, policy: $crate::policy::Policy) -> Self {
             self.$($policy)+.push($crate::policy::Requirement::Nested($crate::policy::When::Method(method), policy));
             self

@@ -21,7 +21,7 @@ pub(crate) use response::respond_without_body;
 pub use response::{EmptyBody, ProblemJson, RejectionResponse};
 pub(crate) use response::{grpc_trailers, respond};
 
-use crate::introspect::IntrospectError;
+use crate::error::IntrospectError;
 use crate::policy::{Policy, Refusal};
 
 /// What a rejection comes down to. The layer puts it into the extensions of the response, so that layers around it can
@@ -215,7 +215,7 @@ impl Rejection {
     }
 
     /// The scopes the route wants, separated by spaces: of an [`InsufficientScope`](RejectionKind::InsufficientScope),
-    /// and of every 401 from a layer with [`resource_metadata`](crate::IntrospectionLayerBuilder::resource_metadata).
+    /// and of every 401 from a layer with [`resource_metadata`](crate::layer::IntrospectionLayerBuilder::resource_metadata).
     #[must_use]
     pub fn wanted_scopes(&self) -> Option<&str> {
         self.wanted_scopes.as_deref()

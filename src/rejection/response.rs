@@ -16,13 +16,14 @@ use super::Rejection;
 /// the challenge and `Retry-After`.
 ///
 /// The request is there to choose a form by: its `Accept` header, its path, its
-/// [`ChosenAuthority`](crate::ChosenAuthority). Its headers are marked sensitive where a token may stand in them; do
+/// [`ChosenAuthority`](crate::introspect::ChosenAuthority). Its headers are marked sensitive where a token may stand in them; do
 /// not send any of it back.
 ///
 /// ```
 /// use http::header::ACCEPT;
 /// use http::request::Parts;
-/// use tower_introspection::{IntrospectionLayer, Rejection};
+/// use tower_introspection::IntrospectionLayer;
+/// use tower_introspection::rejection::Rejection;
 /// # let introspector = tower_introspection::introspect_fn(|_| async {
 /// #     Ok(tower_introspection::Verdict::Inactive(tower_introspection::InactiveReason::Unknown)) });
 ///

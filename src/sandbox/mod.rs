@@ -45,8 +45,11 @@ use tokio::task::JoinHandle;
 pub use self::state::SandboxToken;
 
 use self::state::State;
+use crate::apigee::ApigeeBuilder;
+use crate::apigee::endpoint::Apigee;
 use crate::clock::{Clock, SystemClock};
-use crate::introspect::{Apigee, ApigeeBuilder, Rfc7662, Rfc7662Builder};
+use crate::rfc7662::Rfc7662Builder;
+use crate::rfc7662::endpoint::Rfc7662;
 
 /// A running authority. It stops, and its connections close, when this is dropped.
 pub struct Sandbox {

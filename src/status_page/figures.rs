@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::cache::CacheHandle;
+use crate::cache::handle::CacheHandle;
 use crate::histogram::Histogram;
-use crate::introspect::BreakerState;
+use crate::protection::BreakerState;
 
 /// One figure, in the form in which it is shown.
 pub(super) enum Figure {

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::figures::{Figure, Group, QUANTILES, Shown, quantile, shown};
-use crate::cache::CacheHandle;
+use crate::cache::handle::CacheHandle;
 
 /// One section of the page. Its script finds the cells by `data-figure`, and fills them by `data-format`.
 pub(super) fn write_cache(page: &mut String, cache: &CacheHandle) -> fmt::Result {

@@ -33,7 +33,7 @@ impl<'a> BearerToken<'a> {
     }
 
     /// Like [`parse`](Self::parse), with another limit, in bytes; for layers built with
-    /// [`max_token_length`](crate::IntrospectionLayerBuilder::max_token_length).
+    /// [`max_token_length`](crate::layer::IntrospectionLayerBuilder::max_token_length).
     ///
     /// # Errors
     /// As [`parse`](Self::parse), with this limit.

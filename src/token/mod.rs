@@ -1,13 +1,15 @@
 //! What a token is: the string a caller presents, and the facts its authority states about it.
+//!
+//! [`BearerToken`], [`AccessToken`] and [`Scopes`] stand at the root of the crate.
 
-mod access_token;
-mod bearer;
+pub(crate) mod access_token;
+pub(crate) mod bearer;
 mod claims;
 mod packed;
-mod scope;
+pub(crate) mod scope;
 
-pub(crate) use access_token::Term;
-pub use access_token::{AccessToken, AccessTokenBuilder};
-pub use bearer::{BearerToken, MalformedToken};
-pub use scope::Scopes;
-pub(crate) use scope::is_scope_token;
+pub use access_token::AccessTokenBuilder;
+pub(crate) use access_token::{AccessToken, Term};
+pub(crate) use bearer::BearerToken;
+pub use bearer::MalformedToken;
+pub(crate) use scope::{Scopes, is_scope_token};

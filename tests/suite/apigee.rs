@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex};
 use crate::support::recorder::{Recorder, Seen};
 use crate::support::*;
 use http::HeaderMap;
+use tower_introspection::apigee::ApigeeBuilder;
+use tower_introspection::clock::ManualClock;
+use tower_introspection::credentials::Credential;
+use tower_introspection::introspect::IntrospectErrorKind;
 use tower_introspection::sandbox::{Sandbox, SandboxToken};
-use tower_introspection::{
-    Apigee, ApigeeBuilder, BreakerState, Credential, InactiveReason, Introspect, IntrospectErrorKind, ManualClock,
-    Verdict,
-};
+use tower_introspection::stats::BreakerState;
+use tower_introspection::{Apigee, InactiveReason, Introspect, Verdict};
 
 fn reason(verdict: Verdict) -> Option<InactiveReason> {
     match verdict {

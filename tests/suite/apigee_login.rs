@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::recorder::{Recorder, Seen};
 use crate::support::*;
-use tower_introspection::{Apigee, ApigeeBuilder, ApigeeLogin, Introspect, ManualClock};
+use tower_introspection::apigee::{ApigeeBuilder, ApigeeLogin};
+use tower_introspection::clock::ManualClock;
+use tower_introspection::{Apigee, Introspect};
 
 const ACTIVE: &str = r#"{"status":"approved","expiresAt":9999999999999,"token":"abc"}"#;
 

@@ -5,10 +5,9 @@ use std::convert::Infallible;
 use crate::support::*;
 use http::{Request, Response};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_introspection::{
-    AccessToken, Authorities, Cached, ChosenAuthority, InactiveReason, Introspect, IntrospectionLayer, RejectionKind,
-    RejectionReason, Verdict,
-};
+use tower_introspection::introspect::ChosenAuthority;
+use tower_introspection::rejection::{RejectionKind, RejectionReason};
+use tower_introspection::{AccessToken, Authorities, Cached, InactiveReason, Introspect, IntrospectionLayer, Verdict};
 
 async fn answer(layer: &IntrospectionLayer<Authorities>, uri: &str) -> Response<String> {
     let inner = service_fn(|request: Request<String>| async move {

@@ -9,9 +9,11 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::StatusCode;
 use tower::{Layer, ServiceBuilder, ServiceExt};
+use tower_introspection::layer::RequireScopeLayer;
+use tower_introspection::rejection::{Rejection, RejectionKind};
 #[cfg(feature = "sandbox")]
 use tower_introspection::sandbox::{Fault, Sandbox, SandboxToken};
-use tower_introspection::{AccessToken, Cached, IntrospectionLayer, Rejection, RejectionKind, RequireScopeLayer};
+use tower_introspection::{AccessToken, Cached, IntrospectionLayer};
 
 async fn serve(app: Router) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -97,7 +99,7 @@ async fn a_whole_router_is_guarded_and_every_outcome_is_right_on_the_wire() {
 #[tokio::test]
 async fn a_revoked_token_is_refused_once_its_answer_is_no_longer_cached() {
     let sandbox = Sandbox::start().await.unwrap();
-    let clock = tower_introspection::ManualClock::at(START);
+    let clock = tower_introspection::clock::ManualClock::at(START);
     let cached = Cached::builder(sandbox.apigee().build().unwrap()).clock(clock.clone()).build().unwrap();
     let base = serve(Router::new().route("/", get(whoami)).layer(IntrospectionLayer::new(cached))).await;
     let token = format!("Bearer {}", sandbox.issue(SandboxToken::new()));

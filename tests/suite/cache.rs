@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use crate::support::*;
-use tower_introspection::{Cached, InactiveReason, Introspect, IntrospectErrorKind, Verdict};
+use tower_introspection::introspect::IntrospectErrorKind;
+use tower_introspection::{Cached, InactiveReason, Introspect, Verdict};
 
 async fn ask(cached: &Cached<Authority>) -> Verdict {
     known_or_asked(cached, "abc").await.unwrap()

@@ -7,14 +7,14 @@ use std::thread;
 
 use crate::support::*;
 use tokio::task::JoinHandle;
-#[cfg(all(feature = "test-util", feature = "sandbox"))]
-use tower_introspection::{
-    BreakerState,
-    sandbox::{Fault, Sandbox, SandboxToken},
-};
-use tower_introspection::{CacheHandle, Cached, InactiveReason, Introspect, IntrospectErrorKind};
 #[cfg(feature = "test-util")]
-use tower_introspection::{Clock, IntrospectError, ManualClock, Timestamp};
+use tower_introspection::IntrospectError;
+use tower_introspection::clock::{Clock, ManualClock, Timestamp};
+use tower_introspection::introspect::IntrospectErrorKind;
+#[cfg(all(feature = "test-util", feature = "sandbox"))]
+use tower_introspection::sandbox::{Fault, Sandbox, SandboxToken};
+use tower_introspection::stats::BreakerState;
+use tower_introspection::{CacheHandle, Cached, InactiveReason, Introspect};
 #[cfg(feature = "test-util")]
 use tracing_subscriber::layer::SubscriberExt;
 

@@ -16,10 +16,12 @@ use crate::support::faulty::{Faulty, GOOD, Step, answer, good};
 use crate::support::*;
 use http::{Response, StatusCode};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_introspection::{
-    AnyIntrospector, BreakerState, CacheHandle, CacheStats, Cached, EndpointStats, IntrospectErrorKind,
-    IntrospectErrorKind::*, IntrospectionLayer, ManualClock, RejectionKind,
-};
+use tower_introspection::clock::ManualClock;
+use tower_introspection::introspect::IntrospectErrorKind::*;
+use tower_introspection::introspect::{AnyIntrospector, IntrospectErrorKind};
+use tower_introspection::rejection::RejectionKind;
+use tower_introspection::stats::{BreakerState, CacheStats, EndpointStats};
+use tower_introspection::{CacheHandle, Cached, IntrospectionLayer};
 
 #[derive(Clone, Copy, Debug)]
 enum Protocol {
@@ -32,19 +34,19 @@ const BOTH: [Protocol; 2] = [Protocol::Apigee, Protocol::Rfc7662];
 /// A service behind an endpoint of this protocol at this base, with these settings.
 macro_rules! guarded {
     ($protocol:expr, $base:expr $(, $setting:ident($value:expr))* $(,)?) => {{
-        let clock = tower_introspection::ManualClock::at($crate::support::START);
+        let clock = tower_introspection::clock::ManualClock::at($crate::support::START);
         let base: &str = &$base;
         let introspector = match $protocol {
             $crate::faults::Protocol::Apigee => {
                 let builder = tower_introspection::Apigee::builder("o").base_url(base).basic_auth("a", "b");
                 let builder = builder.request_timeout($crate::support::secs(10))$(.$setting($value))*;
-                tower_introspection::AnyIntrospector::new(builder.clock(clock.clone()).build().unwrap())
+                tower_introspection::introspect::AnyIntrospector::new(builder.clock(clock.clone()).build().unwrap())
             }
             $crate::faults::Protocol::Rfc7662 => {
                 let builder = tower_introspection::Rfc7662::builder(format!("{base}/introspect"));
                 let builder = builder.client_secret_basic("a", "b");
                 let builder = builder.request_timeout($crate::support::secs(10))$(.$setting($value))*;
-                tower_introspection::AnyIntrospector::new(builder.clock(clock.clone()).build().unwrap())
+                tower_introspection::introspect::AnyIntrospector::new(builder.clock(clock.clone()).build().unwrap())
             }
         };
         $crate::faults::Guarded::new(introspector, clock)

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex};
 
 use crate::support::*;
 use tokio::task::{JoinSet, yield_now};
-use tower_introspection::{
-    AccessToken, BearerToken, CacheStats, Cached, InactiveReason, Introspect, IntrospectErrorKind, ManualClock, Verdict,
-};
+use tower_introspection::clock::ManualClock;
+use tower_introspection::introspect::IntrospectErrorKind;
+use tower_introspection::stats::CacheStats;
+use tower_introspection::{AccessToken, BearerToken, Cached, InactiveReason, Introspect, Verdict};
 
 const TOKENS: usize = 6;
 const CLIENTS: usize = 2;

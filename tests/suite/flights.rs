@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::*;
 use tokio::task::JoinSet;
-use tower_introspection::{Cached, InactiveReason, Introspect, IntrospectErrorKind, Verdict, introspect_fn};
+use tower_introspection::introspect::IntrospectErrorKind;
+use tower_introspection::{Cached, InactiveReason, Introspect, Verdict, introspect_fn};
 
 /// Waits until `n` requests have joined the question under way.
 async fn joined(cached: &Cached<impl Introspect>, n: u64) {

@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::*;
+use tower_introspection::clock::ManualClock;
+use tower_introspection::introspect::{AnyIntrospector, IntrospectErrorKind};
 use tower_introspection::sandbox::{Fault, Sandbox, SandboxToken};
-use tower_introspection::{
-    AccessToken, AnyIntrospector, Cached, InactiveReason, Introspect, IntrospectErrorKind, ManualClock, Verdict,
-    introspect_fn,
-};
+use tower_introspection::{AccessToken, Cached, InactiveReason, Introspect, Verdict, introspect_fn};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Endpoint {

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::*;
-use tower_introspection::{AccessToken, Cached, Introspect, IntrospectErrorKind, Verdict, introspect_fn};
+use tower_introspection::introspect::IntrospectErrorKind;
+use tower_introspection::{AccessToken, Cached, Introspect, Verdict, introspect_fn};
 
 const OUTAGE: IntrospectErrorKind = IntrospectErrorKind::Connect;
 

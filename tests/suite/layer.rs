@@ -11,9 +11,12 @@ use http::{HeaderName, Request, Response, StatusCode};
 use tower::buffer::Buffer;
 use tower::limit::ConcurrencyLimit;
 use tower::{Layer, Service, ServiceExt};
+use tower_introspection::introspect::IntrospectErrorKind;
+use tower_introspection::layer::RequireScopeLayer;
+use tower_introspection::rejection::RejectionKind;
+use tower_introspection::source::{TokenCookie, TokenHeader, token_source_fn};
 use tower_introspection::{
-    AccessToken, Cached, InactiveReason, Introspect, IntrospectErrorKind, IntrospectionLayer, RejectionKind,
-    RequireScopeLayer, TokenCookie, TokenHeader, Verdict, introspect_fn, token_source_fn,
+    AccessToken, Cached, InactiveReason, Introspect, IntrospectionLayer, Verdict, introspect_fn,
 };
 
 /// Says what it saw of the request, and panics if it is called without having been polled ready.

@@ -11,7 +11,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
-use tower_introspection::{BuildError, Introspect, IntrospectErrorKind, Rfc7662, Rfc7662Builder};
+use tower_introspection::introspect::IntrospectErrorKind;
+use tower_introspection::rfc7662::Rfc7662Builder;
+use tower_introspection::{BuildError, Introspect, Rfc7662};
 
 struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,

@@ -7,10 +7,11 @@ use crate::support::*;
 use http::{Response, StatusCode};
 use tokio::task::JoinSet;
 use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_introspection::clock::ManualClock;
+use tower_introspection::rejection::RejectionKind;
 use tower_introspection::sandbox::{Fault, Sandbox, SandboxToken};
-use tower_introspection::{
-    AccessToken, BreakerState, CacheHandle, Cached, Health, IntrospectionLayer, ManualClock, RejectionKind,
-};
+use tower_introspection::stats::{BreakerState, Health};
+use tower_introspection::{AccessToken, CacheHandle, Cached, IntrospectionLayer};
 
 const TOKENS: usize = 50;
 

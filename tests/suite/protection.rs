@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use crate::support::*;
+use tower_introspection::Introspect;
+use tower_introspection::clock::ManualClock;
+use tower_introspection::introspect::{AnyIntrospector, IntrospectErrorKind};
 use tower_introspection::sandbox::{Fault, Sandbox, SandboxToken};
-use tower_introspection::{
-    AnyIntrospector, BreakerState, EndpointHandle, Introspect, IntrospectErrorKind, ManualClock,
-};
+use tower_introspection::stats::{BreakerState, EndpointHandle};
 
 /// One endpoint with one setting, asking a sandbox.
 struct Case {

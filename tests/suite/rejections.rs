@@ -7,11 +7,11 @@ use http::header::HeaderName;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_introspection::{
-    AccessToken, InactiveReason, IntrospectError, IntrospectErrorKind, IntrospectionLayer, IntrospectionLayerBuilder,
-    Rejection, RejectionKind, RejectionReason, RejectionResponse, RequireScopeLayer, TokenHeader, Verdict,
-    token_source_fn,
-};
+use tower_introspection::introspect::IntrospectErrorKind;
+use tower_introspection::layer::{IntrospectionLayerBuilder, RequireScopeLayer};
+use tower_introspection::rejection::{Rejection, RejectionKind, RejectionReason, RejectionResponse};
+use tower_introspection::source::{TokenHeader, token_source_fn};
+use tower_introspection::{AccessToken, InactiveReason, IntrospectError, IntrospectionLayer, Verdict};
 
 struct Row {
     kind: RejectionKind,

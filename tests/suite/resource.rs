@@ -4,9 +4,8 @@ use crate::support::*;
 use http::{HeaderValue, Method, Request, Response};
 use proptest::prelude::*;
 use tower::{Layer, ServiceExt};
-use tower_introspection::{
-    InactiveReason, IntrospectionLayer, IntrospectionLayerBuilder, Policy, ProtectedResource, RequireScopeLayer,
-};
+use tower_introspection::layer::{IntrospectionLayerBuilder, RequireScopeLayer};
+use tower_introspection::{InactiveReason, IntrospectionLayer, Policy, ProtectedResource};
 
 const METADATA: &str = "https://resource.example.com/.well-known/oauth-protected-resource";
 

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::recorder::{Recorder, Seen};
 use crate::support::*;
-use tower_introspection::{
-    Apigee, ClientCredentials, Credential, DiscoveryError, Introspect, IntrospectErrorKind, Rfc7662, Rfc7662Builder,
-};
+use tower_introspection::credentials::{ClientCredentials, Credential};
+use tower_introspection::introspect::IntrospectErrorKind;
+use tower_introspection::rfc7662::{DiscoveryError, Rfc7662Builder};
+use tower_introspection::{Apigee, Introspect, Rfc7662};
 
 const ACTIVE: &str = r#"{"active":true}"#;
 
@@ -65,8 +66,8 @@ async fn each_kind_of_client_shows_what_it_has_and_nothing_else() {
 }
 
 #[cfg(feature = "private-key-jwt")]
-fn key() -> tower_introspection::PrivateKeyJwt {
-    tower_introspection::PrivateKeyJwt::from_pem("my-api", include_str!("../keys/ec.pem")).unwrap()
+fn key() -> tower_introspection::credentials::PrivateKeyJwt {
+    tower_introspection::credentials::PrivateKeyJwt::from_pem("my-api", include_str!("../keys/ec.pem")).unwrap()
 }
 
 /// The claims of an assertion; its signature is checked where it is made.
@@ -187,7 +188,7 @@ async fn the_client_credentials_grant_is_one_login_for_many_questions() {
 #[tokio::test]
 #[cfg(feature = "test-util")]
 async fn its_token_is_renewed_thirty_seconds_early_and_once_more_after_a_401() {
-    let clock = tower_introspection::ManualClock::at(START);
+    let clock = tower_introspection::clock::ManualClock::at(START);
     let recorder = Recorder::with_token_endpoint("/token", ACTIVE, |_| false).await;
     let login = login_by_form(&recorder);
     let endpoint = introspection(&recorder).client_credentials(login).clock(clock.clone()).build().unwrap();

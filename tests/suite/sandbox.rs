@@ -3,8 +3,10 @@
 
 use crate::support::*;
 use serde_json::{Value, json};
+use tower_introspection::credentials::ClientCredentials;
+use tower_introspection::introspect::IntrospectErrorKind;
 use tower_introspection::sandbox::{Sandbox, SandboxToken};
-use tower_introspection::{ClientCredentials, Introspect, IntrospectErrorKind, Rfc7662, Verdict};
+use tower_introspection::{Introspect, Rfc7662, Verdict};
 
 async fn post(sandbox: &Sandbox, path: &str, secret: &str, form: impl Into<reqwest::Body>) -> (u16, Value) {
     let response = client()

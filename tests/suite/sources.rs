@@ -5,10 +5,10 @@ use std::convert::Infallible;
 use crate::support::*;
 use http::{Request, Response};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_introspection::{
-    Cached, InactiveReason, Introspect, IntrospectionLayer, IntrospectionLayerBuilder, RejectionKind, TokenCookie,
-    TokenHeader, TokenQueryParameter, introspect_fn, token_source_fn,
-};
+use tower_introspection::layer::IntrospectionLayerBuilder;
+use tower_introspection::rejection::RejectionKind;
+use tower_introspection::source::{TokenCookie, TokenHeader, TokenQueryParameter, token_source_fn};
+use tower_introspection::{Cached, InactiveReason, Introspect, IntrospectionLayer, introspect_fn};
 
 /// Lets the token `abc` in, and nothing else.
 fn abc() -> impl Introspect {

@@ -5,7 +5,8 @@ use crate::support::*;
 use http::{HeaderMap, Method, Request, Response};
 use serde_json::{Value, json};
 use tower::ServiceExt;
-use tower_introspection::{AccessToken, Cached, InactiveReason, Introspect, IntrospectErrorKind, StatusPage, Verdict};
+use tower_introspection::introspect::IntrospectErrorKind;
+use tower_introspection::{AccessToken, Cached, InactiveReason, Introspect, StatusPage, Verdict};
 
 /// Stands in every token and fact of this file, so that one search finds them all.
 const SECRET: &str = "hush";

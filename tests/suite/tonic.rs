@@ -15,12 +15,12 @@ use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use tower::{Layer, ServiceExt};
-use tower_introspection::{AccessTokenExt, IntrospectErrorKind, IntrospectionLayer, RequireScopeLayer};
 #[cfg(feature = "sandbox")]
-use tower_introspection::{
-    Cached,
-    sandbox::{Fault, Sandbox, SandboxToken},
-};
+use tower_introspection::Cached;
+use tower_introspection::introspect::IntrospectErrorKind;
+use tower_introspection::layer::RequireScopeLayer;
+use tower_introspection::sandbox::{Fault, Sandbox, SandboxToken};
+use tower_introspection::{AccessTokenExt, IntrospectionLayer};
 
 /// Serves those whose client is known.
 struct Guarded;

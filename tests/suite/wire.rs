@@ -4,17 +4,18 @@ use crate::support::*;
 use axum::Router;
 use axum::routing::get;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tower_introspection::{AccessToken, InactiveReason, IntrospectErrorKind, IntrospectionLayer, Scopes, Verdict};
+use tower_introspection::introspect::IntrospectErrorKind;
+use tower_introspection::{AccessToken, InactiveReason, IntrospectionLayer, Scopes, Verdict};
 
 /// Good for everything the route below requires.
-fn good() -> tower_introspection::AccessTokenBuilder {
+fn good() -> tower_introspection::token::AccessTokenBuilder {
     AccessToken::builder()
         .scopes(Scopes::parse("read"))
         .audience(["https://api.example"])
         .issuer("https://auth.example")
 }
 
-fn says(token: tower_introspection::AccessTokenBuilder) -> Answer {
+fn says(token: tower_introspection::token::AccessTokenBuilder) -> Answer {
     Ok(Verdict::Active(token.build()))
 }
 

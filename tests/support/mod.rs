@@ -18,12 +18,15 @@ use tokio::net::TcpSocket;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tower::Service;
-use tower_introspection::{
-    AccessToken, BearerToken, Cached, InactiveReason, Introspect, IntrospectError, IntrospectErrorKind, RejectionKind,
-    Scopes, Timestamp, Verdict,
-};
 #[cfg(feature = "test-util")]
-use tower_introspection::{CachedBuilder, ManualClock};
+use tower_introspection::cache::CachedBuilder;
+use tower_introspection::clock::ManualClock;
+use tower_introspection::clock::Timestamp;
+use tower_introspection::introspect::IntrospectErrorKind;
+use tower_introspection::rejection::RejectionKind;
+use tower_introspection::{
+    AccessToken, BearerToken, Cached, InactiveReason, Introspect, IntrospectError, Scopes, Verdict,
+};
 
 /// Every way in which an authority can fail to be asked.
 pub const ERROR_KINDS: [IntrospectErrorKind; 10] = [

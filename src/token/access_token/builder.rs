@@ -18,7 +18,8 @@ use crate::token::packed::Row;
 ///
 /// ```
 /// use std::time::Duration;
-/// use tower_introspection::{AccessToken, Clock, Scopes, SystemClock};
+/// use tower_introspection::{AccessToken, Scopes};
+/// use tower_introspection::clock::{Clock, SystemClock};
 ///
 /// let token = AccessToken::builder()
 ///     .client_id("weather-app")

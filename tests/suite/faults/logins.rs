@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::connections::Names;
 use super::*;
 use crate::support::recorder::Recorder;
-use tower_introspection::{Apigee, ApigeeLogin, ClientCredentials, Introspect, Rfc7662};
+use tower_introspection::apigee::ApigeeLogin;
+use tower_introspection::credentials::ClientCredentials;
+use tower_introspection::{Apigee, Introspect, Rfc7662};
 
 /// Whoever asks a server of its own before the authority is asked.
 #[derive(Clone, Copy, Debug)]

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::{OUTAGE, ask};
 use crate::support::*;
-use tower_introspection::{
-    BearerToken, Cached, InactiveReason, Introspect, IntrospectErrorKind, ManualClock, Verdict, introspect_fn,
-};
+use tower_introspection::clock::ManualClock;
+use tower_introspection::introspect::IntrospectErrorKind;
+use tower_introspection::{BearerToken, Cached, InactiveReason, Introspect, Verdict, introspect_fn};
 
 #[tokio::test]
 async fn a_hit_in_the_last_fifth_is_served_at_once_and_has_the_token_asked_about_again() {
@@ -333,7 +333,7 @@ async fn a_question_about_a_token_in_use_is_put_as_a_refresh() {
 
     let counting = Counting::default();
     let clock = ManualClock::at(START);
-    let builder = Cached::builder(tower_introspection::AnyIntrospector::new(Arc::new(counting.clone())));
+    let builder = Cached::builder(tower_introspection::introspect::AnyIntrospector::new(Arc::new(counting.clone())));
     let cached = builder.clock(clock.clone()).refresh_ahead_uses(1).build().unwrap();
     cached.introspect(&bearer("abc")).await.unwrap();
     clock.set(START + secs(54));

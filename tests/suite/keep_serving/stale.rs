@@ -5,8 +5,10 @@ use std::time::Duration;
 use super::{OUTAGE, ask, token_of};
 use crate::support::*;
 #[cfg(feature = "sandbox")]
-use tower_introspection::{Cached, ManualClock};
-use tower_introspection::{Introspect, IntrospectError, IntrospectErrorKind};
+use tower_introspection::Cached;
+use tower_introspection::clock::ManualClock;
+use tower_introspection::introspect::IntrospectErrorKind;
+use tower_introspection::{Introspect, IntrospectError};
 
 #[tokio::test]
 async fn when_an_outage_ends_a_question_without_room_does_not_end_a_token() {

@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot;
-use tower_introspection::{
-    AccessToken, BearerToken, InactiveReason, Introspect, IntrospectError, IntrospectErrorKind, Timestamp, Verdict,
-};
+use tower_introspection::clock::Timestamp;
+use tower_introspection::introspect::IntrospectErrorKind;
+use tower_introspection::{AccessToken, BearerToken, InactiveReason, Introspect, IntrospectError, Verdict};
 
 use super::world::{CLIENTS, Facts, Fault, Truth, When, World, millis};
 use crate::support::{Answer, START};

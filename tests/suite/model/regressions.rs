@@ -1,6 +1,6 @@
 //! Histories that once broke a rule, each as small as it was found.
 
-use tower_introspection::IntrospectErrorKind;
+use tower_introspection::introspect::IntrospectErrorKind;
 
 use super::system::System;
 use super::world::{Fault, Operation, Settings, Step, Way, When, World};

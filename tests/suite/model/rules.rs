@@ -1,6 +1,7 @@
 //! What has to be true of each request that has ended, given all that happened.
 
-use tower_introspection::{InactiveReason, IntrospectErrorKind};
+use tower_introspection::InactiveReason;
+use tower_introspection::introspect::IntrospectErrorKind;
 
 use super::journal::{BREAKER_PAUSE, Ending, Journal, Moment, Outcome, Question};
 use super::world::{Settings, Status, TOKENS, Truth};

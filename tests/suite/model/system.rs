@@ -11,9 +11,10 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 use tower::util::BoxCloneService;
 use tower::{Layer, ServiceExt, service_fn};
-use tower_introspection::{
-    AccessToken, Cached, InactiveReason, IntrospectErrorKind, IntrospectionLayer, ManualClock, Rejection,
-};
+use tower_introspection::clock::ManualClock;
+use tower_introspection::introspect::IntrospectErrorKind;
+use tower_introspection::rejection::Rejection;
+use tower_introspection::{AccessToken, Cached, InactiveReason, IntrospectionLayer};
 
 use super::journal::{Authority, Ending, Journal, Scope, SharedJournal, name_of, timestamp};
 use super::rules::Request;

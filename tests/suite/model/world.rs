@@ -8,7 +8,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest_state_machine::ReferenceStateMachine;
-use tower_introspection::{InactiveReason, IntrospectErrorKind};
+use tower_introspection::InactiveReason;
+use tower_introspection::introspect::IntrospectErrorKind;
 
 pub(super) const TOKENS: usize = 4;
 pub(super) const CLIENTS: usize = 2;

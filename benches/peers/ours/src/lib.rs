@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use peer_common::{Authority, CAPACITY, CLIENT, Failure, SCOPE, TTL};
-use tower_introspection::{Cached, IntrospectionLayer, IntrospectionLayerBuilder, Rfc7662};
+use tower_introspection::{Cached, IntrospectionLayer, Rfc7662};
+use tower_introspection::layer::IntrospectionLayerBuilder;
 
 /// To which a program may add more than the scope.
 pub fn guard(authority: &Authority) -> Result<IntrospectionLayerBuilder<Cached<Rfc7662>>, Failure> {

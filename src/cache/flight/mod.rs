@@ -1,0 +1,317 @@
+//! At most one question per token under way, detached from whoever asked.
+//!
+//! A request that finds no answer *boards* the token's flight. The first one on board gets the [`Flight`] and hands it
+//! to a task of its own; everyone, the first included, only holds a [`Passenger`] and may leave at any time. The flight
+//! ends in one of three ways: it *lands*, which remembers the answer and frees the slot in one step; it is *abandoned*
+//! with a failure; or it is dropped (its task panicked, its runtime went away). Each frees the slot and tells whoever
+//! still waits.
+//!
+//! Whatever changes what is remembered does so under the lock of the slots: an answer that lands, an invalidation, a
+//! refresh that is claimed. So none of them can bring back what another has just removed. No code of a user's runs
+//! under it (a clock, a predicate, a recorder of metrics, a subscriber of logs): it may use the cache's handle, which
+//! would wait for this very lock.
+
+use std::collections::HashMap;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::key::{TokenKey, UniformState};
+use crate::clock::Timestamp;
+use crate::error::{IntrospectError, IntrospectErrorKind};
+use crate::introspect::Verdict;
+use crate::protection::Share;
+use crate::token::AccessToken;
+
+pub(super) type Answer = Result<Verdict, IntrospectError>;
+
+/// Whether a token is one of those that are to be forgotten.
+pub(super) type Predicate = Arc<dyn Fn(&AccessToken) -> bool + Send + Sync>;
+
+/// How many predicates a question under way remembers. One more, and its answer counts as invalidated whatever it is.
+const MAX_PREDICATES: usize = 16;
+
+/// An answer and when it was asked for.
+type Landed = (Answer, Timestamp);
+
+pub(super) struct Flights {
+    slots: Mutex<Slots>,
+    /// For strangers, and once more for known tokens.
+    limit: usize,
+}
+
+#[derive(Default)]
+struct Slots {
+    by_key: HashMap<TokenKey, Slot, UniformState>,
+    /// How many of them are about known tokens.
+    known: usize,
+}
+
+struct Slot {
+    share: Share,
+    landing: Arc<Landing>,
+    invalidation: Invalidation,
+}
+
+/// Where those who wait find the answer. Ten thousand may wait for one: so reading it takes no lock, and writes to
+/// nothing that the others read but the reference count. (To begin to wait takes the lock of `Notify`.)
+#[derive(Default)]
+struct Landing {
+    /// `None` if the flight ended without one.
+    landed: OnceLock<Option<Landed>>,
+    announced: Notify,
+}
+
+/// What was invalidated since the question now under way was asked: its answer may be older than that.
+#[derive(Default)]
+struct Invalidation {
+    whatever_it_is: bool,
+    predicates: Vec<Predicate>,
+}
+
+impl Invalidation {
+    fn is_none(&self) -> bool {
+        !self.whatever_it_is && self.predicates.is_empty()
+    }
+
+    /// A failure is never stale, since it is never kept.
+    fn covers(&self, answer: &Answer) -> bool {
+        match answer {
+            Err(_) => false,
+            Ok(Verdict::Inactive(_)) => self.whatever_it_is,
+            Ok(Verdict::Active(token)) => {
+                self.whatever_it_is || self.predicates.iter().any(|predicate| predicate(token))
+            }
+        }
+    }
+
+    fn add(&mut self, predicate: &Predicate) {
+        if self.predicates.len() < MAX_PREDICATES {
+            self.predicates.push(Arc::clone(predicate));
+        } else {
+            self.whatever_it_is = true;
+        }
+    }
+}
+
+/// What became of a request that found no answer.
+pub(super) enum Boarding<T> {
+    /// An answer landed between the request's look into the cache and now.
+    Found(T),
+    /// The question is under way already.
+    Joined(Passenger),
+    /// The question is to be asked, by whoever holds the [`Flight`].
+    Started(Passenger, Flight),
+    /// Too many questions are under way.
+    Full,
+}
+
+impl Flights {
+    pub(super) fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { slots: Mutex::default(), limit })
+    }
+
+    /// Boards the flight of `key`, unless `find` finds an answer: it looks into the cache once more, while no flight
+    /// can land.
+    pub(super) fn board<T>(
+        self: &Arc<Self>,
+        key: TokenKey,
+        share: Share,
+        find: impl FnOnce() -> Option<T>,
+    ) -> Boarding<T> {
+        let mut slots = self.slots();
+        if let Some(slot) = slots.by_key.get(&key) {
+            return Boarding::Joined(Passenger(Arc::clone(&slot.landing)));
+        }
+        if let Some(found) = find() {
+            return Boarding::Found(found);
+        }
+        match self.start(&mut slots, key, share) {
+            Some((flight, passenger)) => Boarding::Started(passenger, flight),
+            None => Boarding::Full,
+        }
+    }
+
+    /// Starts a flight that nobody waits for, if `claim` says so while no flight can land.
+    pub(super) fn refresh(self: &Arc<Self>, key: TokenKey, claim: impl FnOnce() -> bool) -> Option<Flight> {
+        let mut slots = self.slots();
+        if !claim() || slots.by_key.contains_key(&key) {
+            return None;
+        }
+        self.start(&mut slots, key, Share::Known).map(|(flight, _)| flight)
+    }
+
+    fn start(self: &Arc<Self>, slots: &mut Slots, key: TokenKey, share: Share) -> Option<(Flight, Passenger)> {
+        if !self.has_room(slots, share) {
+            return None;
+        }
+        let landing = Arc::<Landing>::default();
+        let slot = Slot { share, landing: Arc::clone(&landing), invalidation: Invalidation::default() };
+        slots.insert(key, slot);
+        let flight = Flight { flights: Arc::clone(self), key, landing: Arc::clone(&landing), is_over: false };
+        Some((flight, Passenger(landing)))
+    }
+
+    fn has_room(&self, slots: &Slots, share: Share) -> bool {
+        let under_way = match share {
+            Share::Known => slots.known,
+            Share::Stranger => slots.by_key.len() - slots.known,
+        };
+        under_way < self.limit
+    }
+
+    pub(super) fn under_way(&self) -> usize {
+        self.slots().by_key.len()
+    }
+
+    /// Keeps the answer now under way for `key` from being used, so that it is asked for again, and has `forget` remove
+    /// what is remembered.
+    pub(super) fn invalidate(&self, key: TokenKey, forget: impl FnOnce()) {
+        let mut slots = self.slots();
+        if let Some(slot) = slots.by_key.get_mut(&key) {
+            slot.invalidation.whatever_it_is = true;
+        }
+        forget();
+    }
+
+    /// The same for every question under way.
+    pub(super) fn invalidate_all(&self, forget: impl FnOnce()) {
+        let mut slots = self.slots();
+        slots.by_key.values_mut().for_each(|slot| slot.invalidation.whatever_it_is = true);
+        forget();
+    }
+
+    /// The same for every question whose answer turns out to be an active token of which `predicate` is true.
+    pub(super) fn invalidate_where(&self, predicate: &Predicate) {
+        self.slots().by_key.values_mut().for_each(|slot| slot.invalidation.add(predicate));
+    }
+
+    /// Has `forget` remove something while no flight can land.
+    pub(super) fn forget(&self, forget: impl FnOnce()) {
+        let _slots = self.slots();
+        forget();
+    }
+
+    /// Nothing that runs under this lock leaves the map half changed, so a panic elsewhere does not spoil it.
+    fn slots(&self) -> MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slots {
+    fn insert(&mut self, key: TokenKey, slot: Slot) {
+        self.known += usize::from(slot.share == Share::Known);
+        self.by_key.insert(key, slot);
+    }
+
+    /// What was in the slot is given back, to be dropped when the lock is not held: the last copy of a predicate may be
+    /// in it.
+    #[must_use]
+    fn remove(&mut self, key: TokenKey) -> Option<Slot> {
+        let slot = self.by_key.remove(&key)?;
+        self.known -= usize::from(slot.share == Share::Known);
+        Some(slot)
+    }
+}
+
+/// Waits for an answer. Dropping it disturbs nobody.
+pub(super) struct Passenger(Arc<Landing>);
+
+impl Passenger {
+    /// The verdict, and when it was asked for.
+    pub(super) async fn verdict(self) -> Result<(Verdict, Timestamp), IntrospectError> {
+        let Landing { landed, announced } = &*self.0;
+        // Before the look: what is announced between the two is heard.
+        let announcement = announced.notified();
+        if landed.get().is_none() {
+            announcement.await;
+        }
+        match landed.get() {
+            Some(Some((answer, asked_at))) => answer.clone().map(|verdict| (verdict, *asked_at)),
+            Some(None) | None => Err(IntrospectError::new(IntrospectErrorKind::Abandoned)
+                .with_source("the introspector panicked or its runtime went away")),
+        }
+    }
+}
+
+/// The one question under way for a token. Dropping it frees the slot.
+pub(super) struct Flight {
+    flights: Arc<Flights>,
+    key: TokenKey,
+    landing: Arc<Landing>,
+    /// It has landed or ended. The slot may be another flight's by now.
+    is_over: bool,
+}
+
+impl Flight {
+    /// To be called before each question: an invalidation before this moment is no concern of its answer.
+    pub(super) fn depart(&self) {
+        // In two steps: the lock is given up before predicates are dropped.
+        let past = self.take_invalidation(&mut self.flights.slots());
+        drop(past);
+    }
+
+    fn take_invalidation(&self, slots: &mut Slots) -> Invalidation {
+        slots.by_key.get_mut(&self.key).map(|slot| mem::take(&mut slot.invalidation)).unwrap_or_default()
+    }
+
+    /// Hands `answer` to everyone on board, after `remember` has put it into the cache. Gives the flight back,
+    /// unlanded, if what the answer says was invalidated since it was asked for.
+    pub(super) fn land(mut self, answer: Answer, asked_at: Timestamp, remember: impl FnOnce(&Answer)) -> Option<Self> {
+        let mut predicates = 0;
+        let mut slots = loop {
+            let mut slots = self.flights.slots();
+            let mut invalidation = self.take_invalidation(&mut slots);
+            if invalidation.is_none() {
+                break slots;
+            }
+            drop(slots);
+            // Those that come while others are called count too, or an answer might never land.
+            predicates += invalidation.predicates.len();
+            invalidation.whatever_it_is |= predicates > MAX_PREDICATES;
+            if invalidation.covers(&answer) {
+                return Some(self);
+            }
+        };
+        remember(&answer);
+        let slot = slots.remove(self.key);
+        self.is_over = true;
+        drop(slots);
+        self.landing.announce(Some((answer, asked_at)));
+        drop(slot);
+        None
+    }
+
+    /// Ends the flight with a failure, whatever was invalidated.
+    pub(super) fn abandon(mut self, error: IntrospectError, now: Timestamp) {
+        self.end(Some((Err(error), now)));
+    }
+
+    fn end(&mut self, landed: Option<Landed>) {
+        if mem::replace(&mut self.is_over, true) {
+            return;
+        }
+        let slot = self.flights.slots().remove(self.key);
+        self.landing.announce(landed);
+        // Last, since the destructor of a predicate may be slow, or panic.
+        drop(slot);
+    }
+}
+
+impl Landing {
+    fn announce(&self, landed: Option<Landed>) {
+        // `is_over` lets a flight end once, so nothing has been set before.
+        let _ = self.landed.set(landed);
+        self.announced.notify_waiters();
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.end(None);
+    }
+}
+
+#[cfg(test)]
+mod tests;

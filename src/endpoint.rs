@@ -1,0 +1,150 @@
+//! An authority's endpoint: exchanges, with credentials that renew themselves, behind its protection.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use reqwest::Url;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
+
+use crate::build_error::BuildError;
+use crate::clock::{Clock, Stopwatch};
+use crate::credentials::source::CredentialSource;
+use crate::error::IntrospectError;
+use crate::http::connection::Connection;
+use crate::http::credential::Credential;
+use crate::http::exchange::{Answer, Exchange, Question};
+use crate::protection::Share;
+use crate::protection::reports::Reports;
+use crate::protection::{EndpointHandle, Progress, Protection, ProtectionSettings};
+
+pub(crate) struct Endpoint {
+    exchange: Exchange,
+    credentials: CredentialSource,
+    protection: Arc<Protection>,
+    clock: Arc<dyn Clock>,
+    /// The host that is asked, for spans.
+    host: String,
+    reports: Reports,
+}
+
+impl Endpoint {
+    /// # Errors
+    /// Of the settings of both; what is wrong with `url` goes by `url_setting`.
+    pub(crate) fn open(
+        url_setting: &'static str,
+        url: &Url,
+        connection: Connection,
+        protection: &ProtectionSettings,
+        credentials: CredentialSource,
+    ) -> Result<Self, BuildError> {
+        let exchange = connection.open(url_setting, url)?;
+        protection.check()?;
+        let (clock, host) = (connection.clock, url.host_str().unwrap_or_default());
+        let protection = Protection::new(protection, exchange.request_timeout(), Arc::clone(&clock), host);
+        Ok(Self {
+            exchange,
+            credentials,
+            protection: Arc::new(protection),
+            clock,
+            host: host.to_owned(),
+            reports: Reports::default(),
+        })
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    pub(crate) fn handle(&self) -> EndpointHandle {
+        EndpointHandle::new(Arc::clone(&self.protection))
+    }
+
+    /// Asks, and has `read` make something of the answer.
+    ///
+    /// If the authority refuses this service's credentials with 401 and there is a way to renew them, it is asked once
+    /// more with the new ones.
+    pub(crate) async fn ask<T: Send>(
+        &self,
+        question: Question<'_>,
+        share: Share,
+        read: impl Fn(&Answer) -> Result<T, IntrospectError> + Send + Sync,
+    ) -> Result<T, IntrospectError> {
+        let span = tracing::debug_span!(
+            "introspection",
+            otel.kind = "client",
+            server.address = %self.host,
+            known = share == Share::Known,
+            http.response.status_code = Empty,
+            error.type = Empty,
+        );
+        let asking = async {
+            let stopwatch = Stopwatch::start();
+            let progress = Progress::default();
+            let outcome =
+                self.protection.run(share, &progress, || self.attempt(question, share, &progress, &span, &read)).await;
+            let latency_ms = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
+            match outcome {
+                Ok(answer) => {
+                    tracing::debug!(latency_ms, "the authority answered");
+                    Ok(answer)
+                }
+                Err(error) => {
+                    self.report(&error, share, latency_ms, &span);
+                    Err(error.reported())
+                }
+            }
+        };
+        // What is recorded goes to this span by name: where it is not wanted, the current one is somebody else's.
+        asking.instrument(span.clone()).await
+    }
+
+    async fn attempt<T>(
+        &self,
+        question: Question<'_>,
+        share: Share,
+        progress: &Progress,
+        span: &Span,
+        read: impl Fn(&Answer) -> Result<T, IntrospectError>,
+    ) -> Result<T, IntrospectError> {
+        let exchange_with = async |credential: &Credential| {
+            self.protection.sends(progress);
+            let answer = self.exchange.send(question, credential).await?;
+            span.record("http.response.status_code", answer.status.as_u16());
+            read(&answer)
+        };
+        let lease = self.credentials.current(&self.clock).await?;
+        let outcome = exchange_with(&lease.credential).await;
+        let is_refusal = outcome.as_ref().is_err_and(|error| error.status() == Some(StatusCode::UNAUTHORIZED));
+        if !is_refusal {
+            return outcome;
+        }
+        progress.is_answered();
+        let Some(renewed) = self.credentials.instead_of(&lease, &self.clock).await? else { return outcome };
+        self.protection.take_another_turn(share).await?;
+        exchange_with(&renewed.credential).await
+    }
+
+    /// Tells the operator. What was not even asked is said once by the breaker, and by whoever counts.
+    fn report(&self, error: &IntrospectError, share: Share, latency_ms: u64, span: &Span) {
+        let (kind, host) = (error.kind().as_str(), self.host.as_str());
+        span.record("error.type", kind);
+        if error.was_not_asked() {
+            tracing::debug!(server.address = host, kind, ?error, "the authority was not asked");
+            return;
+        }
+        let Some(untold) = self.reports.due(error, share, self.clock.now()) else {
+            tracing::debug!(server.address = host, kind, ?error, latency_ms, "the authority could not be asked");
+            return;
+        };
+        tracing::warn!(server.address = host, kind, ?error, latency_ms, untold, "the authority could not be asked");
+        // Without a status it was a login that failed, and that has told so itself.
+        if error.is_credentials() && error.status().is_some() {
+            tracing::error!(
+                server.address = host,
+                ?error,
+                "the authority refused this service's own credentials: check what the endpoint's builder was given, and what the account or client may do; callers get 503 until then"
+            );
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Why an authority could not be asked.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+
+/// The authority could not be asked, or gave an answer that cannot be trusted.
+///
+/// This never says anything about a token. It is cheap to clone, since one failure reaches everyone who waited for it.
+/// Its text and its sources hold neither a token nor a credential, as far as this crate makes them.
+#[derive(Clone)]
+pub struct IntrospectError {
+    kind: IntrospectErrorKind,
+    source: Option<Arc<dyn Error + Send + Sync>>,
+    status: Option<StatusCode>,
+    retry_after: Option<Duration>,
+    /// The connection could not be made, or broke before the answer began: nothing was said.
+    before_answer: bool,
+    is_reported: bool,
+    /// There was an answer, and it was larger than is read.
+    is_too_large: bool,
+}
+
+/// What kept the authority from answering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum IntrospectErrorKind {
+    /// No connection to the authority could be made.
+    Connect,
+    /// The connection broke before the answer was complete.
+    Transport,
+    /// The answer did not come in time.
+    Timeout,
+    /// The authority refused *this service's* credentials, or they could not be obtained. An operator has to act.
+    Credentials,
+    /// The authority asks for fewer questions (HTTP 429).
+    RateLimited,
+    /// The authority answered with an HTTP status that says nothing about the token.
+    Status,
+    /// The answer is too large, is not what the protocol asks for, or speaks of another token.
+    Answer,
+    /// Too many questions are under way or waiting already; the authority was not asked.
+    Overloaded,
+    /// The authority failed again and again a moment ago, or asked for a pause; it was not asked.
+    CircuitOpen,
+    /// The question was given up: its introspector panicked, its runtime went away, or it was invalidated again and
+    /// again.
+    Abandoned,
+}
+
+impl IntrospectErrorKind {
+    /// All of them, each at its own number.
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Connect,
+        Self::Transport,
+        Self::Timeout,
+        Self::Credentials,
+        Self::RateLimited,
+        Self::Status,
+        Self::Answer,
+        Self::Overloaded,
+        Self::CircuitOpen,
+        Self::Abandoned,
+    ];
+
+    /// One word for logs and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Transport => "transport",
+            Self::Timeout => "timeout",
+            Self::Credentials => "credentials",
+            Self::RateLimited => "rate_limited",
+            Self::Status => "status",
+            Self::Answer => "answer",
+            Self::Overloaded => "overloaded",
+            Self::CircuitOpen => "circuit_open",
+            Self::Abandoned => "abandoned",
+        }
+    }
+}
+
+impl IntrospectError {
+    /// An error of this kind.
+    #[must_use]
+    pub fn new(kind: IntrospectErrorKind) -> Self {
+        Self {
+            kind,
+            source: None,
+            status: None,
+            retry_after: None,
+            before_answer: false,
+            is_reported: false,
+            is_too_large: false,
+        }
+    }
+
+    /// This error with its cause. The cause is logged: it must not hold a token. (`reqwest::Error` prints the URL; call
+    /// its `without_url` first.)
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(Arc::from(source.into()));
+        self
+    }
+
+    /// This error with how long the authority wants to be left alone. Callers are told to come back then.
+    #[must_use]
+    pub fn with_retry_after(mut self, delay: Duration) -> Self {
+        self.retry_after = Some(delay);
+        self
+    }
+
+    /// Zero is no delay at all.
+    pub(crate) fn retry_after_at_most(mut self, longest: Duration) -> Self {
+        self.retry_after = self.retry_after.map(|delay| delay.min(longest)).filter(|delay| !delay.is_zero());
+        self
+    }
+
+    /// The HTTP status that the authority answered with.
+    #[must_use]
+    pub fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    pub(crate) fn too_large(mut self) -> Self {
+        self.is_too_large = true;
+        self
+    }
+
+    pub(crate) fn before_answer(mut self) -> Self {
+        self.before_answer = true;
+        self
+    }
+
+    pub(crate) fn reported(mut self) -> Self {
+        self.is_reported = true;
+        self
+    }
+
+    /// Whether it stands in the log already: one failure may reject thousands of requests.
+    pub(crate) fn is_reported(&self) -> bool {
+        self.is_reported
+    }
+
+    /// What kept the authority from answering.
+    #[must_use]
+    pub fn kind(&self) -> IntrospectErrorKind {
+        self.kind
+    }
+
+    /// Whether the authority refused this service's own credentials.
+    #[must_use]
+    pub fn is_credentials(&self) -> bool {
+        self.kind == IntrospectErrorKind::Credentials
+    }
+
+    /// Whether the answer did not come in time.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        self.kind == IntrospectErrorKind::Timeout
+    }
+
+    /// How long the authority wants to be left alone, or is.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// The HTTP status, if it is what makes this a failure. An RFC 7662 server that answers 400 with `invalid_client`
+    /// or `unauthorized_client` refuses this service: that is 401 here.
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        self.status
+    }
+
+    /// Whether it says that the authority is down or wants to be left alone. Other failures may be the doing of whoever
+    /// sent the token.
+    pub(crate) fn is_outage(&self) -> bool {
+        match self.kind {
+            IntrospectErrorKind::Connect
+            | IntrospectErrorKind::Transport
+            | IntrospectErrorKind::Timeout
+            | IntrospectErrorKind::RateLimited => true,
+            _ => self.is_gateway_failure(),
+        }
+    }
+
+    /// Whether asking again at once may help, and can do no harm. A pause that the authority asks for is not an "at
+    /// once".
+    pub(crate) fn is_worth_another_attempt(&self) -> bool {
+        self.before_answer || (self.is_gateway_failure() && self.retry_after.is_none())
+    }
+
+    fn is_gateway_failure(&self) -> bool {
+        matches!(
+            self.status,
+            Some(StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
+        )
+    }
+
+    pub(crate) fn was_not_asked(&self) -> bool {
+        matches!(self.kind, IntrospectErrorKind::Overloaded | IntrospectErrorKind::CircuitOpen)
+    }
+
+    /// Whether the authority was asked in vain, or not asked because it would be: an older answer may serve meanwhile,
+    /// if that is wanted. Not if it was this side that had no room for the question; nor
+    /// for an answer that is too large, which the holder of the token may have brought about.
+    pub(crate) fn is_failure_of_the_authority(&self) -> bool {
+        !self.is_too_large && !matches!(self.kind, IntrospectErrorKind::Overloaded | IntrospectErrorKind::Abandoned)
+    }
+
+    /// Whether the authority was not asked because too many questions are under way.
+    #[must_use]
+    pub fn is_overloaded(&self) -> bool {
+        self.kind == IntrospectErrorKind::Overloaded
+    }
+}
+
+impl fmt::Display for IntrospectError {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self.kind {
+            IntrospectErrorKind::Connect => "no connection to the authority",
+            IntrospectErrorKind::Transport => "the connection to the authority broke",
+            IntrospectErrorKind::Timeout => "the authority did not answer in time",
+            IntrospectErrorKind::Credentials => "this service's own credentials were refused, or could not be obtained",
+            IntrospectErrorKind::RateLimited => "the authority asks for fewer questions",
+            IntrospectErrorKind::Status => "the authority answered with an unexpected status",
+            IntrospectErrorKind::Answer => "the authority's answer cannot be used",
+            IntrospectErrorKind::Overloaded => "too many questions are under way",
+            IntrospectErrorKind::CircuitOpen => "the authority failed a moment ago and is not asked for a while",
+            IntrospectErrorKind::Abandoned => "the question was given up",
+        })
+    }
+}
+
+impl fmt::Debug for IntrospectError {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let mut shown = f.debug_struct("IntrospectError");
+        shown.field("kind", &self.kind);
+        // The whole chain: the first source of a failed connection says next to nothing, the last one says why.
+        let mut causes = Vec::new();
+        let mut next = self.source();
+        while let Some(cause) = next {
+            causes.push(cause.to_string());
+            next = cause.source();
+        }
+        if !causes.is_empty() {
+            shown.field("cause", &format_args!("{}", causes.join(": ")));
+        }
+        shown.finish()
+    }
+}
+
+impl Error for IntrospectError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_ref().map(|source| &**source as &(dyn Error + 'static))
+    }
+}
+
+/// The last cause, which says most.
+pub(crate) fn innermost(error: &dyn Error) -> &dyn Error {
+    error.source().map_or(error, innermost)
+}

@@ -1,0 +1,185 @@
+//! One bounded HTTP exchange with an authority: time, size, redirects, status and credentials. Shared by all endpoints.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, RETRY_AFTER, USER_AGENT};
+use reqwest::{Client, Response};
+use serde::de::IgnoredAny;
+
+use crate::clock::Timestamp;
+use crate::error::{IntrospectError, IntrospectErrorKind};
+use crate::http::credential::Credential;
+use crate::token::BearerToken;
+
+/// How much of a content type is shown.
+const LONGEST_CONTENT_TYPE: usize = 100;
+
+const USER_AGENT_VALUE: &str = concat!("tower-introspection/", env!("CARGO_PKG_VERSION"));
+
+pub(crate) struct Exchange {
+    client: Client,
+    request_timeout: Duration,
+    max_response_bytes: usize,
+}
+
+/// What is sent, all but the credentials.
+#[derive(Clone, Copy)]
+pub(crate) struct Question<'q> {
+    pub(crate) url: &'q str,
+    /// With a form it is a POST, without one a GET.
+    pub(crate) form: Option<&'q [(&'q str, &'q str)]>,
+}
+
+/// A complete answer within the limits. Nothing is known about what it says.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Vec<u8>,
+    headers: HeaderMap,
+}
+
+impl Exchange {
+    pub(crate) fn new(client: Client, request_timeout: Duration, max_response_bytes: usize) -> Self {
+        Self { client, request_timeout, max_response_bytes }
+    }
+
+    pub(crate) fn request_timeout(&self) -> Duration {
+        self.request_timeout
+    }
+
+    /// Sends `question` once and reads the whole answer, within the request timeout.
+    pub(crate) async fn send(
+        &self,
+        question: Question<'_>,
+        credential: &Credential,
+    ) -> Result<Answer, IntrospectError> {
+        tokio::time::timeout(self.request_timeout, self.send_without_limit(question, credential)).await.unwrap_or_else(
+            |_| {
+                Err(IntrospectError::new(IntrospectErrorKind::Timeout)
+                    .with_source(format!("{:?} passed (`request_timeout`)", self.request_timeout)))
+            },
+        )
+    }
+
+    async fn send_without_limit(
+        &self,
+        question: Question<'_>,
+        credential: &Credential,
+    ) -> Result<Answer, IntrospectError> {
+        let request = match question.form {
+            None => self.client.get(question.url),
+            Some(form) => {
+                let mut body = form_urlencoded::Serializer::new(String::new());
+                body.extend_pairs(form).extend_pairs(credential.form_parameters());
+                let request = self.client.post(question.url);
+                request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body.finish())
+            }
+        };
+        let request = request.header(USER_AGENT, USER_AGENT_VALUE).header(ACCEPT, "application/json");
+        let request = credential.authorize(request).build().map_err(broken)?;
+        let asked = request.url().clone();
+        let response = self.client.execute(request).await.map_err(no_answer)?;
+        if *response.url() != asked {
+            return Err(IntrospectError::new(IntrospectErrorKind::Status)
+                .with_source("the HTTP client followed a redirect; build it with `redirect::Policy::none()`"));
+        }
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = self.read(response).await?;
+        Ok(Answer { status, body, headers })
+    }
+
+    async fn read(&self, mut response: Response) -> Result<Vec<u8>, IntrospectError> {
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(broken)? {
+            if chunk.len() > self.max_response_bytes - body.len() {
+                let limit = self.max_response_bytes;
+                let error = IntrospectError::new(IntrospectErrorKind::Answer).too_large();
+                return Err(error.with_source(format!("it is larger than {limit} bytes (`max_response_bytes`)")));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+}
+
+/// The request went out, or could not, and nothing came back.
+fn no_answer(error: reqwest::Error) -> IntrospectError {
+    // A connection that timed out was not made; any other timeout used up the time there was.
+    let is_worth_another = error.is_connect() || !(error.is_timeout() || error.is_builder());
+    let error = broken(error);
+    if is_worth_another { error.before_answer() } else { error }
+}
+
+/// reqwest prints the URL of a failed request, and with Apigee the URL holds the token.
+fn broken(error: reqwest::Error) -> IntrospectError {
+    let kind = match (error.is_connect(), error.is_timeout()) {
+        (true, true) => {
+            return IntrospectError::new(IntrospectErrorKind::Connect)
+                .with_source("none came about within the `connect_timeout`, or that of an `http_client`");
+        }
+        (true, false) => IntrospectErrorKind::Connect,
+        (false, true) => IntrospectErrorKind::Timeout,
+        (false, false) => IntrospectErrorKind::Transport,
+    };
+    IntrospectError::new(kind).with_source(error.without_url())
+}
+
+impl Answer {
+    /// What the status says when the body says nothing: always something about us or the authority, never about a
+    /// token.
+    pub(crate) fn status_error(&self, now: Timestamp) -> IntrospectError {
+        let error = status_error(self.status);
+        match self.retry_after(now) {
+            Some(delay) => error.with_retry_after(delay),
+            None => error,
+        }
+    }
+
+    /// The same error, which came of reading the body, with what the answer calls itself if that is why: a proxy's
+    /// page, say, or a signed answer.
+    pub(crate) fn explain(&self, error: IntrospectError, presented: &BearerToken) -> IntrospectError {
+        match self.foreign_content_type(presented) {
+            Some(kind) if serde_json::from_slice::<IgnoredAny>(&self.body).is_err() => {
+                error.with_source(format!("it is not JSON, but `{kind}`"))
+            }
+            _ => error,
+        }
+    }
+
+    /// The `type/subtype` of an answer that says itself that it is not JSON. Never with the token in it, should it be
+    /// echoed even here.
+    fn foreign_content_type(&self, presented: &BearerToken) -> Option<&str> {
+        let value = self.headers.get(CONTENT_TYPE)?.to_str().ok()?;
+        let kind = value.split(';').next()?.trim();
+        let (_, subtype) = kind.split_once('/')?;
+        let is_json = subtype.to_ascii_lowercase().ends_with("json");
+        let is_shown = kind.bytes().all(|byte| byte.is_ascii_graphic()) && !kind.contains(presented.expose());
+        (is_shown && !is_json).then(|| &kind[..kind.len().min(LONGEST_CONTENT_TYPE)])
+    }
+
+    /// How long the authority wants to be left alone: seconds or a date, RFC 9110 section 10.2.3, with the two statuses
+    /// that ask for it.
+    fn retry_after(&self, now: Timestamp) -> Option<Duration> {
+        if !matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            return None;
+        }
+        let value = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+        if let Ok(seconds) = value.parse() {
+            return Some(Duration::from_secs(seconds));
+        }
+        let date = httpdate::parse_http_date(value).ok()?;
+        Some(Timestamp::from(date).saturating_since(now))
+    }
+}
+
+pub(crate) fn status_error(status: StatusCode) -> IntrospectError {
+    let kind = match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => IntrospectErrorKind::Credentials,
+        StatusCode::TOO_MANY_REQUESTS => IntrospectErrorKind::RateLimited,
+        _ => IntrospectErrorKind::Status,
+    };
+    IntrospectError::new(kind).with_status(status).with_source(format!("HTTP status {}", status.as_u16()))
+}
+
+#[cfg(test)]
+mod tests;

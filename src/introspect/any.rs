@@ -1,0 +1,90 @@
+//! An introspector of a type that is known at run time only.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::{Introspect, Verdict};
+use crate::error::IntrospectError;
+use crate::protection::EndpointHandle;
+use crate::token::BearerToken;
+
+/// An [`Introspect`] of any type, for where the type is known at run time only. Cloning it copies a pointer.
+///
+/// ```
+/// use tower_introspection::{Apigee, Cached, IntrospectionLayer, Rfc7662};
+/// use tower_introspection::introspect::AnyIntrospector;
+///
+/// # let moved_to_keycloak = true;
+/// let introspector = if moved_to_keycloak {
+///     let endpoint = Rfc7662::builder("https://auth.example.com/introspect");
+///     let endpoint = endpoint.client_secret_basic("my-api", "secret").build()?;
+///     AnyIntrospector::new(Cached::new(endpoint))
+/// } else {
+///     AnyIntrospector::new(Cached::new(Apigee::builder("my-org").basic_auth("u", "p").build()?))
+/// };
+/// let layer = IntrospectionLayer::new(introspector);
+/// # Ok::<(), tower_introspection::BuildError>(())
+/// ```
+#[derive(Clone)]
+pub struct AnyIntrospector(Arc<dyn Erased>);
+
+type Question<'q> = Pin<Box<dyn Future<Output = Result<Verdict, IntrospectError>> + Send + 'q>>;
+
+trait Erased: Send + Sync {
+    fn known(&self, token: &BearerToken<'_>) -> Option<Verdict>;
+    fn introspect<'q>(&'q self, token: &'q BearerToken<'_>) -> Question<'q>;
+    fn refresh<'q>(&'q self, token: &'q BearerToken<'_>) -> Question<'q>;
+    fn endpoint(&self) -> Option<EndpointHandle>;
+}
+
+impl<I: Introspect> Erased for I {
+    fn known(&self, token: &BearerToken<'_>) -> Option<Verdict> {
+        Introspect::known(self, token)
+    }
+
+    fn introspect<'q>(&'q self, token: &'q BearerToken<'_>) -> Question<'q> {
+        Box::pin(Introspect::introspect(self, token))
+    }
+
+    fn refresh<'q>(&'q self, token: &'q BearerToken<'_>) -> Question<'q> {
+        Box::pin(Introspect::refresh(self, token))
+    }
+
+    fn endpoint(&self) -> Option<EndpointHandle> {
+        Introspect::endpoint(self)
+    }
+}
+
+impl AnyIntrospector {
+    /// Forgets the type of `introspector`.
+    #[must_use]
+    pub fn new(introspector: impl Introspect) -> Self {
+        Self(Arc::new(introspector))
+    }
+}
+
+impl Introspect for AnyIntrospector {
+    fn known(&self, token: &BearerToken<'_>) -> Option<Verdict> {
+        self.0.known(token)
+    }
+
+    async fn introspect(&self, token: &BearerToken<'_>) -> Result<Verdict, IntrospectError> {
+        self.0.introspect(token).await
+    }
+
+    async fn refresh(&self, token: &BearerToken<'_>) -> Result<Verdict, IntrospectError> {
+        self.0.refresh(token).await
+    }
+
+    fn endpoint(&self) -> Option<EndpointHandle> {
+        self.0.endpoint()
+    }
+}
+
+impl fmt::Debug for AnyIntrospector {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("AnyIntrospector")
+    }
+}

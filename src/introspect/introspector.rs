@@ -1,0 +1,138 @@
+//! The seam: whatever can be asked about a token.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use super::Verdict;
+use crate::error::IntrospectError;
+use crate::protection::EndpointHandle;
+use crate::token::BearerToken;
+
+/// Answers whether a bearer token is active at this moment.
+///
+/// ```
+/// use tower_introspection::{AccessToken, BearerToken, InactiveReason, Introspect, IntrospectError, Verdict};
+///
+/// struct Fixed;
+///
+/// impl Introspect for Fixed {
+///     async fn introspect(&self, token: &BearerToken<'_>) -> Result<Verdict, IntrospectError> {
+///         Ok(match token.expose() {
+///             "letmein" => Verdict::Active(AccessToken::builder().client_id("demo").build()),
+///             _ => Verdict::Inactive(InactiveReason::Unknown),
+///         })
+///     }
+/// }
+/// ```
+///
+/// # Around another introspector
+///
+/// An implementation that wraps another one hands on all four methods. Without [`known`](Self::known) each request
+/// asks; without [`refresh`](Self::refresh) all tokens are strangers to the wrapped one; without
+/// [`endpoint`](Self::endpoint) nobody sees its figures, and [`CacheHandle::health`](crate::CacheHandle::health) says
+/// healthy whatever happens.
+///
+/// # Runtime, and cancellation
+///
+/// The endpoints of this crate need a Tokio runtime with its I/O and its timer enabled, and panic without. A future
+/// that [`introspect`](Self::introspect) or [`refresh`](Self::refresh) returned may be dropped at any point where it
+/// waits: without a [`Cached`](crate::Cached) when the caller hangs up, within one when its
+/// [`question_timeout`](crate::cache::CachedBuilder::question_timeout) has passed or the cache is gone. Those of this crate
+/// can be.
+pub trait Introspect: Send + Sync + 'static {
+    /// Returns an answer that is already at hand, if there is one, without waiting. The default returns none.
+    ///
+    /// The layer calls this before [`introspect`](Self::introspect), so that a cache can answer hits without a boxed
+    /// future and without a clone of the inner service. An implementation must check the token's expiry during the
+    /// call.
+    fn known(&self, token: &BearerToken<'_>) -> Option<Verdict> {
+        let _ = token;
+        None
+    }
+
+    /// Asks. [`Verdict::Active`] means active now: a token that has expired is [`Verdict::Inactive`].
+    ///
+    /// # Errors
+    /// If the authority could not be asked, or its answer cannot be trusted. "The authority said no" is a verdict,
+    /// never an error.
+    fn introspect(&self, token: &BearerToken<'_>) -> impl Future<Output = Result<Verdict, IntrospectError>> + Send;
+
+    /// Asks again about a *known* token: one that was active when it was last asked about. A [`Cached`](crate::Cached)
+    /// remembers which tokens are known, and for those it calls this instead of [`introspect`](Self::introspect).
+    /// Without a `Cached` all tokens are strangers.
+    ///
+    /// The default calls [`introspect`](Self::introspect). The endpoints of this crate keep a share of their limits,
+    /// and a circuit breaker of its own, for these questions, so that a flood of junk tokens cannot starve the known
+    /// ones. An introspector that wraps another must forward this method; otherwise all tokens are strangers to the
+    /// wrapped one.
+    ///
+    /// # Errors
+    /// As for [`introspect`](Self::introspect).
+    fn refresh(&self, token: &BearerToken<'_>) -> impl Future<Output = Result<Verdict, IntrospectError>> + Send {
+        self.introspect(token)
+    }
+
+    /// How the endpoint that is asked fares, if it keeps count: those of this crate do.
+    fn endpoint(&self) -> Option<EndpointHandle> {
+        None
+    }
+}
+
+impl<I: Introspect> Introspect for Arc<I> {
+    fn known(&self, token: &BearerToken<'_>) -> Option<Verdict> {
+        (**self).known(token)
+    }
+
+    fn introspect(&self, token: &BearerToken<'_>) -> impl Future<Output = Result<Verdict, IntrospectError>> + Send {
+        (**self).introspect(token)
+    }
+
+    fn refresh(&self, token: &BearerToken<'_>) -> impl Future<Output = Result<Verdict, IntrospectError>> + Send {
+        (**self).refresh(token)
+    }
+
+    fn endpoint(&self) -> Option<EndpointHandle> {
+        (**self).endpoint()
+    }
+}
+
+/// An [`Introspect`] made by [`introspect_fn`].
+#[derive(Clone, Copy)]
+pub struct IntrospectFn<F>(F);
+
+/// Makes an [`Introspect`] from a closure: for tests, and for authorities that speak a protocol of their own.
+///
+/// ```
+/// use tower_introspection::{AccessToken, Cached, InactiveReason, Verdict, introspect_fn};
+///
+/// let introspector = Cached::new(introspect_fn(|token| async move {
+///     Ok(match token.expose() {
+///         "letmein" => Verdict::Active(AccessToken::builder().client_id("demo").build()),
+///         _ => Verdict::Inactive(InactiveReason::Unknown),
+///     })
+/// }));
+/// ```
+pub fn introspect_fn<F, Fut>(ask: F) -> IntrospectFn<F>
+where
+    F: Fn(BearerToken<'static>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Verdict, IntrospectError>> + Send,
+{
+    IntrospectFn(ask)
+}
+
+impl<F, Fut> Introspect for IntrospectFn<F>
+where
+    F: Fn(BearerToken<'static>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Verdict, IntrospectError>> + Send,
+{
+    fn introspect(&self, token: &BearerToken<'_>) -> impl Future<Output = Result<Verdict, IntrospectError>> + Send {
+        (self.0)(token.clone().into_owned())
+    }
+}
+
+impl<F> fmt::Debug for IntrospectFn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("IntrospectFn")
+    }
+}

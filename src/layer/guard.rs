@@ -1,0 +1,101 @@
+//! What one layer does with every request, whoever is asked: find the token, judge the verdict, render the rejection.
+
+use http::request::Parts;
+use http::{Response, StatusCode};
+
+use crate::error::IntrospectError;
+use crate::introspect::Verdict;
+use crate::layer::stats::Outcomes;
+use crate::policy::Policy;
+use crate::rejection::{
+    Refused, Rejection, RejectionContext, RejectionReason, RejectionResponse, grpc_trailers, respond,
+};
+use crate::source::{Presented, TokenSources};
+use crate::token::AccessToken;
+
+/// A layer without its introspector: its settings, and how requests fared.
+#[derive(Default)]
+pub(crate) struct Guard<R> {
+    pub(crate) sources: TokenSources,
+    pub(crate) remove_token: bool,
+    pub(crate) optional: bool,
+    pub(crate) policy: Policy,
+    pub(crate) context: RejectionContext,
+    pub(crate) renderer: R,
+    pub(crate) outcomes: Outcomes,
+}
+
+/// Stands in the extensions of a request that an optional layer let through without a token, so that what runs below
+/// can tell "no token" from "no layer", and answer with the same challenge.
+#[derive(Clone)]
+pub(crate) struct Anonymous(pub(crate) RejectionContext);
+
+pub(crate) const NOT_SET_UP: &str = "the service is not set up to check access tokens";
+
+/// The answer to a fault in the application's wiring, which is not the caller's.
+pub(crate) fn missing_layer<B: Default>(is_grpc: bool) -> Response<B> {
+    const GRPC_INTERNAL: u8 = 13;
+    if is_grpc {
+        return grpc_trailers(B::default(), GRPC_INTERNAL, NOT_SET_UP);
+    }
+    let mut response = Response::new(B::default());
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response
+}
+
+pub(crate) fn report_missing_layer(found_by: &'static str) {
+    tracing::error!("{found_by} found no IntrospectionLayer around it: add the layer to the same route, outside of it");
+}
+
+impl<R> Guard<R> {
+    pub(crate) fn with_renderer<R2>(self, renderer: R2) -> Guard<R2> {
+        let Self { sources, remove_token, optional, policy, context, renderer: _, outcomes } = self;
+        Guard { sources, remove_token, optional, policy, context, renderer, outcomes }
+    }
+
+    /// The token the request presents; `None` if it presents none and the layer is optional.
+    pub(crate) fn find<'r>(&self, request: &'r mut Parts) -> Result<Option<Presented<'r>>, Refused> {
+        match self.sources.find(request) {
+            Ok(None) if !self.optional => Err(Refused::For(RejectionReason::MissingToken)),
+            Ok(token) => Ok(token),
+            Err(malformed) => Err(Refused::For(RejectionReason::Malformed(malformed))),
+        }
+    }
+
+    /// The one way in for a request with a token: hit or miss, the same verdict, policy and extension.
+    pub(crate) fn admit(&self, answer: Result<Verdict, IntrospectError>, request: &mut Parts) -> Result<(), Refused> {
+        let token = match answer {
+            Ok(Verdict::Active(token)) => token,
+            Ok(Verdict::Inactive(reason)) => {
+                return Err(Refused::For(RejectionReason::Inactive(reason)));
+            }
+            Err(error) => return Err(Refused::Failed(error)),
+        };
+        self.sources.mark_sensitive(request);
+        self.policy.judge(&token, request)?;
+        if self.remove_token {
+            self.sources.remove(request);
+        }
+        request.extensions.insert(token);
+        self.outcomes.accepted();
+        Ok(())
+    }
+
+    /// The way in for a request without a token.
+    pub(crate) fn admit_anonymous(&self, request: &mut Parts) {
+        self.sources.mark_sensitive(request);
+        request.extensions.remove::<AccessToken>();
+        request.extensions.insert(Anonymous(self.context.clone()));
+        self.outcomes.anonymous();
+    }
+
+    pub(crate) fn reject<B>(&self, refused: Refused, request: &mut Parts) -> Response<B>
+    where
+        R: RejectionResponse<B>,
+    {
+        self.outcomes.rejected(refused.reason());
+        // Whoever renders may log what it sees.
+        self.sources.mark_all_sensitive(request);
+        respond(&self.renderer, &Rejection::new(refused, &self.context, request, Some(&self.policy)), request)
+    }
+}

@@ -1,0 +1,338 @@
+//! What a route requires of an active token. Judged on every request, and never remembered.
+
+mod settings;
+
+use std::fmt;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use http::Method;
+use http::request::Parts;
+
+pub(crate) use self::settings::policy_settings;
+
+use crate::build_error::BuildError;
+use crate::token::{AccessToken, is_scope_token};
+
+type Rule = Arc<dyn Fn(&AccessToken, &Parts) -> bool + Send + Sync>;
+
+/// All that a route requires of an active token; nothing by default. Every requirement must be met, on every request.
+///
+/// The builders of [`IntrospectionLayer`](crate::IntrospectionLayer) and
+/// [`RequireScopeLayer`](crate::layer::RequireScopeLayer) have the same methods. A policy of its own is for what several
+/// layers share, and for [`for_method`](Self::for_method).
+///
+/// ```
+/// use http::Method;
+/// use tower_introspection::{IntrospectionLayer, Policy};
+/// # let introspector = tower_introspection::introspect_fn(|_| async {
+/// #     Ok(tower_introspection::Verdict::Inactive(tower_introspection::InactiveReason::Unknown)) });
+///
+/// let orders = Policy::new()
+///     .require_audience("https://api.example.com")
+///     .for_method(Method::GET, Policy::new().require_scope("orders.read"))
+///     .for_other_methods(Policy::new().require_any_scope(["orders.write", "orders.admin"]));
+/// let layer = IntrospectionLayer::builder(introspector).policy(orders).build()?;
+/// # Ok::<(), tower_introspection::BuildError>(())
+/// ```
+#[derive(Clone, Default)]
+#[must_use]
+pub struct Policy {
+    requirements: Vec<Requirement>,
+}
+
+#[derive(Clone)]
+pub(crate) enum Requirement {
+    AnyOf { setting: &'static str, fact: Fact, values: Vec<Box<str>> },
+    Rule(Rule),
+    Nested(When, Policy),
+}
+
+/// Of which requests a nested policy requires something.
+#[derive(Clone)]
+pub(crate) enum When {
+    Always,
+    Method(Method),
+    /// None that another nested policy names.
+    OtherMethods,
+}
+
+/// What of a token is compared.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fact {
+    Scope,
+    Audience,
+    Issuer,
+    Client,
+    ApiProduct,
+}
+
+/// Why an active token may not come in here.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The token is bound to a key of its holder, and nothing proved that the caller holds it.
+    SenderConstrained,
+    /// The token is meant for another service.
+    Audience,
+    /// The token is from another issuer.
+    Issuer,
+    /// The token lacks a scope. Holds the scopes that are wanted, separated by spaces.
+    InsufficientScope(String),
+    /// The token is another client's.
+    Client,
+    /// The token is not for the product, as far as is known.
+    ApiProduct,
+    /// A rule of the route said no.
+    Rule,
+}
+
+impl Policy {
+    /// Requires nothing: any active bearer token will do.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    policy_settings!(itself());
+
+    fn itself(&mut self) -> &mut Self {
+        self
+    }
+
+    pub(crate) fn add<T: Into<String>>(
+        &mut self,
+        setting: &'static str,
+        fact: Fact,
+        values: impl IntoIterator<Item = T>,
+    ) {
+        let values = values.into_iter().map(|value| value.into().into()).collect();
+        self.requirements.push(Requirement::AnyOf { setting, fact, values });
+    }
+
+    pub(crate) fn push(&mut self, requirement: Requirement) {
+        self.requirements.push(requirement);
+    }
+
+    pub(crate) fn requires_nothing(&self) -> bool {
+        self.requirements.iter().all(|requirement| match requirement {
+            Requirement::AnyOf { .. } | Requirement::Rule(_) => false,
+            Requirement::Nested(_, policy) => policy.requires_nothing(),
+        })
+    }
+
+    /// Refuses what could never be satisfied, or never be written into a challenge. A layer's builder does it, too;
+    /// this finds out before there is a layer.
+    ///
+    /// # Errors
+    /// If a value is empty, or no scope, or if two requirements exclude each other. The error names the method that
+    /// required it.
+    pub fn check(&self) -> Result<(), BuildError> {
+        self.requirements.iter().try_for_each(|requirement| match requirement {
+            Requirement::AnyOf { setting, fact, values } => check_values(setting, *fact, values),
+            Requirement::Rule(_) => Ok(()),
+            Requirement::Nested(_, policy) => policy.check(),
+        })?;
+        self.check_single(Fact::Issuer, "require_any_issuer")?;
+        self.check_single(Fact::Client, "require_any_client")
+    }
+
+    /// Of a fact that a token has once, there must be one that meets every requirement.
+    fn check_single(&self, single: Fact, choice: &str) -> Result<(), BuildError> {
+        let mut requirements = self.requirements.iter().filter_map(|requirement| match requirement {
+            Requirement::AnyOf { setting, fact, values } if *fact == single => Some((*setting, values)),
+            _ => None,
+        });
+        let Some((_, first)) = requirements.next() else { return Ok(()) };
+        let mut left: Vec<_> = first.iter().collect();
+        for (setting, values) in requirements {
+            left.retain(|value| values.contains(value));
+            if left.is_empty() {
+                return Err(BuildError::new(
+                    setting,
+                    format!(
+                        "no token could meet this and what was required before; to choose from several, name all in one `{choice}`"
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn judge(&self, token: &AccessToken, request: &Parts) -> Result<(), Refusal> {
+        verify_possession(token)?;
+        let (mut lacks_scope, mut has_rules) = (false, false);
+        let met = self.each(&request.method, &mut |requirement| match requirement {
+            Requirement::AnyOf { fact, values, .. } if !fact.is_any_of(token, values) => {
+                // After the other facts: no scope helps a token that one of those keeps out.
+                if *fact != Fact::Scope {
+                    return ControlFlow::Break(*fact);
+                }
+                lacks_scope = true;
+                ControlFlow::Continue(())
+            }
+            Requirement::Rule(_) => {
+                has_rules = true;
+                ControlFlow::Continue(())
+            }
+            _ => ControlFlow::Continue(()),
+        });
+        let unmet = met.break_value().or(lacks_scope.then_some(Fact::Scope));
+        if let Some(unmet) = unmet {
+            return Err(self.refusal(unmet, &request.method));
+        }
+        if !has_rules {
+            return Ok(());
+        }
+        // Rules see only tokens that are good for everything else.
+        let agreed = self.each(&request.method, &mut |requirement| match requirement {
+            Requirement::Rule(rule) if !rule(token, request) => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        });
+        if agreed.is_break() { Err(Refusal::Rule) } else { Ok(()) }
+    }
+
+    fn refusal(&self, unmet: Fact, method: &Method) -> Refusal {
+        match unmet {
+            Fact::Audience => Refusal::Audience,
+            Fact::Issuer => Refusal::Issuer,
+            Fact::Client => Refusal::Client,
+            Fact::ApiProduct => Refusal::ApiProduct,
+            Fact::Scope => Refusal::InsufficientScope(self.wanted_scopes(method).unwrap_or_default()),
+        }
+    }
+
+    /// The scopes that requests with this method need, separated by spaces; `None` if they need none.
+    pub(crate) fn wanted_scopes(&self, method: &Method) -> Option<String> {
+        let mut wanted = String::new();
+        let _: ControlFlow<()> = self.each(method, &mut |requirement| {
+            if let Requirement::AnyOf { fact: Fact::Scope, values, .. } = requirement {
+                for scope in values {
+                    if !wanted.split(' ').any(|earlier| earlier == &**scope) {
+                        wanted.push_str(if wanted.is_empty() { "" } else { " " });
+                        wanted.push_str(scope);
+                    }
+                }
+            }
+            ControlFlow::Continue(())
+        });
+        (!wanted.is_empty()).then_some(wanted)
+    }
+
+    /// Goes through what is required of requests with this method.
+    fn each<B>(&self, method: &Method, visit: &mut impl FnMut(&Requirement) -> ControlFlow<B>) -> ControlFlow<B> {
+        for requirement in &self.requirements {
+            match requirement {
+                Requirement::Nested(when, policy) => self.each_of_nested(when, policy, method, visit)?,
+                single => visit(single)?,
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Apart, so that policies of scopes alone, as most are, are gone through quickly.
+    #[inline(never)]
+    fn each_of_nested<B>(
+        &self,
+        when: &When,
+        policy: &Policy,
+        method: &Method,
+        visit: &mut impl FnMut(&Requirement) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        let is_head = *method == Method::HEAD;
+        let holds = match when {
+            When::Always => true,
+            When::Method(stated) => {
+                stated == method || (is_head && *stated == Method::GET && !self.names(&Method::HEAD))
+            }
+            When::OtherMethods => !(self.names(method) || (is_head && self.names(&Method::GET))),
+        };
+        if holds { policy.each(method, visit) } else { ControlFlow::Continue(()) }
+    }
+
+    fn names(&self, method: &Method) -> bool {
+        let names = |requirement: &Requirement| matches!(requirement, Requirement::Nested(When::Method(stated), _) if stated == method);
+        self.requirements.iter().any(names)
+    }
+}
+
+impl Fact {
+    fn is_any_of(self, token: &AccessToken, values: &[Box<str>]) -> bool {
+        // `check_values` has seen that each is one scope.
+        if self == Self::Scope { token.scopes().lists_any(values) } else { self.is_among(token, values) }
+    }
+
+    /// A function of its own, so that the way of scopes stays short.
+    #[inline(never)]
+    fn is_among(self, token: &AccessToken, values: &[Box<str>]) -> bool {
+        let listed = |stated: &str| values.iter().any(|value| **value == *stated);
+        match self {
+            Self::Scope => token.scopes().lists_any(values),
+            Self::Audience => token.audience().any(listed),
+            Self::Issuer => token.issuer().is_some_and(listed),
+            Self::Client => token.client_id().is_some_and(listed),
+            // Unknown is not the same as none, but both are refused.
+            Self::ApiProduct => token.api_products().is_some_and(|mut products| products.any(listed)),
+        }
+    }
+}
+
+fn check_values(setting: &'static str, fact: Fact, values: &[Box<str>]) -> Result<(), BuildError> {
+    if values.is_empty() {
+        return Err(BuildError::new(setting, "it names nothing, so no token could satisfy it"));
+    }
+    if values.iter().any(|value| value.is_empty()) {
+        return Err(BuildError::new(setting, "it names an empty text, which no token has"));
+    }
+    match values.iter().find(|scope| fact == Fact::Scope && !is_scope_token(scope)) {
+        Some(bad) => Err(BuildError::new(
+            setting,
+            format!(
+                "{bad:?} is not one scope (RFC 6749 section 3.3: visible ASCII without spaces, quotes and backslashes)"
+            ),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a token that is bound to a key of its holder, RFC 8705 and RFC 9449: nothing here can verify a proof yet. A
+/// verifier belongs in this place, where the request is at hand, and nowhere near the cache: a proof is worth one
+/// request.
+fn verify_possession(token: &AccessToken) -> Result<(), Refusal> {
+    if !token.is_sender_constrained() {
+        return Ok(());
+    }
+    let confirmation: serde_json::Map<String, serde_json::Value> = token.claim("cnf").unwrap_or_default();
+    let missing = if confirmation.contains_key("jkt") {
+        "a DPoP proof"
+    } else if confirmation.contains_key("x5t#S256") {
+        "a client certificate"
+    } else {
+        "a proof of possession"
+    };
+    tracing::debug!(missing, "a sender-constrained token was presented as a plain bearer token");
+    Err(Refusal::SenderConstrained)
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_list().entries(&self.requirements).finish()
+    }
+}
+
+impl fmt::Debug for Requirement {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            // A client's identifier may be an API key, so it is not shown.
+            Self::AnyOf { setting, fact: Fact::Client, .. } => f.write_str(setting),
+            Self::AnyOf { setting, values, .. } => f.debug_tuple(setting).field(values).finish(),
+            Self::Rule(_) => f.write_str("authorize"),
+            Self::Nested(When::Always, policy) => policy.fmt(f),
+            Self::Nested(When::Method(method), policy) => {
+                f.debug_tuple("for_method").field(method).field(policy).finish()
+            }
+            Self::Nested(When::OtherMethods, policy) => f.debug_tuple("for_other_methods").field(policy).finish(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

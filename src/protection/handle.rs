@@ -1,0 +1,152 @@
+//! How an endpoint fares, for whoever operates it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use super::Protection;
+use super::breaker::BreakerState;
+use crate::clock::Timestamp;
+
+/// After how many failures in a row, of whatever kind, the endpoint counts as failing, and for how long after the last
+/// one.
+const FAILING: (u32, Duration) = (5, Duration::from_secs(30));
+/// How long an answer about a known token shows that the authority answers, though questions about strangers fail. More
+/// than from one refresh to the next, unless `max_ttl` is set high.
+const ANSWERS: Duration = Duration::from_secs(120);
+
+/// How an endpoint fares. Made by [`Introspect::endpoint`](crate::Introspect::endpoint); clones look at the same one.
+///
+/// ```
+/// use tower_introspection::{Apigee, Introspect};
+/// use tower_introspection::stats::Health;
+///
+/// let apigee = Apigee::builder("my-org").basic_auth("token-reader@example.com", "password").build()?;
+/// let endpoint = apigee.endpoint().expect("every endpoint of this crate has one");
+/// assert_eq!(endpoint.health(), Health::Healthy);
+/// assert_eq!(endpoint.stats().attempts, 0);
+/// # Ok::<(), tower_introspection::BuildError>(())
+/// ```
+#[derive(Clone)]
+pub struct EndpointHandle(Arc<Protection>);
+
+impl EndpointHandle {
+    pub(crate) fn new(protection: Arc<Protection>) -> Self {
+        Self(protection)
+    }
+
+    /// The figures of this endpoint since it was made.
+    #[must_use]
+    pub fn stats(&self) -> EndpointStats {
+        let counters = &self.0.counters;
+        EndpointStats {
+            attempts: counters.attempts.load(Ordering::Relaxed),
+            retries: counters.retries.load(Ordering::Relaxed),
+            turned_away: counters.turned_away.load(Ordering::Relaxed),
+            waiting: self.0.turns.waiting(),
+            under_way: self.0.turns.under_way(),
+            breaker: {
+                let now = self.0.clock.now();
+                let states = [self.0.known.state(now), self.0.strangers.state(now)];
+                let least =
+                    [BreakerState::Open, BreakerState::HalfOpen].into_iter().find(|state| states.contains(state));
+                least.unwrap_or(BreakerState::Closed)
+            },
+        }
+    }
+
+    /// Whether it answers, as far as the last questions tell. Asks nothing.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.0.health()
+    }
+
+    /// How long a question takes at most.
+    pub(crate) fn deadline(&self) -> Duration {
+        self.0.deadline
+    }
+}
+
+impl fmt::Debug for EndpointHandle {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_tuple("EndpointHandle").field(&self.stats()).finish()
+    }
+}
+
+/// The figures of an endpoint. The counters never go down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EndpointStats {
+    /// HTTP requests sent about tokens, each retry included.
+    pub attempts: u64,
+    /// How often a question was tried again.
+    pub retries: u64,
+    /// Questions that were not sent because their turn would not have come in time.
+    pub turned_away: u64,
+    /// Questions that wait for their turn now.
+    pub waiting: usize,
+    /// Questions under way now.
+    pub under_way: usize,
+    /// Whether the authority is asked. There is a breaker for [known tokens](crate::Introspect::refresh) and one for
+    /// all others; this is the one that lets less through.
+    pub breaker: BreakerState,
+}
+
+/// Whether an authority answers, for readiness probes.
+///
+/// Think before you take a service out of rotation for it: tokens in the cache are served on while the authority is
+/// down, and every other replica sees the same outage. Never restart a service for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Health {
+    /// It answers, or was not asked yet.
+    Healthy,
+    /// It failed, and the next question finds out whether it answers again. Counts as ready: without traffic there
+    /// would be no next question.
+    Recovering,
+    /// Neither about known tokens nor about others is it asked at the moment; or the last five questions all failed, in
+    /// whatever way, the last one within 30 seconds, unless the last question about a known token was answered, within
+    /// two minutes. (While no known token is asked about, a caller can be the cause, where something in front of the
+    /// authority refuses odd tokens.) Tokens that are not in the cache get 503.
+    Failing,
+}
+
+impl Health {
+    /// Whether a service that depends on new tokens should get traffic: all but [`Failing`](Self::Failing).
+    #[must_use]
+    pub fn is_ready(self) -> bool {
+        self != Self::Failing
+    }
+
+    /// One word for logs and probes.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Recovering => "recovering",
+            Self::Failing => "failing",
+        }
+    }
+}
+
+impl Protection {
+    pub(super) fn health(&self) -> Health {
+        let now = self.clock.now();
+        // Strangers that fail among known tokens that are answered are no outage.
+        let (enough, lasts) = FAILING;
+        let is_within = |moment: &AtomicI64, lasts| {
+            let moment = Timestamp::from_unix_millis(moment.load(Ordering::Relaxed));
+            (moment..moment + lasts).contains(&now)
+        };
+        let fails = self.failures.load(Ordering::Relaxed) >= enough && !is_within(&self.known_answered_at, ANSWERS);
+        if !fails && self.known.state(now) == BreakerState::Closed {
+            return Health::Healthy;
+        }
+        match self.strangers.state(now) {
+            BreakerState::Open => Health::Failing,
+            BreakerState::Closed if is_within(&self.failed_at, lasts) => Health::Failing,
+            BreakerState::Closed | BreakerState::HalfOpen => Health::Recovering,
+        }
+    }
+}

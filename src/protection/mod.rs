@@ -1,0 +1,298 @@
+//! What stands between questions and the authority, so that neither harms the other.
+//!
+//! ```text
+//! question
+//!    │  deadline    `request_timeout`: all of what follows ends within it
+//!    ▼
+//! breaker           is the authority known to be down?                    ── yes ──────▶ CircuitOpen, at once
+//!    ▼
+//! turn              a place among `max_concurrent_questions`, and a moment
+//!    │              that keeps `rate_limit`                               ── too late ─▶ Overloaded
+//!    ▼
+//! breaker           the one probe, if it was open
+//!    ▼
+//! retries           up to `max_retries` more attempts, within a budget
+//!    ▼
+//! attempt           one HTTP exchange; the breaker learns how the last one ended
+//! ```
+//!
+//! In this order because each step is cheaper than the one below it, and because each must see what it judges: the
+//! breaker stands above the turns so that an outage does not fill them with questions that wait for nothing, and again
+//! below them so that a probe is not one that still waits. Retries are inside of the turn, or they could outnumber the
+//! places; the breaker counts a question with all its retries once, or retries would open it early. The deadline is
+//! outermost: whatever happens below, the caller has an answer by then.
+
+mod breaker;
+mod handle;
+pub(crate) mod reports;
+mod retry;
+mod settings;
+mod share;
+mod turns;
+
+use std::future::Future;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tower::retry::Retry;
+use tower::retry::budget::{Budget, TpsBudget};
+use tower::{ServiceExt, service_fn};
+
+pub use self::breaker::BreakerState;
+pub use self::handle::{EndpointHandle, EndpointStats, Health};
+pub(crate) use self::settings::{ProtectionSettings, RateLimit, protection_settings};
+pub(crate) use self::share::Share;
+
+use self::breaker::{Admission, Breaker};
+use self::retry::Retries;
+use self::turns::Turns;
+use crate::clock::{Clock, Stopwatch};
+use crate::error::{IntrospectError, IntrospectErrorKind};
+
+/// The protection of one endpoint.
+pub(crate) struct Protection {
+    deadline: Duration,
+    max_retries: u32,
+    max_retry_after: Duration,
+    known: Breaker,
+    strangers: Breaker,
+    turns: Turns,
+    known_budget: TpsBudget,
+    strangers_budget: TpsBudget,
+    counters: Counters,
+    /// Failures since the last answer, and when the last one was, in milliseconds.
+    failures: AtomicU32,
+    failed_at: AtomicI64,
+    /// When a question about a known token was answered, unless the last one failed.
+    known_answered_at: AtomicI64,
+    clock: Arc<dyn Clock>,
+}
+
+/// What a question has come to.
+#[derive(Default)]
+pub(crate) struct Progress {
+    /// Whether the last attempt has sent something to the authority.
+    is_sent: AtomicBool,
+    /// Since when the authority is waited for.
+    waiting: Mutex<Option<Stopwatch>>,
+    /// Why the last attempt failed that has ended.
+    failure: Mutex<Option<IntrospectError>>,
+}
+
+impl Progress {
+    /// Notes that an HTTP request was answered, and what takes time from now on is not the authority.
+    pub(crate) fn is_answered(&self) {
+        *lock(&self.waiting) = None;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[derive(Default)]
+struct Counters {
+    attempts: AtomicU64,
+    retries: AtomicU64,
+    turned_away: AtomicU64,
+}
+
+impl Protection {
+    /// `host` is the authority's, for logs.
+    pub(crate) fn new(settings: &ProtectionSettings, deadline: Duration, clock: Arc<dyn Clock>, host: &str) -> Self {
+        let (known, strangers) = Breaker::pair(settings.breaker_threshold, settings.breaker_pause, host);
+        Self {
+            deadline,
+            max_retries: settings.max_retries,
+            max_retry_after: settings.max_retry_after,
+            known,
+            strangers,
+            turns: Turns::new(
+                settings.max_concurrent_questions,
+                settings.rate_limit,
+                settings.max_wait,
+                Arc::clone(&clock),
+            ),
+            known_budget: retry::budget(),
+            strangers_budget: retry::budget(),
+            counters: Counters::default(),
+            failures: AtomicU32::new(0),
+            failed_at: AtomicI64::new(i64::MIN),
+            known_answered_at: AtomicI64::new(i64::MIN),
+            clock,
+        }
+    }
+
+    /// Asks by `attempt`, as often and as soon as it is good for both sides. An attempt says when it
+    /// [sends](Self::sends) something.
+    pub(crate) async fn run<T, F, Fut>(
+        &self,
+        share: Share,
+        progress: &Progress,
+        attempt: F,
+    ) -> Result<T, IntrospectError>
+    where
+        F: Fn() -> Fut + Sync,
+        Fut: Future<Output = Result<T, IntrospectError>> + Send,
+        T: Send,
+    {
+        let breaker = self.breaker(share);
+        let mut admitted = Admitted { protection: self, share, progress, admission: None };
+        let asking = async {
+            if let Some(left) = breaker.open_for(self.clock.now()) {
+                return Err(circuit_open(left));
+            }
+            let _turn = self.turns.take(share).await.map_err(|_too_late| self.overloaded())?;
+            admitted.admission = Some(breaker.admit(self.clock.now()).map_err(circuit_open)?);
+            self.attempts(share, progress, attempt).await
+        };
+        let outcome = tokio::time::timeout(self.deadline, asking).await;
+        let Some(admission) = admitted.admission.take() else {
+            // The deadline is shorter than `max_wait`.
+            return outcome.unwrap_or_else(|_| Err(self.overloaded()));
+        };
+        let ran_out_of_time = outcome.is_err();
+        let outcome = outcome.unwrap_or_else(|_| Err(self.out_of_time(progress)));
+        // A login that fails, or takes its time, says nothing about the authority; nor does the time that a turn took.
+        let is_about_the_authority =
+            if ran_out_of_time { self.had_time(progress) } else { progress.is_sent.load(Relaxed) };
+        let admission = is_about_the_authority.then_some(admission);
+        self.learn(share, admission, &outcome);
+        outcome
+    }
+
+    fn had_time(&self, progress: &Progress) -> bool {
+        lock(&progress.waiting).as_ref().is_some_and(|waiting| waiting.elapsed() >= self.deadline / 2)
+    }
+
+    fn out_of_time(&self, progress: &Progress) -> IntrospectError {
+        let passed = format!("{:?} passed (`request_timeout`)", self.deadline);
+        match lock(&progress.failure).take() {
+            None => IntrospectError::new(IntrospectErrorKind::Timeout).with_source(passed),
+            // Whatever came of the attempt that was cut off, nobody was reached.
+            Some(failure) if failure.kind() == IntrospectErrorKind::Connect => failure,
+            Some(failure) => IntrospectError::new(IntrospectErrorKind::Timeout)
+                .with_source(format!("{passed} in another attempt, after {failure:?}")),
+        }
+    }
+
+    /// Without an admission the breakers learn nothing.
+    fn learn<T>(&self, share: Share, admission: Option<Admission>, outcome: &Result<T, IntrospectError>) {
+        let now = self.clock.now();
+        match outcome {
+            Ok(_) => self.failures.store(0, Relaxed),
+            Err(_) => {
+                self.failures.fetch_add(1, Relaxed);
+                self.failed_at.store(now.as_unix_millis(), Relaxed);
+            }
+        }
+        if share == Share::Known {
+            self.known_answered_at.store(if outcome.is_ok() { now.as_unix_millis() } else { i64::MIN }, Relaxed);
+        }
+        let Some(admission) = admission else { return };
+        let news = admission.settle(outcome, now);
+        match share {
+            Share::Known => self.strangers.hear(&news, now),
+            Share::Stranger if outcome.is_ok() => self.known.hear(&news, now),
+            // What a token of the caller's own making brought about, a firewall's refusal say, is no news about tokens
+            // in use.
+            Share::Stranger => {}
+        }
+    }
+
+    /// Waits until one more exchange of the same question keeps the rate.
+    pub(crate) async fn take_another_turn(&self, share: Share) -> Result<(), IntrospectError> {
+        let delay = self.turns.reserve(share).map_err(|_too_late| self.overloaded())?;
+        tokio::time::sleep(delay).await;
+        Ok(())
+    }
+
+    /// Notes that an HTTP request goes out.
+    pub(crate) fn sends(&self, progress: &Progress) {
+        self.counters.attempts.fetch_add(1, Relaxed);
+        progress.is_sent.store(true, Relaxed);
+        lock(&progress.waiting).get_or_insert_with(Stopwatch::start);
+    }
+
+    fn breaker(&self, share: Share) -> &Breaker {
+        match share {
+            Share::Known => &self.known,
+            Share::Stranger => &self.strangers,
+        }
+    }
+
+    fn budget(&self, share: Share) -> &TpsBudget {
+        match share {
+            Share::Known => &self.known_budget,
+            Share::Stranger => &self.strangers_budget,
+        }
+    }
+
+    async fn attempts<T, F, Fut>(&self, share: Share, progress: &Progress, attempt: F) -> Result<T, IntrospectError>
+    where
+        F: Fn() -> Fut + Sync,
+        Fut: Future<Output = Result<T, IntrospectError>> + Send,
+        T: Send,
+    {
+        let budget = self.budget(share);
+        budget.deposit();
+        let retries = Retries {
+            left: self.max_retries,
+            share,
+            budget,
+            turns: &self.turns,
+            counters: &self.counters,
+            backoff: retry::backoff(),
+        };
+        let attempt = &attempt;
+        let bounded = service_fn(move |()| {
+            // Only the last attempt counts: where an earlier one has sent something, its login may fail.
+            progress.is_sent.store(false, Relaxed);
+            let attempt = attempt();
+            async move {
+                attempt.await.map_err(|error| {
+                    let error = error.retry_after_at_most(self.max_retry_after);
+                    *lock(&progress.failure) = Some(error.clone());
+                    error
+                })
+            }
+        });
+        Retry::new(retries, bounded).oneshot(()).await
+    }
+
+    fn overloaded(&self) -> IntrospectError {
+        self.counters.turned_away.fetch_add(1, Relaxed);
+        IntrospectError::new(IntrospectErrorKind::Overloaded)
+            .with_source("its turn would not come in time (`max_wait`, `rate_limit`, `max_concurrent_questions`)")
+    }
+}
+
+/// A question that went through. Given up by whoever asked it, once the authority has had its time, it says what a
+/// timeout says: where nobody waits that long, nothing else would ever tell that the authority hangs.
+struct Admitted<'p> {
+    protection: &'p Protection,
+    share: Share,
+    progress: &'p Progress,
+    admission: Option<Admission<'p>>,
+}
+
+impl Drop for Admitted<'_> {
+    fn drop(&mut self) {
+        if let Some(admission) = self.admission.take()
+            && self.protection.had_time(self.progress)
+            && !std::thread::panicking()
+        {
+            let timeout: Result<(), _> = Err(self.protection.out_of_time(self.progress));
+            self.protection.learn(self.share, Some(admission), &timeout);
+        }
+    }
+}
+
+fn circuit_open(left: Duration) -> IntrospectError {
+    IntrospectError::new(IntrospectErrorKind::CircuitOpen).with_retry_after(left)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! Any RFC 7662 introspection endpoint.
+//!
+//! `POST {url}` with the token in a form. [`wire`] turns an answer into a verdict and knows neither sockets nor the
+//! wall clock; [`discovery`] finds the endpoint of an issuer.
+
+use std::fmt;
+
+use http::StatusCode;
+
+use super::builder::Rfc7662Builder;
+use super::discovery::Rfc7662Discovery;
+use super::wire::{self, Reading};
+use crate::endpoint::Endpoint;
+use crate::error::IntrospectError;
+use crate::http::exchange::{Answer, Question, status_error};
+use crate::http::json;
+use crate::introspect::{InactiveReason, Introspect, Verdict};
+use crate::protection::EndpointHandle;
+use crate::protection::Share;
+use crate::token::BearerToken;
+use crate::url::shown;
+
+/// Asks an OAuth 2.0 token introspection endpoint, RFC 7662.
+///
+/// ```
+/// use tower_introspection::{Cached, IntrospectionLayer, Rfc7662};
+///
+/// let endpoint = Rfc7662::builder("https://auth.example.com/introspect")
+///     .client_secret_basic("my-api", "secret")
+///     .build()?;
+/// let layer = IntrospectionLayer::builder(Cached::new(endpoint)).require_audience("https://api.example.com").build()?;
+/// # Ok::<(), tower_introspection::BuildError>(())
+/// ```
+///
+/// `active` has to be a boolean: anything else is a failure of the endpoint, never a verdict. `exp`, `nbf` and `iat`
+/// may have fractions and saturate; an `exp` or `nbf` that cannot be read, or an `exp` of zero or less, makes a token
+/// inactive. A token without `exp` is active, and a cache asks about it again after its `max_ttl`. What the answer
+/// itself calls another kind of token (`token_type`, `token_use`, `token_usage`, `typ`) is inactive, since endpoints
+/// call refresh tokens active too; see [`require_token_type`](Rfc7662Builder::require_token_type). Every member is kept
+/// as a [claim](crate::AccessToken::claim), save those that hold a token and those of RFC 7662 section 2.2 that have an
+/// accessor. (An accessor that is added later will leave its claim in place.)
+///
+/// Answers in plain JSON are asked for and understood. Signed ones, `application/token-introspection+jwt` (RFC 9701),
+/// are not: a server that sends them unasked has to be told otherwise for this client, and until then the error names
+/// their content type.
+///
+/// HTTP 401 and 403, and the errors `invalid_client` and `unauthorized_client`, are about *this service*. The error
+/// `unsupported_token_type` is about the token.
+pub struct Rfc7662 {
+    pub(super) url: String,
+    pub(super) token_type_hint: Option<String>,
+    pub(super) parameters: Vec<(String, String)>,
+    pub(super) reading: Reading,
+    pub(super) endpoint: Endpoint,
+}
+
+impl Rfc7662 {
+    /// Starts with the endpoint's URL. [Credentials](Rfc7662Builder::client_secret_basic) are required, the rest has
+    /// defaults.
+    pub fn builder(url: impl Into<String>) -> Rfc7662Builder {
+        Rfc7662Builder::new(url.into())
+    }
+
+    /// Finds the endpoint in the metadata that `issuer` publishes: RFC 8414, or OpenID Connect Discovery.
+    ///
+    /// ```no_run
+    /// use tower_introspection::Rfc7662;
+    ///
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let endpoint =
+    ///     Rfc7662::discover("https://auth.example.com").fetch().await?.client_secret("my-api", "secret").build()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn discover(issuer: impl Into<String>) -> Rfc7662Discovery {
+        Rfc7662Discovery::new(issuer.into())
+    }
+
+    /// The endpoint's URL.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    fn form<'q>(&'q self, token: &'q BearerToken) -> Vec<(&'q str, &'q str)> {
+        let mut form = vec![("token", token.expose())];
+        form.extend(self.token_type_hint.as_deref().map(|hint| ("token_type_hint", hint)));
+        form.extend(self.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        form
+    }
+
+    fn verdict(&self, answer: &Answer, token: &BearerToken) -> Result<Verdict, IntrospectError> {
+        let now = self.endpoint.clock().now();
+        match answer.status {
+            StatusCode::OK => {
+                wire::read(&answer.body, token, now, self.reading).map_err(|error| answer.explain(error, token))
+            }
+            // RFC 6749 section 5.2 allows 400 for a client that is not accepted, and some servers use it.
+            StatusCode::BAD_REQUEST if says(&answer.body, &["invalid_client", "unauthorized_client"]) => {
+                Err(status_error(StatusCode::UNAUTHORIZED)
+                    .with_source("HTTP status 400, which says that this client may not ask"))
+            }
+            // oidc-provider's answer to whatever looks like a JWT: any caller can cause it, so it is about the token.
+            StatusCode::BAD_REQUEST if says(&answer.body, &["unsupported_token_type"]) => {
+                Ok(Verdict::Inactive(InactiveReason::Unclear))
+            }
+            _ => Err(answer.status_error(now)),
+        }
+    }
+
+    async fn ask(&self, token: &BearerToken<'_>, share: Share) -> Result<Verdict, IntrospectError> {
+        let form = self.form(token);
+        let question = Question { url: &self.url, form: Some(&form) };
+        self.endpoint.ask(question, share, |answer| self.verdict(answer, token)).await
+    }
+}
+
+impl Introspect for Rfc7662 {
+    async fn introspect(&self, token: &BearerToken<'_>) -> Result<Verdict, IntrospectError> {
+        self.ask(token, Share::Stranger).await
+    }
+
+    async fn refresh(&self, token: &BearerToken<'_>) -> Result<Verdict, IntrospectError> {
+        self.ask(token, Share::Known).await
+    }
+
+    fn endpoint(&self) -> Option<EndpointHandle> {
+        Some(self.endpoint.handle())
+    }
+}
+
+fn says(body: &[u8], codes: &[&str]) -> bool {
+    json::error_code(body).is_some_and(|code| codes.contains(&code.as_str()))
+}
+
+impl fmt::Debug for Rfc7662 {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Rfc7662").field("url", &shown(&self.url)).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

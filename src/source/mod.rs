@@ -1,0 +1,276 @@
+//! Where in a request the token stands.
+
+mod cookie;
+mod query;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+
+pub use self::cookie::TokenCookie;
+pub use self::query::TokenQueryParameter;
+
+use crate::build_error::BuildError;
+use crate::token::{BearerToken, MalformedToken};
+
+/// A place in a request where a token may stand.
+///
+/// A source only finds text; the layer checks its syntax and length, and refuses a request in which two sources find
+/// one. [`token_source_fn`] makes a source from a closure.
+pub trait TokenSource: Send + Sync + 'static {
+    /// The text that stands in this place, if the request presents any here.
+    ///
+    /// # Errors
+    /// If something stands here that cannot be read as exactly one token.
+    fn find<'r>(&self, request: &'r Parts) -> Result<Option<Cow<'r, str>>, MalformedToken>;
+
+    /// Marks what holds the token as sensitive, so that `Debug` of the request does not show it. Called before the
+    /// request reaches the policy, the inner service, or a [`RejectionResponse`](crate::rejection::RejectionResponse), whether a
+    /// token was found in this place or not. The default does nothing.
+    fn mark_sensitive(&self, request: &mut Parts) {
+        let _ = request;
+    }
+
+    /// Takes the token out of the request, for layers built with
+    /// [`remove_token`](crate::layer::IntrospectionLayerBuilder::remove_token). The default does nothing.
+    fn remove(&self, request: &mut Parts) {
+        let _ = request;
+    }
+
+    /// Whether the response to a request whose token was found in this place must be kept out of shared caches. If so,
+    /// the layer adds `Cache-Control: private` to it and removes `public` and `s-maxage`; headers that some caches
+    /// prefer to it, such as `CDN-Cache-Control`, are made to forbid storing. (It does not do this to the 400 for a
+    /// malformed token.) Shared caches respect the `Authorization` header by themselves (RFC 9111 section 3.5), but no
+    /// other place, so the default is `true`.
+    fn needs_private_response(&self) -> bool {
+        true
+    }
+}
+
+/// A header whose whole value is the token, such as `x-access-token`. An empty one is malformed. Responses to requests
+/// with a token in it get `Cache-Control: private`.
+///
+/// ```
+/// use http::HeaderName;
+/// use tower_introspection::IntrospectionLayer;
+/// use tower_introspection::source::TokenHeader;
+/// # let introspector = tower_introspection::introspect_fn(|_| async {
+/// #     Ok(tower_introspection::Verdict::Inactive(tower_introspection::InactiveReason::Unknown)) });
+///
+/// let layer = IntrospectionLayer::builder(introspector)
+///     .token_source(TokenHeader::new(HeaderName::from_static("x-access-token")))
+///     .build()?;
+/// # Ok::<(), tower_introspection::BuildError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct TokenHeader(HeaderName);
+
+impl TokenHeader {
+    /// The header `name`, in which a token stands without a scheme before it.
+    #[must_use]
+    pub fn new(name: HeaderName) -> Self {
+        Self(name)
+    }
+}
+
+impl TokenSource for TokenHeader {
+    fn find<'r>(&self, request: &'r Parts) -> Result<Option<Cow<'r, str>>, MalformedToken> {
+        check_not_repeated(&request.headers, &self.0)?;
+        request.headers.get(&self.0).map(|value| text(value.as_bytes())).transpose()
+    }
+
+    fn mark_sensitive(&self, request: &mut Parts) {
+        mark(&mut request.headers, &self.0);
+    }
+
+    fn remove(&self, request: &mut Parts) {
+        request.headers.remove(&self.0);
+    }
+
+    fn needs_private_response(&self) -> bool {
+        self.0 != AUTHORIZATION
+    }
+}
+
+/// A [`TokenSource`] made by [`token_source_fn`].
+#[derive(Clone, Copy)]
+pub struct TokenSourceFn<F>(F);
+
+/// Makes a [`TokenSource`] from a closure that finds the token's text.
+///
+/// ```
+/// use tower_introspection::source::token_source_fn;
+///
+/// // The last segment of the path: `/feeds/<token>`.
+/// let source = token_source_fn(|request| request.uri.path().strip_prefix("/feeds/").map(Into::into));
+/// ```
+///
+/// A source made this way cannot mark or remove what it found: keep the place out of your access logs.
+pub fn token_source_fn<F>(find: F) -> TokenSourceFn<F>
+where
+    F: for<'r> Fn(&'r Parts) -> Option<Cow<'r, str>> + Send + Sync + 'static,
+{
+    TokenSourceFn(find)
+}
+
+impl<F> TokenSource for TokenSourceFn<F>
+where
+    F: for<'r> Fn(&'r Parts) -> Option<Cow<'r, str>> + Send + Sync + 'static,
+{
+    fn find<'r>(&self, request: &'r Parts) -> Result<Option<Cow<'r, str>>, MalformedToken> {
+        Ok((self.0)(request))
+    }
+}
+
+impl<F> std::fmt::Debug for TokenSourceFn<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str("TokenSourceFn")
+    }
+}
+
+/// All places a layer looks at.
+#[derive(Clone)]
+pub(crate) struct TokenSources {
+    pub(crate) authorization_header: bool,
+    pub(crate) others: Vec<Arc<dyn TokenSource>>,
+    pub(crate) max_length: usize,
+}
+
+impl Default for TokenSources {
+    fn default() -> Self {
+        Self { authorization_header: true, others: Vec::new(), max_length: BearerToken::DEFAULT_MAX_LENGTH }
+    }
+}
+
+/// The one token of a request.
+pub(crate) struct Presented<'r> {
+    pub(crate) token: BearerToken<'r>,
+    /// Whether the response must be kept out of shared caches.
+    pub(crate) private: bool,
+}
+
+impl TokenSources {
+    pub(crate) fn check(&self) -> Result<(), BuildError> {
+        if !self.authorization_header && self.others.is_empty() {
+            return Err(BuildError::new(
+                "without_authorization_header",
+                "there is no other place to look for a token; name one with `token_source`",
+            ));
+        }
+        if self.max_length == 0 {
+            return Err(BuildError::new("max_token_length", "zero would let no token in"));
+        }
+        Ok(())
+    }
+
+    /// The one token the request presents.
+    pub(crate) fn find<'r>(&self, request: &'r mut Parts) -> Result<Option<Presented<'r>>, MalformedToken> {
+        if self.others.is_empty() {
+            return found_and_marked(&mut request.headers)?.map(|bytes| self.presented(bytes)).transpose();
+        }
+        self.find_among_all(request)
+    }
+
+    fn find_among_all<'r>(&self, request: &'r Parts) -> Result<Option<Presented<'r>>, MalformedToken> {
+        let in_header = if self.authorization_header { found(&request.headers)? } else { None };
+        let mut elsewhere = None;
+        for source in &self.others {
+            let Some(text) = source.find(request)? else { continue };
+            if in_header.is_some() || elsewhere.replace((text, source.needs_private_response())).is_some() {
+                return Err(MalformedToken::Repeated);
+            }
+        }
+        if let Some((text, private)) = elsewhere {
+            return Ok(Some(Presented { token: BearerToken::parse_within(text, self.max_length)?, private }));
+        }
+        in_header.map(|bytes| self.presented(bytes)).transpose()
+    }
+
+    fn presented<'r>(&self, bytes: &'r [u8]) -> Result<Presented<'r>, MalformedToken> {
+        Ok(Presented { token: BearerToken::from_bytes(Cow::Borrowed(bytes), self.max_length)?, private: false })
+    }
+
+    /// Marks what `find` has not marked yet.
+    pub(crate) fn mark_sensitive(&self, request: &mut Parts) {
+        if !self.others.is_empty() {
+            self.mark_all_sensitive(request);
+        }
+    }
+
+    /// Marks every place in which a token may stand, whether one was found there or not.
+    pub(crate) fn mark_all_sensitive(&self, request: &mut Parts) {
+        mark(&mut request.headers, &AUTHORIZATION);
+        self.others.iter().for_each(|source| source.mark_sensitive(request));
+    }
+
+    pub(crate) fn remove(&self, request: &mut Parts) {
+        // Credentials of another scheme stay where they are: they are not the token, and meant for somebody else.
+        if self.authorization_header && found(&request.headers).is_ok_and(|token| token.is_some()) {
+            request.headers.remove(AUTHORIZATION);
+        }
+        self.others.iter().for_each(|source| source.remove(request));
+    }
+}
+
+/// What stands after the scheme in `Authorization: Bearer <token>`, RFC 6750 section 2.1.
+///
+/// The scheme's name is matched in any case. Another scheme is no token; two `Authorization` headers are malformed, and
+/// so is anything between the scheme and the end of the line that is not one token.
+fn found(headers: &HeaderMap) -> Result<Option<&[u8]>, MalformedToken> {
+    check_not_repeated(headers, &AUTHORIZATION)?;
+    headers.get(AUTHORIZATION).map_or(Ok(None), bearer_credentials)
+}
+
+/// The same, and marks it, with one look into the headers instead of two: this is the way of most requests.
+fn found_and_marked(headers: &mut HeaderMap) -> Result<Option<&[u8]>, MalformedToken> {
+    check_not_repeated(headers, &AUTHORIZATION)?;
+    let Some(value) = headers.get_mut(AUTHORIZATION) else { return Ok(None) };
+    value.set_sensitive(true);
+    bearer_credentials(value)
+}
+
+fn check_not_repeated(headers: &HeaderMap, name: &HeaderName) -> Result<(), MalformedToken> {
+    // Most requests repeat no header at all, which is cheap to see; then there is no need to go through the values.
+    let none_is_repeated = headers.len() == headers.keys_len();
+    if none_is_repeated || headers.get_all(name).iter().count() <= 1 { Ok(()) } else { Err(MalformedToken::Repeated) }
+}
+
+fn bearer_credentials(value: &HeaderValue) -> Result<Option<&[u8]>, MalformedToken> {
+    const SCHEME: &[u8] = b"Bearer";
+    let Some((scheme, rest)) = value.as_bytes().split_at_checked(SCHEME.len()) else {
+        return Ok(None);
+    };
+    // As almost everyone writes it, or in any other case.
+    if scheme != SCHEME && !scheme.eq_ignore_ascii_case(SCHEME) {
+        return Ok(None);
+    }
+    match rest {
+        [b' ', ..] => {
+            let mut token = rest;
+            while let [b' ', after @ ..] = token {
+                token = after;
+            }
+            Ok(Some(token))
+        }
+        [byte, ..] if continues_a_scheme(*byte) => Ok(None),
+        _ => Err(MalformedToken::Syntax),
+    }
+}
+
+/// Whether `byte` belongs to a longer scheme name than the one before it: `tchar` of RFC 9110 section 5.6.2.
+fn continues_a_scheme(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+fn text(value: &[u8]) -> Result<Cow<'_, str>, MalformedToken> {
+    std::str::from_utf8(value).map(Cow::Borrowed).map_err(|_| MalformedToken::Syntax)
+}
+
+fn mark(headers: &mut HeaderMap, name: &HeaderName) {
+    headers.iter_mut().filter(|(present, _)| *present == name).for_each(|(_, value)| value.set_sensitive(true));
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+//! The figures of caches as a page to look at (feature `status-page`).
+
+mod figures;
+mod html;
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::{Ready, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::UNIX_EPOCH;
+
+use http::header::{
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY, VARY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use serde_json::{Value, json};
+use tower::Service;
+
+use self::figures::json_of;
+use self::html::write_cache;
+use crate::cache::handle::CacheHandle;
+use crate::clock::{Clock, SystemClock};
+use crate::random::random;
+
+/// Its placeholders are `{{nonce}}`, `{{at}}` and `{{caches}}`.
+const PAGE: &str = include_str!("page.html");
+
+/// Shows the figures of one or more caches, and of the endpoints behind them: health, circuit breaker, hit ratio,
+/// questions, how long they took, how old verdicts were when they were used, entries. It is a service that answers GET
+/// and HEAD, for a path of your choice, with one small page that loads nothing from elsewhere. The page redraws itself
+/// every two seconds; without JavaScript it shows the same figures, and loads anew every ten.
+///
+/// A request whose `Accept` names `application/json` and not `text/html` gets the figures as JSON, durations in
+/// seconds. Members may be added to it.
+///
+/// **Mount it behind your own protection**, or on an address that only operators reach. It shows figures of operation,
+/// and neither a token nor any fact of one; but it tells whoever sees it how much the service is used, and whether its
+/// authority is down. Answering takes about as much as [`CacheHandle::stats`].
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// use tower_introspection::{Cached, IntrospectionLayer, StatusPage};
+/// # let introspector = tower_introspection::introspect_fn(|_| async {
+/// #     Ok(tower_introspection::Verdict::Inactive(tower_introspection::InactiveReason::Unknown)) });
+///
+/// let cached = Cached::builder(introspector).name("partners").build()?;
+/// let operators: Router = Router::new().route_service("/status", StatusPage::new(cached.handle()));
+/// let app: Router = Router::new().route("/", get(async || "hello")).route_layer(IntrospectionLayer::new(cached));
+/// // Serve `app` to the world, and `operators` on an address of its own.
+/// # Ok::<(), tower_introspection::BuildError>(())
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct StatusPage {
+    caches: Arc<Vec<CacheHandle>>,
+}
+
+impl StatusPage {
+    /// A page about this cache.
+    pub fn new(cache: CacheHandle) -> Self {
+        Self { caches: Arc::new(vec![cache]) }
+    }
+
+    /// Adds another cache. Give each a [name](crate::cache::CachedBuilder::name) of its own, which is what the page calls it.
+    pub fn cache(mut self, cache: CacheHandle) -> Self {
+        Arc::make_mut(&mut self.caches).push(cache);
+        self
+    }
+
+    fn html(&self, nonce: &str) -> String {
+        let mut caches = String::new();
+        for cache in &*self.caches {
+            // Writing to a string does not fail.
+            let _ = write_cache(&mut caches, cache);
+        }
+        // What configuration has a say in comes last, so that no placeholder is looked for in it.
+        PAGE.replace("{{nonce}}", nonce).replace("{{at}}", &http_date()).replace("{{caches}}", &caches)
+    }
+
+    fn json(&self) -> String {
+        let caches: Vec<Value> = self.caches.iter().map(json_of).collect();
+        json!({ "at_unix_millis": SystemClock.now(), "caches": caches }).to_string()
+    }
+
+    fn answer(&self, method: &Method, headers: &HeaderMap) -> Response<String> {
+        let mut response = Response::new(String::new());
+        let is_html = !wants_json(headers);
+        let nonce = nonce();
+        let (content_type, policy) = if is_html {
+            ("text/html; charset=utf-8", format!("style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; "))
+        } else {
+            ("application/json", String::new())
+        };
+        let policy = format!(
+            "default-src 'none'; {policy}connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        );
+        let stated = response.headers_mut();
+        stated.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        // Nothing but fixed text and hexadecimal digits is in it.
+        if let Ok(policy) = HeaderValue::try_from(policy) {
+            stated.insert(CONTENT_SECURITY_POLICY, policy);
+        }
+        for (name, value) in [
+            (CACHE_CONTROL, "no-store"),
+            (VARY, "accept"),
+            (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            (REFERRER_POLICY, "no-referrer"),
+        ] {
+            stated.insert(name, HeaderValue::from_static(value));
+        }
+        if method == Method::GET {
+            *response.body_mut() = if is_html { self.html(&nonce) } else { self.json() };
+        }
+        response
+    }
+}
+
+impl<B> Service<Request<B>> for StatusPage {
+    type Response = Response<String>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<String>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        ready(Ok(match *request.method() {
+            Method::GET | Method::HEAD => self.answer(request.method(), request.headers()),
+            _ => {
+                let mut response = Response::new(String::new());
+                *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+                response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+                response
+            }
+        }))
+    }
+}
+
+impl fmt::Debug for StatusPage {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let names: Vec<&str> = self.caches.iter().map(CacheHandle::name).collect();
+        f.debug_struct("StatusPage").field("caches", &names).finish_non_exhaustive()
+    }
+}
+
+/// Browsers ask for `text/html` among others, the page's own script for JSON alone.
+fn wants_json(headers: &HeaderMap) -> bool {
+    let names = |media_type: &str| {
+        let mut values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        values.any(|value| value.to_ascii_lowercase().contains(media_type))
+    };
+    names("application/json") && !names("text/html")
+}
+
+/// New for each page.
+fn nonce() -> String {
+    format!("{:016x}{:016x}", random(), random())
+}
+
+fn http_date() -> String {
+    httpdate::fmt_http_date(SystemClock.now().to_system_time().unwrap_or(UNIX_EPOCH))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_page_has_a_nonce_of_its_own() {
+        let (one, other) = (nonce(), nonce());
+        assert_ne!(one, other);
+        assert_eq!((one.len(), one.bytes().all(|digit| digit.is_ascii_hexdigit())), (32, true));
+    }
+}
