@@ -22,6 +22,7 @@ mod support;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tower_introspection::introspect::Ask;
 
 use http::header::AUTHORIZATION;
 use http::{Request, StatusCode};
@@ -59,7 +60,7 @@ const WAYS: [Way; 3] = [
 struct Authority(Duration);
 
 impl Introspect for Authority {
-    async fn introspect(&self, _: &BearerToken<'_>) -> Result<Verdict, IntrospectError> {
+    async fn introspect(&self, _: Ask<'_>) -> Result<Verdict, IntrospectError> {
         tokio::time::sleep(self.0).await;
         Ok(Verdict::Active(AccessToken::builder().client_id("hot").build()))
     }

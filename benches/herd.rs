@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 use http::header::AUTHORIZATION;
 use http::{Request, Response, StatusCode};
 use tower::{Layer, Service, ServiceExt};
+use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
 use tower_introspection::{
     AccessToken, BearerToken, Cached, InactiveReason, Introspect, IntrospectError, IntrospectionLayer, Verdict,
@@ -91,7 +92,8 @@ impl Authority {
 }
 
 impl Introspect for Authority {
-    async fn introspect(&self, token: &BearerToken<'_>) -> Result<Verdict, IntrospectError> {
+    async fn introspect(&self, ask: Ask<'_>) -> Result<Verdict, IntrospectError> {
+        let token = ask.token();
         self.questions.fetch_add(1, Ordering::SeqCst);
         tokio::time::sleep(self.latency).await;
         self.begun_in_time.store(self.begun.load(Ordering::SeqCst), Ordering::SeqCst);
@@ -165,7 +167,7 @@ async fn run(requests: usize, rounds: usize, latency: Duration) -> Seen {
     // The first round only warms up.
     for round in 0..=rounds {
         let start = Instant::now();
-        let _ = authority.introspect(&BearerToken::parse(token_name('a', token)).unwrap()).await;
+        let _ = authority.introspect(Ask::new(&BearerToken::parse(token_name('a', token)).unwrap())).await;
         let lone = millis(start.elapsed());
         let plain = millis(stampede(&Inner, requests, &token_name('a', token), &Arc::default()).await.took);
         let (mut took, mut afterwards) = ([f64::NAN; KINDS.len()], [f64::NAN; KINDS.len()]);

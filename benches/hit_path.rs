@@ -22,6 +22,7 @@ use http::{Request, Response};
 use siphasher::sip128::{Hasher128, SipHasher24};
 use tower::{Layer, Service};
 use tower_introspection::clock::{Clock, SystemClock, Timestamp};
+use tower_introspection::introspect::Ask;
 use tower_introspection::{
     AccessToken, BearerToken, Cached, Introspect, IntrospectionLayer, Scopes, Verdict, introspect_fn,
 };
@@ -75,7 +76,7 @@ fn guarded() -> impl Service<Request<()>, Response = Response<()>, Error = Infal
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     for n in 0..TOKENS {
         let text = token_name('t', n);
-        runtime.block_on(cached.introspect(&BearerToken::parse(&text).unwrap())).unwrap();
+        runtime.block_on(cached.introspect(Ask::new(&BearerToken::parse(&text).unwrap()))).unwrap();
     }
     assert_eq!(cached.handle().stats().entries, TOKENS as u64);
     IntrospectionLayer::builder(cached).require_scope("read").build().unwrap().layer(Inner)

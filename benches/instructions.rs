@@ -41,6 +41,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request, Response, StatusCode};
 use tower::{Layer, Service};
 use tower_introspection::clock::{Clock, SystemClock};
+use tower_introspection::introspect::Ask;
 use tower_introspection::layer::IntrospectionLayerBuilder;
 use tower_introspection::{
     AccessToken, BearerToken, Cached, Introspect, IntrospectionLayer, Scopes, Verdict, introspect_fn,
@@ -178,7 +179,7 @@ fn lookups(cached: &impl Introspect) {
     for turn in turns() {
         let text = token_name('t', turn);
         let token = BearerToken::parse(&text).unwrap();
-        let verdict = measured(|| cached.known(&token));
+        let verdict = measured(|| cached.cached(&token));
         assert!(verdict.is_some_and(|verdict| verdict.is_active()));
     }
 }
@@ -218,7 +219,7 @@ fn warm() -> impl Introspect {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     for n in 0..TOKENS {
         let text = token_name('t', n);
-        runtime.block_on(cached.introspect(&BearerToken::parse(&text).unwrap())).unwrap();
+        runtime.block_on(cached.introspect(Ask::new(&BearerToken::parse(&text).unwrap()))).unwrap();
     }
     assert_eq!(cached.handle().stats().entries, TOKENS as u64);
     cached

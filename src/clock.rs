@@ -160,9 +160,9 @@ mod manual {
 
     /// A clock that stands still until it is moved. Clones share one time.
     ///
-    /// Give a clone to each that judges time: [`CachedBuilder::clock`](crate::cache::CachedBuilder::clock), the `clock` of the
-    /// endpoint's builder and, in tests with the feature `sandbox`, `Sandbox::start_with_clock`. Timeouts, waits for a
-    /// turn and pauses between retries run on tokio's timer and not on this clock: a test of those needs
+    /// Give a clone to each that judges time: [`CachedBuilder::clock`](crate::cache::CachedBuilder::clock), the `clock`
+    /// of the endpoint's builder and, in tests with the feature `sandbox`, `Sandbox::start_with_clock`. Timeouts, waits
+    /// for a turn and pauses between retries run on tokio's timer and not on this clock: a test of those needs
     /// `tokio::time::pause` as well.
     ///
     /// ```

@@ -14,7 +14,7 @@
 //!   request waits for one that is under way already.
 //! * A *known* token was active when it was last asked about, as far as a [`Cached`] remembers; any other is a
 //!   *stranger*. A part of each limit, the *share* of known tokens, is kept for them, so that junk tokens cannot use it
-//!   up. ([`Introspect::known`] is something else: it returns an answer at hand, whatever that says.)
+//!   up.
 //!
 //! ```
 //! use std::convert::Infallible;
@@ -46,7 +46,7 @@
 //!    │  TokenSource     finds the one token the request presents       ── none, two, malformed ─▶ Rejection
 //!    ▼
 //! BearerToken           syntax-checked, never shown
-//!    │  known           an answer at hand, if there is one: no waiting, one allocation
+//!    │  cached          an answer at hand, if there is one: no waiting, one allocation
 //!    ▼  introspect      otherwise asks: one question per token         ── failed ──────────────▶ Rejection
 //! Verdict               Active(AccessToken) or Inactive(reason)        ── inactive ────────────▶ Rejection
 //!    │  policy          audience, scopes, rules: on every request      ── denied ──────────────▶ Rejection
@@ -60,11 +60,11 @@
 //!
 //! 1. The inner service runs only with a verdict that is active at that moment: the clock is asked again on every hit.
 //! 2. Expiry is exclusive: at `expires_at` the token is dead. Nothing cached outlives it.
-//! 3. A revoked token is refused at the latest [`max_ttl`](cache::CachedBuilder::max_ttl) after it was revoked. The deadline
-//!    is fixed when the answer arrives, counts from when the question was asked, and no hit moves it. Only if the
-//!    authority fails when it is due, and [`stale_if_error`](cache::CachedBuilder::stale_if_error) was set, it is that much
-//!    later. (A wall clock set back by less than an answer's age can prolong it by as much, until the cache's own
-//!    monotonic clock ends it.)
+//! 3. A revoked token is refused at the latest [`max_ttl`](cache::CachedBuilder::max_ttl) after it was revoked. The
+//!    deadline is fixed when the answer arrives, counts from when the question was asked, and no hit moves it. Only if
+//!    the authority fails when it is due, and [`stale_if_error`](cache::CachedBuilder::stale_if_error) was set, it is
+//!    that much later. (A wall clock set back by less than an answer's age can prolong it by as much, until the cache's
+//!    own monotonic clock ends it.)
 //! 4. "The authority said no" and "the authority could not be asked" never mix. A failure is never remembered, never
 //!    removes a good entry, and never becomes a 401.
 //! 5. One question per token is under way at a time. It outlives the request that started it; a failure reaches all who
@@ -178,6 +178,7 @@ mod metrics;
 mod policy;
 mod protection;
 mod random;
+mod request;
 #[cfg(feature = "status-page")]
 mod status_page;
 mod striped;
@@ -214,6 +215,7 @@ pub use introspect::introspector::{Introspect, introspect_fn};
 pub use introspect::verdict::{InactiveReason, Verdict};
 pub use layer::introspection_layer::IntrospectionLayer;
 pub use policy::Policy;
+pub use request::RequestView;
 pub use resource::document::ProtectedResource;
 pub use rfc7662::endpoint::Rfc7662;
 #[cfg(feature = "status-page")]

@@ -20,6 +20,7 @@ use http::{Request, StatusCode};
 use support::*;
 use tokio::process::Command;
 use tower::ServiceExt;
+use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
 use tower_introspection::{Cached, InactiveReason, Introspect, StatusPage};
 
@@ -210,7 +211,7 @@ async fn the_script_draws_the_circuit_breaker_of_an_endpoint_as_it_opens() {
         async move {
             if is_second {
                 sandbox.set_fault(Fault::Status(503));
-                cached.introspect(&bearer("abc")).await.unwrap_err();
+                cached.introspect(Ask::new(&bearer("abc"))).await.unwrap_err();
             } else {
                 clock.advance(secs(7));
             }

@@ -16,6 +16,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tower::{Layer, ServiceExt};
 use tower_introspection::credentials::ClientCredentials;
+use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
 use tower_introspection::rejection::RejectionKind;
 use tower_introspection::rfc7662::Rfc7662Builder;
@@ -120,7 +121,7 @@ fn which(program: &str) -> PathBuf {
 }
 
 async fn verdict(endpoint: &impl Introspect, token: &str) -> Verdict {
-    endpoint.introspect(&bearer(token)).await.unwrap()
+    endpoint.introspect(Ask::new(&bearer(token))).await.unwrap()
 }
 
 async fn active(endpoint: &impl Introspect, token: &str) -> AccessToken {
@@ -176,7 +177,7 @@ async fn every_kind_of_client_is_let_in_and_a_wrong_secret_is_our_fault() {
             server.endpoint().client_secret_basic(server.text("/basic/client_id"), "wrong"),
             server.endpoint().client_secret_basic("nobody", "wrong"),
         ] {
-            let error = wrong.build().unwrap().introspect(&bearer(&token)).await.unwrap_err();
+            let error = wrong.build().unwrap().introspect(Ask::new(&bearer(&token))).await.unwrap_err();
             assert_eq!(error.kind(), IntrospectErrorKind::Credentials, "{error:?}");
         }
     }
@@ -201,7 +202,7 @@ async fn assertions_signed_with_rs256_and_es256_are_accepted_by_oidc_provider() 
             active(&endpoint, &token).await;
         }
         let wrong = server.endpoint().private_key_jwt(key().audience("https://elsewhere.example")).build().unwrap();
-        assert!(wrong.introspect(&bearer(&token)).await.unwrap_err().is_credentials());
+        assert!(wrong.introspect(Ask::new(&bearer(&token))).await.unwrap_err().is_credentials());
     }
 }
 
@@ -220,11 +221,11 @@ async fn the_client_credentials_grant_works_at_both() {
         let (id, secret) = (server.text("/app/client_id"), server.text("/app/client_secret"));
         let login = ClientCredentials::new(server.text("/token_endpoint"), id, secret).scope("read");
         let endpoint = server.endpoint().client_credentials(login).build().unwrap();
-        let error = format!("{:?}", endpoint.introspect(&bearer("abc")).await.unwrap_err());
+        let error = format!("{:?}", endpoint.introspect(Ask::new(&bearer("abc"))).await.unwrap_err());
         assert!(error.contains("HTTP status") && !error.contains("the token endpoint"), "{error}");
         let wrong = ClientCredentials::new(server.text("/token_endpoint"), id, "wrong");
         let endpoint = server.endpoint().client_credentials(wrong).build().unwrap();
-        let error = format!("{:?}", endpoint.introspect(&bearer("abc")).await.unwrap_err());
+        let error = format!("{:?}", endpoint.introspect(Ask::new(&bearer("abc"))).await.unwrap_err());
         assert!(error.contains("the token endpoint refused") && error.contains("invalid_client"), "{error}");
     }
 }

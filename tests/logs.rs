@@ -8,8 +8,9 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::fmt::Debug;
 use std::io::Write;
+use support::requires;
+use tower_introspection::RequestView;
 
-use http::request::Parts;
 use http::{Request, Response};
 use support::recorder::{Recorder, Seen};
 use support::text::Text;
@@ -19,8 +20,8 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_introspection::apigee::{ApigeeBuilder, ApigeeLogin};
 use tower_introspection::clock::{Clock, ManualClock, SystemClock};
 use tower_introspection::credentials::{ClientCredentials, Credential};
+use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
-use tower_introspection::layer::RequireScopeLayer;
 use tower_introspection::rejection::Rejection;
 use tower_introspection::sandbox::{Fault, Sandbox};
 use tower_introspection::source::{TokenCookie, TokenQueryParameter};
@@ -97,9 +98,9 @@ async fn outages(sandbox: &Sandbox) {
     sandbox.script(TOKEN, 200, r#"{"active":true}"#);
     let limited = sandbox.rfc7662().rate_limit(1, secs(60)).max_wait(secs(0)).build().unwrap();
     let cached = Cached::builder(limited).name("limited").build().unwrap();
-    assert!(cached.introspect(&bearer(TOKEN)).await.is_ok());
+    assert!(cached.introspect(Ask::new(&bearer(TOKEN))).await.is_ok());
     for another in ["hush-1", "hush-2"] {
-        assert!(cached.introspect(&bearer(another)).await.unwrap_err().is_overloaded());
+        assert!(cached.introspect(Ask::new(&bearer(another))).await.unwrap_err().is_overloaded());
     }
 
     let clock = ManualClock::at(SystemClock.now());
@@ -107,16 +108,16 @@ async fn outages(sandbox: &Sandbox) {
     let cached = Cached::builder(endpoint).name("stale").clock(clock.clone()).stale_if_error(secs(600));
     let cached = cached.build().unwrap();
     let token = bearer(TOKEN);
-    assert!(cached.introspect(&token).await.unwrap().is_active());
+    assert!(cached.introspect(Ask::new(&token)).await.unwrap().is_active());
     sandbox.set_fault(Fault::Status(503));
     for _ in 0..3 {
         clock.advance(secs(61));
-        assert!(cached.introspect(&token).await.unwrap().is_active());
-        assert!(cached.introspect(&token).await.unwrap().is_active());
+        assert!(cached.introspect(Ask::new(&token)).await.unwrap().is_active());
+        assert!(cached.introspect(Ask::new(&token)).await.unwrap().is_active());
     }
     sandbox.clear_fault();
     clock.advance(secs(61));
-    assert!(cached.introspect(&token).await.unwrap().is_active());
+    assert!(cached.introspect(Ask::new(&token)).await.unwrap().is_active());
 }
 
 /// Tokens that are bound to a key, each in another way.
@@ -136,7 +137,7 @@ async fn failing(sandbox: &Sandbox) {
     sandbox.set_fault(Fault::Status(418));
     for passed in [0, 0, 29, 1] {
         clock.advance(secs(passed));
-        assert!(endpoint.introspect(&bearer(TOKEN)).await.is_err());
+        assert!(endpoint.introspect(Ask::new(&bearer(TOKEN))).await.is_err());
     }
     sandbox.clear_fault();
 }
@@ -148,14 +149,14 @@ async fn ahead_of_time(sandbox: &Sandbox) {
     let endpoint = sandbox.rfc7662().clock(clock.clone()).build().unwrap();
     let cached = Cached::builder(endpoint).name("ahead").clock(clock.clone()).refresh_ahead_uses(1).build().unwrap();
     let token = bearer(TOKEN);
-    assert!(cached.introspect(&token).await.unwrap().is_active());
+    assert!(cached.introspect(Ask::new(&token)).await.unwrap().is_active());
     clock.advance(secs(55));
-    assert!(cached.known(&token).is_some());
+    assert!(cached.cached(&token).is_some());
     until(|| cached.handle().stats().refreshes > 0).await;
     quiet(&cached).await;
     clock.advance(secs(55));
     // A thread of its own has no runtime.
-    std::thread::spawn(move || assert!(cached.known(&bearer(TOKEN)).is_some())).join().unwrap();
+    std::thread::spawn(move || assert!(cached.cached(&bearer(TOKEN)).is_some())).join().unwrap();
 }
 
 /// An RFC 7662 endpoint, every kind of client, logins, and tokens in other places.
@@ -169,7 +170,7 @@ async fn other_clients(captured: &Captured, sandbox: &Sandbox, token: &BearerTok
         r#"{"active":true,"exp":"hush"}"#.into(),
     ] {
         sandbox.script(TOKEN, 200, body);
-        match endpoint().build().unwrap().introspect(token).await {
+        match endpoint().build().unwrap().introspect(Ask::new(token)).await {
             Ok(verdict) => captured.show(&verdict),
             Err(error) => captured.show_error(&error),
         }
@@ -178,12 +179,12 @@ async fn other_clients(captured: &Captured, sandbox: &Sandbox, token: &BearerTok
     let said = || ["ERROR", "WARN", "INFO"].map(|level| captured.events(level, &[]));
     let said_before = said();
     sandbox.script(TOKEN, 400, r#"{"error":"unsupported_token_type"}"#);
-    assert!(!endpoint().build().unwrap().introspect(token).await.unwrap().is_active());
+    assert!(!endpoint().build().unwrap().introspect(Ask::new(token)).await.unwrap().is_active());
     assert_eq!(said(), said_before, "how many errors, warnings and infos");
     let layer = IntrospectionLayer::builder(endpoint().build().unwrap())
         .token_source(TokenQueryParameter)
         .token_source(TokenCookie::new("t").unwrap())
-        .remove_token()
+        .remove_token(true)
         .build()
         .unwrap();
     let presented = |bound: bool| {
@@ -223,13 +224,13 @@ async fn other_clients(captured: &Captured, sandbox: &Sandbox, token: &BearerTok
         captured.show(&grant);
         let builder = Rfc7662::builder(url("/introspect")).client_credentials(grant);
         captured.show(&builder);
-        captured.show_error(&builder.build().unwrap().introspect(token).await.unwrap_err());
+        captured.show_error(&builder.build().unwrap().introspect(Ask::new(token)).await.unwrap_err());
         let account = ApigeeLogin::new("hush-user", "hush-password")
             .token_url(&login)
             .mfa_token(|| async { Ok("hush-code".into()) });
         captured.show(&account);
         let apigee = Apigee::builder("o").base_url(server.url()).login(account).build().unwrap();
-        captured.show_error(&apigee.introspect(token).await.unwrap_err());
+        captured.show_error(&apigee.introspect(Ask::new(token)).await.unwrap_err());
     }
     for builder in [
         Rfc7662::builder(url("/introspect")).client_secret_basic("hush-user", "hush-password"),
@@ -239,14 +240,14 @@ async fn other_clients(captured: &Captured, sandbox: &Sandbox, token: &BearerTok
         captured.show(&builder);
         let endpoint = builder.build().unwrap();
         captured.show(&endpoint);
-        captured.show_error(&endpoint.introspect(token).await.unwrap_err());
+        captured.show_error(&endpoint.introspect(Ask::new(token)).await.unwrap_err());
     }
     #[cfg(feature = "private-key-jwt")]
     {
         let key = tower_introspection::credentials::PrivateKeyJwt::from_pem("c", include_str!("keys/ec.pem")).unwrap();
         captured.show(&key);
         let signed = Rfc7662::builder(url("/introspect")).private_key_jwt(key).build().unwrap();
-        captured.show_error(&signed.introspect(token).await.unwrap_err());
+        captured.show_error(&signed.introspect(Ask::new(token)).await.unwrap_err());
         let assertion = server.requests().last().unwrap().parameter("client_assertion").unwrap();
         assert!(!captured.events.read().contains(&assertion) && !captured.shown.read().contains(&assertion));
     }
@@ -270,7 +271,7 @@ async fn verdicts_and_faults(captured: &Captured, sandbox: &Sandbox, token: &Bea
     ];
     for (status, body) in scripts {
         sandbox.script(TOKEN, status, body);
-        match cached.introspect(token).await {
+        match cached.introspect(Ask::new(token)).await {
             Ok(verdict) => captured.show(&verdict),
             Err(error) => captured.show_error(&error),
         }
@@ -279,7 +280,7 @@ async fn verdicts_and_faults(captured: &Captured, sandbox: &Sandbox, token: &Bea
     }
     for fault in [Fault::Hang, Fault::Reset, Fault::Garbage, Fault::Oversized(70_000), Fault::Status(500)] {
         sandbox.set_fault(fault);
-        captured.show_error(&cached.introspect(token).await.unwrap_err());
+        captured.show_error(&cached.introspect(Ask::new(token)).await.unwrap_err());
     }
     sandbox.clear_fault();
 }
@@ -290,16 +291,16 @@ async fn endpoints_that_fail(captured: &Captured, sandbox: &Sandbox, token: &Bea
     captured.show(&unreachable);
     let unreachable = unreachable.build().unwrap();
     captured.show(&unreachable);
-    captured.show_error(&unreachable.introspect(token).await.unwrap_err());
+    captured.show_error(&unreachable.introspect(Ask::new(token)).await.unwrap_err());
     for refused in [
         apigee(sandbox).basic_auth("hush-user", "hush-password"),
         apigee(sandbox).bearer_token("hush-admin-token"),
         apigee(sandbox).credentials(|| async { Ok(Credential::bearer("hush-renewed")?) }),
     ] {
-        captured.show_error(&refused.build().unwrap().introspect(token).await.unwrap_err());
+        captured.show_error(&refused.build().unwrap().introspect(Ask::new(token)).await.unwrap_err());
     }
     let failing = apigee(sandbox).credentials(|| async { Err("the login answered 500".into()) }).build().unwrap();
-    captured.show_error(&failing.introspect(token).await.unwrap_err());
+    captured.show_error(&failing.introspect(Ask::new(token)).await.unwrap_err());
 }
 
 async fn refused_settings(captured: &Captured) {
@@ -332,13 +333,13 @@ async fn through_a_layer(captured: &Captured, sandbox: &Sandbox) {
     };
     let rendered = {
         let captured = captured.clone();
-        move |rejection: &Rejection, _: &Parts| {
+        move |rejection: &Rejection, _: &RequestView| {
             captured.show(rejection);
             rejection.response(String::new())
         }
     };
     let layer = IntrospectionLayer::builder(cached.clone())
-        .authorize(|_, request| request.uri != "/denied")
+        .authorize(|_, request| request.path() != "/denied")
         .rejection_response(rendered)
         .build()
         .unwrap();
@@ -355,9 +356,9 @@ async fn through_a_layer(captured: &Captured, sandbox: &Sandbox) {
     {
         captured.show(&service.clone().oneshot(request(authorization)).await.unwrap());
     }
-    let scoped = layer.layer(RequireScopeLayer::new("admin").unwrap().layer(inner()));
+    let scoped = layer.layer(requires("admin").layer(inner()));
     captured.show(&scoped.oneshot(request(&format!("Bearer {TOKEN}"))).await.unwrap());
-    let unwired = RequireScopeLayer::new("admin").unwrap().layer(inner());
+    let unwired = requires("admin").layer(inner());
     captured.show(&unwired.oneshot(Request::new(String::new())).await.unwrap());
 }
 
@@ -405,7 +406,7 @@ fn assert_events_are_as_documented(captured: &Captured) {
         ),
         ("ERROR", ["this service could not log in", "login=\"the `credentials` hook\""]),
         ("ERROR", ["this service could not log in", "/refused"]),
-        ("ERROR", ["found no IntrospectionLayer around it", "RequireScopeLayer"]),
+        ("ERROR", ["found no IntrospectionLayer around it", "RequireLayer"]),
         ("WARN", ["the authority could not be asked", "server.address=\"127.0.0.1\" kind=\"status\""]),
         ("WARN", ["request rejected", "reason=\"unavailable\" cause=\"answer\" error=IntrospectError"]),
         ("INFO", ["the token counts as inactive", "`status` is none that is known"]),

@@ -6,6 +6,7 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
+use tower_introspection::Policy;
 
 use http::Request;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -13,8 +14,9 @@ use serde_json::Value;
 use support::*;
 use tower::{Layer, ServiceExt};
 use tower_introspection::clock::ManualClock;
+use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
-use tower_introspection::layer::{IntrospectionLayerBuilder, RequireScopeLayer};
+use tower_introspection::layer::IntrospectionLayerBuilder;
 use tower_introspection::rejection::RejectionKind;
 use tower_introspection::sandbox::{Fault, Sandbox};
 use tower_introspection::stats::BreakerState;
@@ -142,7 +144,7 @@ async fn use_every_outcome() -> CacheHandle {
     clock.advance(secs(5));
     assert_eq!(outcome(layer(), with("good")).await, None, "a hit");
     assert_eq!(outcome(layer(), none()).await, Some(RejectionKind::MissingToken));
-    assert_eq!(outcome(layer().optional(), none()).await, None, "anonymous");
+    assert_eq!(outcome(layer().optional(true), none()).await, None, "anonymous");
     assert_eq!(outcome(layer(), request("Bearer ?")).await, Some(RejectionKind::InvalidRequest));
     let lacking = outcome(layer().require_scope("admin"), with("good")).await;
     assert_eq!(lacking, Some(RejectionKind::InsufficientScope));
@@ -154,10 +156,11 @@ async fn use_every_outcome() -> CacheHandle {
             assert_eq!(outcome(layer(), with(&format!("bad-{at}"))).await, Some(RejectionKind::InvalidToken));
         }
     }
-    let route = RequireScopeLayer::new("admin").unwrap();
-    let below = layer().build().unwrap().layer(route.layer(Idle)).oneshot(with("good")).await.unwrap();
+    let outer = layer().build().unwrap();
+    let route = outer.require(Policy::new().require_scope("admin")).unwrap();
+    let below = outer.layer(route.layer(Idle)).oneshot(with("good")).await.unwrap();
     assert_eq!(kind(&below), Some(RejectionKind::InsufficientScope));
-    assert_eq!(route.rejected(), [(RejectionKind::InsufficientScope, 1)]);
+    assert_eq!(outer.stats().rejected, [(RejectionKind::InsufficientScope, 1)]);
     for (at, kind) in ERROR_KINDS.into_iter().enumerate() {
         authority.says(failure(kind));
         let wanted = if kind == IntrospectErrorKind::Overloaded {
@@ -210,7 +213,7 @@ async fn use_failing_endpoint(sandbox: &Sandbox) -> CacheHandle {
     let endpoint = sandbox.apigee().max_retries(2).breaker_threshold(1).breaker_pause(secs(3_600)).build().unwrap();
     let cached = Cached::builder(endpoint).name("failing").build().unwrap();
     for token in ["hush-1", "hush-2"] {
-        cached.introspect(&bearer(token)).await.unwrap_err();
+        cached.introspect(Ask::new(&bearer(token))).await.unwrap_err();
     }
     let endpoint = cached.handle().stats().endpoint.unwrap();
     assert_eq!((endpoint.attempts, endpoint.retries, endpoint.breaker), (3, 2, BreakerState::Open));
@@ -223,7 +226,7 @@ async fn use_recovering_endpoint(sandbox: &Sandbox) -> CacheHandle {
     let clock = ManualClock::at(START);
     let endpoint = sandbox.apigee().clock(clock.clone()).max_retries(0).breaker_threshold(1).build().unwrap();
     let cached = Cached::builder(endpoint).name("recovering").build().unwrap();
-    cached.introspect(&bearer("hush-recovering")).await.unwrap_err();
+    cached.introspect(Ask::new(&bearer("hush-recovering"))).await.unwrap_err();
     clock.advance(secs(3_600));
     assert_eq!(cached.handle().stats().endpoint.unwrap().breaker, BreakerState::HalfOpen);
     cached.handle()
@@ -238,7 +241,7 @@ async fn use_hanging_endpoint(sandbox: &Sandbox) -> (CacheHandle, impl Sized) {
     let cache = cached.handle();
     for at in 0..5 {
         let cached = cached.clone();
-        tokio::spawn(async move { cached.introspect(&bearer(&format!("hush-hanging-{at}"))).await });
+        tokio::spawn(async move { cached.introspect(Ask::new(&bearer(&format!("hush-hanging-{at}")))).await });
     }
     let in_place = || cache.stats().endpoint.is_some_and(|endpoint| (endpoint.under_way, endpoint.waiting) == (3, 2));
     until(in_place).await;
@@ -455,7 +458,7 @@ async fn everything_that_is_counted_is_published_and_the_dashboard_shows_it() {
     }
 
     // Gauges follow each answer, whether or not anybody asks for figures.
-    unused.introspect(&bearer(SECRET)).await.unwrap();
+    unused.introspect(Ask::new(&bearer(SECRET))).await.unwrap();
     let fetched = Fetched::parse(metrics.render());
     assert_eq!(fetched.sum("cache_entries", &[("cache", "unused"), ("kind", "active")]), 1.0);
 }

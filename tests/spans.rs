@@ -7,6 +7,7 @@ mod support;
 use support::text::Text;
 use support::*;
 use tower_introspection::Introspect;
+use tower_introspection::introspect::Ask;
 use tower_introspection::sandbox::Sandbox;
 use tracing::Instrument;
 use tracing::field::Empty;
@@ -22,7 +23,7 @@ async fn a_failed_question_changes_nothing_in_the_span_of_the_request() {
     sandbox.script("abc", 401, "");
     let span = tracing::info_span!("request", http.response.status_code = Empty, error.type = Empty);
     let asking = async {
-        sandbox.rfc7662().build().unwrap().introspect(&bearer("abc")).await.unwrap_err();
+        sandbox.rfc7662().build().unwrap().introspect(Ask::new(&bearer("abc"))).await.unwrap_err();
         tracing::info!("done");
     };
     asking.instrument(span).await;

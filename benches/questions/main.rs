@@ -36,6 +36,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tower_introspection::clock::{Clock, ManualClock, Timestamp};
+use tower_introspection::introspect::Ask;
 use tower_introspection::{AccessToken, BearerToken, Cached, InactiveReason, Introspect, IntrospectError, Verdict};
 
 use deadlines::Deadlines;
@@ -71,7 +72,8 @@ struct Asked {
 }
 
 impl Introspect for Authority {
-    async fn introspect(&self, token: &BearerToken<'_>) -> Result<Verdict, IntrospectError> {
+    async fn introspect(&self, ask: Ask<'_>) -> Result<Verdict, IntrospectError> {
+        let token = ask.token();
         let now = self.clock.now().as_unix_millis();
         let number = number_of(token);
         let facts = self.trace.token(number);
@@ -135,11 +137,11 @@ async fn simulate(trace: Arc<Trace>, capacity: usize, refresh_ahead: f64, limits
         });
         let text = token_name('t', number as usize);
         let token = BearerToken::parse(&text).unwrap();
-        let verdict = match cached.known(&token) {
+        let verdict = match cached.cached(&token) {
             Some(verdict) => verdict,
             None => {
                 outcome.waits += 1;
-                cached.introspect(&token).await.unwrap()
+                cached.introspect(Ask::new(&token)).await.unwrap()
             }
         };
         // A question asked ahead of time is answered before the next request comes.

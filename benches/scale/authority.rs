@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tower_introspection::clock::{Clock, SystemClock, Timestamp};
+use tower_introspection::introspect::Ask;
 use tower_introspection::sandbox::Sandbox;
 use tower_introspection::{AccessToken, BearerToken, Introspect, IntrospectError, Scopes, Verdict};
 
@@ -91,14 +92,15 @@ impl Authority {
         let (n, name) = (7, token_name('t', 7));
         sandbox.script(&name, 200, self.answer(n).to_string());
         let apigee = sandbox.apigee().build().unwrap();
-        let verdict = apigee.introspect(&BearerToken::parse(name).unwrap()).await.unwrap();
+        let verdict = apigee.introspect(Ask::new(&BearerToken::parse(name).unwrap())).await.unwrap();
         let Verdict::Active(read) = verdict else { return false };
         serde_json::to_value(read).unwrap() == serde_json::to_value(self.facts(n)).unwrap()
     }
 }
 
 impl Introspect for Authority {
-    async fn introspect(&self, token: &BearerToken<'_>) -> Result<Verdict, IntrospectError> {
+    async fn introspect(&self, ask: Ask<'_>) -> Result<Verdict, IntrospectError> {
+        let token = ask.token();
         let text = token.expose();
         Ok(Verdict::Active(self.facts(text[text.len() - 8..].parse().unwrap())))
     }

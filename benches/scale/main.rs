@@ -31,6 +31,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use tower::{Layer, Service};
+use tower_introspection::introspect::Ask;
 use tower_introspection::{BearerToken, Cached, Introspect, IntrospectionLayer, Verdict};
 
 use authority::{Authority, Shape};
@@ -61,7 +62,7 @@ fn filled(shape: Shape, tokens: u64) -> Cached<Authority> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         for n in names(tokens) {
-            cached.introspect(&BearerToken::parse(n).unwrap()).await.unwrap();
+            cached.introspect(Ask::new(&BearerToken::parse(n).unwrap())).await.unwrap();
         }
     });
     assert_eq!(cached.handle().stats().entries, tokens);
@@ -131,7 +132,7 @@ fn site(
     cached: Cached<Authority>,
     tokens: u64,
 ) -> Site<impl Service<Request<()>, Response = Response<()>, Error = Infallible> + Clone + Send> {
-    let facts = names(tokens).map(|name| match cached.known(&BearerToken::parse(name).unwrap()) {
+    let facts = names(tokens).map(|name| match cached.cached(&BearerToken::parse(name).unwrap()) {
         Some(Verdict::Active(facts)) => facts,
         other => panic!("not remembered: {other:?}"),
     });

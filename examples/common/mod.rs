@@ -9,11 +9,11 @@ pub(crate) mod outcomes;
 use std::error::Error;
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use tower_introspection::Policy;
 
 use axum::{Json, Router, routing::get};
 use tokio::net::TcpListener;
 use tower_introspection::introspect::ChooseIntrospector;
-use tower_introspection::layer::RequireScopeLayer;
 use tower_introspection::{AccessToken, BuildError, CacheHandle, IntrospectionLayer, StatusPage};
 use tracing_subscriber::EnvFilter;
 
@@ -40,7 +40,10 @@ pub(crate) fn init_tracing(log: EnvFilter) {
 /// One route for everybody, one for every token that `guard` lets in, and one for those with the scope `admin`.
 pub(crate) fn router<I: ChooseIntrospector>(guard: IntrospectionLayer<I>) -> Result<Router, BuildError> {
     Ok(Router::new()
-        .route("/admin", get(async || "welcome, admin\n").route_layer(RequireScopeLayer::new("admin")?))
+        .route(
+            "/admin",
+            get(async || "welcome, admin\n").route_layer(guard.require(Policy::new().require_scope("admin"))?),
+        )
         .route("/whoami", get(async |token: AccessToken| Json(token)))
         // Guards the routes above; `/healthz`, added below it, stays open.
         .route_layer(guard)

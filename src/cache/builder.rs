@@ -104,8 +104,8 @@ impl<I: Introspect> CachedBuilder<I> {
     ///
     /// The request first waits for the question to fail. It does not wait once the endpoint's circuit breaker is open.
     /// For 30 seconds after a question about a known token failed, a question turned away as
-    /// [`Overloaded`](crate::introspect::IntrospectErrorKind::Overloaded) counts as a failure too, because after an outage all
-    /// tokens are asked about at once. Answers kept for this purpose count against
+    /// [`Overloaded`](crate::introspect::IntrospectErrorKind::Overloaded) counts as a failure too, because after an
+    /// outage all tokens are asked about at once. Answers kept for this purpose count against
     /// [`max_capacity`](Self::max_capacity).
     ///
     /// Default: zero, so that in an outage a token is no longer accepted `max_ttl` after it was last asked about.

@@ -25,7 +25,7 @@ use super::store::Store;
 use crate::background::{Owner, background_span};
 use crate::clock::{Clock, Stopwatch};
 use crate::error::{IntrospectError, IntrospectErrorKind};
-use crate::introspect::{Introspect, Verdict};
+use crate::introspect::{Ask, Introspect, Verdict};
 use crate::protection::{EndpointHandle, Share};
 use crate::token::BearerToken;
 
@@ -45,7 +45,7 @@ const MAX_QUESTIONS_PER_FLIGHT: usize = 3;
 ///   caused it goes away; its answer, or its failure, reaches everyone who waits for it.
 ///
 /// It also remembers which tokens are *known*, those that were active when they were last asked about, for whom
-/// endpoints [reserve](Introspect::refresh) a share of their limits. This memory is a table that can lose tokens. It
+/// endpoints [reserve](Ask::is_known) a share of their limits. This memory is a table that can lose tokens. It
 /// has two to four places for each token of [`max_capacity`](CachedBuilder::max_capacity), 1,048,576 at most; each
 /// token has one place in it, which it shares with others. The last one that was found active has the place, and the
 /// one before is a stranger, once its last answer is forgotten, until it is asked about again. With the default there
@@ -99,7 +99,7 @@ impl<I: Introspect> Cached<I> {
 }
 
 impl<I: Introspect> Introspect for Cached<I> {
-    fn known(&self, token: &BearerToken<'_>) -> Option<Verdict> {
+    fn cached(&self, token: &BearerToken<'_>) -> Option<Verdict> {
         let key = self.store.key_of(token);
         let known = self.store.known(key)?;
         if known.refresh {
@@ -108,12 +108,13 @@ impl<I: Introspect> Introspect for Cached<I> {
         Some(known.verdict)
     }
 
-    async fn introspect(&self, token: &BearerToken<'_>) -> Result<Verdict, IntrospectError> {
+    async fn introspect(&self, ask: Ask<'_>) -> Result<Verdict, IntrospectError> {
+        let token = ask.token();
         let arrived_at = self.store.clock.now();
         let key = self.store.key_of(token);
         let mut waited_before = false;
         loop {
-            let share = self.store.share_of(key);
+            let share = if ask.is_known() { Share::Known } else { self.store.share_of(key) };
             let passenger = match self.store.board(key, share) {
                 Boarding::Found(verdict) => return Ok(verdict),
                 Boarding::Full => return self.store.turned_away(key, share),
@@ -194,12 +195,7 @@ async fn ask<I: Introspect>(
         flight.depart();
         let counted = Counted::start(&store.figures, is_refresh);
         let (asked_at, answers) = (store.clock.now(), store.outage.answers());
-        let asking = async {
-            match share {
-                Share::Known => introspector.refresh(token).await,
-                Share::Stranger => introspector.introspect(token).await,
-            }
-        };
+        let asking = introspector.introspect(Ask::new(token).known(share == Share::Known));
         let answer = tokio::time::timeout(store.question_timeout, asking).await.unwrap_or_else(|_| {
             Err(IntrospectError::new(IntrospectErrorKind::Timeout).with_source("`question_timeout` passed"))
         });

@@ -1,9 +1,9 @@
 //! [`AccessToken`] as an axum extractor (feature `axum`).
 //!
 //! `AccessToken` is for routes that need a token, `Option<AccessToken>` for routes behind an
-//! [optional](crate::layer::IntrospectionLayerBuilder::optional) layer. On a route without any layer both answer 500 (a gRPC
-//! call: status 13, `INTERNAL`) and log the fault, so that a forgotten layer is found by the first request and lets
-//! nobody in.
+//! [optional](crate::layer::IntrospectionLayerBuilder::optional) layer. On a route without any layer both answer 500 (a
+//! gRPC call: status 13, `INTERNAL`) and log the fault, so that a forgotten layer is found by the first request and
+//! lets nobody in.
 //!
 //! ```
 //! use axum::{Router, routing::get};
@@ -21,52 +21,70 @@
 //! ```
 
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
-use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
-use axum_core::response::{IntoResponse, Response};
+use axum::body::Body;
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
+use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 
-use crate::layer::guard::{Anonymous, missing_layer, report_missing_layer};
-use crate::rejection::{Refused, Rejection, RejectionContext, RejectionReason, is_grpc, respond_without_body};
+use crate::layer::guard::{Anonymous, RejectsBelow, missing_layer, report_missing_layer};
+use crate::rejection::{EmptyBody, Refused, Rejection, RejectionKind, RejectionReason, is_grpc, respond};
+use crate::request::RequestView;
 use crate::token::AccessToken;
 
-/// Why [`AccessToken`] could not be extracted: an answer to send, with an empty body, whatever renderer the layer has.
-/// It is not counted: the layer has let the request in.
-#[derive(Debug)]
-pub struct AccessTokenRejection(Reason);
-
-#[derive(Debug)]
-enum Reason {
-    MissingToken(Rejection),
-    MissingLayer { is_grpc: bool },
+/// Why [`AccessToken`] could not be extracted: an answer to send.
+///
+/// If the fault is the caller's, it is the answer of the layer around the route, which counts it too. (It has an empty
+/// body if a layer between the two changes the type of the response's body: then the one around cannot make it.)
+pub struct AccessTokenRejection {
+    kind: Option<RejectionKind>,
+    /// A body cannot be shared, but errors have to be.
+    response: Box<Mutex<Response>>,
 }
 
 impl AccessTokenRejection {
     /// What the caller is told, if the fault is theirs: an optional layer let the request in without a token. `None` if
     /// the route has no layer around it.
     #[must_use]
-    pub fn rejection(&self) -> Option<&Rejection> {
-        match &self.0 {
-            Reason::MissingToken(rejection) => Some(rejection),
-            Reason::MissingLayer { .. } => None,
-        }
+    pub fn kind(&self) -> Option<RejectionKind> {
+        self.kind
     }
 
-    fn missing_token(context: &RejectionContext, request: &Parts) -> Self {
-        Self(Reason::MissingToken(Rejection::new(Refused::For(RejectionReason::MissingToken), context, request, None)))
+    fn of(kind: Option<RejectionKind>, response: Response) -> Self {
+        Self { kind, response: Box::new(Mutex::new(response)) }
+    }
+
+    /// An optional layer let the request in.
+    fn missing_token(Anonymous(context): &Anonymous, request: &mut Parts) -> Self {
+        let response = match request.extensions.get::<RejectsBelow<Body>>().cloned() {
+            Some(layer) => layer.reject(request),
+            None => {
+                let request = RequestView::new(request);
+                let refused = Refused::For(RejectionReason::MissingToken);
+                respond(&EmptyBody, &Rejection::new(refused, context, &request, None), &request)
+            }
+        };
+        Self::of(Some(RejectionKind::MissingToken), response)
     }
 
     fn missing_layer(request: &Parts) -> Self {
         report_missing_layer("the AccessToken extractor");
-        Self(Reason::MissingLayer { is_grpc: is_grpc(request) })
+        Self::of(None, missing_layer(is_grpc(&RequestView::new(request))))
+    }
+}
+
+impl fmt::Debug for AccessTokenRejection {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("AccessTokenRejection").field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 
 impl fmt::Display for AccessTokenRejection {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(match self.0 {
-            Reason::MissingToken(_) => "the request came in without an access token",
-            Reason::MissingLayer { .. } => "the route has no IntrospectionLayer around it",
+        f.write_str(match self.kind {
+            Some(_) => "the request came in without an access token",
+            None => "the route has no IntrospectionLayer around it",
         })
     }
 }
@@ -75,10 +93,7 @@ impl std::error::Error for AccessTokenRejection {}
 
 impl IntoResponse for AccessTokenRejection {
     fn into_response(self) -> Response {
-        match self.0 {
-            Reason::MissingToken(rejection) => respond_without_body(&rejection),
-            Reason::MissingLayer { is_grpc } => missing_layer(is_grpc),
-        }
+        self.response.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -87,8 +102,8 @@ impl<S: Send + Sync> FromRequestParts<S> for AccessToken {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
         let token = <Self as OptionalFromRequestParts<S>>::from_request_parts(parts, state).await?;
-        token.ok_or_else(|| match parts.extensions.get::<Anonymous>() {
-            Some(Anonymous(context)) => AccessTokenRejection::missing_token(context, parts),
+        token.ok_or_else(|| match parts.extensions.get::<Anonymous>().cloned() {
+            Some(anonymous) => AccessTokenRejection::missing_token(&anonymous, parts),
             None => AccessTokenRejection::missing_layer(parts),
         })
     }

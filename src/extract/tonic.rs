@@ -4,7 +4,7 @@ use tonic::server::NamedService;
 use tonic::{Request, Status};
 
 use crate::layer::guard::{Anonymous, NOT_SET_UP, report_missing_layer};
-use crate::layer::require::RequireScope;
+use crate::layer::require::Require;
 use crate::layer::service::Introspection;
 use crate::token::AccessToken;
 
@@ -69,6 +69,6 @@ impl<S: NamedService, I, R> NamedService for Introspection<S, I, R> {
     const NAME: &'static str = S::NAME;
 }
 
-impl<S: NamedService, R> NamedService for RequireScope<S, R> {
+impl<S: NamedService, R> NamedService for Require<S, R> {
     const NAME: &'static str = S::NAME;
 }

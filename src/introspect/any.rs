@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::{Introspect, Verdict};
+use super::{Ask, Introspect, Verdict};
 use crate::error::IntrospectError;
 use crate::protection::EndpointHandle;
 use crate::token::BearerToken;
@@ -30,26 +30,21 @@ use crate::token::BearerToken;
 #[derive(Clone)]
 pub struct AnyIntrospector(Arc<dyn Erased>);
 
-type Question<'q> = Pin<Box<dyn Future<Output = Result<Verdict, IntrospectError>> + Send + 'q>>;
+type Answering<'q> = Pin<Box<dyn Future<Output = Result<Verdict, IntrospectError>> + Send + 'q>>;
 
 trait Erased: Send + Sync {
-    fn known(&self, token: &BearerToken<'_>) -> Option<Verdict>;
-    fn introspect<'q>(&'q self, token: &'q BearerToken<'_>) -> Question<'q>;
-    fn refresh<'q>(&'q self, token: &'q BearerToken<'_>) -> Question<'q>;
+    fn cached(&self, token: &BearerToken<'_>) -> Option<Verdict>;
+    fn introspect<'q>(&'q self, ask: Ask<'q>) -> Answering<'q>;
     fn endpoint(&self) -> Option<EndpointHandle>;
 }
 
 impl<I: Introspect> Erased for I {
-    fn known(&self, token: &BearerToken<'_>) -> Option<Verdict> {
-        Introspect::known(self, token)
+    fn cached(&self, token: &BearerToken<'_>) -> Option<Verdict> {
+        Introspect::cached(self, token)
     }
 
-    fn introspect<'q>(&'q self, token: &'q BearerToken<'_>) -> Question<'q> {
-        Box::pin(Introspect::introspect(self, token))
-    }
-
-    fn refresh<'q>(&'q self, token: &'q BearerToken<'_>) -> Question<'q> {
-        Box::pin(Introspect::refresh(self, token))
+    fn introspect<'q>(&'q self, ask: Ask<'q>) -> Answering<'q> {
+        Box::pin(Introspect::introspect(self, ask))
     }
 
     fn endpoint(&self) -> Option<EndpointHandle> {
@@ -66,16 +61,12 @@ impl AnyIntrospector {
 }
 
 impl Introspect for AnyIntrospector {
-    fn known(&self, token: &BearerToken<'_>) -> Option<Verdict> {
-        self.0.known(token)
+    fn cached(&self, token: &BearerToken<'_>) -> Option<Verdict> {
+        self.0.cached(token)
     }
 
-    async fn introspect(&self, token: &BearerToken<'_>) -> Result<Verdict, IntrospectError> {
-        self.0.introspect(token).await
-    }
-
-    async fn refresh(&self, token: &BearerToken<'_>) -> Result<Verdict, IntrospectError> {
-        self.0.refresh(token).await
+    async fn introspect(&self, ask: Ask<'_>) -> Result<Verdict, IntrospectError> {
+        self.0.introspect(ask).await
     }
 
     fn endpoint(&self) -> Option<EndpointHandle> {

@@ -11,6 +11,7 @@ use http::request::Parts;
 
 use super::{AnyIntrospector, Introspect};
 use crate::build_error::BuildError;
+use crate::request::RequestView;
 
 /// Who is asked about the token of a request: one [`Introspect`], or one of several [`Authorities`].
 ///
@@ -55,8 +56,8 @@ fn forget_choice(request: &mut Parts) {
 /// Several authorities, of which each request chooses one: by its host, or however a closure says.
 ///
 /// Each has its own introspector: give each a cache of its own, so that no authority answers for another, with a
-/// [`name`](crate::cache::CachedBuilder::name), or their metrics run together. A request that chooses none of them is rejected
-/// as [`InvalidToken`](crate::rejection::RejectionKind::InvalidToken), and nobody is asked.
+/// [`name`](crate::cache::CachedBuilder::name), or their metrics run together. A request that chooses none of them is
+/// rejected as [`InvalidToken`](crate::rejection::RejectionKind::InvalidToken), and nobody is asked.
 ///
 /// **A token that one authority calls active says nothing about what belongs to another.** Which one a request chose
 /// stands in its extensions as [`ChosenAuthority`], behind an optional layer also if no token came: tell tenants apart
@@ -69,7 +70,7 @@ fn forget_choice(request: &mut Parts) {
 ///
 /// let apigee = Apigee::builder("my-org").basic_auth("token-reader@example.com", "password").build()?;
 /// let keycloak = Rfc7662::builder("https://auth.example.com/introspect").client_secret_basic("my-api", "s").build()?;
-/// let authorities = Authorities::choose_by(|request| request.uri.path().split('/').nth(1).map(Into::into))
+/// let authorities = Authorities::choose_by(|request| request.path().split('/').nth(1).map(Into::into))
 ///     .authority("partners", Cached::builder(apigee).name("partners").build()?)
 ///     .authority("staff", Cached::builder(keycloak).name("staff").build()?)
 ///     .build()?;
@@ -95,13 +96,13 @@ impl ChosenAuthority {
     }
 }
 
-type ChooseBy = Arc<dyn for<'r> Fn(&'r Parts) -> Option<Cow<'r, str>> + Send + Sync>;
+type ChooseBy = Arc<dyn for<'r> Fn(&RequestView<'r>) -> Option<Cow<'r, str>> + Send + Sync>;
 
 impl Authorities {
     /// Chooses the authority whose name `choose` returns.
     pub fn choose_by<F>(choose: F) -> AuthoritiesBuilder
     where
-        F: for<'r> Fn(&'r Parts) -> Option<Cow<'r, str>> + Send + Sync + 'static,
+        F: for<'r> Fn(&RequestView<'r>) -> Option<Cow<'r, str>> + Send + Sync + 'static,
     {
         AuthoritiesBuilder { choose: Arc::new(choose), by_name: HashMap::new(), any_case: false, repeated: None }
     }
@@ -128,14 +129,14 @@ impl Authorities {
 }
 
 /// The one host the request names. The service may look at either place, so if both name one it has to be the same.
-fn host(request: &Parts) -> Option<String> {
-    let mut headers = request.headers.get_all(HOST).iter();
+fn host(request: &RequestView) -> Option<String> {
+    let mut headers = request.headers().get_all(HOST).iter();
     let stated = match (headers.next(), headers.next()) {
         (None, _) => None,
         (Some(value), None) => Some(bare_host(&value.to_str().ok()?.parse().ok()?)?),
         (Some(_), Some(_)) => return None,
     };
-    let Some(target) = request.uri.authority() else { return stated };
+    let Some(target) = request.uri().authority() else { return stated };
     let target = bare_host(target)?;
     stated.is_none_or(|stated| stated == target).then_some(target)
 }
@@ -153,7 +154,7 @@ impl ChooseIntrospector for Authorities {
 
     fn choose<'a>(self: &'a Arc<Self>, request: &mut Parts) -> Option<&'a Arc<AnyIntrospector>> {
         // By what an outer layer has chosen, if that is wanted.
-        let chosen = (self.choose)(request).and_then(|name| self.by_name.get_key_value(&*name));
+        let chosen = (self.choose)(&RequestView::new(request)).and_then(|name| self.by_name.get_key_value(&*name));
         let Some((name, introspector)) = chosen else {
             forget_choice(request);
             return None;
@@ -229,7 +230,7 @@ mod tests {
         for value in headers {
             request = request.header("host", *value);
         }
-        host(&request.body(()).unwrap().into_parts().0)
+        host(&RequestView::new(&request.body(()).unwrap().into_parts().0))
     }
 
     #[test]

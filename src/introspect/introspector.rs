@@ -12,13 +12,14 @@ use crate::token::BearerToken;
 /// Answers whether a bearer token is active at this moment.
 ///
 /// ```
-/// use tower_introspection::{AccessToken, BearerToken, InactiveReason, Introspect, IntrospectError, Verdict};
+/// use tower_introspection::introspect::Ask;
+/// use tower_introspection::{AccessToken, InactiveReason, Introspect, IntrospectError, Verdict};
 ///
 /// struct Fixed;
 ///
 /// impl Introspect for Fixed {
-///     async fn introspect(&self, token: &BearerToken<'_>) -> Result<Verdict, IntrospectError> {
-///         Ok(match token.expose() {
+///     async fn introspect(&self, ask: Ask<'_>) -> Result<Verdict, IntrospectError> {
+///         Ok(match ask.token().expose() {
 ///             "letmein" => Verdict::Active(AccessToken::builder().client_id("demo").build()),
 ///             _ => Verdict::Inactive(InactiveReason::Unknown),
 ///         })
@@ -28,25 +29,24 @@ use crate::token::BearerToken;
 ///
 /// # Around another introspector
 ///
-/// An implementation that wraps another one hands on all four methods. Without [`known`](Self::known) each request
-/// asks; without [`refresh`](Self::refresh) all tokens are strangers to the wrapped one; without
-/// [`endpoint`](Self::endpoint) nobody sees its figures, and [`CacheHandle::health`](crate::CacheHandle::health) says
-/// healthy whatever happens.
+/// An implementation that wraps another one hands the [`Ask`] on as it is, and all three methods: without
+/// [`cached`](Self::cached) each request asks; without [`endpoint`](Self::endpoint) nobody sees the endpoint's figures,
+/// and [`CacheHandle::health`](crate::CacheHandle::health) says healthy whatever happens.
 ///
 /// # Runtime, and cancellation
 ///
 /// The endpoints of this crate need a Tokio runtime with its I/O and its timer enabled, and panic without. A future
-/// that [`introspect`](Self::introspect) or [`refresh`](Self::refresh) returned may be dropped at any point where it
-/// waits: without a [`Cached`](crate::Cached) when the caller hangs up, within one when its
-/// [`question_timeout`](crate::cache::CachedBuilder::question_timeout) has passed or the cache is gone. Those of this crate
-/// can be.
+/// that [`introspect`](Self::introspect) returned may be dropped at any point where it waits: without a
+/// [`Cached`](crate::Cached) when the caller hangs up, within one when its
+/// [`question_timeout`](crate::cache::CachedBuilder::question_timeout) has passed or the cache is gone. Those of this
+/// crate can be.
 pub trait Introspect: Send + Sync + 'static {
     /// Returns an answer that is already at hand, if there is one, without waiting. The default returns none.
     ///
     /// The layer calls this before [`introspect`](Self::introspect), so that a cache can answer hits without a boxed
     /// future and without a clone of the inner service. An implementation must check the token's expiry during the
     /// call.
-    fn known(&self, token: &BearerToken<'_>) -> Option<Verdict> {
+    fn cached(&self, token: &BearerToken<'_>) -> Option<Verdict> {
         let _ = token;
         None
     }
@@ -56,22 +56,7 @@ pub trait Introspect: Send + Sync + 'static {
     /// # Errors
     /// If the authority could not be asked, or its answer cannot be trusted. "The authority said no" is a verdict,
     /// never an error.
-    fn introspect(&self, token: &BearerToken<'_>) -> impl Future<Output = Result<Verdict, IntrospectError>> + Send;
-
-    /// Asks again about a *known* token: one that was active when it was last asked about. A [`Cached`](crate::Cached)
-    /// remembers which tokens are known, and for those it calls this instead of [`introspect`](Self::introspect).
-    /// Without a `Cached` all tokens are strangers.
-    ///
-    /// The default calls [`introspect`](Self::introspect). The endpoints of this crate keep a share of their limits,
-    /// and a circuit breaker of its own, for these questions, so that a flood of junk tokens cannot starve the known
-    /// ones. An introspector that wraps another must forward this method; otherwise all tokens are strangers to the
-    /// wrapped one.
-    ///
-    /// # Errors
-    /// As for [`introspect`](Self::introspect).
-    fn refresh(&self, token: &BearerToken<'_>) -> impl Future<Output = Result<Verdict, IntrospectError>> + Send {
-        self.introspect(token)
-    }
+    fn introspect(&self, ask: Ask<'_>) -> impl Future<Output = Result<Verdict, IntrospectError>> + Send;
 
     /// How the endpoint that is asked fares, if it keeps count: those of this crate do.
     fn endpoint(&self) -> Option<EndpointHandle> {
@@ -79,17 +64,52 @@ pub trait Introspect: Send + Sync + 'static {
     }
 }
 
+/// What [`Introspect::introspect`] is asked: whether a token is active, and what is known of it. Later versions may say
+/// more.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    token: &'a BearerToken<'a>,
+    is_known: bool,
+}
+
+impl<'a> Ask<'a> {
+    /// Asks about a token of which nothing is known.
+    #[must_use]
+    pub fn new(token: &'a BearerToken<'a>) -> Self {
+        Self { token, is_known: false }
+    }
+
+    /// Says whether the token was active when it was last asked about. Only say so if it was: a flood of junk tokens
+    /// that count as known starves those that are.
+    #[must_use]
+    pub fn known(self, is_known: bool) -> Self {
+        Self { is_known, ..self }
+    }
+
+    /// The token asked about.
+    #[must_use]
+    pub fn token(&self) -> &'a BearerToken<'a> {
+        self.token
+    }
+
+    /// Whether the token is *known*: it was active when it was last asked about. A [`Cached`](crate::Cached) remembers
+    /// that; without one all tokens are strangers.
+    ///
+    /// The endpoints of this crate keep a share of their limits, and a circuit breaker of its own, for known tokens, so
+    /// that a flood of junk tokens cannot starve them.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.is_known
+    }
+}
+
 impl<I: Introspect> Introspect for Arc<I> {
-    fn known(&self, token: &BearerToken<'_>) -> Option<Verdict> {
-        (**self).known(token)
+    fn cached(&self, token: &BearerToken<'_>) -> Option<Verdict> {
+        (**self).cached(token)
     }
 
-    fn introspect(&self, token: &BearerToken<'_>) -> impl Future<Output = Result<Verdict, IntrospectError>> + Send {
-        (**self).introspect(token)
-    }
-
-    fn refresh(&self, token: &BearerToken<'_>) -> impl Future<Output = Result<Verdict, IntrospectError>> + Send {
-        (**self).refresh(token)
+    fn introspect(&self, ask: Ask<'_>) -> impl Future<Output = Result<Verdict, IntrospectError>> + Send {
+        (**self).introspect(ask)
     }
 
     fn endpoint(&self) -> Option<EndpointHandle> {
@@ -126,8 +146,8 @@ where
     F: Fn(BearerToken<'static>) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<Verdict, IntrospectError>> + Send,
 {
-    fn introspect(&self, token: &BearerToken<'_>) -> impl Future<Output = Result<Verdict, IntrospectError>> + Send {
-        (self.0)(token.clone().into_owned())
+    fn introspect(&self, ask: Ask<'_>) -> impl Future<Output = Result<Verdict, IntrospectError>> + Send {
+        (self.0)(ask.token().clone().into_owned())
     }
 }
 

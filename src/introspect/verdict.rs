@@ -32,9 +32,10 @@ pub enum InactiveReason {
     /// It is not valid yet.
     NotYetValid,
     /// The authority knows it, but does not clearly say that it is active: a status nobody knows; an expiry that cannot
-    /// be read, or (Apigee) -1 without [`allow_unexpiring`](crate::apigee::ApigeeBuilder::allow_unexpiring); a token type that is not
-    /// bearer, or none if [`require_token_type`](crate::rfc7662::Rfc7662Builder::require_token_type) is set. The log says which, at the
-    /// level `info`. (Also 400 with `unsupported_token_type`, which is not logged: any caller can bring it about.)
+    /// be read, or (Apigee) -1 without [`allow_unexpiring`](crate::apigee::ApigeeBuilder::allow_unexpiring); a token
+    /// type that is not bearer, or none if [`require_token_type`](crate::rfc7662::Rfc7662Builder::require_token_type)
+    /// is set. The log says which, at the level `info`. (Also 400 with `unsupported_token_type`, which is not logged:
+    /// any caller can bring it about.)
     Unclear,
 }
 

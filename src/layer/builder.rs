@@ -12,7 +12,7 @@ use crate::policy::policy_settings;
 use crate::rejection::{Challenge, EmptyBody, ProblemJson, RejectionContext};
 use crate::source::TokenSource;
 
-/// Settings of answers, as given. Shared with [`RequireScopeLayer`](crate::layer::RequireScopeLayer).
+/// Settings of answers, as given.
 #[derive(Default)]
 pub(crate) struct Responses {
     pub(crate) realm: Option<String>,
@@ -86,9 +86,10 @@ impl<I: ChooseIntrospector, R> IntrospectionLayerBuilder<I, R> {
         self
     }
 
-    /// Does not look into the `Authorization` header. Name another [`token_source`](Self::token_source) then.
-    pub fn without_authorization_header(mut self) -> Self {
-        self.guard.sources.authorization_header = false;
+    /// Whether to look into the `Authorization` header. Without it name another [`token_source`](Self::token_source).
+    /// Default: `true`.
+    pub fn authorization_header(mut self, look: bool) -> Self {
+        self.guard.sources.authorization_header = look;
         self
     }
 
@@ -99,20 +100,20 @@ impl<I: ChooseIntrospector, R> IntrospectionLayerBuilder<I, R> {
         self
     }
 
-    /// Takes the token out of the request before the inner service sees it. Otherwise it stays, marked sensitive where
-    /// it is a header: `Debug` of the request shows one in the query. Copies made before the layer ran, such as axum's
-    /// `OriginalUri`, are out of its reach. A source made by [`token_source_fn`](crate::source::token_source_fn) can do
-    /// neither.
-    pub fn remove_token(mut self) -> Self {
-        self.guard.remove_token = true;
+    /// Whether to take the token out of the request before the inner service sees it. Otherwise it stays, marked
+    /// sensitive where it is a header: `Debug` of the request shows one in the query. Of copies made before the layer
+    /// ran it reaches [`OriginalUri`](crate::layer::OriginalUri) and, with the feature `axum`, that of axum. A source
+    /// made by [`token_source_fn`](crate::source::token_source_fn) can do neither. Default: `false`.
+    pub fn remove_token(mut self, remove: bool) -> Self {
+        self.guard.remove_token = remove;
         self
     }
 
-    /// Lets requests that present no token through, without an [`AccessToken`](crate::AccessToken) in their extensions.
-    /// A token that is presented is judged as ever, and a bad one is rejected. Required scopes and rules bind requests
-    /// with a token only.
-    pub fn optional(mut self) -> Self {
-        self.guard.optional = true;
+    /// Whether requests that present no token are let through, without an [`AccessToken`](crate::AccessToken) in their
+    /// extensions. A token that is presented is judged as ever, and a bad one is rejected. Required scopes and rules
+    /// bind requests with a token only. Default: `false`.
+    pub fn optional(mut self, optional: bool) -> Self {
+        self.guard.optional = optional;
         self
     }
 

@@ -1,5 +1,7 @@
 //! What one layer does with every request, whoever is asked: find the token, judge the verdict, render the rejection.
 
+use std::sync::Arc;
+
 use http::request::Parts;
 use http::{Response, StatusCode};
 
@@ -10,6 +12,7 @@ use crate::policy::Policy;
 use crate::rejection::{
     Refused, Rejection, RejectionContext, RejectionReason, RejectionResponse, grpc_trailers, respond,
 };
+use crate::request::RequestView;
 use crate::source::{Presented, TokenSources};
 use crate::token::AccessToken;
 
@@ -72,7 +75,7 @@ impl<R> Guard<R> {
             Err(error) => return Err(Refused::Failed(error)),
         };
         self.sources.mark_sensitive(request);
-        self.policy.judge(&token, request)?;
+        self.policy.judge(&token, &RequestView::new(request))?;
         if self.remove_token {
             self.sources.remove(request);
         }
@@ -82,10 +85,16 @@ impl<R> Guard<R> {
     }
 
     /// The way in for a request without a token.
-    pub(crate) fn admit_anonymous(&self, request: &mut Parts) {
+    pub(crate) fn admit_anonymous<B>(self: &Arc<Self>, request: &mut Parts)
+    where
+        R: RejectionResponse<B>,
+        B: 'static,
+    {
         self.sources.mark_sensitive(request);
         request.extensions.remove::<AccessToken>();
         request.extensions.insert(Anonymous(self.context.clone()));
+        #[cfg(feature = "axum")]
+        request.extensions.insert(RejectsBelow::<B>(Arc::<Self>::clone(self)));
         self.outcomes.anonymous();
     }
 
@@ -93,9 +102,49 @@ impl<R> Guard<R> {
     where
         R: RejectionResponse<B>,
     {
+        self.reject_by(&self.policy, refused, request)
+    }
+
+    /// A rejection by this policy, which may be that of a route within the layer.
+    pub(crate) fn reject_by<B>(&self, policy: &Policy, refused: Refused, request: &mut Parts) -> Response<B>
+    where
+        R: RejectionResponse<B>,
+    {
         self.outcomes.rejected(refused.reason());
         // Whoever renders may log what it sees.
         self.sources.mark_all_sensitive(request);
-        respond(&self.renderer, &Rejection::new(refused, &self.context, request, Some(&self.policy)), request)
+        let request = RequestView::new(request);
+        respond(&self.renderer, &Rejection::new(refused, &self.context, &request, Some(policy)), &request)
+    }
+}
+
+/// Has an extractor answer a request without a token as the layer around it does. It stands in the extensions of such a
+/// request, by the body that the layer answers with.
+#[cfg(feature = "axum")]
+pub(crate) struct RejectsBelow<B>(Arc<dyn RejectsMissingToken<B>>);
+
+#[cfg(feature = "axum")]
+impl<B> RejectsBelow<B> {
+    pub(crate) fn reject(&self, request: &mut Parts) -> Response<B> {
+        self.0.reject_missing_token(request)
+    }
+}
+
+#[cfg(feature = "axum")]
+impl<B> Clone for RejectsBelow<B> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+#[cfg(feature = "axum")]
+trait RejectsMissingToken<B>: Send + Sync {
+    fn reject_missing_token(&self, request: &mut Parts) -> Response<B>;
+}
+
+#[cfg(feature = "axum")]
+impl<B, R: RejectionResponse<B>> RejectsMissingToken<B> for Guard<R> {
+    fn reject_missing_token(&self, request: &mut Parts) -> Response<B> {
+        self.reject(Refused::For(RejectionReason::MissingToken), request)
     }
 }

@@ -7,9 +7,12 @@ use tower_layer::Layer;
 
 use super::builder::IntrospectionLayerBuilder;
 use super::guard::Guard;
+use super::require::RequireLayer;
 use super::service::Introspection;
 use super::stats::LayerStats;
+use crate::build_error::BuildError;
 use crate::introspect::ChooseIntrospector;
+use crate::policy::Policy;
 use crate::rejection::EmptyBody;
 
 /// Lets requests with an active access token through to the service it wraps, and answers all others itself.
@@ -32,12 +35,12 @@ use crate::rejection::EmptyBody;
 /// The inner service must be `Clone`, as `axum` and `tonic` services are; put others behind `tower::buffer::Buffer`.
 /// Its response body must be `Default`, since rejections have an empty one. A closure that renders rejections needs
 /// that too, for the answers to gRPC calls; [`problem_json`](IntrospectionLayerBuilder::problem_json) needs `Default`
-/// and `From<String>`. Only a type with a [`RejectionResponse`](crate::rejection::RejectionResponse) of your own makes whatever
-/// body it likes.
+/// and `From<String>`. Only a type with a [`RejectionResponse`](crate::rejection::RejectionResponse) of your own makes
+/// whatever body it likes.
 ///
 /// Clones of the layer share the cache, and so do layers built with clones of one [`Cached`](crate::Cached). For routes
-/// with other requirements, build another layer with a clone of the `Cached`, or put a
-/// [`RequireScopeLayer`](crate::layer::RequireScopeLayer) on them.
+/// with other requirements, build another layer with a clone of the `Cached`; routes that require
+/// more get what [`require`](Self::require) makes.
 ///
 /// While a request waits for the authority, it holds the inner service that was polled ready, and whatever that has
 /// reserved, such as a permit of a `ConcurrencyLimit`. The permit of a limit outside this layer is held as well. So
@@ -64,6 +67,30 @@ impl<I: ChooseIntrospector> IntrospectionLayer<I> {
 impl<I, R> IntrospectionLayer<I, R> {
     pub(super) fn of(introspector: I, guard: Guard<R>) -> Self {
         Self { introspector: Arc::new(introspector), guard: Arc::new(guard) }
+    }
+
+    /// A layer for routes within this one that require more: scopes, or whatever else a [`Policy`] can require. It
+    /// answers and counts as this layer does.
+    ///
+    /// ```
+    /// use axum::{Router, routing::get};
+    /// use tower_introspection::{IntrospectionLayer, Policy};
+    /// # let introspector = tower_introspection::introspect_fn(|_| async {
+    /// #     Ok(tower_introspection::Verdict::Inactive(tower_introspection::InactiveReason::Unknown)) });
+    ///
+    /// let guard = IntrospectionLayer::new(introspector);
+    /// let admin = guard.require(Policy::new().require_scope("admin"))?;
+    /// let app: Router = Router::new()
+    ///     .route("/whoami", get(async || "you"))
+    ///     .route("/admin", get(async || "welcome").route_layer(admin))
+    ///     .route_layer(guard);
+    /// # Ok::<(), tower_introspection::BuildError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the policy requires nothing, or something that no token could have.
+    pub fn require(&self, policy: Policy) -> Result<RequireLayer<R>, BuildError> {
+        RequireLayer::new(Arc::clone(&self.guard), policy)
     }
 
     /// How requests fared at this layer, its clones, and all services it wraps.

@@ -12,5 +12,7 @@ pub(crate) mod service;
 pub(crate) mod stats;
 
 pub use builder::IntrospectionLayerBuilder;
-pub use require::{RequireScope, RequireScopeLayer, RequireScopeLayerBuilder};
+pub use require::{Require, RequireLayer};
 pub use service::Introspection;
+
+pub use crate::request::OriginalUri;

@@ -1,4 +1,4 @@
-//! Scopes for single routes, below an [`IntrospectionLayer`](crate::IntrospectionLayer).
+//! What single routes require, below an [`IntrospectionLayer`](crate::IntrospectionLayer).
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,187 +9,84 @@ use http::{Request, Response};
 use tower::Service;
 use tower_layer::Layer;
 
-use super::builder::Responses;
+use super::future::ResponseFuture;
+use super::guard::{Anonymous, Guard, missing_layer, report_missing_layer};
 use crate::build_error::BuildError;
-use crate::layer::future::ResponseFuture;
-use crate::layer::guard::{Anonymous, missing_layer, report_missing_layer};
-use crate::layer::stats::Outcomes;
-use crate::policy::{Policy, policy_settings};
-use crate::rejection::{
-    EmptyBody, ProblemJson, Refused, Rejection, RejectionContext, RejectionKind, RejectionReason, RejectionResponse,
-    is_grpc, respond,
-};
+use crate::policy::Policy;
+use crate::rejection::{EmptyBody, Refused, RejectionReason, RejectionResponse, is_grpc};
+use crate::request::RequestView;
 use crate::token::AccessToken;
 
-/// Requires scopes, or whatever else a [`Policy`] can require, on one route, of the token that an
-/// [`IntrospectionLayer`](crate::IntrospectionLayer) around it let in.
+/// Requires more of requests to some routes, of the token that the [`IntrospectionLayer`](crate::IntrospectionLayer)
+/// around them let in. Made by [`IntrospectionLayer::require`](crate::IntrospectionLayer::require).
 ///
-/// It answers in its own form: give it the [`realm`](RequireScopeLayerBuilder::realm) and the other settings of answers
-/// that the layer around it has. Only a request without a token, let through by an optional layer, gets the challenge
-/// of that layer; it is [`MissingToken`](crate::rejection::RejectionKind::MissingToken). Without any layer around it every request
-/// gets a 500 (a gRPC call: status 13, `INTERNAL`) and the log names the fault: it never lets a request in by mistake.
-/// The response body of the inner service must be `Default`, however rejections are rendered.
-///
-/// ```
-/// use tower::ServiceBuilder;
-/// use tower_introspection::IntrospectionLayer;
-/// use tower_introspection::layer::RequireScopeLayer;
-/// # let introspector = tower_introspection::introspect_fn(|_| async {
-/// #     Ok(tower_introspection::Verdict::Inactive(tower_introspection::InactiveReason::Unknown)) });
-///
-/// let admin = ServiceBuilder::new()
-///     .layer(IntrospectionLayer::new(introspector))
-///     .layer(RequireScopeLayer::new("admin")?)
-///     .service_fn(|_: http::Request<String>| async {
-///         Ok::<_, std::convert::Infallible>(http::Response::new(String::from("welcome")))
-///     });
-/// # Ok::<(), tower_introspection::BuildError>(())
-/// ```
-pub struct RequireScopeLayer<R = EmptyBody>(Arc<Requirement<R>>);
+/// It answers as the layer it was made from does, and counts there. A request without a token, let through by an
+/// optional layer, is [`MissingToken`](crate::rejection::RejectionKind::MissingToken). Without any layer around it
+/// every request gets a 500 (a gRPC call: status 13, `INTERNAL`) and the log names the fault: it never lets a request
+/// in by mistake. The response body of the inner service must be `Default`, however rejections are rendered.
+pub struct RequireLayer<R = EmptyBody>(Arc<Requirement<R>>);
 
 struct Requirement<R> {
+    guard: Arc<Guard<R>>,
     policy: Policy,
-    context: RejectionContext,
-    renderer: R,
-    outcomes: Outcomes,
 }
 
-impl RequireScopeLayer {
-    /// Requires `scope`.
-    ///
-    /// # Errors
-    /// If `scope` is not one scope.
-    pub fn new(scope: impl Into<String>) -> Result<Self, BuildError> {
-        Self::builder().require_scope(scope).build()
-    }
-
-    /// Starts with nothing required: name a scope, or whatever else a [`Policy`] can require.
-    pub fn builder() -> RequireScopeLayerBuilder {
-        RequireScopeLayerBuilder { policy: Policy::default(), responses: Responses::default(), renderer: EmptyBody }
+impl<R> RequireLayer<R> {
+    pub(super) fn new(guard: Arc<Guard<R>>, policy: Policy) -> Result<Self, BuildError> {
+        if policy.requires_nothing() {
+            return Err(BuildError::new("require", "the policy names nothing, so the layer would require nothing"));
+        }
+        policy.check()?;
+        Ok(Self(Arc::new(Requirement { guard, policy })))
     }
 }
 
-impl<R> RequireScopeLayer<R> {
-    /// How many requests this layer, its clones and all services it wraps have rejected, by kind; kinds that did not
-    /// occur are left out. The layer around it had accepted them.
-    #[must_use]
-    pub fn rejected(&self) -> Vec<(RejectionKind, u64)> {
-        self.0.outcomes.rejections()
-    }
-}
-
-impl<S, R> Layer<S> for RequireScopeLayer<R> {
-    type Service = RequireScope<S, R>;
+impl<S, R> Layer<S> for RequireLayer<R> {
+    type Service = Require<S, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RequireScope { inner, requirement: Arc::clone(&self.0) }
+        Require { inner, requirement: Arc::clone(&self.0) }
     }
 }
 
-impl<R> Clone for RequireScopeLayer<R> {
+impl<R> Clone for RequireLayer<R> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<R> fmt::Debug for RequireScopeLayer<R> {
+impl<R> fmt::Debug for RequireLayer<R> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.debug_struct("RequireScopeLayer").finish_non_exhaustive()
+        f.debug_struct("RequireLayer").finish_non_exhaustive()
     }
 }
 
-/// Configures a [`RequireScopeLayer`]. Made by [`RequireScopeLayer::builder`].
-///
-/// ```
-/// use tower_introspection::layer::RequireScopeLayer;
-///
-/// let layer = RequireScopeLayer::builder().require_any_scope(["admin", "support"]).realm("orders").build()?;
-/// # Ok::<(), tower_introspection::BuildError>(())
-/// ```
-#[must_use]
-pub struct RequireScopeLayerBuilder<R = EmptyBody> {
-    policy: Policy,
-    responses: Responses,
-    renderer: R,
-}
-
-impl<R> RequireScopeLayerBuilder<R> {
-    policy_settings!(policy);
-
-    /// The protection space named in challenges. Give it the realm of the layer around. Default: `api`.
-    pub fn realm(mut self, realm: impl Into<String>) -> Self {
-        self.responses.realm = Some(realm.into());
-        self
-    }
-
-    /// Names the document about this resource in every challenge. Give it that of the layer around. Default: none.
-    pub fn resource_metadata(mut self, url: impl Into<String>) -> Self {
-        self.responses.resource_metadata = Some(url.into());
-        self
-    }
-
-    /// Answers rejections with `application/problem+json`, RFC 9457, instead of an empty body.
-    pub fn problem_json(self) -> RequireScopeLayerBuilder<ProblemJson> {
-        self.rejection_response(ProblemJson)
-    }
-
-    /// Renders rejections your own way: a closure, or a [`RejectionResponse`].
-    pub fn rejection_response<R2>(self, renderer: R2) -> RequireScopeLayerBuilder<R2> {
-        RequireScopeLayerBuilder { policy: self.policy, responses: self.responses, renderer }
-    }
-
-    /// Checks every setting.
-    ///
-    /// # Errors
-    /// If nothing is required, or something that no token could have, or the realm or URL cannot stand in a challenge.
-    pub fn build(self) -> Result<RequireScopeLayer<R>, BuildError> {
-        if self.policy.requires_nothing() {
-            return Err(BuildError::new("require_scope", "nothing is named, so the layer would require nothing"));
-        }
-        self.policy.check()?;
-        let requirement = Requirement {
-            policy: self.policy,
-            context: self.responses.check()?,
-            renderer: self.renderer,
-            outcomes: Outcomes::default(),
-        };
-        Ok(RequireScopeLayer(Arc::new(requirement)))
-    }
-}
-
-impl<R> fmt::Debug for RequireScopeLayerBuilder<R> {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.debug_struct("RequireScopeLayerBuilder").finish_non_exhaustive()
-    }
-}
-
-/// A service whose requests come in only with certain scopes. Made by [`RequireScopeLayer`].
-pub struct RequireScope<S, R = EmptyBody> {
+/// A service whose requests have to meet a policy of its own. Made by [`RequireLayer`].
+pub struct Require<S, R = EmptyBody> {
     inner: S,
     requirement: Arc<Requirement<R>>,
 }
 
 impl<R> Requirement<R> {
     /// The response that keeps the request out, if it is to be kept out.
-    fn refusal<B: Default>(&self, request: &Parts) -> Option<Response<B>>
+    fn refusal<B: Default>(&self, request: &mut Parts) -> Option<Response<B>>
     where
         R: RejectionResponse<B>,
     {
-        let (refused, context) = match (request.extensions.get::<AccessToken>(), request.extensions.get::<Anonymous>())
-        {
-            (Some(token), _) => (self.policy.judge(token, request).err()?.into(), &self.context),
-            (None, Some(Anonymous(context))) => (Refused::For(RejectionReason::MissingToken), context),
+        let view = RequestView::new(request);
+        let refused = match (view.extension::<AccessToken>(), view.extension::<Anonymous>()) {
+            (Some(token), _) => self.policy.judge(token, &view).err()?.into(),
+            (None, Some(_)) => Refused::For(RejectionReason::MissingToken),
             (None, None) => {
-                report_missing_layer("RequireScopeLayer");
-                return Some(missing_layer(is_grpc(request)));
+                report_missing_layer("RequireLayer");
+                return Some(missing_layer(is_grpc(&view)));
             }
         };
-        self.outcomes.rejected(refused.reason());
-        Some(respond(&self.renderer, &Rejection::new(refused, context, request, Some(&self.policy)), request))
+        Some(self.guard.reject_by(&self.policy, refused, request))
     }
 }
 
-impl<S, R, ReqBody, ResBody> Service<Request<ReqBody>> for RequireScope<S, R>
+impl<S, R, ReqBody, ResBody> Service<Request<ReqBody>> for Require<S, R>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
     R: RejectionResponse<ResBody>,
@@ -204,8 +101,8 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let (parts, body) = request.into_parts();
-        match self.requirement.refusal(&parts) {
+        let (mut parts, body) = request.into_parts();
+        match self.requirement.refusal(&mut parts) {
             None => ResponseFuture::running(self.inner.call(Request::from_parts(parts, body)), false),
             Some(response) => {
                 // Whatever the service that was polled ready had reserved is given back with it.
@@ -216,14 +113,14 @@ where
     }
 }
 
-impl<S: Clone, R> Clone for RequireScope<S, R> {
+impl<S: Clone, R> Clone for Require<S, R> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone(), requirement: Arc::clone(&self.requirement) }
     }
 }
 
-impl<S: fmt::Debug, R> fmt::Debug for RequireScope<S, R> {
+impl<S: fmt::Debug, R> fmt::Debug for Require<S, R> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.debug_struct("RequireScope").field("inner", &self.inner).finish_non_exhaustive()
+        f.debug_struct("Require").field("inner", &self.inner).finish_non_exhaustive()
     }
 }

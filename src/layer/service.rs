@@ -9,7 +9,7 @@ use http::request::Parts;
 use http::{Request, Response};
 use tower::Service;
 
-use crate::introspect::{ChooseIntrospector, Introspect};
+use crate::introspect::{Ask, ChooseIntrospector, Introspect};
 use crate::layer::future::{Held, ResponseFuture};
 use crate::layer::guard::Guard;
 use crate::rejection::{EmptyBody, Refused, RejectionReason, RejectionResponse};
@@ -35,6 +35,7 @@ where
     S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
     I: ChooseIntrospector,
     R: RejectionResponse<ResBody>,
+    ResBody: 'static,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -51,12 +52,12 @@ where
         let (admitted, private) = match self.guard.find(&mut parts) {
             Err(refused) => (Err(refused), false),
             Ok(None) => {
-                self.guard.admit_anonymous(&mut parts);
+                self.guard.admit_anonymous::<ResBody>(&mut parts);
                 (Ok(()), false)
             }
             Ok(Some(Presented { token, private })) => match introspector {
                 None => (Err(Refused::For(RejectionReason::NoAuthority)), private),
-                Some(introspector) => match introspector.known(&token) {
+                Some(introspector) => match introspector.cached(&token) {
                     Some(verdict) => (self.guard.admit(Ok(verdict), &mut parts), private),
                     None => {
                         let (introspector, token) = (Arc::clone(introspector), token.into_owned());
@@ -88,7 +89,7 @@ impl<S: Clone, I, R> Introspection<S, I, R> {
         S: Service<Request<ReqBody>>,
         I: ChooseIntrospector,
     {
-        let question = Box::pin(async move { introspector.introspect(&token).await });
+        let question = Box::pin(async move { introspector.introspect(Ask::new(&token)).await });
         let (inner, guard) = (self.take_ready(), Arc::clone(&self.guard));
         ResponseFuture::asking(question, Held { parts, body, inner, guard }, private)
     }

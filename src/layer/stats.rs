@@ -60,8 +60,9 @@ impl Outcomes {
 /// How requests fared at a layer, since it was made. Given by
 /// [`IntrospectionLayer::stats`](crate::IntrospectionLayer::stats).
 ///
-/// What is refused behind the layer, by a [`RequireScopeLayer`](crate::layer::RequireScopeLayer) or an extractor, was let
-/// through by it.
+/// A request that the layer let through and a [`RequireLayer`](crate::layer::RequireLayer) of it, or an extractor, then
+/// refused is in both: in [`accepted`](Self::accepted) or [`anonymous`](Self::anonymous), and in
+/// [`rejected`](Self::rejected).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LayerStats {

@@ -7,20 +7,20 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use http::Method;
-use http::request::Parts;
 
 pub(crate) use self::settings::policy_settings;
 
 use crate::build_error::BuildError;
+use crate::request::RequestView;
 use crate::token::{AccessToken, is_scope_token};
 
-type Rule = Arc<dyn Fn(&AccessToken, &Parts) -> bool + Send + Sync>;
+type Rule = Arc<dyn Fn(&AccessToken, &RequestView<'_>) -> bool + Send + Sync>;
 
 /// All that a route requires of an active token; nothing by default. Every requirement must be met, on every request.
 ///
-/// The builders of [`IntrospectionLayer`](crate::IntrospectionLayer) and
-/// [`RequireScopeLayer`](crate::layer::RequireScopeLayer) have the same methods. A policy of its own is for what several
-/// layers share, and for [`for_method`](Self::for_method).
+/// The builder of an [`IntrospectionLayer`](crate::IntrospectionLayer) has the same methods. A policy of its own is for
+/// what several layers share, for routes that [require](crate::IntrospectionLayer::require) more, and for
+/// [`for_method`](Self::for_method).
 ///
 /// ```
 /// use http::Method;
@@ -157,10 +157,10 @@ impl Policy {
         Ok(())
     }
 
-    pub(crate) fn judge(&self, token: &AccessToken, request: &Parts) -> Result<(), Refusal> {
+    pub(crate) fn judge(&self, token: &AccessToken, request: &RequestView) -> Result<(), Refusal> {
         verify_possession(token)?;
         let (mut lacks_scope, mut has_rules) = (false, false);
-        let met = self.each(&request.method, &mut |requirement| match requirement {
+        let met = self.each(request.method(), &mut |requirement| match requirement {
             Requirement::AnyOf { fact, values, .. } if !fact.is_any_of(token, values) => {
                 // After the other facts: no scope helps a token that one of those keeps out.
                 if *fact != Fact::Scope {
@@ -177,13 +177,13 @@ impl Policy {
         });
         let unmet = met.break_value().or(lacks_scope.then_some(Fact::Scope));
         if let Some(unmet) = unmet {
-            return Err(self.refusal(unmet, &request.method));
+            return Err(self.refusal(unmet, request.method()));
         }
         if !has_rules {
             return Ok(());
         }
         // Rules see only tokens that are good for everything else.
-        let agreed = self.each(&request.method, &mut |requirement| match requirement {
+        let agreed = self.each(request.method(), &mut |requirement| match requirement {
             Requirement::Rule(rule) if !rule(token, request) => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
         });

@@ -32,9 +32,9 @@ macro_rules! policy_settings {
         }
 
         /// Requires that the token states this issuer (`iss`), compared to the letter. A token has one issuer, so this
-        /// cannot be called with two. A token that fails it is [`InvalidToken`](crate::rejection::RejectionKind::InvalidToken).
-        /// The issuer is what the server that was asked claims: it is worth as much as that server, and says nothing
-        /// about which one was asked.
+        /// cannot be called with two. A token that fails it is
+        /// [`InvalidToken`](crate::rejection::RejectionKind::InvalidToken). The issuer is what the server that was
+        /// asked claims: it is worth as much as that server, and says nothing about which one was asked.
         pub fn require_issuer(mut self, issuer: impl Into<String>) -> Self {
             self.$($policy)+.add("require_issuer", $crate::policy::Fact::Issuer, [issuer]);
             self
@@ -77,10 +77,11 @@ macro_rules! policy_settings {
         /// several must all be true. A request that fails one is [`Denied`](crate::rejection::RejectionKind::Denied).
         ///
         /// A rule that compares a fact with a part of the request has to say what holds when neither is there, or `None
-        /// == None` lets everybody in. (Over HTTP/1.1 `request.uri` has a path only; the host stands in a header.)
+        /// == None` lets everybody in. What the rule sees of the request is what the caller sent:
+        /// [`RequestView`](crate::RequestView).
         pub fn authorize(
             mut self,
-            rule: impl Fn(&$crate::token::AccessToken, &http::request::Parts) -> bool + Send + Sync + 'static,
+            rule: impl Fn(&$crate::token::AccessToken, &$crate::request::RequestView<'_>) -> bool + Send + Sync + 'static,
         ) -> Self {
             self.$($policy)+.push($crate::policy::Requirement::Rule(std::sync::Arc::new(rule)));
             self
@@ -90,7 +91,7 @@ macro_rules! policy_settings {
         /// has one of its own: routers answer both with the same handler.
         ///
         /// Like every requirement it binds requests with a token. Below an optional layer use
-        /// [`RequireScopeLayer`](crate::layer::RequireScopeLayer), which wants one.
+        /// [`require`](crate::IntrospectionLayer::require), whose layer wants one.
         pub fn for_method(mut self, method: http::Method, policy: $crate::policy::Policy) -> Self {
             self.$($policy)+.push($crate::policy::Requirement::Nested($crate::policy::When::Method(method), policy));
             self

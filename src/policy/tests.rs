@@ -3,7 +3,7 @@ use crate::token::{AccessTokenBuilder, Scopes};
 
 fn judge_as(method: Method, policy: &Policy, token: AccessTokenBuilder) -> Result<(), Refusal> {
     let request = http::Request::builder().method(method).body(()).unwrap();
-    policy.judge(&token.build(), &request.into_parts().0)
+    policy.judge(&token.build(), &RequestView::new(&request.into_parts().0))
 }
 
 fn judge(policy: &Policy, scopes: &str) -> Result<(), Refusal> {
@@ -29,7 +29,7 @@ fn every_required_scope_and_one_of_each_choice_must_be_there() {
 fn every_rule_must_agree_and_is_asked_last() {
     let policy = Policy::new().authorize(|_, _| true);
     assert_eq!(judge(&policy, ""), Ok(()));
-    assert_eq!(judge(&policy.authorize(|_, request| request.uri == "/elsewhere"), ""), Err(Refusal::Rule));
+    assert_eq!(judge(&policy.authorize(|_, request| request.path() == "/elsewhere"), ""), Err(Refusal::Rule));
     let unasked = Policy::new().authorize(|_, _| panic!("asked")).require_scope("a");
     assert_eq!(judge(&unasked, ""), lacks("a"));
 }

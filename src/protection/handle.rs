@@ -88,8 +88,8 @@ pub struct EndpointStats {
     pub waiting: usize,
     /// Questions under way now.
     pub under_way: usize,
-    /// Whether the authority is asked. There is a breaker for [known tokens](crate::Introspect::refresh) and one for
-    /// all others; this is the one that lets less through.
+    /// Whether the authority is asked. There is a breaker for [known tokens](crate::introspect::Ask::is_known) and one
+    /// for all others; this is the one that lets less through.
     pub breaker: BreakerState,
 }
 

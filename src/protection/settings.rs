@@ -60,14 +60,15 @@ impl ProtectionSettings {
 macro_rules! protection_settings {
     ($rate_limit:literal) => {
         /// How many questions may be under way at a time. Others wait for their turn; three quarters of the places are
-        /// for all, the last quarter is kept for [known tokens](crate::Introspect::refresh). Default: 100.
+        /// for all, the last quarter is kept for [known tokens](crate::introspect::Ask::is_known). Default: 100.
         pub fn max_concurrent_questions(mut self, questions: usize) -> Self {
             self.protection.max_concurrent_questions = questions;
             self
         }
 
         /// How long a question may wait for its turn before it fails with
-        /// [`Overloaded`](crate::introspect::IntrospectErrorKind::Overloaded). Zero means that none waits. Default: 1 second.
+        /// [`Overloaded`](crate::introspect::IntrospectErrorKind::Overloaded). Zero means that none waits. Default: 1
+        /// second.
         pub fn max_wait(mut self, wait: std::time::Duration) -> Self {
             self.protection.max_wait = wait;
             self
@@ -80,7 +81,7 @@ macro_rules! protection_settings {
         ///
         /// A sixtieth of the turns may come at once; if that is fewer than ten, then ten, but no more than a quarter.
         /// The others are spread over the period. The last quarter is kept for [known
-        /// tokens](crate::Introspect::refresh).
+        /// tokens](crate::introspect::Ask::is_known).
         #[doc = concat!("Default: ", $rate_limit)]
         pub fn rate_limit(mut self, questions: u32, per: std::time::Duration) -> Self {
             self.protection.rate_limit = crate::protection::RateLimit { questions, per };
@@ -101,9 +102,9 @@ macro_rules! protection_settings {
 
         /// After how many failures in a row the authority is not asked for a while, so that callers learn at once that
         /// it is down: the circuit breaker opens. What counts is no connection, a broken one, a timeout, and HTTP 429,
-        /// 502, 503 and 504, each after all retries. [Known tokens](crate::Introspect::refresh) have a breaker of their
-        /// own, which failures of other tokens do not open. `u32::MAX` keeps asking, but for a `Retry-After`. Default:
-        /// 5.
+        /// 502, 503 and 504, each after all retries. [Known tokens](crate::introspect::Ask::is_known) have a breaker of
+        /// their own, which failures of other tokens do not open. `u32::MAX` keeps asking, but for a `Retry-After`.
+        /// Default: 5.
         pub fn breaker_threshold(mut self, failures: u32) -> Self {
             self.protection.breaker_threshold = failures;
             self

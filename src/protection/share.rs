@@ -10,6 +10,10 @@ pub(crate) enum Share {
 }
 
 impl Share {
+    pub(crate) fn of(is_known: bool) -> Self {
+        if is_known { Self::Known } else { Self::Stranger }
+    }
+
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Known => "known",

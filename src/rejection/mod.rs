@@ -11,18 +11,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
-use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 
 pub(crate) use challenge::Challenge;
 pub use reason::RejectionReason;
-#[cfg(feature = "axum")]
-pub(crate) use response::respond_without_body;
 pub use response::{EmptyBody, ProblemJson, RejectionResponse};
 pub(crate) use response::{grpc_trailers, respond};
 
 use crate::error::IntrospectError;
 use crate::policy::{Policy, Refusal};
+use crate::request::RequestView;
 
 /// What a rejection comes down to. The layer puts it into the extensions of the response, so that layers around it can
 /// count or log it.
@@ -181,7 +179,12 @@ impl From<Refusal> for Refused {
 
 impl Rejection {
     /// The answer to this request, of which `policy` would have required something.
-    pub(crate) fn new(refused: Refused, context: &RejectionContext, request: &Parts, policy: Option<&Policy>) -> Self {
+    pub(crate) fn new(
+        refused: Refused,
+        context: &RejectionContext,
+        request: &RequestView,
+        policy: Option<&Policy>,
+    ) -> Self {
         let reason = refused.reason();
         let (wanted_scopes, cause) = match refused {
             Refused::InsufficientScope(wanted) => (Some(wanted), None),
@@ -189,7 +192,7 @@ impl Rejection {
             Refused::For(_)
                 if reason.kind().status() == StatusCode::UNAUTHORIZED && context.challenge.names_metadata() =>
             {
-                (policy.and_then(|policy| policy.wanted_scopes(&request.method)), None)
+                (policy.and_then(|policy| policy.wanted_scopes(request.method())), None)
             }
             Refused::For(_) => (None, None),
         };
@@ -215,7 +218,8 @@ impl Rejection {
     }
 
     /// The scopes the route wants, separated by spaces: of an [`InsufficientScope`](RejectionKind::InsufficientScope),
-    /// and of every 401 from a layer with [`resource_metadata`](crate::layer::IntrospectionLayerBuilder::resource_metadata).
+    /// and of every 401 from a layer with
+    /// [`resource_metadata`](crate::layer::IntrospectionLayerBuilder::resource_metadata).
     #[must_use]
     pub fn wanted_scopes(&self) -> Option<&str> {
         self.wanted_scopes.as_deref()
@@ -272,8 +276,8 @@ impl Rejection {
 /// A POST with a content type that begins with `application/grpc`. Any other method is no call, and its answer must say
 /// in its status that it is a refusal: a proxy that asks whether to let a request in, with the request's own headers
 /// (`auth_request` of nginx and the like), would take the HTTP 200 of gRPC for a yes, and a shared cache would keep it.
-pub(crate) fn is_grpc(request: &Parts) -> bool {
+pub(crate) fn is_grpc(request: &RequestView) -> bool {
     const GRPC: &[u8] = b"application/grpc";
-    let content_type = request.headers.get(CONTENT_TYPE).and_then(|value| value.as_bytes().get(..GRPC.len()));
-    request.method == Method::POST && content_type.is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.as_bytes().get(..GRPC.len()));
+    *request.method() == Method::POST && content_type.is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
 }

@@ -3,34 +3,31 @@
 use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::request::Parts;
 use http::{Response, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::Rejection;
+use crate::request::RequestView;
 
 /// Turns rejections into responses with the body type `B` of the inner service.
 ///
-/// A closure `Fn(&Rejection, &Parts) -> Response<B>` is one: it answers HTTP requests, while gRPC calls get the answer
-/// their protocol asks for. What it returns is sent as it is; start from [`Rejection::response`] to keep the status,
-/// the challenge and `Retry-After`.
+/// A closure `Fn(&Rejection, &RequestView) -> Response<B>` is one: it answers HTTP requests, while gRPC calls get the
+/// answer their protocol asks for. What it returns is sent as it is; start from [`Rejection::response`] to keep the
+/// status, the challenge and `Retry-After`.
 ///
 /// The request is there to choose a form by: its `Accept` header, its path, its
-/// [`ChosenAuthority`](crate::introspect::ChosenAuthority). Its headers are marked sensitive where a token may stand in them; do
-/// not send any of it back.
+/// [`ChosenAuthority`](crate::introspect::ChosenAuthority). Its headers are marked sensitive where a token may stand in
+/// them; do not send any of it back.
 ///
 /// ```
-/// use http::header::ACCEPT;
-/// use http::request::Parts;
-/// use tower_introspection::IntrospectionLayer;
-/// use tower_introspection::rejection::Rejection;
+/// /// use tower_introspection::rejection::Rejection;
+/// use tower_introspection::{IntrospectionLayer, RequestView};
 /// # let introspector = tower_introspection::introspect_fn(|_| async {
 /// #     Ok(tower_introspection::Verdict::Inactive(tower_introspection::InactiveReason::Unknown)) });
 ///
 /// let layer = IntrospectionLayer::builder(introspector)
-///     .rejection_response(|rejection: &Rejection, request: &Parts| {
-///         let accept = request.headers.get(ACCEPT).map(|value| value.as_bytes());
-///         let wants_html = accept.is_some_and(|accept| accept.starts_with(b"text/html"));
+///     .rejection_response(|rejection: &Rejection, request: &RequestView| {
+///         let wants_html = request.header("accept").is_some_and(|accept| accept.starts_with("text/html"));
 ///         let text = rejection.description();
 ///         rejection.response(if wants_html { format!("<h1>{text}</h1>") } else { text.to_owned() })
 ///     })
@@ -44,22 +41,22 @@ use super::Rejection;
 )]
 pub trait RejectionResponse<B>: Send + Sync + 'static {
     /// The answer to an HTTP request.
-    fn http(&self, rejection: &Rejection, request: &Parts) -> Response<B>;
+    fn http(&self, rejection: &Rejection, request: &RequestView) -> Response<B>;
 
     /// The answer to a gRPC call.
-    fn grpc(&self, rejection: &Rejection, request: &Parts) -> Response<B>;
+    fn grpc(&self, rejection: &Rejection, request: &RequestView) -> Response<B>;
 }
 
 impl<F, B> RejectionResponse<B> for F
 where
-    F: Fn(&Rejection, &Parts) -> Response<B> + Send + Sync + 'static,
+    F: Fn(&Rejection, &RequestView) -> Response<B> + Send + Sync + 'static,
     B: Default,
 {
-    fn http(&self, rejection: &Rejection, request: &Parts) -> Response<B> {
+    fn http(&self, rejection: &Rejection, request: &RequestView) -> Response<B> {
         self(rejection, request)
     }
 
-    fn grpc(&self, rejection: &Rejection, _: &Parts) -> Response<B> {
+    fn grpc(&self, rejection: &Rejection, _: &RequestView) -> Response<B> {
         rejection.grpc_response(B::default())
     }
 }
@@ -69,11 +66,11 @@ where
 pub struct EmptyBody;
 
 impl<B: Default> RejectionResponse<B> for EmptyBody {
-    fn http(&self, rejection: &Rejection, _: &Parts) -> Response<B> {
+    fn http(&self, rejection: &Rejection, _: &RequestView) -> Response<B> {
         rejection.response(B::default())
     }
 
-    fn grpc(&self, rejection: &Rejection, _: &Parts) -> Response<B> {
+    fn grpc(&self, rejection: &Rejection, _: &RequestView) -> Response<B> {
         rejection.grpc_response(B::default())
     }
 }
@@ -84,7 +81,7 @@ impl<B: Default> RejectionResponse<B> for EmptyBody {
 pub struct ProblemJson;
 
 impl<B: Default + From<String>> RejectionResponse<B> for ProblemJson {
-    fn http(&self, rejection: &Rejection, _: &Parts) -> Response<B> {
+    fn http(&self, rejection: &Rejection, _: &RequestView) -> Response<B> {
         let status = rejection.kind().status();
         let document = serde_json::json!({
             "title": status.canonical_reason().unwrap_or_default(),
@@ -97,23 +94,19 @@ impl<B: Default + From<String>> RejectionResponse<B> for ProblemJson {
         response
     }
 
-    fn grpc(&self, rejection: &Rejection, _: &Parts) -> Response<B> {
+    fn grpc(&self, rejection: &Rejection, _: &RequestView) -> Response<B> {
         rejection.grpc_response(B::default())
     }
 }
 
 /// Renders in the form the request expects.
-pub(crate) fn respond<B>(renderer: &impl RejectionResponse<B>, rejection: &Rejection, request: &Parts) -> Response<B> {
+pub(crate) fn respond<B>(
+    renderer: &impl RejectionResponse<B>,
+    rejection: &Rejection,
+    request: &RequestView,
+) -> Response<B> {
     let response =
         if rejection.is_grpc() { renderer.grpc(rejection, request) } else { renderer.http(rejection, request) };
-    logged_and_labelled(rejection, response)
-}
-
-/// The same without a body, for when the request is no longer at hand.
-#[cfg(feature = "axum")]
-pub(crate) fn respond_without_body<B: Default>(rejection: &Rejection) -> Response<B> {
-    let body = B::default();
-    let response = if rejection.is_grpc() { rejection.grpc_response(body) } else { rejection.response(body) };
     logged_and_labelled(rejection, response)
 }
 

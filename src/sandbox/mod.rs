@@ -17,13 +17,13 @@
 //! let token = BearerToken::parse(text.as_str())?;
 //!
 //! let introspector = Cached::new(sandbox.apigee().build()?);
-//! assert!(introspector.introspect(&token).await?.is_active());
-//! assert!(introspector.introspect(&token).await?.is_active());
+//! assert!(introspector.introspect(Ask::new(&token)).await?.is_active());
+//! assert!(introspector.introspect(Ask::new(&token)).await?.is_active());
 //! assert_eq!(sandbox.calls(&text), 1);
 //!
 //! sandbox.revoke(&text);
 //! introspector.handle().invalidate(&token);
-//! assert!(!introspector.introspect(&token).await?.is_active());
+//! assert!(!introspector.introspect(Ask::new(&token)).await?.is_active());
 //! # Ok(()) }
 //! ```
 

@@ -7,6 +7,7 @@ use http::request::Parts;
 
 use super::{TokenSource, mark, text};
 use crate::build_error::BuildError;
+use crate::request::RequestView;
 use crate::token::MalformedToken;
 
 /// A cookie whose value is the token.
@@ -52,9 +53,9 @@ impl TokenCookie {
 }
 
 impl TokenSource for TokenCookie {
-    fn find<'r>(&self, request: &'r Parts) -> Result<Option<Cow<'r, str>>, MalformedToken> {
+    fn find<'r>(&self, request: &RequestView<'r>) -> Result<Option<Cow<'r, str>>, MalformedToken> {
         // HTTP/2 may spread the cookies over several headers, RFC 9113 section 8.2.3.
-        let headers = request.headers.get_all(COOKIE).iter();
+        let headers = request.headers().get_all(COOKIE).iter();
         let mut values = headers
             .flat_map(|header| header.as_bytes().split(|&byte| byte == b';'))
             .filter_map(|pair| self.value(pair));

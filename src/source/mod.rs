@@ -13,6 +13,7 @@ pub use self::cookie::TokenCookie;
 pub use self::query::TokenQueryParameter;
 
 use crate::build_error::BuildError;
+use crate::request::RequestView;
 use crate::token::{BearerToken, MalformedToken};
 
 /// A place in a request where a token may stand.
@@ -24,11 +25,11 @@ pub trait TokenSource: Send + Sync + 'static {
     ///
     /// # Errors
     /// If something stands here that cannot be read as exactly one token.
-    fn find<'r>(&self, request: &'r Parts) -> Result<Option<Cow<'r, str>>, MalformedToken>;
+    fn find<'r>(&self, request: &RequestView<'r>) -> Result<Option<Cow<'r, str>>, MalformedToken>;
 
     /// Marks what holds the token as sensitive, so that `Debug` of the request does not show it. Called before the
-    /// request reaches the policy, the inner service, or a [`RejectionResponse`](crate::rejection::RejectionResponse), whether a
-    /// token was found in this place or not. The default does nothing.
+    /// request reaches the policy, the inner service, or a [`RejectionResponse`](crate::rejection::RejectionResponse),
+    /// whether a token was found in this place or not. The default does nothing.
     fn mark_sensitive(&self, request: &mut Parts) {
         let _ = request;
     }
@@ -76,9 +77,9 @@ impl TokenHeader {
 }
 
 impl TokenSource for TokenHeader {
-    fn find<'r>(&self, request: &'r Parts) -> Result<Option<Cow<'r, str>>, MalformedToken> {
-        check_not_repeated(&request.headers, &self.0)?;
-        request.headers.get(&self.0).map(|value| text(value.as_bytes())).transpose()
+    fn find<'r>(&self, request: &RequestView<'r>) -> Result<Option<Cow<'r, str>>, MalformedToken> {
+        check_not_repeated(request.headers(), &self.0)?;
+        request.headers().get(&self.0).map(|value| text(value.as_bytes())).transpose()
     }
 
     fn mark_sensitive(&self, request: &mut Parts) {
@@ -104,22 +105,22 @@ pub struct TokenSourceFn<F>(F);
 /// use tower_introspection::source::token_source_fn;
 ///
 /// // The last segment of the path: `/feeds/<token>`.
-/// let source = token_source_fn(|request| request.uri.path().strip_prefix("/feeds/").map(Into::into));
+/// let source = token_source_fn(|request| request.path().strip_prefix("/feeds/").map(Into::into));
 /// ```
 ///
 /// A source made this way cannot mark or remove what it found: keep the place out of your access logs.
 pub fn token_source_fn<F>(find: F) -> TokenSourceFn<F>
 where
-    F: for<'r> Fn(&'r Parts) -> Option<Cow<'r, str>> + Send + Sync + 'static,
+    F: for<'r> Fn(&RequestView<'r>) -> Option<Cow<'r, str>> + Send + Sync + 'static,
 {
     TokenSourceFn(find)
 }
 
 impl<F> TokenSource for TokenSourceFn<F>
 where
-    F: for<'r> Fn(&'r Parts) -> Option<Cow<'r, str>> + Send + Sync + 'static,
+    F: for<'r> Fn(&RequestView<'r>) -> Option<Cow<'r, str>> + Send + Sync + 'static,
 {
-    fn find<'r>(&self, request: &'r Parts) -> Result<Option<Cow<'r, str>>, MalformedToken> {
+    fn find<'r>(&self, request: &RequestView<'r>) -> Result<Option<Cow<'r, str>>, MalformedToken> {
         Ok((self.0)(request))
     }
 }
@@ -155,7 +156,7 @@ impl TokenSources {
     pub(crate) fn check(&self) -> Result<(), BuildError> {
         if !self.authorization_header && self.others.is_empty() {
             return Err(BuildError::new(
-                "without_authorization_header",
+                "authorization_header",
                 "there is no other place to look for a token; name one with `token_source`",
             ));
         }
@@ -177,7 +178,7 @@ impl TokenSources {
         let in_header = if self.authorization_header { found(&request.headers)? } else { None };
         let mut elsewhere = None;
         for source in &self.others {
-            let Some(text) = source.find(request)? else { continue };
+            let Some(text) = source.find(&RequestView::new(request))? else { continue };
             if in_header.is_some() || elsewhere.replace((text, source.needs_private_response())).is_some() {
                 return Err(MalformedToken::Repeated);
             }

@@ -7,15 +7,17 @@ use http::request::Parts;
 use percent_encoding::percent_decode_str;
 
 use super::TokenSource;
+use crate::request::{RequestView, change_uris};
 use crate::token::MalformedToken;
 
 /// The `access_token` parameter of the request's query, RFC 6750 section 2.3.
 ///
 /// **URLs are logged, kept in histories and sent as referers.** Switch this on only for clients that cannot set a
 /// header, such as a browser's WebSocket, and keep queries out of your access logs;
-/// [`remove_token`](crate::layer::IntrospectionLayerBuilder::remove_token) takes it out of the URI, but not out of copies made
-/// before, such as axum's `OriginalUri`. Nothing marks it sensitive. Responses to requests with a token in it get
-/// `Cache-Control: private`. A repeated parameter is malformed, and so is an empty one: 400, also by an optional layer.
+/// [`remove_token`](crate::layer::IntrospectionLayerBuilder::remove_token) takes it out of the URI, and out of the copy
+/// of it that axum's `OriginalUri` is (feature `axum`). Nothing marks it sensitive. Responses to requests with a token
+/// in it get `Cache-Control: private`. A repeated parameter is malformed, and so is an empty one: 400, also by an
+/// optional layer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TokenQueryParameter;
 
@@ -26,11 +28,23 @@ impl TokenQueryParameter {
         let name = pair.split('=').next().unwrap_or_default();
         percent_decode_str(name).eq(Self::NAME.bytes())
     }
+
+    /// What is left of a URI after a part of its query was taken out is one, so it is `None` only without a query.
+    fn without_token(uri: &Uri) -> Option<Uri> {
+        let kept: Vec<&str> = uri.query()?.split('&').filter(|pair| !Self::holds_token(pair)).collect();
+        let target = match kept.as_slice() {
+            [] => uri.path().to_owned(),
+            kept => format!("{}?{}", uri.path(), kept.join("&")),
+        };
+        let mut parts = uri.clone().into_parts();
+        parts.path_and_query = target.parse().ok();
+        Uri::from_parts(parts).ok()
+    }
 }
 
 impl TokenSource for TokenQueryParameter {
-    fn find<'r>(&self, request: &'r Parts) -> Result<Option<Cow<'r, str>>, MalformedToken> {
-        let query = request.uri.query().unwrap_or_default();
+    fn find<'r>(&self, request: &RequestView<'r>) -> Result<Option<Cow<'r, str>>, MalformedToken> {
+        let query = request.query().unwrap_or_default();
         let mut pairs = query.split('&').filter(|pair| Self::holds_token(pair));
         let Some(pair) = pairs.next() else {
             return Ok(None);
@@ -44,17 +58,10 @@ impl TokenSource for TokenQueryParameter {
     }
 
     fn remove(&self, request: &mut Parts) {
-        let Some(query) = request.uri.query() else { return };
-        let kept: Vec<&str> = query.split('&').filter(|pair| !Self::holds_token(pair)).collect();
-        let target = match kept.as_slice() {
-            [] => request.uri.path().to_owned(),
-            kept => format!("{}?{}", request.uri.path(), kept.join("&")),
-        };
-        let mut uri = request.uri.clone().into_parts();
-        uri.path_and_query = target.parse().ok();
-        // What is left of a URI after a part of its query was taken out is one, so this always succeeds.
-        if let Ok(uri) = Uri::from_parts(uri) {
-            request.uri = uri;
-        }
+        change_uris(request, |uri| {
+            if let Some(without) = Self::without_token(uri) {
+                *uri = without;
+            }
+        });
     }
 }

@@ -100,10 +100,10 @@ fn however_many_sources_there_are_the_header_is_judged_alike() {
 
 #[test]
 fn a_closure_finds_a_token_anywhere_in_the_request() {
-    let source = token_source_fn(|request| request.uri.path().strip_prefix("/feeds/").map(Into::into));
+    let source = token_source_fn(|request| request.path().strip_prefix("/feeds/").map(Into::into));
     let request = http::Request::builder().uri("/feeds/abc").body(()).unwrap().into_parts().0;
-    assert_eq!(source.find(&request), Ok(Some("abc".into())));
-    assert_eq!(source.find(&parts(&[])), Ok(None));
+    assert_eq!(source.find(&RequestView::new(&request)), Ok(Some("abc".into())));
+    assert_eq!(source.find(&RequestView::new(&parts(&[]))), Ok(None));
 }
 
 fn find_bytes(value: &[u8]) -> Result<Option<String>, MalformedToken> {
@@ -136,7 +136,7 @@ proptest! {
 
 fn query(uri: &str) -> Result<Option<String>, MalformedToken> {
     let request = http::Request::builder().uri(uri).body(()).unwrap().into_parts().0;
-    TokenQueryParameter.find(&request).map(|text| text.map(Cow::into_owned))
+    TokenQueryParameter.find(&RequestView::new(&request)).map(|text| text.map(Cow::into_owned))
 }
 
 #[test]
@@ -170,7 +170,9 @@ fn a_query_parameter_is_taken_out_and_the_rest_of_the_target_stays() {
 #[test]
 fn a_cookie_holds_the_token_in_whichever_header_it_stands() {
     let cookie = TokenCookie::new("token").unwrap();
-    let found = |headers: &[(&str, &str)]| cookie.find(&parts(headers)).map(|text| text.map(Cow::into_owned));
+    let found = |headers: &[(&str, &str)]| {
+        cookie.find(&RequestView::new(&parts(headers))).map(|text| text.map(Cow::into_owned))
+    };
     assert_eq!(found(&[("cookie", "a=b; token=abc; c=d")]), Ok(Some("abc".into())));
     assert_eq!(found(&[("cookie", "a=b"), ("cookie", "token=\"abc\"")]), Ok(Some("abc".into())));
     assert_eq!(found(&[("cookie", "token=")]), Ok(Some(String::new())), "malformed by what it says, not overlooked");

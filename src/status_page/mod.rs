@@ -63,7 +63,8 @@ impl StatusPage {
         Self { caches: Arc::new(vec![cache]) }
     }
 
-    /// Adds another cache. Give each a [name](crate::cache::CachedBuilder::name) of its own, which is what the page calls it.
+    /// Adds another cache. Give each a [name](crate::cache::CachedBuilder::name) of its own, which is what the page
+    /// calls it.
     pub fn cache(mut self, cache: CacheHandle) -> Self {
         Arc::make_mut(&mut self.caches).push(cache);
         self

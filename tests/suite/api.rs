@@ -8,6 +8,7 @@ use tower_introspection::apigee::*;
 use tower_introspection::cache::*;
 use tower_introspection::clock::*;
 use tower_introspection::credentials::*;
+use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::*;
 use tower_introspection::layer::*;
 use tower_introspection::rejection::*;
@@ -64,9 +65,11 @@ fn every_public_type_is_send_sync_and_debug() {
     assert_send_sync_debug::<Rejection>();
     assert_send_sync_debug::<RejectionKind>();
     assert_send_sync_debug::<RejectionReason>();
-    assert_send_sync_debug::<RequireScope<Idle>>();
-    assert_send_sync_debug::<RequireScopeLayer>();
-    assert_send_sync_debug::<RequireScopeLayerBuilder>();
+    assert_send_sync_debug::<Ask<'static>>();
+    assert_send_sync_debug::<OriginalUri>();
+    assert_send_sync_debug::<RequestView<'static>>();
+    assert_send_sync_debug::<Require<Idle>>();
+    assert_send_sync_debug::<RequireLayer>();
     assert_send_sync_debug::<Rfc7662>();
     assert_send_sync_debug::<Rfc7662Builder>();
     assert_send_sync_debug::<Rfc7662Discovery>();
@@ -101,8 +104,8 @@ fn services_layers_and_caches_are_clone_whatever_they_ask() {
     struct NotClone;
     assert_clone::<Introspection<Idle, Apigee, NotClone>>();
     assert_clone::<IntrospectionLayer<Apigee, NotClone>>();
-    assert_clone::<RequireScope<Idle, NotClone>>();
-    assert_clone::<RequireScopeLayer<NotClone>>();
+    assert_clone::<Require<Idle, NotClone>>();
+    assert_clone::<RequireLayer<NotClone>>();
     assert_clone::<Cached<Apigee>>();
 }
 
@@ -210,16 +213,16 @@ async fn what_forgets_its_type_forwards_all_of_it() {
     let cached = Cached::new(Authority::new(crate::support::active()));
     assert!(cached.endpoint().is_none());
     let any = AnyIntrospector::new(cached);
-    assert!(any.known(&crate::support::bearer("abc")).is_none());
-    any.introspect(&crate::support::bearer("abc")).await.unwrap();
-    assert!(any.known(&crate::support::bearer("abc")).unwrap().is_active());
+    assert!(any.cached(&crate::support::bearer("abc")).is_none());
+    any.introspect(Ask::new(&crate::support::bearer("abc"))).await.unwrap();
+    assert!(any.cached(&crate::support::bearer("abc")).unwrap().is_active());
 }
 
 #[tokio::test]
 async fn tokens_that_find_no_room_are_counted_as_evicted() {
     let cached = Cached::builder(Authority::new(crate::support::active())).max_capacity(2).build().unwrap();
     for n in 0..20 {
-        cached.introspect(&crate::support::bearer(&format!("token-{n}"))).await.unwrap();
+        cached.introspect(Ask::new(&crate::support::bearer(&format!("token-{n}")))).await.unwrap();
     }
     let stats = cached.handle().stats();
     assert_eq!((stats.entries, stats.evictions), (2, 18));

@@ -10,6 +10,7 @@ use http::HeaderMap;
 use tower_introspection::apigee::ApigeeBuilder;
 use tower_introspection::clock::ManualClock;
 use tower_introspection::credentials::Credential;
+use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
 use tower_introspection::sandbox::{Sandbox, SandboxToken};
 use tower_introspection::stats::BreakerState;
@@ -31,7 +32,7 @@ async fn issued_revoked_approved_again_updated_expired_and_deleted_tokens_get_th
         SandboxToken::new().client_id("c").app("a").scope("read").attribute("tier", "gold").expires_in(secs(60)),
     );
     let token = bearer(&text);
-    let verdict = async || apigee.introspect(&token).await.unwrap();
+    let verdict = async || apigee.introspect(Ask::new(&token)).await.unwrap();
 
     let Verdict::Active(facts) = verdict().await else { panic!("not active") };
     assert_eq!((facts.client_id(), facts.app(), facts.attribute("tier")), (Some("c"), Some("a"), Some("gold")));
@@ -54,9 +55,10 @@ async fn issued_revoked_approved_again_updated_expired_and_deleted_tokens_get_th
 async fn a_token_without_expiry_is_active_only_if_that_is_allowed() {
     let sandbox = Sandbox::start().await.unwrap();
     let text = sandbox.issue(SandboxToken::new().never_expires());
-    let strict = sandbox.apigee().build().unwrap().introspect(&bearer(&text)).await.unwrap();
+    let strict = sandbox.apigee().build().unwrap().introspect(Ask::new(&bearer(&text))).await.unwrap();
     assert_eq!(reason(strict), Some(InactiveReason::Unclear));
-    let allowed = sandbox.apigee().allow_unexpiring(true).build().unwrap().introspect(&bearer(&text)).await.unwrap();
+    let allowed =
+        sandbox.apigee().allow_unexpiring(true).build().unwrap().introspect(Ask::new(&bearer(&text))).await.unwrap();
     assert!(allowed.is_active());
 }
 
@@ -64,21 +66,21 @@ async fn a_token_without_expiry_is_active_only_if_that_is_allowed() {
 async fn the_echo_is_verified_unless_that_is_switched_off() {
     let sandbox = Sandbox::start().await.unwrap();
     sandbox.script("hashed", 200, r#"{"status":"approved","expiresAt":9999999999999,"token":"5d41402abc4b2a76"}"#);
-    let error = sandbox.apigee().build().unwrap().introspect(&bearer("hashed")).await.unwrap_err();
+    let error = sandbox.apigee().build().unwrap().introspect(Ask::new(&bearer("hashed"))).await.unwrap_err();
     assert_eq!(error.kind(), IntrospectErrorKind::Answer);
     let off = sandbox.apigee().verify_token_echo(false).build().unwrap();
-    assert!(off.introspect(&bearer("hashed")).await.unwrap().is_active());
+    assert!(off.introspect(Ask::new(&bearer("hashed"))).await.unwrap().is_active());
 }
 
 async fn kind_of(apigee: &Apigee, token: &str) -> IntrospectErrorKind {
-    apigee.introspect(&bearer(token)).await.unwrap_err().kind()
+    apigee.introspect(Ask::new(&bearer(token))).await.unwrap_err().kind()
 }
 
 #[tokio::test]
 async fn an_endpoint_that_is_gone_is_a_failure_to_connect() {
     let (_kept, address) = refusing();
     let apigee = Apigee::builder("o").base_url(format!("http://{address}/v1")).basic_auth("a", "b").build().unwrap();
-    let error = apigee.introspect(&bearer("abc")).await.unwrap_err();
+    let error = apigee.introspect(Ask::new(&bearer("abc"))).await.unwrap_err();
     assert_eq!(error.kind(), IntrospectErrorKind::Connect);
     assert!(format!("{error:?}").contains("refused"), "an operator reads the cause in the log: {error:?}");
 }
@@ -103,7 +105,7 @@ async fn the_connect_timeout_ends_a_connection_that_is_never_accepted() {
         .request_timeout(secs(10))
         .build()
         .unwrap();
-    let error = apigee.introspect(&bearer("abc")).await.unwrap_err();
+    let error = apigee.introspect(Ask::new(&bearer("abc"))).await.unwrap_err();
     assert_eq!(error.kind(), IntrospectErrorKind::Connect, "{error:?}");
     assert!(format!("{error:?}").contains("`connect_timeout`"), "the other timeout ended it: {error:?}");
     drop((held, listener));
@@ -115,7 +117,7 @@ async fn the_response_limit_is_exact() {
     let body = r#"{"status":"approved","expiresAt":9999999999999,"token":"abc"}"#;
     sandbox.script("abc", 200, body);
     let with_limit = |bytes| sandbox.apigee().max_response_bytes(bytes).build().unwrap();
-    assert!(with_limit(body.len()).introspect(&bearer("abc")).await.unwrap().is_active());
+    assert!(with_limit(body.len()).introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active());
     assert_eq!(kind_of(&with_limit(body.len() - 1), "abc").await, IntrospectErrorKind::Answer);
 }
 
@@ -126,8 +128,8 @@ async fn a_404_without_a_known_code_is_a_failure_and_so_is_a_wrong_organisation(
     sandbox.script("xml", 404, "<Error><Code>keymanagement.service.AccessTokenDoesntExists</Code></Error>");
     let apigee = sandbox.apigee().build().unwrap();
     assert_eq!(kind_of(&apigee, "proxy").await, IntrospectErrorKind::Status);
-    assert_eq!(reason(apigee.introspect(&bearer("xml")).await.unwrap()), Some(InactiveReason::Unknown));
-    assert_eq!(reason(apigee.introspect(&bearer("nobody")).await.unwrap()), Some(InactiveReason::Unknown));
+    assert_eq!(reason(apigee.introspect(Ask::new(&bearer("xml"))).await.unwrap()), Some(InactiveReason::Unknown));
+    assert_eq!(reason(apigee.introspect(Ask::new(&bearer("nobody"))).await.unwrap()), Some(InactiveReason::Unknown));
     let elsewhere =
         Apigee::builder("elsewhere").base_url(sandbox.base_url()).basic_auth(sandbox.username(), sandbox.password());
     assert_eq!(kind_of(&elsewhere.build().unwrap(), "abc").await, IntrospectErrorKind::Status);
@@ -143,7 +145,11 @@ async fn the_code_counts_before_the_status() {
             status,
             r#"{"fault":{"detail":{"errorcode":"keymanagement.service.invalid_access_token"}}}"#,
         );
-        assert_eq!(reason(apigee.introspect(&bearer("abc")).await.unwrap()), Some(InactiveReason::Unknown), "{status}");
+        assert_eq!(
+            reason(apigee.introspect(Ask::new(&bearer("abc"))).await.unwrap()),
+            Some(InactiveReason::Unknown),
+            "{status}"
+        );
     }
 }
 
@@ -152,7 +158,7 @@ async fn a_refused_admin_account_is_our_fault_and_says_so() {
     let sandbox = Sandbox::start().await.unwrap();
     let text = sandbox.issue(SandboxToken::new());
     let wrong = sandbox.apigee().basic_auth(sandbox.username(), "wrong").build().unwrap();
-    assert!(wrong.introspect(&bearer(&text)).await.unwrap_err().is_credentials());
+    assert!(wrong.introspect(Ask::new(&bearer(&text))).await.unwrap_err().is_credentials());
     assert_eq!(sandbox.calls(&text), 0);
 }
 
@@ -166,9 +172,9 @@ const ACTIVE: &str = r#"{"status":"approved","expiresAt":9999999999999,"token":"
 async fn a_question_is_one_get_with_our_account_our_name_and_the_callers_token_in_the_path_alone() {
     let recorder = Recorder::start(|_, _| (200, ACTIVE)).await;
     let basic = asking(&recorder).basic_auth("reader@example.com", "p:ss w\u{f6}rd").build().unwrap();
-    assert!(basic.introspect(&bearer("abc")).await.unwrap().is_active());
+    assert!(basic.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active());
     let bearer_token = asking(&recorder).bearer_token("admin-token").build().unwrap();
-    assert!(bearer_token.introspect(&bearer("abc")).await.unwrap().is_active());
+    assert!(bearer_token.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active());
     let requests = recorder.requests();
     assert_eq!(requests.len(), 2);
     for Seen { method, uri, headers, body } in &requests {
@@ -188,7 +194,7 @@ async fn a_client_of_ones_own_is_used_and_still_sends_our_name() {
     headers.insert("x-mine", "1".parse().unwrap());
     let client = reqwest::Client::builder().no_proxy().default_headers(headers).user_agent("mine").build().unwrap();
     let apigee = asking(&recorder).basic_auth("a", "b").http_client(client).build().unwrap();
-    assert!(apigee.introspect(&bearer("abc")).await.unwrap().is_active());
+    assert!(apigee.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active());
     let headers = &recorder.requests()[0].headers;
     assert_eq!(headers["x-mine"], "1");
     assert!(headers["user-agent"].to_str().unwrap().starts_with("tower-introspection/"));
@@ -224,7 +230,7 @@ async fn a_refused_credential_is_renewed_and_the_question_asked_once_more() {
         .build()
         .unwrap();
     for _ in 0..3 {
-        assert!(apigee.introspect(&bearer("abc")).await.unwrap().is_active());
+        assert!(apigee.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active());
     }
     assert_eq!(recorder.authorizations(), ["Bearer login-1", "Bearer login-1", "Bearer login-2", "Bearer login-2"]);
     assert_eq!(*logins.lock().unwrap(), 2, "the credential is kept and not fetched for each question");
@@ -270,10 +276,10 @@ async fn a_login_that_hangs_after_a_refusal_is_not_held_against_the_authority() 
 async fn credentials_refused_twice_are_a_failure_after_two_requests() {
     let recorder = Recorder::start(|_, _| (401, "")).await;
     let apigee = asking(&recorder).credentials(|| async { Ok(Credential::bearer("x")?) }).build().unwrap();
-    assert!(apigee.introspect(&bearer("abc")).await.unwrap_err().is_credentials());
+    assert!(apigee.introspect(Ask::new(&bearer("abc"))).await.unwrap_err().is_credentials());
     assert_eq!(recorder.requests().len(), 2);
     let fixed = asking(&recorder).bearer_token("x").build().unwrap();
-    assert!(fixed.introspect(&bearer("abc")).await.unwrap_err().is_credentials());
+    assert!(fixed.introspect(Ask::new(&bearer("abc"))).await.unwrap_err().is_credentials());
     assert_eq!(recorder.requests().len(), 3, "a credential that cannot be renewed is not tried again");
 }
 
@@ -288,7 +294,7 @@ async fn a_403_is_about_what_the_account_may_do_and_does_not_cost_a_login() {
             async { Ok(Credential::bearer("x")?) }
         }
     });
-    assert!(apigee.build().unwrap().introspect(&bearer("abc")).await.unwrap_err().is_credentials());
+    assert!(apigee.build().unwrap().introspect(Ask::new(&bearer("abc"))).await.unwrap_err().is_credentials());
     assert_eq!((recorder.requests().len(), *logins.lock().unwrap()), (1, 1));
 }
 
@@ -296,7 +302,7 @@ async fn a_403_is_about_what_the_account_may_do_and_does_not_cost_a_login() {
 async fn a_401_that_says_the_token_is_unknown_does_not_cost_a_login() {
     let recorder = Recorder::start(|_, _| (401, r#"{"code":"keymanagement.service.invalid_access_token"}"#)).await;
     let apigee = asking(&recorder).credentials(|| async { Ok(Credential::bearer("x")?) }).build().unwrap();
-    assert_eq!(reason(apigee.introspect(&bearer("abc")).await.unwrap()), Some(InactiveReason::Unknown));
+    assert_eq!(reason(apigee.introspect(Ask::new(&bearer("abc"))).await.unwrap()), Some(InactiveReason::Unknown));
     assert_eq!(recorder.requests().len(), 1);
 }
 
@@ -304,9 +310,9 @@ async fn a_401_that_says_the_token_is_unknown_does_not_cost_a_login() {
 async fn a_credentials_hook_that_fails_or_hangs_is_a_failure_within_the_request_timeout() {
     let recorder = Recorder::start(|_, _| (200, ACTIVE)).await;
     let failing = asking(&recorder).credentials(|| async { Err("login is down".into()) }).build().unwrap();
-    assert!(failing.introspect(&bearer("abc")).await.unwrap_err().is_credentials());
+    assert!(failing.introspect(Ask::new(&bearer("abc"))).await.unwrap_err().is_credentials());
     let hanging = asking(&recorder).credentials(std::future::pending).request_timeout(millis(50)).build().unwrap();
-    assert!(hanging.introspect(&bearer("abc")).await.unwrap_err().is_timeout());
+    assert!(hanging.introspect(Ask::new(&bearer("abc"))).await.unwrap_err().is_timeout());
     assert!(recorder.requests().is_empty());
 }
 

@@ -9,6 +9,7 @@ use crate::support::recorder::{Recorder, Seen};
 use crate::support::*;
 use tower_introspection::apigee::{ApigeeBuilder, ApigeeLogin};
 use tower_introspection::clock::ManualClock;
+use tower_introspection::introspect::Ask;
 use tower_introspection::{Apigee, Introspect};
 
 const ACTIVE: &str = r#"{"status":"approved","expiresAt":9999999999999,"token":"abc"}"#;
@@ -33,7 +34,7 @@ async fn the_login_is_by_password_once_and_by_refresh_token_from_then_on() {
     let login = login.mfa_token(|| async { Ok("123456".into()) });
     let apigee = asking(&recorder).login(login).clock(clock.clone()).build().unwrap();
     for _ in 0..3 {
-        assert!(apigee.introspect(&bearer("abc")).await.unwrap().is_active());
+        assert!(apigee.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active());
     }
     let password = form(&[
         ("grant_type", "password"),
@@ -47,7 +48,7 @@ async fn the_login_is_by_password_once_and_by_refresh_token_from_then_on() {
     assert_eq!(recorder.requests()[1].headers["authorization"], "Bearer login-1");
     // Expired: nothing valid is at hand, so the question waits for the refresh.
     clock.advance(secs(1_800));
-    assert!(apigee.introspect(&bearer("abc")).await.unwrap().is_active());
+    assert!(apigee.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active());
     assert_eq!(logins(&recorder), [password, form(&[("grant_type", "refresh_token"), ("refresh_token", "refresh-1")])]);
     assert_eq!(recorder.requests().last().unwrap().headers["authorization"], "Bearer login-2");
 }
@@ -64,7 +65,7 @@ async fn a_refresh_without_a_new_refresh_token_leaves_the_old_one_in_use() {
     let login = ApigeeLogin::new("ann", "pass").token_url(format!("{}/oauth/token", recorder.url()));
     let apigee = asking(&recorder).login(login).clock(clock.clone()).build().unwrap();
     for _ in 0..3 {
-        assert!(apigee.introspect(&bearer("abc")).await.unwrap().is_active());
+        assert!(apigee.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active());
         clock.advance(secs(60));
     }
     let refresh = form(&[("grant_type", "refresh_token"), ("refresh_token", "r")]);
@@ -78,9 +79,9 @@ async fn a_refused_refresh_falls_back_to_the_password() {
     let clock = ManualClock::at(START);
     let login = ApigeeLogin::new("ann", "pass").token_url(format!("{}/oauth/token", recorder.url()));
     let apigee = asking(&recorder).login(login).clock(clock.clone()).build().unwrap();
-    assert!(apigee.introspect(&bearer("abc")).await.unwrap().is_active());
+    assert!(apigee.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active());
     clock.advance(secs(1_800));
-    assert!(apigee.introspect(&bearer("abc")).await.unwrap().is_active());
+    assert!(apigee.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active());
     let grants: Vec<_> = logins(&recorder).iter().map(|form| form[0].1.clone()).collect();
     assert_eq!(grants, ["password", "refresh_token", "password"]);
 }
@@ -96,9 +97,9 @@ async fn each_login_by_password_has_a_code_of_its_own_and_a_refresh_has_none() {
         async { Ok(code) }
     });
     let apigee = asking(&recorder).login(login).clock(clock.clone()).build().unwrap();
-    assert!(apigee.introspect(&bearer("abc")).await.unwrap().is_active());
+    assert!(apigee.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active());
     clock.advance(secs(1_800));
-    assert!(apigee.introspect(&bearer("abc")).await.unwrap().is_active());
+    assert!(apigee.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active());
     let password = |code| form(&[("grant_type", "password"), ("username", "ann"), ("password", "pass"), code]);
     let refresh = form(&[("grant_type", "refresh_token"), ("refresh_token", "refresh-1")]);
     assert_eq!(logins(&recorder), [password(("mfa_token", "code-0")), refresh, password(("mfa_token", "code-1"))]);
@@ -117,9 +118,9 @@ async fn a_refresh_that_cannot_be_asked_for_is_no_reason_to_send_the_password() 
     let clock = ManualClock::at(START);
     let login = ApigeeLogin::new("ann", "pass").token_url(format!("{}/oauth/token", recorder.url()));
     let apigee = asking(&recorder).login(login).clock(clock.clone()).build().unwrap();
-    assert!(apigee.introspect(&bearer("abc")).await.unwrap().is_active());
+    assert!(apigee.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active());
     clock.advance(secs(60));
-    assert!(apigee.introspect(&bearer("abc")).await.unwrap_err().is_credentials());
+    assert!(apigee.introspect(Ask::new(&bearer("abc"))).await.unwrap_err().is_credentials());
     let grants: Vec<_> = logins(&recorder).iter().map(|form| form[0].1.clone()).collect();
     assert_eq!(grants, ["password", "refresh_token"]);
 }
@@ -131,7 +132,7 @@ async fn a_token_of_the_login_that_the_management_api_refuses_is_replaced_once()
             .await;
     let login = ApigeeLogin::new("ann", "pass").token_url(format!("{}/oauth/token", recorder.url()));
     let apigee = asking(&recorder).login(login).build().unwrap();
-    assert!(apigee.introspect(&bearer("abc")).await.unwrap().is_active());
+    assert!(apigee.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active());
     assert_eq!(logins(&recorder).len(), 2);
 }
 
@@ -140,7 +141,7 @@ async fn a_refused_login_is_our_fault_and_a_hundred_questions_at_once_are_one_lo
     let recorder = Recorder::with_token_endpoint("/oauth/token", ACTIVE, |seen| seen.uri == "/oauth/token").await;
     let login = || ApigeeLogin::new("ann", "wrong").token_url(format!("{}/oauth/token", recorder.url()));
     let refused = asking(&recorder).login(login()).build().unwrap();
-    let error = refused.introspect(&bearer("abc")).await.unwrap_err();
+    let error = refused.introspect(Ask::new(&bearer("abc"))).await.unwrap_err();
     assert!(error.is_credentials());
     assert!(format!("{error:?}").contains("invalid_client"), "{error:?}");
     let recorder = Recorder::with_token_endpoint("/oauth/token", ACTIVE, |_| false).await;
@@ -151,7 +152,7 @@ async fn a_refused_login_is_our_fault_and_a_hundred_questions_at_once_are_one_lo
     let mut questions = tokio::task::JoinSet::new();
     for _ in 0..100 {
         let shared = Arc::clone(&shared);
-        questions.spawn(async move { shared.introspect(&bearer("abc")).await.unwrap().is_active() });
+        questions.spawn(async move { shared.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active() });
     }
     assert!(patiently(questions.join_all()).await.into_iter().all(|active| active));
     assert_eq!(logins(&recorder).len(), 1);
@@ -180,7 +181,7 @@ async fn without_its_one_time_code_a_login_fails_and_the_password_stays_here() {
     let login = ApigeeLogin::new("user", "password").token_url(format!("{}/oauth/token", recorder.url()));
     let login = login.mfa_token(|| async { Err("the vault is sealed".into()) });
     let apigee = Apigee::builder("my-org").base_url(recorder.url()).login(login).build().unwrap();
-    let error = apigee.introspect(&bearer("abc")).await.unwrap_err();
+    let error = apigee.introspect(Ask::new(&bearer("abc"))).await.unwrap_err();
     assert!(error.is_credentials());
     assert!(format!("{error:?}").contains("the vault is sealed"), "{error:?}");
     assert!(recorder.requests().is_empty());

@@ -1,6 +1,7 @@
 //! Several authorities behind one layer.
 
 use std::convert::Infallible;
+use tower_introspection::RequestView;
 
 use crate::support::*;
 use http::{Request, Response};
@@ -50,7 +51,8 @@ async fn a_rule_and_the_handler_learn_which_authority_was_chosen() {
         .build()
         .unwrap();
     let name = |request: &http::Extensions| request.get::<ChosenAuthority>().unwrap().name().to_owned();
-    let of_a = move |_: &AccessToken, request: &http::request::Parts| name(&request.extensions) == "a.example";
+    let of_a =
+        move |_: &AccessToken, request: &RequestView| name(&request.parts_after_routing().extensions) == "a.example";
     let layer = IntrospectionLayer::builder(authorities).authorize(of_a).build().unwrap();
     let inner = service_fn(move |request: Request<String>| {
         let name = name(request.extensions());
@@ -69,7 +71,7 @@ async fn a_rule_and_the_handler_learn_which_authority_was_chosen() {
 #[tokio::test]
 async fn a_request_that_chooses_no_authority_is_rejected_and_nobody_is_asked() {
     let authority = Authority::new(issued_to("a"));
-    let authorities = Authorities::choose_by(|request| request.uri.path().split('/').nth(1).map(Into::into))
+    let authorities = Authorities::choose_by(|request| request.path().split('/').nth(1).map(Into::into))
         .authority("tenant", authority.clone())
         .build()
         .unwrap();
@@ -89,7 +91,7 @@ async fn a_request_that_chooses_no_authority_is_rejected_and_nobody_is_asked() {
 async fn a_request_without_a_token_comes_in_through_an_optional_layer_with_its_authority_if_it_chooses_one() {
     let authority = Authority::new(active());
     let authorities = Authorities::by_host().authority("a.example", authority.clone()).build().unwrap();
-    let layer = IntrospectionLayer::builder(authorities).optional().build().unwrap();
+    let layer = IntrospectionLayer::builder(authorities).optional(true).build().unwrap();
     let inner = service_fn(|request: Request<String>| async move {
         assert!(request.extensions().get::<AccessToken>().is_none());
         let chosen = request.extensions().get::<ChosenAuthority>().map(|chosen| chosen.name().to_owned());
@@ -116,7 +118,7 @@ fn no_authority_and_two_of_one_name_are_refused() {
 async fn what_an_outer_layer_chose_does_not_stand_for_an_inner_one() {
     let one = || Cached::new(Authority::new(active()));
     let outer = Authorities::choose_by(|_| Some("staff".into())).authority("staff", one()).build().unwrap();
-    let outer = IntrospectionLayer::builder(outer).optional().build().unwrap();
+    let outer = IntrospectionLayer::builder(outer).optional(true).build().unwrap();
     let none = Authorities::choose_by(|_| None).authority("partners", one()).build().unwrap();
     let chosen = || {
         service_fn(|request: Request<String>| async move {
@@ -127,12 +129,12 @@ async fn what_an_outer_layer_chose_does_not_stand_for_an_inner_one() {
     let without_token = || Request::new(String::new());
     let answer = outer.layer(chosen()).oneshot(without_token()).await.unwrap();
     assert_eq!(answer.into_body(), "staff");
-    let inner = IntrospectionLayer::builder(one()).optional().build().unwrap();
+    let inner = IntrospectionLayer::builder(one()).optional(true).build().unwrap();
     for request in [without_token(), request("Bearer abc")] {
         let answer = outer.layer(inner.layer(chosen())).oneshot(request).await.unwrap();
         assert_eq!(answer.into_body(), "", "of the inner layer's one authority");
     }
-    let inner = IntrospectionLayer::builder(none).optional().build().unwrap();
+    let inner = IntrospectionLayer::builder(none).optional(true).build().unwrap();
     let answer = outer.layer(inner.layer(chosen())).oneshot(without_token()).await.unwrap();
     assert_eq!(answer.into_body(), "", "of the inner layer's none");
 }
@@ -144,7 +146,7 @@ async fn clones_share_their_authorities_and_each_can_be_asked_by_name() {
     let layer = IntrospectionLayer::new(authorities.clone());
     assert_eq!(answer(&layer, "https://a.example/").await.status(), 200);
     let asked = authorities.get("a.example").unwrap();
-    assert!(asked.known(&bearer("abc")).unwrap().is_active(), "remembered by the same cache");
+    assert!(asked.cached(&bearer("abc")).unwrap().is_active(), "remembered by the same cache");
     assert_eq!(authority.questions(), 1);
     assert!(authorities.get("b.example").is_none());
 }
@@ -154,7 +156,7 @@ async fn an_inner_layer_may_choose_by_what_an_outer_one_chose() {
     let one = || Cached::new(Authority::new(active()));
     let outer = IntrospectionLayer::new(Authorities::by_host().authority("a.example", one()).build().unwrap());
     let inner = Authorities::choose_by(|request| {
-        let chosen = request.extensions.get::<ChosenAuthority>()?;
+        let chosen = request.extension::<ChosenAuthority>()?;
         Some(format!("inner {}", chosen.name()).into())
     });
     let inner = IntrospectionLayer::new(inner.authority("inner a.example", one()).build().unwrap());

@@ -1,6 +1,7 @@
 //! axum servers on real sockets, asked by a real client, with the sandbox as the authority.
 #![cfg(feature = "axum")]
 
+use crate::support::requires;
 use crate::support::*;
 use axum::body::Bytes;
 use axum::extract::FromRequestParts;
@@ -9,8 +10,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::StatusCode;
 use tower::{Layer, ServiceBuilder, ServiceExt};
-use tower_introspection::layer::RequireScopeLayer;
-use tower_introspection::rejection::{Rejection, RejectionKind};
+use tower_introspection::rejection::RejectionKind;
 #[cfg(feature = "sandbox")]
 use tower_introspection::sandbox::{Fault, Sandbox, SandboxToken};
 use tower_introspection::{AccessToken, Cached, IntrospectionLayer};
@@ -46,7 +46,7 @@ async fn a_whole_router_is_guarded_and_every_outcome_is_right_on_the_wire() {
     let cache = cached.handle();
     let app = Router::new()
         .route("/whoami", get(whoami))
-        .route("/admin", get(async || "welcome").layer(RequireScopeLayer::new("admin").unwrap()))
+        .route("/admin", get(async || "welcome").layer(requires("admin")))
         .layer(IntrospectionLayer::new(cached));
     let base = serve(app).await;
     let whoami = |authorization: String| get_with(format!("{base}/whoami"), authorization.leak());
@@ -155,14 +155,14 @@ async fn a_path_that_is_none_is_guarded_by_a_layer_around_all_that_stands_before
 
 #[tokio::test]
 async fn the_extractors_tell_no_token_from_no_layer() {
-    let layer = IntrospectionLayer::builder(Authority::new(active())).optional().realm("orders").build().unwrap();
+    let layer = IntrospectionLayer::builder(Authority::new(active())).optional(true).realm("orders").build().unwrap();
     let app = Router::new()
         .route("/optional", get(greet))
         .route("/required", get(whoami))
         .layer(layer)
         .route("/no-layer/optional", get(greet))
         .route("/no-layer/required", get(whoami))
-        .route("/no-layer/scope", get(async || "never").layer(RequireScopeLayer::new("read").unwrap()));
+        .route("/no-layer/scope", get(async || "never").layer(requires("read")));
     let base = serve(app).await;
     assert_eq!(get_with(format!("{base}/optional"), "").await.text().await.unwrap(), "stranger");
     assert_eq!(get_with(format!("{base}/optional"), "Bearer abc").await.text().await.unwrap(), "weather-app");
@@ -178,22 +178,54 @@ async fn the_extractors_tell_no_token_from_no_layer() {
 }
 
 #[tokio::test]
+async fn an_extractor_answers_as_the_layer_around_its_route_does_and_is_counted_there() {
+    let layer = IntrospectionLayer::builder(Authority::new(active())).optional(true).problem_json().build().unwrap();
+    let app = Router::new().route("/", get(whoami)).layer(layer.clone());
+    let response = get_with(serve(app).await, "").await;
+    assert_eq!(
+        (response.status(), &response.headers()["content-type"]),
+        (401.try_into().unwrap(), &"application/problem+json".parse().unwrap())
+    );
+    let problem: serde_json::Value = response.json().await.unwrap();
+    assert_eq!(problem["kind"], "missing_token");
+    assert_eq!(layer.stats().rejected, [(RejectionKind::MissingToken, 1)]);
+    assert_eq!(layer.stats().anonymous, 1);
+
+    // A layer between the two changes the type of the body.
+    let between = tower::util::MapResponseLayer::new(|response: axum::response::Response| response.map(Other));
+    let inner = ServiceBuilder::new().layer(layer).layer(between).service(Router::new().route("/", get(whoami)));
+    let response = inner.oneshot(http::Request::new(axum::body::Body::empty())).await.unwrap();
+    assert_eq!(response.status(), 401);
+    assert!(response.headers().contains_key("www-authenticate"));
+}
+
+/// A body that is not axum's.
+#[derive(Default)]
+struct Other(#[allow(dead_code)] axum::body::Body);
+
+impl From<String> for Other {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+#[tokio::test]
 async fn the_extractors_rejection_says_what_is_missing() {
     let (mut parts, ()) = axum::http::Request::new(()).into_parts();
     let rejection = <AccessToken as FromRequestParts<()>>::from_request_parts(&mut parts, &()).await.unwrap_err();
     assert_eq!(rejection.to_string(), "the route has no IntrospectionLayer around it");
-    assert!(rejection.rejection().is_none());
+    assert!(rejection.kind().is_none());
     assert_eq!(rejection.into_response().status(), StatusCode::INTERNAL_SERVER_ERROR);
     parts.method = axum::http::Method::POST;
     parts.headers.insert("content-type", "application/grpc".parse().unwrap());
     let rejection = <AccessToken as FromRequestParts<()>>::from_request_parts(&mut parts, &()).await.unwrap_err();
     assert_eq!(rejection.into_response().headers()["grpc-status"], "13");
-    let layer = IntrospectionLayer::builder(Authority::new(active())).optional().build().unwrap();
+    let layer = IntrospectionLayer::builder(Authority::new(active())).optional(true).build().unwrap();
     let inner = tower::service_fn(async |request: axum::http::Request<()>| {
         let (mut parts, ()) = request.into_parts();
         let rejection = <AccessToken as FromRequestParts<()>>::from_request_parts(&mut parts, &()).await.unwrap_err();
         assert_eq!(rejection.to_string(), "the request came in without an access token");
-        assert_eq!(rejection.rejection().map(Rejection::kind), Some(RejectionKind::MissingToken));
+        assert_eq!(rejection.kind(), Some(RejectionKind::MissingToken));
         Ok::<_, std::convert::Infallible>(rejection.into_response())
     });
     let response = layer.layer(inner).oneshot(axum::http::Request::new(())).await.unwrap();

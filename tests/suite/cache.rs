@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::support::*;
+use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
 use tower_introspection::{Cached, InactiveReason, Introspect, Verdict};
 
@@ -20,7 +21,7 @@ async fn a_hit_asks_nobody_until_max_ttl_and_then_asks_again() {
     assert!(ask(&cached).await.is_active());
     assert_eq!(authority.questions(), 1);
     clock.set(START + secs(60));
-    assert!(cached.known(&bearer("abc")).is_none());
+    assert!(cached.cached(&bearer("abc")).is_none());
     assert!(ask(&cached).await.is_active());
     assert_eq!(authority.questions(), 2);
 }
@@ -31,16 +32,16 @@ async fn a_cache_over_a_cache_keeps_a_deadline_of_its_own() {
     let (inner, clock) = cached(&authority, |builder| builder.max_ttl(secs(60)).refresh_ahead(0.0));
     let outer =
         Cached::builder(inner.clone()).clock(clock.clone()).max_ttl(secs(10)).refresh_ahead(0.0).build().unwrap();
-    assert!(outer.introspect(&bearer("abc")).await.unwrap().is_active());
+    assert!(outer.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active());
     clock.set(START + secs(10));
-    assert!(outer.known(&bearer("abc")).is_none());
-    assert!(inner.known(&bearer("abc")).is_some(), "what the outer one notes is no concern of the inner one");
-    assert!(outer.introspect(&bearer("abc")).await.unwrap().is_active());
+    assert!(outer.cached(&bearer("abc")).is_none());
+    assert!(inner.cached(&bearer("abc")).is_some(), "what the outer one notes is no concern of the inner one");
+    assert!(outer.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active());
     assert_eq!(authority.questions(), 1);
     clock.set(START + millis(19_999));
-    assert!(outer.known(&bearer("abc")).is_some());
+    assert!(outer.cached(&bearer("abc")).is_some());
     clock.set(START + secs(60));
-    assert!(inner.known(&bearer("abc")).is_none());
+    assert!(inner.cached(&bearer("abc")).is_none());
 }
 
 #[tokio::test]
@@ -48,15 +49,15 @@ async fn one_answer_for_two_tokens_serves_each_for_a_time_of_its_own() {
     // The introspector gives copies of one token.
     let authority = Authority::new(active());
     let (cached, clock) = cached(&authority, |builder| builder.max_ttl(secs(60)).refresh_ahead(0.0));
-    cached.introspect(&bearer("abc")).await.unwrap();
+    cached.introspect(Ask::new(&bearer("abc"))).await.unwrap();
     clock.set(START + secs(30));
-    cached.introspect(&bearer("def")).await.unwrap();
+    cached.introspect(Ask::new(&bearer("def"))).await.unwrap();
     clock.set(START + millis(59_999));
-    assert!(cached.known(&bearer("abc")).is_some() && cached.known(&bearer("def")).is_some());
+    assert!(cached.cached(&bearer("abc")).is_some() && cached.cached(&bearer("def")).is_some());
     clock.set(START + secs(60));
-    assert!(cached.known(&bearer("abc")).is_none() && cached.known(&bearer("def")).is_some());
+    assert!(cached.cached(&bearer("abc")).is_none() && cached.cached(&bearer("def")).is_some());
     cached.handle().invalidate(&bearer("abc"));
-    assert!(cached.known(&bearer("def")).is_some());
+    assert!(cached.cached(&bearer("def")).is_some());
 }
 
 #[tokio::test]
@@ -65,15 +66,15 @@ async fn the_defaults_are_sixty_seconds_for_active_and_ten_for_inactive_answers(
     let (cached, clock) = cached(&authority, |builder| builder);
     ask(&cached).await;
     clock.set(START + millis(59_999));
-    assert!(cached.known(&bearer("abc")).is_some());
+    assert!(cached.cached(&bearer("abc")).is_some());
     clock.set(START + secs(60));
-    assert!(cached.known(&bearer("abc")).is_none());
+    assert!(cached.cached(&bearer("abc")).is_none());
     authority.says(inactive(InactiveReason::Unknown));
     ask(&cached).await;
     clock.advance(millis(9_999));
-    assert!(cached.known(&bearer("abc")).is_some());
+    assert!(cached.cached(&bearer("abc")).is_some());
     clock.advance(millis(1));
-    assert!(cached.known(&bearer("abc")).is_none());
+    assert!(cached.cached(&bearer("abc")).is_none());
 }
 
 #[tokio::test]
@@ -101,9 +102,9 @@ async fn the_revocation_window_counts_from_the_question_and_not_from_a_slow_answ
     authority.release();
     assert!(patiently(question).await.unwrap().unwrap().is_active());
     clock.set(START + millis(59_999));
-    assert!(cached.known(&bearer("abc")).is_some());
+    assert!(cached.cached(&bearer("abc")).is_some());
     clock.set(START + secs(60));
-    assert!(cached.known(&bearer("abc")).is_none());
+    assert!(cached.cached(&bearer("abc")).is_none());
 }
 
 #[tokio::test]
@@ -112,9 +113,9 @@ async fn nothing_cached_outlives_the_token_and_the_bound_is_exclusive() {
     let (cached, clock) = cached(&authority, |builder| builder.max_ttl(secs(60)));
     ask(&cached).await;
     clock.set(START + millis(29_999));
-    assert!(cached.known(&bearer("abc")).unwrap().is_active());
+    assert!(cached.cached(&bearer("abc")).unwrap().is_active());
     clock.set(START + secs(30));
-    assert!(cached.known(&bearer("abc")).is_none());
+    assert!(cached.cached(&bearer("abc")).is_none());
 }
 
 #[tokio::test]
@@ -156,7 +157,7 @@ async fn an_entry_ends_even_if_the_wall_clock_stands_still() {
     let authority = Authority::new(active());
     let (cached, _) = cached(&authority, |builder| builder.max_ttl(millis(1)));
     ask(&cached).await;
-    until(|| cached.known(&bearer("abc")).is_none()).await;
+    until(|| cached.cached(&bearer("abc")).is_none()).await;
 }
 
 #[tokio::test]
@@ -166,7 +167,7 @@ async fn zero_means_do_not_cache_and_never_forever() {
     ask(&no_active).await;
     ask(&no_active).await;
     assert_eq!(authority.questions(), 2);
-    assert!(no_active.known(&bearer("abc")).is_none());
+    assert!(no_active.cached(&bearer("abc")).is_none());
     assert_eq!(no_active.handle().stats().entries, 0, "it takes no room");
 
     let authority = Authority::new(inactive(InactiveReason::Unknown));
@@ -208,9 +209,9 @@ async fn an_endless_max_ttl_ends_with_the_token() {
     let (cached, clock) = cached(&authority, |builder| builder.max_ttl(Duration::MAX));
     ask(&cached).await;
     clock.set(START + secs(999_999));
-    assert!(cached.known(&bearer("abc")).is_some());
+    assert!(cached.cached(&bearer("abc")).is_some());
     clock.set(START + secs(1_000_000));
-    assert!(cached.known(&bearer("abc")).is_none());
+    assert!(cached.cached(&bearer("abc")).is_none());
 }
 
 #[tokio::test]
@@ -219,28 +220,28 @@ async fn the_expiry_leeway_leaves_the_last_moments_to_the_authority() {
     let (cached, clock) = cached(&authority, |builder| builder.expiry_leeway(secs(5)));
     ask(&cached).await;
     clock.set(START + millis(24_999));
-    assert!(cached.known(&bearer("abc")).is_some());
+    assert!(cached.cached(&bearer("abc")).is_some());
     clock.set(START + secs(25));
-    assert!(cached.known(&bearer("abc")).is_none());
+    assert!(cached.cached(&bearer("abc")).is_none());
     assert!(ask(&cached).await.is_active());
-    assert!(cached.known(&bearer("abc")).is_none());
+    assert!(cached.cached(&bearer("abc")).is_none());
 }
 
 #[tokio::test]
 async fn a_failure_is_never_cached_and_never_evicts_a_good_entry() {
     let authority = Authority::new(failure(IntrospectErrorKind::Timeout));
     let (cached, clock) = cached(&authority, |builder| builder.max_ttl(secs(60)));
-    assert!(cached.introspect(&bearer("abc")).await.unwrap_err().is_timeout());
-    assert!(cached.known(&bearer("abc")).is_none());
+    assert!(cached.introspect(Ask::new(&bearer("abc"))).await.unwrap_err().is_timeout());
+    assert!(cached.cached(&bearer("abc")).is_none());
     authority.says(active());
     assert!(ask(&cached).await.is_active(), "the next request asks again");
 
     // A failure while an entry is there but no longer serves: the entry's fate is not the failure's to decide.
     clock.advance(secs(60));
     authority.says(failure(IntrospectErrorKind::Status));
-    assert!(cached.introspect(&bearer("abc")).await.is_err());
+    assert!(cached.introspect(Ask::new(&bearer("abc"))).await.is_err());
     clock.set(START + millis(59_999));
-    assert!(cached.known(&bearer("abc")).unwrap().is_active());
+    assert!(cached.cached(&bearer("abc")).unwrap().is_active());
 }
 
 #[tokio::test]
@@ -266,17 +267,17 @@ async fn junk_tokens_stay_in_their_own_small_cache_and_push_no_good_one_out() {
     let authority = Authority::new(active());
     let (cached, _) = cached(&authority, |builder| builder.max_capacity(10).inactive_capacity(20));
     for n in 0..10 {
-        cached.introspect(&bearer(&format!("good-{n}"))).await.unwrap();
+        cached.introspect(Ask::new(&bearer(&format!("good-{n}")))).await.unwrap();
     }
     authority.says(inactive(InactiveReason::Unknown));
     for n in 0..1_000 {
-        cached.introspect(&bearer(&format!("junk-{n}"))).await.unwrap();
+        cached.introspect(Ask::new(&bearer(&format!("junk-{n}")))).await.unwrap();
     }
     let stats = cached.handle().stats();
     assert_eq!(stats.entries, 10);
     assert!(stats.inactive_entries <= 20, "{stats:?}");
     for n in 0..10 {
-        assert!(cached.known(&bearer(&format!("good-{n}"))).unwrap().is_active(), "good-{n}");
+        assert!(cached.cached(&bearer(&format!("good-{n}"))).unwrap().is_active(), "good-{n}");
     }
 }
 
@@ -285,7 +286,7 @@ async fn a_full_cache_evicts_single_entries_and_is_never_flushed() {
     let authority = Authority::new(active());
     let (cached, _) = cached(&authority, |builder| builder.max_capacity(100));
     for n in 1..=1_050 {
-        cached.introspect(&bearer(&format!("token-{n}"))).await.unwrap();
+        cached.introspect(Ask::new(&bearer(&format!("token-{n}")))).await.unwrap();
         assert_eq!(cached.handle().stats().entries, n.min(100), "after {n}");
     }
 }
@@ -296,7 +297,7 @@ async fn two_caches_never_answer_for_each_other() {
     let (first, _) = cached(&good, |builder| builder);
     let (second, _) = cached(&bad, |builder| builder);
     assert!(ask(&first).await.is_active());
-    assert!(second.known(&bearer("abc")).is_none());
+    assert!(second.cached(&bearer("abc")).is_none());
     assert!(!ask(&second).await.is_active());
     assert!(ask(&first).await.is_active());
 }
@@ -305,28 +306,28 @@ async fn two_caches_never_answer_for_each_other() {
 async fn invalidate_forgets_one_token_active_or_not() {
     let authority = Authority::new(active());
     let (cached, _) = cached(&authority, |builder| builder);
-    cached.introspect(&bearer("kept")).await.unwrap();
+    cached.introspect(Ask::new(&bearer("kept"))).await.unwrap();
     for answer in [active(), inactive(InactiveReason::Unknown)] {
         authority.says(answer);
         ask(&cached).await;
         cached.handle().invalidate(&bearer("abc"));
-        assert!(cached.known(&bearer("abc")).is_none());
+        assert!(cached.cached(&bearer("abc")).is_none());
     }
-    assert!(cached.known(&bearer("kept")).is_some());
+    assert!(cached.cached(&bearer("kept")).is_some());
 }
 
 #[tokio::test]
 async fn invalidate_all_forgets_both_kinds_and_new_answers_are_remembered_again() {
     let authority = Authority::new(active());
     let (cached, _) = cached(&authority, |builder| builder);
-    cached.introspect(&bearer("good")).await.unwrap();
+    cached.introspect(Ask::new(&bearer("good"))).await.unwrap();
     authority.says(inactive(InactiveReason::Unknown));
-    cached.introspect(&bearer("bad")).await.unwrap();
+    cached.introspect(Ask::new(&bearer("bad"))).await.unwrap();
     cached.handle().invalidate_all();
-    assert!(cached.known(&bearer("good")).is_none() && cached.known(&bearer("bad")).is_none());
+    assert!(cached.cached(&bearer("good")).is_none() && cached.cached(&bearer("bad")).is_none());
     authority.says(active());
-    cached.introspect(&bearer("good")).await.unwrap();
-    assert!(cached.known(&bearer("good")).is_some());
+    cached.introspect(Ask::new(&bearer("good"))).await.unwrap();
+    assert!(cached.cached(&bearer("good")).is_some());
 }
 
 #[tokio::test]
@@ -334,11 +335,11 @@ async fn a_token_in_use_gets_room_though_it_is_asked_about_by_introspect_alone()
     let authority = Authority::new(active());
     let (cached, _) = cached(&authority, |builder| builder.max_capacity(100));
     for n in 0..100 {
-        cached.introspect(&bearer(&format!("passing-{n}"))).await.unwrap();
+        cached.introspect(Ask::new(&bearer(&format!("passing-{n}")))).await.unwrap();
     }
     let use_all = async || {
         for n in 0..20 {
-            cached.introspect(&bearer(&format!("hot-{n}"))).await.unwrap();
+            cached.introspect(Ask::new(&bearer(&format!("hot-{n}")))).await.unwrap();
         }
         let _ = cached.handle().stats();
         authority.questions()
@@ -356,11 +357,11 @@ async fn invalidate_where_forgets_all_tokens_of_one_client_and_says_how_many() {
     for n in 0..50 {
         let client = if n % 5 == 0 { "mine" } else { "yours" };
         authority.says(Ok(Verdict::Active(tower_introspection::AccessToken::builder().client_id(client).build())));
-        cached.introspect(&bearer(&format!("token-{n}"))).await.unwrap();
+        cached.introspect(Ask::new(&bearer(&format!("token-{n}")))).await.unwrap();
     }
     assert_eq!(cached.handle().invalidate_where(|token| token.client_id() == Some("mine")), 10);
     for n in 0..50 {
-        assert_eq!(cached.known(&bearer(&format!("token-{n}"))).is_some(), n % 5 != 0, "token-{n}");
+        assert_eq!(cached.cached(&bearer(&format!("token-{n}"))).is_some(), n % 5 != 0, "token-{n}");
     }
 }
 
@@ -372,10 +373,10 @@ async fn stats_count_hits_misses_inactive_hits_questions_failures_and_entries() 
     ask(&cached).await;
     ask(&cached).await;
     authority.says(inactive(InactiveReason::Unknown));
-    cached.introspect(&bearer("bad")).await.unwrap();
-    assert!(cached.known(&bearer("bad")).is_some());
+    cached.introspect(Ask::new(&bearer("bad"))).await.unwrap();
+    assert!(cached.cached(&bearer("bad")).is_some());
     authority.says(failure(IntrospectErrorKind::Connect));
-    cached.introspect(&bearer("down")).await.unwrap_err();
+    cached.introspect(Ask::new(&bearer("down"))).await.unwrap_err();
     let stats = cached.handle().stats();
     assert_eq!((stats.hits, stats.inactive_hits, stats.misses, stats.coalesced), (2, 1, 3, 0));
     assert_eq!((stats.questions, stats.failures, stats.overloaded), (3, 1, 0));
@@ -393,7 +394,7 @@ fn settings_that_let_no_token_be_checked_are_refused_by_name() {
 fn a_question_outside_of_a_runtime_is_a_failure_and_no_panic() {
     let (cached, _) = cached(&Authority::new(active()), |builder| builder);
     let token = bearer("abc");
-    let mut question = std::pin::pin!(cached.introspect(&token));
+    let mut question = std::pin::pin!(cached.introspect(Ask::new(&token)));
     match poll_once(&mut question) {
         std::task::Poll::Ready(Err(error)) => assert_eq!(error.kind(), IntrospectErrorKind::Abandoned),
         other => panic!("{other:?}"),

@@ -7,9 +7,10 @@ use std::thread;
 
 use crate::support::*;
 use tokio::task::JoinHandle;
-#[cfg(feature = "test-util")]
 use tower_introspection::IntrospectError;
 use tower_introspection::clock::{Clock, ManualClock, Timestamp};
+#[cfg(feature = "test-util")]
+use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
 #[cfg(all(feature = "test-util", feature = "sandbox"))]
 use tower_introspection::sandbox::{Fault, Sandbox, SandboxToken};
@@ -92,12 +93,12 @@ async fn live<C: Clock>(caller: &Caller, make_clock: impl FnOnce(ManualClock) ->
         .build()
         .unwrap();
     assert!(caller.0.handle.set(cached.handle()).is_ok());
-    let asks = async || patiently(cached.introspect(&bearer("abc"))).await;
+    let asks = async || patiently(cached.introspect(Ask::new(&bearer("abc")))).await;
 
     assert!(asks().await.unwrap().is_active(), "asked");
     assert!(asks().await.unwrap().is_active(), "at hand");
     clock.advance(secs(55));
-    assert!(cached.known(&bearer("abc")).is_some(), "asked ahead of time");
+    assert!(cached.cached(&bearer("abc")).is_some(), "asked ahead of time");
     authority.asked(2).await;
     quiet(&cached).await;
     authority.says(failure(IntrospectErrorKind::Timeout));
@@ -164,12 +165,12 @@ async fn a_subscriber_and_a_clock_may_use_the_handle_when_the_breaker_opens_and_
     let token = sandbox.issue(SandboxToken::new());
 
     sandbox.set_fault(Fault::Reset);
-    assert!(patiently(cached.introspect(&bearer(&token))).await.is_err());
+    assert!(patiently(cached.introspect(Ask::new(&bearer(&token)))).await.is_err());
     let breaker = || cached.handle().stats().endpoint.unwrap().breaker;
     assert_eq!(breaker(), BreakerState::Open);
     sandbox.clear_fault();
     clock.advance(secs(7));
-    assert!(patiently(cached.introspect(&bearer(&token))).await.unwrap().is_active());
+    assert!(patiently(cached.introspect(Ask::new(&bearer(&token)))).await.unwrap().is_active());
     assert_eq!(breaker(), BreakerState::Closed);
     caller.check();
 }
@@ -380,5 +381,5 @@ async fn a_predicate_that_panics_takes_one_question_along_and_not_the_cache() {
     authority.release();
     assert_eq!(patiently(waiting).await.unwrap().unwrap_err().kind(), IntrospectErrorKind::Abandoned);
     authority.release();
-    assert!(cached.introspect(&bearer("abc")).await.unwrap().is_active());
+    assert!(cached.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active());
 }

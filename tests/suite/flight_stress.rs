@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use crate::support::*;
 use tokio::task::{JoinSet, yield_now};
 use tower_introspection::clock::ManualClock;
+use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
 use tower_introspection::stats::CacheStats;
 use tower_introspection::{AccessToken, BearerToken, Cached, InactiveReason, Introspect, Verdict};
@@ -172,12 +173,8 @@ impl Drop for Leave<'_> {
 }
 
 impl Introspect for Stormy {
-    async fn introspect(&self, token: &BearerToken<'_>) -> Answer {
-        self.0.ask(token, &self.0.strangers).await
-    }
-
-    async fn refresh(&self, token: &BearerToken<'_>) -> Answer {
-        self.0.ask(token, &self.0.known).await
+    async fn introspect(&self, ask: Ask<'_>) -> Answer {
+        self.0.ask(ask.token(), if ask.is_known() { &self.0.known } else { &self.0.strangers }).await
     }
 }
 
@@ -230,7 +227,7 @@ async fn storm(seed: u64) -> CacheStats {
     storm.calm.store(true, Ordering::SeqCst);
     cached.handle().invalidate_all();
     for token in 0..TOKENS {
-        let verdict = patiently(cached.introspect(&bearer(&name_of(token)))).await;
+        let verdict = patiently(cached.introspect(Ask::new(&bearer(&name_of(token))))).await;
         storm.require(matches!(verdict, Ok(Verdict::Active(_))), || format!("after the storm: {verdict:?}"));
     }
     let violations = std::mem::take(&mut *storm.violations.lock().unwrap());

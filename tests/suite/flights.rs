@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::*;
 use tokio::task::JoinSet;
+use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
 use tower_introspection::{Cached, InactiveReason, Introspect, Verdict, introspect_fn};
 
@@ -23,7 +24,7 @@ async fn a_thousand_waiters_make_one_question() {
     let mut waiters = JoinSet::new();
     for _ in 0..1_000 {
         let cached = cached.clone();
-        waiters.spawn(async move { cached.introspect(&bearer("abc")).await });
+        waiters.spawn(async move { cached.introspect(Ask::new(&bearer("abc"))).await });
     }
     joined(&cached, 999).await;
     authority.release();
@@ -43,7 +44,7 @@ async fn a_failure_reaches_all_who_wait_once_and_nobody_retries_on_their_behalf(
     let mut waiters = JoinSet::new();
     for _ in 0..100 {
         let cached = cached.clone();
-        waiters.spawn(async move { cached.introspect(&bearer("abc")).await });
+        waiters.spawn(async move { cached.introspect(Ask::new(&bearer("abc"))).await });
     }
     joined(&cached, 99).await;
     authority.release();
@@ -72,7 +73,7 @@ async fn everyone_hangs_up_and_the_answer_is_still_remembered() {
     starter.abort();
     assert!(patiently(starter).await.unwrap_err().is_cancelled());
     authority.release();
-    until(|| cached.known(&bearer("abc")).is_some()).await;
+    until(|| cached.cached(&bearer("abc")).is_some()).await;
     assert_eq!(authority.questions(), 1);
 }
 
@@ -92,11 +93,11 @@ async fn a_waiter_hangs_up_and_nobody_notices() {
 async fn the_slot_is_freed_after_an_answer_and_after_a_failure() {
     let authority = Authority::new(failure(IntrospectErrorKind::Connect));
     let (cached, clock) = cached(&authority, |builder| builder);
-    cached.introspect(&bearer("abc")).await.unwrap_err();
+    cached.introspect(Ask::new(&bearer("abc"))).await.unwrap_err();
     authority.says(active());
-    assert!(cached.introspect(&bearer("abc")).await.unwrap().is_active());
+    assert!(cached.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active());
     clock.advance(secs(60));
-    assert!(cached.introspect(&bearer("abc")).await.unwrap().is_active());
+    assert!(cached.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active());
     assert_eq!(authority.questions(), 3);
 }
 
@@ -113,9 +114,9 @@ async fn the_introspector_panics_and_the_slot_is_free_for_the_next_request() {
             }
         }
     }));
-    let error = cached.introspect(&bearer("abc")).await.unwrap_err();
+    let error = cached.introspect(Ask::new(&bearer("abc"))).await.unwrap_err();
     assert_eq!(error.kind(), IntrospectErrorKind::Abandoned);
-    assert!(cached.introspect(&bearer("abc")).await.unwrap().is_active());
+    assert!(cached.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active());
 }
 
 #[test]
@@ -131,14 +132,14 @@ fn the_runtime_of_the_question_goes_away_and_the_slot_is_free_for_the_next() {
     });
     let waiter = second.spawn({
         let cached = cached.clone();
-        async move { cached.introspect(&bearer("abc")).await }
+        async move { cached.introspect(Ask::new(&bearer("abc"))).await }
     });
     second.block_on(joined(&cached, 1));
     drop(first);
     let error = second.block_on(waiter).unwrap().unwrap_err();
     assert_eq!(error.kind(), IntrospectErrorKind::Abandoned);
     authority.release();
-    assert!(second.block_on(cached.introspect(&bearer("abc"))).unwrap().is_active());
+    assert!(second.block_on(cached.introspect(Ask::new(&bearer("abc")))).unwrap().is_active());
 }
 
 #[tokio::test]
@@ -155,7 +156,7 @@ async fn invalidated_while_under_way_the_old_answer_is_neither_cached_nor_handed
         // The first question's answer is the one of before the invalidation.
         authority.release();
         authority.asked(2).await;
-        assert!(cached.known(&bearer("abc")).is_none());
+        assert!(cached.cached(&bearer("abc")).is_none());
         authority.says(inactive(InactiveReason::Revoked));
         authority.release();
         for answer in [patiently(before).await, patiently(after).await] {
@@ -184,7 +185,7 @@ async fn an_invalidation_before_the_question_is_asked_is_no_concern_of_its_answe
     let authority = Authority::new(active());
     let cached = Cached::new(authority.clone());
     let token = bearer("abc");
-    let mut waiting = pin!(cached.introspect(&token));
+    let mut waiting = pin!(cached.introspect(Ask::new(&token)));
     // The task that asks has no turn before this one waits.
     assert!(poll_once(&mut waiting).is_pending());
     cached.handle().invalidate(&token);
@@ -220,12 +221,12 @@ async fn a_question_that_hangs_fails_and_frees_its_slot() {
     authority.hold();
     let cached = Cached::builder(authority.clone()).max_questions(1).question_timeout(secs(5)).build().unwrap();
     let token = bearer("abc");
-    let mut question = pin!(cached.introspect(&token));
+    let mut question = pin!(cached.introspect(Ask::new(&token)));
     tokio::time::timeout(millis(4_999), &mut question).await.expect_err("it has its time");
     let outcome = tokio::time::timeout(millis(10), question).await.expect("it ends with its time");
     assert!(outcome.unwrap_err().is_timeout());
     authority.release();
-    assert!(cached.introspect(&bearer("another")).await.unwrap().is_active());
+    assert!(cached.introspect(Ask::new(&bearer("another"))).await.unwrap().is_active());
 }
 
 #[cfg(feature = "test-util")]
@@ -297,10 +298,10 @@ async fn invalidated_again_and_again_a_question_is_given_up_and_fails_closed() {
     let error = patiently(question).await.unwrap().unwrap_err();
     assert_eq!(error.kind(), IntrospectErrorKind::Abandoned);
     assert_eq!(error.source().unwrap().to_string(), "it was invalidated again and again");
-    assert!(cached.known(&bearer("abc")).is_none());
+    assert!(cached.cached(&bearer("abc")).is_none());
     // The slot is free.
     authority.release();
-    assert!(cached.introspect(&bearer("abc")).await.unwrap().is_active());
+    assert!(cached.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active());
 }
 
 #[tokio::test]
@@ -310,7 +311,7 @@ async fn questions_under_way_are_bounded_and_one_more_is_overload() {
     let cached = Cached::builder(authority.clone()).max_questions(2).build().unwrap();
     let ask = |token: &'static str| {
         let cached = cached.clone();
-        async move { cached.introspect(&bearer(token)).await }
+        async move { cached.introspect(Ask::new(&bearer(token))).await }
     };
     let (one, two) = (tokio::spawn(ask("one")), tokio::spawn(ask("two")));
     authority.asked(2).await;
@@ -333,11 +334,11 @@ async fn questions_under_way_are_bounded_and_one_more_is_overload() {
 async fn a_known_answer_is_given_while_a_question_for_another_token_hangs() {
     let authority = Authority::new(active());
     let cached = Cached::new(authority.clone());
-    cached.introspect(&bearer("known")).await.unwrap();
+    cached.introspect(Ask::new(&bearer("known"))).await.unwrap();
     authority.hold();
     let hanging = spawn_ask(&cached);
     authority.asked(2).await;
-    assert!(cached.introspect(&bearer("known")).await.unwrap().is_active());
+    assert!(cached.introspect(Ask::new(&bearer("known"))).await.unwrap().is_active());
     hanging.abort();
 }
 
@@ -350,7 +351,7 @@ async fn each_request_is_counted_once_whether_it_finds_asks_joins_or_hangs_up() 
         tasks.spawn(async move {
             for step in 0..400 {
                 let token = bearer("abc");
-                let mut request = Box::pin(cached.introspect(&token));
+                let mut request = Box::pin(cached.introspect(Ask::new(&token)));
                 if poll_once(&mut request).is_pending() && (n + step) % 3 > 0 {
                     patiently(request).await.ok();
                 }

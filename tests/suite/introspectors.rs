@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::support::*;
 use tower_introspection::clock::ManualClock;
+use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::{AnyIntrospector, IntrospectErrorKind};
 use tower_introspection::sandbox::{Fault, Sandbox, SandboxToken};
 use tower_introspection::{AccessToken, Cached, InactiveReason, Introspect, Verdict, introspect_fn};
@@ -56,7 +57,7 @@ impl Bench {
             }
             Way::Closure => AnyIntrospector::new(introspect_fn(move |token| {
                 let plain = plain.clone();
-                async move { plain.introspect(&token).await }
+                async move { plain.introspect(Ask::new(&token)).await }
             })),
             Way::Shared => AnyIntrospector::new(Arc::new(plain)),
         };
@@ -64,7 +65,7 @@ impl Bench {
     }
 
     async fn verdict(&self, token: &str) -> Verdict {
-        self.introspector.introspect(&bearer(token)).await.unwrap()
+        self.introspector.introspect(Ask::new(&bearer(token))).await.unwrap()
     }
 
     async fn active(&self, token: &str) -> AccessToken {
@@ -204,7 +205,7 @@ async fn every_fault_is_a_failure_of_its_kind_and_the_next_question_finds_the_en
             (Fault::Oversized(70_000), Answer),
         ] {
             bench.sandbox.set_fault(fault);
-            let error = bench.introspector.introspect(&bearer(&token)).await.unwrap_err();
+            let error = bench.introspector.introspect(Ask::new(&bearer(&token))).await.unwrap_err();
             assert_eq!(error.kind(), expected, "{:?}: {fault:?}", bench.endpoint);
             bench.sandbox.clear_fault();
             bench.active(&token).await;
@@ -221,7 +222,7 @@ async fn an_endpoint_that_hangs_or_is_slow_is_a_timeout() {
     each(millis(50), async |bench| {
         for fault in [Fault::Hang, Fault::Delay(secs(3_600))] {
             bench.sandbox.set_fault(fault);
-            let error = bench.introspector.introspect(&bearer("abc")).await.unwrap_err();
+            let error = bench.introspector.introspect(Ask::new(&bearer("abc"))).await.unwrap_err();
             assert!(error.is_timeout(), "{:?}: {error:?}", bench.endpoint);
             assert!(format!("{error:?}").contains("50ms passed (`request_timeout`)"), "{error:?}");
         }

@@ -1,10 +1,12 @@
 //! The layer around a service: who comes in, and how the inner service is treated.
 
+use crate::support::requires;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
+use tower_introspection::Policy;
 
 use crate::support::*;
 use http::{HeaderName, Request, Response, StatusCode};
@@ -12,7 +14,6 @@ use tower::buffer::Buffer;
 use tower::limit::ConcurrencyLimit;
 use tower::{Layer, Service, ServiceExt};
 use tower_introspection::introspect::IntrospectErrorKind;
-use tower_introspection::layer::RequireScopeLayer;
 use tower_introspection::rejection::RejectionKind;
 use tower_introspection::source::{TokenCookie, TokenHeader, token_source_fn};
 use tower_introspection::{
@@ -186,7 +187,9 @@ async fn unless_it_is_told_otherwise_a_token_has_4_096_bytes_at_most() {
 async fn policy_is_judged_on_every_request_and_on_a_hit_too() {
     let authority = Authority::new(active());
     let layer = IntrospectionLayer::builder(Cached::new(authority.clone()))
-        .authorize(|token, request| token.client_id() == Some("weather-app") && request.headers.contains_key("x-open"))
+        .authorize(|token, request| {
+            token.client_id() == Some("weather-app") && request.headers().contains_key("x-open")
+        })
         .build()
         .unwrap();
     let service = layer.layer(Inner::default());
@@ -231,7 +234,7 @@ async fn a_sender_constrained_token_is_refused_as_a_plain_bearer_token() {
 async fn the_header_is_marked_sensitive_and_kept_unless_it_is_to_be_removed() {
     let response = send(guarded(&Authority::new(active())), request("Bearer abc")).await;
     assert!(response.body().contains(r#""authorization": Sensitive"#), "{}", response.body());
-    let removing = IntrospectionLayer::builder(Authority::new(active())).remove_token().build().unwrap();
+    let removing = IntrospectionLayer::builder(Authority::new(active())).remove_token(true).build().unwrap();
     let response = send(removing.layer(Inner::default()), request("Bearer abc")).await;
     assert!(!response.body().contains("authorization"), "{}", response.body());
 }
@@ -239,7 +242,7 @@ async fn the_header_is_marked_sensitive_and_kept_unless_it_is_to_be_removed() {
 #[tokio::test]
 async fn the_rule_of_a_route_sees_the_header_as_sensitive() {
     let layer = IntrospectionLayer::builder(Authority::new(active()))
-        .authorize(|_, request| request.headers["authorization"].is_sensitive())
+        .authorize(|_, request| request.headers()["authorization"].is_sensitive())
         .build()
         .unwrap();
     assert_eq!(send(layer.layer(Inner::default()), request("Bearer abc")).await.status(), StatusCode::OK);
@@ -250,7 +253,7 @@ async fn the_rule_of_a_route_sees_what_holds_the_token_as_sensitive_in_every_pla
     let layer = IntrospectionLayer::builder(Authority::new(active()))
         .token_source(TokenHeader::new(HeaderName::from_static("x-access-token")))
         .token_source(TokenCookie::new("t").unwrap())
-        .authorize(|_, request| request.headers.values().all(http::HeaderValue::is_sensitive))
+        .authorize(|_, request| request.headers().values().all(http::HeaderValue::is_sensitive))
         .build()
         .unwrap();
     for (name, value) in [("x-access-token", "abc"), ("cookie", "t=abc"), ("authorization", "Bearer abc")] {
@@ -264,10 +267,10 @@ async fn settings_are_kept_whose_turn_was_before_the_one_that_says_how_rejection
     let authority = Authority::new(active());
     let layer = IntrospectionLayer::builder(authority.clone())
         .token_source(TokenHeader::new(HeaderName::from_static("x-access-token")))
-        .without_authorization_header()
+        .authorization_header(false)
         .max_token_length(3)
-        .remove_token()
-        .optional()
+        .remove_token(true)
+        .optional(true)
         .problem_json()
         .build()
         .unwrap();
@@ -306,8 +309,8 @@ async fn other_token_sources_are_off_until_switched_on() {
 
     let only = IntrospectionLayer::builder(authority)
         .token_source(header)
-        .without_authorization_header()
-        .remove_token()
+        .authorization_header(false)
+        .remove_token(true)
         .build()
         .unwrap()
         .layer(Inner::default());
@@ -320,11 +323,11 @@ async fn credentials_that_are_not_the_token_are_left_in_the_request() {
     let builder = || {
         IntrospectionLayer::builder(Authority::new(active()))
             .token_source(TokenHeader::new(HeaderName::from_static("x-access-token")))
-            .remove_token()
+            .remove_token(true)
     };
     // Of another scheme, or in a header that is not looked at.
     for (layer, authorization) in
-        [(builder(), "Basic dXNlcjpwYXNz"), (builder().without_authorization_header(), "Bearer other")]
+        [(builder(), "Basic dXNlcjpwYXNz"), (builder().authorization_header(false), "Bearer other")]
     {
         let mut both = request(authorization);
         both.headers_mut().insert("x-access-token", "abc".parse().unwrap());
@@ -342,15 +345,15 @@ async fn a_long_token_that_the_layer_accepts_can_be_invalidated() {
     let layer = IntrospectionLayer::builder(cached.clone()).max_token_length(8_192).build().unwrap();
     send(layer.layer(Inner::default()), request(&format!("Bearer {long}"))).await;
     let token = tower_introspection::BearerToken::parse_within(long.as_str(), 8_192).unwrap();
-    assert!(cached.known(&token).is_some());
+    assert!(cached.cached(&token).is_some());
     cached.handle().invalidate(&token);
-    assert!(cached.known(&token).is_none());
+    assert!(cached.cached(&token).is_none());
 }
 
 #[tokio::test]
 async fn a_closure_can_say_where_the_token_stands() {
     let layer = IntrospectionLayer::builder(Authority::new(active()))
-        .token_source(token_source_fn(|request| request.uri.path().strip_prefix("/feeds/").map(Into::into)))
+        .token_source(token_source_fn(|request| request.path().strip_prefix("/feeds/").map(Into::into)))
         .build()
         .unwrap();
     let service = layer.layer(Inner::default());
@@ -363,7 +366,7 @@ async fn a_closure_can_say_where_the_token_stands() {
 #[tokio::test]
 async fn an_optional_layer_lets_requests_without_a_token_in_but_no_bad_token() {
     let authority = Authority::new(inactive(InactiveReason::Revoked));
-    let layer = IntrospectionLayer::builder(authority.clone()).require_scope("read").optional().build().unwrap();
+    let layer = IntrospectionLayer::builder(authority.clone()).require_scope("read").optional(true).build().unwrap();
     let service = layer.layer(Inner::default());
     let mut smuggled = Request::new(String::new());
     smuggled.extensions_mut().insert(scoped("admin"));
@@ -381,7 +384,7 @@ async fn an_optional_layer_lets_requests_without_a_token_in_but_no_bad_token() {
 
 #[tokio::test]
 async fn stats_count_who_came_in_with_a_token_and_without_through_all_clones() {
-    let layer = IntrospectionLayer::builder(Cached::new(Authority::new(active()))).optional().build().unwrap();
+    let layer = IntrospectionLayer::builder(Cached::new(Authority::new(active()))).optional(true).build().unwrap();
     let one = layer.clone().layer(Inner::default());
     let other = layer.layer(Inner::default());
     send(one.clone(), request("Bearer abc")).await;
@@ -394,8 +397,8 @@ async fn stats_count_who_came_in_with_a_token_and_without_through_all_clones() {
 #[tokio::test]
 async fn the_outer_layers_verdict_binds_a_route_with_a_scope_of_its_own() {
     let authority = Authority::new(active());
-    let outer = IntrospectionLayer::builder(authority.clone()).optional().realm("orders").build().unwrap();
-    let route = RequireScopeLayer::builder().require_any_scope(["admin", "root"]).realm("orders").build().unwrap();
+    let outer = IntrospectionLayer::builder(authority.clone()).optional(true).realm("orders").build().unwrap();
+    let route = outer.require(Policy::new().require_any_scope(["admin", "root"])).unwrap();
     let inner = Inner::default();
     let service = outer.layer(route.layer(inner.clone()));
     let response = send(service.clone(), request("Bearer abc")).await;
@@ -412,7 +415,7 @@ async fn the_outer_layers_verdict_binds_a_route_with_a_scope_of_its_own() {
 #[tokio::test]
 async fn a_route_that_requires_scopes_without_the_layer_fails_closed() {
     let inner = Inner::default();
-    let service = RequireScopeLayer::new("admin").unwrap().layer(inner.clone());
+    let service = requires("admin").layer(inner.clone());
     let response = send(service, request("Bearer abc")).await;
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(inner.calls.load(Ordering::SeqCst), 0);
@@ -423,11 +426,12 @@ fn settings_that_cannot_work_are_refused_by_name() {
     let builder = || IntrospectionLayer::builder(Authority::new(active()));
     assert_eq!(builder().realm("a\nb").build().unwrap_err().setting(), "realm");
     assert_eq!(builder().require_scope("a b").build().unwrap_err().setting(), "require_scope");
-    assert_eq!(builder().without_authorization_header().build().unwrap_err().setting(), "without_authorization_header");
+    assert_eq!(builder().authorization_header(false).build().unwrap_err().setting(), "authorization_header");
     assert_eq!(builder().max_token_length(0).build().unwrap_err().setting(), "max_token_length");
-    assert_eq!(RequireScopeLayer::builder().build().unwrap_err().setting(), "require_scope");
-    assert_eq!(RequireScopeLayer::new("a b").unwrap_err().setting(), "require_scope");
-    assert_eq!(RequireScopeLayer::builder().require_scope("a").realm("\t").build().unwrap_err().setting(), "realm");
+    let required = |policy| builder().build().unwrap().require(policy).unwrap_err();
+    assert_eq!(required(Policy::new()).setting(), "require");
+    assert_eq!(required(Policy::new().policy(Policy::new())).setting(), "require");
+    assert_eq!(required(Policy::new().require_scope("a b")).setting(), "require_scope");
 }
 
 #[tokio::test]
@@ -463,7 +467,7 @@ async fn a_rejected_request_gives_its_place_under_a_concurrency_limit_back() {
     ready_now(&mut one).call(request("Bearer good")).await.unwrap();
     ready_now(&mut other).call(request("Bearer good")).await.unwrap();
     // A scope requirement gives it back, too.
-    let mut one = RequireScopeLayer::new("admin").unwrap().layer(ConcurrencyLimit::new(Inner::default(), 1));
+    let mut one = requires("admin").layer(ConcurrencyLimit::new(Inner::default(), 1));
     let mut other = one.clone();
     ready_now(&mut one).call(request("Bearer abc")).await.unwrap();
     ready_now(&mut other).call(request("Bearer abc")).await.unwrap();
@@ -556,7 +560,7 @@ async fn an_introspector_may_be_shared_or_be_a_closure() {
             _ => Verdict::Inactive(InactiveReason::Unknown),
         })
     }));
-    assert!(closure.known(&bearer("good")).is_none());
+    assert!(closure.cached(&bearer("good")).is_none());
     let service = IntrospectionLayer::new(closure).layer(Inner::default());
     assert_eq!(send(service.clone(), request("Bearer good")).await.status(), StatusCode::OK);
     assert_eq!(kind(&send(service, request("Bearer bad")).await), Some(RejectionKind::InvalidToken));

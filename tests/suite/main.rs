@@ -20,6 +20,7 @@ mod keep_serving;
 mod layer;
 mod model;
 mod mutual_tls;
+mod nested;
 mod outage;
 mod protection;
 mod rejections;

@@ -11,6 +11,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
 use tower_introspection::rfc7662::Rfc7662Builder;
 use tower_introspection::{BuildError, Introspect, Rfc7662};
@@ -88,7 +89,7 @@ async fn server(authority: &Authority) -> (String, Arc<Mutex<String>>) {
 }
 
 async fn kind(builder: Rfc7662Builder) -> Option<IntrospectErrorKind> {
-    builder.build().unwrap().introspect(&bearer("abc")).await.err().map(|error| error.kind())
+    builder.build().unwrap().introspect(Ask::new(&bearer("abc"))).await.err().map(|error| error.kind())
 }
 
 #[tokio::test]

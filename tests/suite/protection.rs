@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::support::*;
 use tower_introspection::Introspect;
 use tower_introspection::clock::ManualClock;
+use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::{AnyIntrospector, IntrospectErrorKind};
 use tower_introspection::sandbox::{Fault, Sandbox, SandboxToken};
 use tower_introspection::stats::{BreakerState, EndpointHandle};
@@ -36,7 +37,7 @@ macro_rules! each_endpoint {
 impl Case {
     async fn ask(&self) -> Result<bool, IntrospectErrorKind> {
         let token = self.sandbox.issue(SandboxToken::new());
-        let answer = self.introspector.introspect(&bearer(&token)).await;
+        let answer = self.introspector.introspect(Ask::new(&bearer(&token))).await;
         answer.map(|verdict| verdict.is_active()).map_err(|error| error.kind())
     }
 

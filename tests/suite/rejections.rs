@@ -1,17 +1,19 @@
 //! What a caller is told: every row of the table, as HTTP and as gRPC, with challenges read by a parser.
 
+use crate::support::requires;
 use std::convert::Infallible;
 
 use crate::support::*;
 use http::header::HeaderName;
-use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_introspection::introspect::IntrospectErrorKind;
-use tower_introspection::layer::{IntrospectionLayerBuilder, RequireScopeLayer};
+use tower_introspection::layer::IntrospectionLayerBuilder;
 use tower_introspection::rejection::{Rejection, RejectionKind, RejectionReason, RejectionResponse};
 use tower_introspection::source::{TokenHeader, token_source_fn};
-use tower_introspection::{AccessToken, InactiveReason, IntrospectError, IntrospectionLayer, Verdict};
+use tower_introspection::{
+    AccessToken, InactiveReason, IntrospectError, IntrospectionLayer, Policy, RequestView, Verdict,
+};
 
 struct Row {
     kind: RejectionKind,
@@ -189,7 +191,7 @@ async fn every_kind_has_its_grpc_answer_chosen_by_the_requests_content_type() {
 /// A proxy that asks whether it may let a request in sends the request's own headers, and takes any 2xx for a yes.
 #[tokio::test]
 async fn no_content_type_turns_a_refusal_into_http_200_but_that_of_a_post() {
-    let route = RequireScopeLayer::new("read").unwrap();
+    let route = requires("read");
     let missing_layer =
         route.layer(service_fn(|_: Request<String>| async { Ok::<_, Infallible>(Response::<String>::default()) }));
     for method in [Method::GET, Method::HEAD, Method::PUT, Method::DELETE, Method::OPTIONS] {
@@ -226,14 +228,16 @@ async fn problem_json_says_the_same_in_a_document_and_leaves_grpc_alone() {
 #[tokio::test]
 async fn a_closure_renders_http_and_the_kind_travels_along() {
     for row in table() {
-        let mine = builder(&row)
-            .rejection_response(|rejection: &Rejection, _: &Parts| Response::new(rejection.description().to_owned()));
+        let mine = builder(&row).rejection_response(|rejection: &Rejection, _: &RequestView| {
+            Response::new(rejection.description().to_owned())
+        });
         let response = reject(mine, &row, None).await;
         assert_eq!(response.status(), StatusCode::OK);
         assert!(response.body().contains("access token"), "{}", response.body());
         assert_eq!(response.extensions().get(), Some(&row.kind));
-        let mine = builder(&row)
-            .rejection_response(|rejection: &Rejection, _: &Parts| Response::new(rejection.description().to_owned()));
+        let mine = builder(&row).rejection_response(|rejection: &Rejection, _: &RequestView| {
+            Response::new(rejection.description().to_owned())
+        });
         let response = reject(mine, &row, Some("application/grpc")).await;
         assert_eq!(response.headers()["grpc-status"], row.grpc);
     }
@@ -243,10 +247,10 @@ async fn a_closure_renders_http_and_the_kind_travels_along() {
 async fn a_renderer_of_ones_own_renders_both_protocols() {
     struct Mine;
     impl RejectionResponse<String> for Mine {
-        fn http(&self, rejection: &Rejection, _: &Parts) -> Response<String> {
+        fn http(&self, rejection: &Rejection, _: &RequestView) -> Response<String> {
             rejection.response("http".into())
         }
-        fn grpc(&self, rejection: &Rejection, _: &Parts) -> Response<String> {
+        fn grpc(&self, rejection: &Rejection, _: &RequestView) -> Response<String> {
             rejection.response("grpc".into())
         }
     }
@@ -256,43 +260,30 @@ async fn a_renderer_of_ones_own_renders_both_protocols() {
 }
 
 #[tokio::test]
-async fn a_scope_requirement_renders_as_it_is_told() {
-    let outer = || IntrospectionLayer::new(Authority::new(active()));
-    let required = |layer: RequireScopeLayer| outer().layer(layer.layer(Idle)).oneshot(request("Bearer abc"));
-    let plain = required(RequireScopeLayer::new("admin").unwrap()).await.unwrap();
-    assert_eq!(plain.status(), StatusCode::FORBIDDEN);
-    assert!(plain.body().is_empty());
-    let layer = RequireScopeLayer::builder().require_scope("admin").problem_json().build().unwrap();
-    let problem = outer().layer(layer.layer(Idle)).oneshot(request("Bearer abc")).await.unwrap();
-    assert!(problem.body().contains("insufficient_scope"));
-    let layer = RequireScopeLayer::builder()
-        .require_scope("admin")
-        .rejection_response(|rejection: &Rejection, _: &Parts| rejection.response("no".to_owned()))
-        .build()
-        .unwrap();
-    let mine = outer().layer(layer.layer(Idle)).oneshot(request("Bearer abc")).await.unwrap();
-    assert_eq!(mine.body(), "no");
+async fn a_requirement_of_a_route_renders_as_the_layer_around_it_does() {
+    let admin = || Policy::new().require_scope("admin");
+    let builder = || IntrospectionLayer::builder(Authority::new(active()));
+    let plain = builder().build().unwrap();
+    let refused =
+        plain.layer(plain.require(admin()).unwrap().layer(Idle)).oneshot(request("Bearer abc")).await.unwrap();
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    assert!(refused.body().is_empty());
+    let problem = builder().problem_json().build().unwrap();
+    let route = problem.require(admin()).unwrap();
+    let refused = problem.layer(route.layer(Idle)).oneshot(request("Bearer abc")).await.unwrap();
+    assert!(refused.body().contains("insufficient_scope"));
+    let say_no = |rejection: &Rejection, _: &RequestView| rejection.response("no".to_owned());
+    let mine = builder().rejection_response(say_no).build().unwrap();
+    let refused = mine.layer(mine.require(admin()).unwrap().layer(Idle)).oneshot(request("Bearer abc")).await.unwrap();
+    assert_eq!(refused.body(), "no");
 }
 
 #[tokio::test]
-async fn a_scope_requirement_keeps_what_it_was_told_of_challenges_before_it_was_told_how_to_render() {
+async fn a_requirement_of_a_route_answers_grpc_in_its_form_challenges_as_the_layer_and_is_counted_there() {
     let metadata = "https://api.example.com/.well-known/oauth-protected-resource";
-    let route = RequireScopeLayer::builder().require_scope("admin").realm("orders").resource_metadata(metadata);
-    let service =
-        IntrospectionLayer::new(Authority::new(active())).layer(route.problem_json().build().unwrap().layer(Idle));
-    let response: Response<String> = service.oneshot(request("Bearer abc")).await.unwrap();
-    let challenge = challenge(&response.headers()["www-authenticate"]);
-    assert_eq!(parameter(&challenge, "realm"), Some("orders"));
-    assert_eq!(parameter(&challenge, "resource_metadata"), Some(metadata));
-}
-
-#[tokio::test]
-async fn a_scope_requirement_answers_grpc_in_its_form_and_a_missing_token_as_the_layer_around_it_would() {
-    let metadata = "https://api.example.com/.well-known/oauth-protected-resource";
-    let outer = IntrospectionLayer::builder(Authority::new(active())).optional().realm("outer");
+    let outer = IntrospectionLayer::builder(Authority::new(active())).optional(true).realm("outer");
     let outer = outer.resource_metadata(metadata).build().unwrap();
-    let route = RequireScopeLayer::builder().require_scope("admin").realm("route").build().unwrap();
-    let service = outer.layer(route.layer(Idle));
+    let service = outer.layer(outer.require(Policy::new().require_scope("admin")).unwrap().layer(Idle));
 
     let mut call = request("Bearer abc");
     *call.method_mut() = Method::POST;
@@ -301,23 +292,28 @@ async fn a_scope_requirement_answers_grpc_in_its_form_and_a_missing_token_as_the
     assert_eq!((response.status(), &response.headers()["grpc-status"]), (StatusCode::OK, &"7".parse().unwrap()));
     assert!(!response.headers().contains_key("www-authenticate"));
 
-    let response = service.oneshot(Request::new(String::new())).await.unwrap();
-    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
-    let challenge = challenge(&response.headers()["www-authenticate"]);
-    let [realm, scope, document] =
-        ["realm", "scope", "resource_metadata"].map(|name| parameter(&challenge, name).unwrap_or_default());
-    assert_eq!((realm, scope, document), ("outer", "admin", metadata));
+    for (asked, status) in [(request("Bearer abc"), 403), (Request::new(String::new()), 401)] {
+        let response = service.clone().oneshot(asked).await.unwrap();
+        assert_eq!(response.status(), status);
+        let challenge = challenge(&response.headers()["www-authenticate"]);
+        let [realm, scope, document] =
+            ["realm", "scope", "resource_metadata"].map(|name| parameter(&challenge, name).unwrap_or_default());
+        assert_eq!((realm, scope, document), ("outer", "admin", metadata));
+    }
 
-    let kinds = [(RejectionKind::MissingToken, 1), (RejectionKind::InsufficientScope, 1)];
-    assert_eq!(route.rejected(), kinds);
-    assert_eq!((outer.stats().accepted, outer.stats().anonymous, outer.stats().rejected), (1, 1, Vec::new()));
+    let stats = outer.stats();
+    assert_eq!((stats.accepted, stats.anonymous), (2, 1));
+    assert_eq!(stats.rejected, [(RejectionKind::MissingToken, 1), (RejectionKind::InsufficientScope, 2)]);
 }
 
 #[tokio::test]
 async fn a_renderer_sees_the_request_without_what_may_be_its_token() {
     let builder = || {
-        IntrospectionLayer::builder(Authority::new(Ok(Verdict::Inactive(InactiveReason::Revoked))))
-            .rejection_response(|rejection: &Rejection, request: &Parts| rejection.response(format!("{request:?}")))
+        IntrospectionLayer::builder(Authority::new(Ok(Verdict::Inactive(InactiveReason::Revoked)))).rejection_response(
+            |rejection: &Rejection, request: &RequestView| {
+                rejection.response(format!("{:?}", request.parts_after_routing()))
+            },
+        )
     };
     let header = HeaderName::from_static("x-access-token");
     let (plain, two_places) = (builder(), builder().token_source(TokenHeader::new(header.clone())));
@@ -340,11 +336,14 @@ async fn a_renderer_sees_the_request_without_what_may_be_its_token() {
 }
 
 #[tokio::test]
-async fn a_scope_requirements_renderer_sees_no_token_either() {
-    let show = |rejection: &Rejection, request: &Parts| rejection.response(format!("{request:?}"));
-    let outer = IntrospectionLayer::builder(Authority::new(active())).optional().without_authorization_header();
-    let outer = outer.token_source(TokenHeader::new(HeaderName::from_static("x-access-token"))).build().unwrap();
-    let route = RequireScopeLayer::builder().require_scope("admin").rejection_response(show).build().unwrap();
+async fn a_renderer_for_a_route_sees_no_token_either() {
+    let show = |rejection: &Rejection, request: &RequestView| {
+        rejection.response(format!("{:?}", request.parts_after_routing()))
+    };
+    let outer = IntrospectionLayer::builder(Authority::new(active())).optional(true).authorization_header(false);
+    let outer = outer.token_source(TokenHeader::new(HeaderName::from_static("x-access-token")));
+    let outer = outer.rejection_response(show).build().unwrap();
+    let route = outer.require(Policy::new().require_scope("admin")).unwrap();
     for token in [None, Some("very-secret")] {
         let mut asked = request("Bearer very-secret");
         if let Some(token) = token {
@@ -359,7 +358,7 @@ async fn a_scope_requirements_renderer_sees_no_token_either() {
 async fn a_rejection_tells_what_a_renderer_needs_and_nothing_of_the_request() {
     let (sender, receiver) = std::sync::mpsc::channel();
     let layer = IntrospectionLayer::builder(Authority::new(failure(IntrospectErrorKind::Credentials)))
-        .rejection_response(move |rejection: &Rejection, _: &Parts| {
+        .rejection_response(move |rejection: &Rejection, _: &RequestView| {
             sender.send(rejection.clone()).unwrap();
             rejection.response(String::new())
         })

@@ -4,7 +4,7 @@ use crate::support::*;
 use http::{HeaderValue, Method, Request, Response};
 use proptest::prelude::*;
 use tower::{Layer, ServiceExt};
-use tower_introspection::layer::{IntrospectionLayerBuilder, RequireScopeLayer};
+use tower_introspection::layer::IntrospectionLayerBuilder;
 use tower_introspection::{InactiveReason, IntrospectionLayer, Policy, ProtectedResource};
 
 const METADATA: &str = "https://resource.example.com/.well-known/oauth-protected-resource";
@@ -66,15 +66,6 @@ async fn a_challenge_names_what_is_configured_whatever_host_the_request_names() 
     *request.uri_mut() = "https://evil.example/x".parse().unwrap();
     let value = challenge_of(layer(active()).resource_metadata(METADATA), request).await;
     assert!(!value.to_str().unwrap().contains("evil"), "{value:?}");
-}
-
-#[tokio::test]
-async fn a_scope_requirement_names_the_document_too() {
-    let required = RequireScopeLayer::builder().require_scope("admin").resource_metadata(METADATA).build().unwrap();
-    let guard = layer(active()).build().unwrap();
-    let response = guard.layer(required.layer(Idle)).oneshot(request("Bearer abc")).await.unwrap();
-    let value = challenge(&response.headers()["www-authenticate"]);
-    assert_eq!(parameter(&value, "resource_metadata"), Some(METADATA));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::support::recorder::{Recorder, Seen};
 use crate::support::*;
 use tower_introspection::credentials::{ClientCredentials, Credential};
+use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
 use tower_introspection::rfc7662::{DiscoveryError, Rfc7662Builder};
 use tower_introspection::{Apigee, Introspect, Rfc7662};
@@ -18,7 +19,7 @@ fn introspection(recorder: &Recorder) -> Rfc7662Builder {
 
 async fn asked(builder: Rfc7662Builder) {
     let endpoint = builder.build().unwrap();
-    assert!(endpoint.introspect(&bearer("mF_9.B5f-4.1JqM")).await.unwrap().is_active());
+    assert!(endpoint.introspect(Ask::new(&bearer("mF_9.B5f-4.1JqM"))).await.unwrap().is_active());
 }
 
 async fn always_active() -> Recorder {
@@ -87,7 +88,7 @@ async fn every_question_has_an_assertion_of_its_own_for_the_endpoint() {
     let recorder = always_active().await;
     let endpoint = introspection(&recorder).private_key_jwt(key()).build().unwrap();
     for _ in 0..2 {
-        assert!(endpoint.introspect(&bearer("abc")).await.unwrap().is_active());
+        assert!(endpoint.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active());
     }
     let [first, second] = [0, 1].map(|n| claims(&recorder.requests()[n]));
     assert_eq!(first["aud"], format!("{}/introspect", recorder.url()));
@@ -112,7 +113,7 @@ async fn a_client_that_is_refused_is_our_fault_whatever_the_status() {
     ] {
         let recorder = Recorder::start(move |_, _| (status, body)).await;
         let endpoint = introspection(&recorder).client_secret_basic("a", "b").build().unwrap();
-        assert_eq!(endpoint.introspect(&bearer("abc")).await.unwrap_err().kind(), kind, "{status} {body}");
+        assert_eq!(endpoint.introspect(Ask::new(&bearer("abc"))).await.unwrap_err().kind(), kind, "{status} {body}");
         assert_eq!(recorder.requests().len(), 1);
     }
 }
@@ -121,7 +122,7 @@ async fn a_client_that_is_refused_is_our_fault_whatever_the_status() {
 async fn a_client_that_is_refused_with_400_is_refused_as_with_401() {
     let refusing = Recorder::start(|_, _| (400, r#"{"error":"invalid_client"}"#)).await;
     let endpoint = introspection(&refusing).client_secret_basic("a", "b").build().unwrap();
-    let error = endpoint.introspect(&bearer("abc")).await.unwrap_err();
+    let error = endpoint.introspect(Ask::new(&bearer("abc"))).await.unwrap_err();
     assert_eq!(error.status(), Some(http::StatusCode::UNAUTHORIZED));
 }
 
@@ -144,7 +145,10 @@ async fn redirects_are_not_followed_since_they_would_take_the_token_along() {
     let recorder = Recorder::redirecting_to(elsewhere.url().to_owned()).await;
     for builder in [introspection(&recorder), introspection(&recorder).http_client(client())] {
         let endpoint = builder.client_secret_post("a", "b").build().unwrap();
-        assert_eq!(endpoint.introspect(&bearer("abc")).await.unwrap_err().kind(), IntrospectErrorKind::Status);
+        assert_eq!(
+            endpoint.introspect(Ask::new(&bearer("abc"))).await.unwrap_err().kind(),
+            IntrospectErrorKind::Status
+        );
     }
     // The client of the user's own followed before it could be refused; the documentation says how to build one.
     assert_eq!(elsewhere.requests().len(), 1);
@@ -172,7 +176,7 @@ async fn the_client_credentials_grant_is_one_login_for_many_questions() {
     let mut questions = tokio::task::JoinSet::new();
     for _ in 0..100 {
         let endpoint = std::sync::Arc::clone(&endpoint);
-        questions.spawn(async move { endpoint.introspect(&bearer("abc")).await.unwrap().is_active() });
+        questions.spawn(async move { endpoint.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active() });
     }
     assert!(patiently(questions.join_all()).await.into_iter().all(|active| active));
     let [login] = &logins(&recorder)[..] else { panic!("one login") };
@@ -192,7 +196,7 @@ async fn its_token_is_renewed_thirty_seconds_early_and_once_more_after_a_401() {
     let recorder = Recorder::with_token_endpoint("/token", ACTIVE, |_| false).await;
     let login = login_by_form(&recorder);
     let endpoint = introspection(&recorder).client_credentials(login).clock(clock.clone()).build().unwrap();
-    let ask = async || assert!(endpoint.introspect(&bearer("abc")).await.unwrap().is_active());
+    let ask = async || assert!(endpoint.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active());
     ask().await;
     clock.set(START + millis(1_769_999));
     ask().await;
@@ -215,7 +219,7 @@ async fn its_token_is_renewed_thirty_seconds_early_and_once_more_after_a_401() {
 async fn a_refused_login_is_our_fault_and_names_the_standards_code_only() {
     let recorder = Recorder::with_token_endpoint("/token", ACTIVE, |seen| seen.uri == "/token").await;
     let endpoint = introspection(&recorder).client_credentials(login(&recorder)).build().unwrap();
-    let error = endpoint.introspect(&bearer("abc")).await.unwrap_err();
+    let error = endpoint.introspect(Ask::new(&bearer("abc"))).await.unwrap_err();
     assert!(error.is_credentials());
     assert!(format!("{error:?}").contains("invalid_client"), "{error:?}");
 }
@@ -259,7 +263,7 @@ async fn an_endpoint_is_found_in_every_well_known_place() {
         let builder = discovered(format!("{}/a", server.url())).await.unwrap();
         let endpoint = builder.client_secret("id", "secret").build().unwrap();
         assert_eq!(endpoint.url(), format!("{}/introspect", server.url()));
-        assert!(endpoint.introspect(&bearer("abc")).await.unwrap().is_active());
+        assert!(endpoint.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active());
         assert_eq!(server.requests().last().unwrap().headers["authorization"], "Basic aWQ6c2VjcmV0");
     }
 }
@@ -351,7 +355,7 @@ async fn settings_of_the_discovery_go_over_to_the_endpoint() {
     })
     .await;
     let found = Rfc7662::discover(large.url()).max_response_bytes(200).fetch().await.unwrap();
-    let error = found.client_secret("a", "b").build().unwrap().introspect(&bearer("abc")).await.unwrap_err();
+    let error = found.client_secret("a", "b").build().unwrap().introspect(Ask::new(&bearer("abc"))).await.unwrap_err();
     assert_eq!(error.kind(), IntrospectErrorKind::Answer);
 }
 
@@ -359,9 +363,9 @@ async fn settings_of_the_discovery_go_over_to_the_endpoint() {
 async fn a_required_token_type_is_asked_of_the_answer() {
     let recorder = always_active().await;
     let builder = || introspection(&recorder).client_secret_basic("a", "b");
-    assert!(builder().build().unwrap().introspect(&bearer("abc")).await.unwrap().is_active());
+    assert!(builder().build().unwrap().introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active());
     let strict = builder().require_token_type().build().unwrap();
-    assert!(!strict.introspect(&bearer("abc")).await.unwrap().is_active());
+    assert!(!strict.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active());
 }
 
 #[tokio::test]
@@ -379,7 +383,9 @@ async fn an_answer_that_is_not_json_is_named_by_its_content_type_at_both_endpoin
         let recorder = Recorder::answering_as(content_type, body).await;
         let endpoint = introspection(&recorder).client_secret_basic("a", "b").build().unwrap();
         let apigee = Apigee::builder("demo").base_url(recorder.url()).basic_auth("a", "b").build().unwrap();
-        for error in [endpoint.introspect(&bearer("abc")).await, apigee.introspect(&bearer("abc")).await] {
+        for error in
+            [endpoint.introspect(Ask::new(&bearer("abc"))).await, apigee.introspect(Ask::new(&bearer("abc"))).await]
+        {
             let error = error.unwrap_err();
             assert_eq!(error.kind(), IntrospectErrorKind::Answer);
             assert_eq!(std::error::Error::source(&error).unwrap().to_string(), cause);
@@ -391,7 +397,7 @@ async fn an_answer_that_is_not_json_is_named_by_its_content_type_at_both_endpoin
 async fn what_an_endpoint_says_of_a_kind_of_token_is_about_the_token() {
     let recorder = Recorder::start(|_, _| (400, r#"{"error":"unsupported_token_type"}"#)).await;
     let endpoint = introspection(&recorder).client_secret_basic("a", "b").build().unwrap();
-    assert!(!endpoint.introspect(&bearer("abc")).await.unwrap().is_active());
+    assert!(!endpoint.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active());
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 use crate::support::*;
 use serde_json::{Value, json};
 use tower_introspection::credentials::ClientCredentials;
+use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
 use tower_introspection::sandbox::{Sandbox, SandboxToken};
 use tower_introspection::{Introspect, Rfc7662, Verdict};
@@ -31,12 +32,14 @@ async fn a_discovered_server_grants_introspects_and_revokes() {
     let token = granted["access_token"].as_str().unwrap();
     let builder = Rfc7662::discover(sandbox.issuer()).fetch().await.unwrap();
     let endpoint = builder.client_secret(sandbox.client_id(), secret).build().unwrap();
-    let Verdict::Active(facts) = endpoint.introspect(&bearer(token)).await.unwrap() else { panic!("not active") };
+    let Verdict::Active(facts) = endpoint.introspect(Ask::new(&bearer(token))).await.unwrap() else {
+        panic!("not active")
+    };
     assert_eq!(facts.audience().collect::<Vec<_>>(), ["https://api.example"]);
     assert_eq!((facts.scopes().to_string(), facts.issuer()), ("read".into(), Some(sandbox.issuer().as_str())));
     let form = format!("token={token}");
     assert_eq!(post(&sandbox, "/revoke", secret, form).await.0, 200);
-    assert!(!endpoint.introspect(&bearer(token)).await.unwrap().is_active());
+    assert!(!endpoint.introspect(Ask::new(&bearer(token))).await.unwrap().is_active());
 }
 
 #[tokio::test]
@@ -48,8 +51,8 @@ async fn a_token_with_the_scope_for_it_may_introspect_and_no_other() {
         let login = ClientCredentials::new(format!("{url}/token"), sandbox.client_id(), sandbox.client_secret());
         Rfc7662::builder(format!("{url}/introspect")).client_credentials(login.scope(scope)).build().unwrap()
     };
-    assert!(asking("introspection").introspect(&bearer(&token)).await.unwrap().is_active());
-    assert!(asking("read").introspect(&bearer(&token)).await.unwrap_err().is_credentials());
+    assert!(asking("introspection").introspect(Ask::new(&bearer(&token))).await.unwrap().is_active());
+    assert!(asking("read").introspect(Ask::new(&bearer(&token))).await.unwrap_err().is_credentials());
 }
 
 #[tokio::test]
@@ -102,8 +105,8 @@ async fn a_sandbox_that_is_dropped_is_gone_with_its_connections() {
     let sandbox = Sandbox::start().await.unwrap();
     let token = sandbox.issue(SandboxToken::new());
     let endpoint = sandbox.apigee().max_retries(0).build().unwrap();
-    assert!(endpoint.introspect(&bearer(&token)).await.unwrap().is_active());
+    assert!(endpoint.introspect(Ask::new(&bearer(&token))).await.unwrap().is_active());
     drop(sandbox);
-    let kind = patiently(endpoint.introspect(&bearer(&token))).await.unwrap_err().kind();
+    let kind = patiently(endpoint.introspect(Ask::new(&bearer(&token)))).await.unwrap_err().kind();
     assert!(matches!(kind, IntrospectErrorKind::Connect | IntrospectErrorKind::Transport), "{kind:?}");
 }

@@ -134,7 +134,7 @@ async fn the_longest_token_is_as_long_in_every_place_and_what_is_refused_is_not_
         (
             "the path",
             |builder| {
-                let find = token_source_fn(|request| request.uri.path().strip_prefix("/feeds/").map(Into::into));
+                let find = token_source_fn(|request| request.path().strip_prefix("/feeds/").map(Into::into));
                 builder.token_source(find)
             },
             |token| get(&format!("/feeds/{token}"), &[]),
@@ -166,12 +166,12 @@ async fn a_cookies_token_comes_in_marked_and_is_taken_out_if_so_wished() {
     assert_eq!(response.headers()["cache-control"], "private");
     // Shared caches heed this header by themselves, also where it holds a bare token.
     let header = TokenHeader::new(http::header::AUTHORIZATION);
-    let header = IntrospectionLayer::builder(abc()).without_authorization_header().token_source(header);
+    let header = IntrospectionLayer::builder(abc()).authorization_header(false).token_source(header);
     let response = answer(header, get("/x", &[("authorization", "abc")]), None).await;
     assert!(!response.headers().contains_key("cache-control"));
-    let query = IntrospectionLayer::builder(abc()).token_source(TokenQueryParameter).remove_token();
+    let query = IntrospectionLayer::builder(abc()).token_source(TokenQueryParameter).remove_token(true);
     assert_eq!(answer(query, get("/x?a=b&access_token=abc", &[]), None).await.body(), "/x?a=b {}");
-    let layer = cookie().remove_token().build().unwrap();
+    let layer = cookie().remove_token(true).build().unwrap();
     let inner = service_fn(|request: Request<String>| async move {
         assert!(request.headers()["cookie"].is_sensitive(), "the others may be secret as well");
         Ok::<_, Infallible>(Response::new(request.headers()["cookie"].to_str().unwrap().to_owned()))

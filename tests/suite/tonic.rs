@@ -1,6 +1,7 @@
 //! tonic servers on real sockets, called by a real gRPC client.
 #![cfg(feature = "tonic")]
 
+use crate::support::requires;
 use std::convert::Infallible;
 
 use crate::support::*;
@@ -18,7 +19,6 @@ use tower::{Layer, ServiceExt};
 #[cfg(feature = "sandbox")]
 use tower_introspection::Cached;
 use tower_introspection::introspect::IntrospectErrorKind;
-use tower_introspection::layer::RequireScopeLayer;
 use tower_introspection::sandbox::{Fault, Sandbox, SandboxToken};
 use tower_introspection::{AccessTokenExt, IntrospectionLayer};
 
@@ -111,7 +111,7 @@ async fn one_service_is_guarded_and_keeps_its_grpc_name() {
     assert_eq!(call(&client, "Bearer abc").await.unwrap_err().code(), Code::PermissionDenied);
     assert_eq!(call(&client, "").await.unwrap_err().code(), Code::Unauthenticated);
 
-    let scope = RequireScopeLayer::new("read").unwrap();
+    let scope = requires("read");
     let nested = IntrospectionLayer::new(Authority::new(active())).layer(scope.layer(HealthServer::new(Guarded)));
     assert_eq!(call(&serve(nested).await, "Bearer abc").await.unwrap(), 1);
 }
@@ -125,13 +125,13 @@ async fn overload_is_unavailable() {
 
 #[tokio::test]
 async fn the_request_tells_no_token_from_no_layer() {
-    let optional = IntrospectionLayer::builder(Authority::new(active())).optional().build().unwrap();
+    let optional = IntrospectionLayer::builder(Authority::new(active())).optional(true).build().unwrap();
     let client = serve(optional.layer(HealthServer::new(Guarded))).await;
     assert_eq!(call(&client, "").await.unwrap_err().code(), Code::Unauthenticated);
     assert_eq!(call(&client, "Bearer abc").await.unwrap(), 1);
     let client = serve(HealthServer::new(Guarded)).await;
     assert_eq!(call(&client, "Bearer abc").await.unwrap_err().code(), Code::Internal);
-    let client = serve(RequireScopeLayer::new("read").unwrap().layer(HealthServer::new(Guarded))).await;
+    let client = serve(requires("read").layer(HealthServer::new(Guarded))).await;
     assert_eq!(call(&client, "Bearer abc").await.unwrap_err().code(), Code::Internal);
 }
 
@@ -143,7 +143,7 @@ async fn a_token_may_be_asked_for_that_need_not_be_there() {
         let client = request.optional_access_token().map(|token| token.is_some()).map_err(|status| status.code());
         Ok::<_, Infallible>(http::Response::new(format!("{client:?}")))
     });
-    let layer = IntrospectionLayer::builder(Authority::new(active())).optional().build().unwrap();
+    let layer = IntrospectionLayer::builder(Authority::new(active())).optional(true).build().unwrap();
     for (authorization, found) in [(None, "Ok(false)"), (Some("Bearer abc"), "Ok(true)")] {
         let mut request = http::Request::new(());
         if let Some(authorization) = authorization {

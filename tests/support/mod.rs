@@ -12,16 +12,20 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
+use tower_introspection::IntrospectionLayer;
+use tower_introspection::Policy;
+use tower_introspection::layer::RequireLayer;
 
 use http::{HeaderValue, Request, Response};
 use tokio::net::TcpSocket;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tower::Service;
-#[cfg(feature = "test-util")]
 use tower_introspection::cache::CachedBuilder;
 use tower_introspection::clock::ManualClock;
 use tower_introspection::clock::Timestamp;
+#[cfg(feature = "test-util")]
+use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
 use tower_introspection::rejection::RejectionKind;
 use tower_introspection::{
@@ -189,7 +193,7 @@ impl Authority {
 }
 
 impl Introspect for Authority {
-    async fn introspect(&self, _: &BearerToken<'_>) -> Answer {
+    async fn introspect(&self, _: Ask<'_>) -> Answer {
         let holding = self.0.holding.lock().unwrap().clone();
         self.0.questions.send_modify(|questions| *questions += 1);
         if let Some(holding) = holding {
@@ -199,18 +203,23 @@ impl Introspect for Authority {
     }
 }
 
+/// A layer for a route that requires `scope`, made from a layer of its own.
+pub fn requires(scope: &str) -> RequireLayer {
+    IntrospectionLayer::new(Authority::new(active())).require(Policy::new().require_scope(scope)).unwrap()
+}
+
 /// What a layer does: it takes what is known, and asks if nothing is.
 pub async fn known_or_asked(introspector: &impl Introspect, token: &str) -> Answer {
-    match introspector.known(&bearer(token)) {
+    match introspector.cached(&bearer(token)) {
         Some(verdict) => Ok(verdict),
-        None => introspector.introspect(&bearer(token)).await,
+        None => introspector.introspect(Ask::new(&bearer(token))).await,
     }
 }
 
 /// Asks about the token `abc`, in a task of its own.
 pub fn spawn_ask(cached: &Cached<impl Introspect>) -> JoinHandle<Answer> {
     let cached = cached.clone();
-    tokio::spawn(async move { cached.introspect(&bearer("abc")).await })
+    tokio::spawn(async move { cached.introspect(Ask::new(&bearer("abc"))).await })
 }
 
 /// A cache with these settings over `authority`, and the clock it goes by. One request in the last part of an answer's

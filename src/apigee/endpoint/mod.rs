@@ -20,7 +20,7 @@ use crate::error::IntrospectError;
 use crate::http::connection::{Connection, clock_setting, connection_settings};
 use crate::http::credential::Credential;
 use crate::http::exchange::{Answer, Question};
-use crate::introspect::{InactiveReason, Introspect, Verdict};
+use crate::introspect::{Ask, InactiveReason, Introspect, Verdict};
 use crate::protection::Share;
 use crate::protection::{EndpointHandle, ProtectionSettings, protection_settings};
 use crate::token::BearerToken;
@@ -104,12 +104,8 @@ impl Apigee {
 }
 
 impl Introspect for Apigee {
-    async fn introspect(&self, token: &BearerToken<'_>) -> Result<Verdict, IntrospectError> {
-        self.ask(token, Share::Stranger).await
-    }
-
-    async fn refresh(&self, token: &BearerToken<'_>) -> Result<Verdict, IntrospectError> {
-        self.ask(token, Share::Known).await
+    async fn introspect(&self, ask: Ask<'_>) -> Result<Verdict, IntrospectError> {
+        self.ask(ask.token(), Share::of(ask.is_known())).await
     }
 
     fn endpoint(&self) -> Option<EndpointHandle> {

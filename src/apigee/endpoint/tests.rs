@@ -354,19 +354,19 @@ async fn a_token_that_is_a_path_to_elsewhere_is_unknown_without_a_question() {
     // Nothing listens there: a question would fail.
     let apigee = apigee("http://127.0.0.1:1/v1").build().unwrap();
     for token in ["../developers", "a/../../apps", "a/..", "a/./b", "./a", "/", "///"] {
-        let verdict = apigee.introspect(&BearerToken::parse(token).unwrap()).await.unwrap();
+        let verdict = apigee.introspect(Ask::new(&BearerToken::parse(token).unwrap())).await.unwrap();
         assert!(matches!(verdict, Verdict::Inactive(InactiveReason::Unknown)), "{token}");
     }
-    let asked = apigee.introspect(&BearerToken::parse("a//b...").unwrap()).await;
+    let asked = apigee.introspect(Ask::new(&BearerToken::parse("a//b...").unwrap())).await;
     assert_eq!(asked.unwrap_err().kind(), IntrospectErrorKind::Connect);
 }
 
 #[tokio::test]
 async fn a_token_too_long_for_a_request_line_is_unknown_without_a_question() {
     let apigee = apigee("http://127.0.0.1:1/v1").build().unwrap();
-    let verdict = apigee.introspect(&BearerToken::parse("+".repeat(2_334)).unwrap()).await.unwrap();
+    let verdict = apigee.introspect(Ask::new(&BearerToken::parse("+".repeat(2_334)).unwrap())).await.unwrap();
     assert!(matches!(verdict, Verdict::Inactive(InactiveReason::Unknown)));
-    let asked = apigee.introspect(&BearerToken::parse("+".repeat(2_333)).unwrap()).await;
+    let asked = apigee.introspect(Ask::new(&BearerToken::parse("+".repeat(2_333)).unwrap())).await;
     assert_eq!(asked.unwrap_err().kind(), IntrospectErrorKind::Connect);
 }
 

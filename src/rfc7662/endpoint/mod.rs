@@ -14,7 +14,7 @@ use crate::endpoint::Endpoint;
 use crate::error::IntrospectError;
 use crate::http::exchange::{Answer, Question, status_error};
 use crate::http::json;
-use crate::introspect::{InactiveReason, Introspect, Verdict};
+use crate::introspect::{Ask, InactiveReason, Introspect, Verdict};
 use crate::protection::EndpointHandle;
 use crate::protection::Share;
 use crate::token::BearerToken;
@@ -115,12 +115,8 @@ impl Rfc7662 {
 }
 
 impl Introspect for Rfc7662 {
-    async fn introspect(&self, token: &BearerToken<'_>) -> Result<Verdict, IntrospectError> {
-        self.ask(token, Share::Stranger).await
-    }
-
-    async fn refresh(&self, token: &BearerToken<'_>) -> Result<Verdict, IntrospectError> {
-        self.ask(token, Share::Known).await
+    async fn introspect(&self, ask: Ask<'_>) -> Result<Verdict, IntrospectError> {
+        self.ask(ask.token(), Share::of(ask.is_known())).await
     }
 
     fn endpoint(&self) -> Option<EndpointHandle> {

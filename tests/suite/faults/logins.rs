@@ -7,6 +7,7 @@ use super::*;
 use crate::support::recorder::Recorder;
 use tower_introspection::apigee::ApigeeLogin;
 use tower_introspection::credentials::ClientCredentials;
+use tower_introspection::introspect::Ask;
 use tower_introspection::{Apigee, Introspect, Rfc7662};
 
 /// Whoever asks a server of its own before the authority is asked.
@@ -54,7 +55,7 @@ async fn log_in_with_client_credentials(login: ClientCredentials) -> Result<(), 
 }
 
 async fn ask(endpoint: impl Introspect) -> Result<(), String> {
-    let answer = endpoint.introspect(&bearer("abc")).await;
+    let answer = endpoint.introspect(Ask::new(&bearer("abc"))).await;
     answer.map(|verdict| assert!(verdict.is_active())).map_err(|error| format!("{error:?}"))
 }
 

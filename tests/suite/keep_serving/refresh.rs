@@ -7,8 +7,9 @@ use std::time::Duration;
 use super::{OUTAGE, ask};
 use crate::support::*;
 use tower_introspection::clock::ManualClock;
+use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
-use tower_introspection::{BearerToken, Cached, InactiveReason, Introspect, Verdict, introspect_fn};
+use tower_introspection::{Cached, InactiveReason, Introspect, Verdict, introspect_fn};
 
 #[tokio::test]
 async fn a_hit_in_the_last_fifth_is_served_at_once_and_has_the_token_asked_about_again() {
@@ -16,20 +17,20 @@ async fn a_hit_in_the_last_fifth_is_served_at_once_and_has_the_token_asked_about
     let (cached, clock) = cached(&authority, |builder| builder);
     ask(&cached).await.unwrap();
     clock.set(START + millis(47_999));
-    assert!(cached.known(&bearer("abc")).is_some());
+    assert!(cached.cached(&bearer("abc")).is_some());
     quiet(&cached).await;
     assert_eq!(authority.questions(), 1, "not yet, whatever token it is");
 
     authority.hold();
     clock.set(START + secs(54));
     for _ in 0..100 {
-        assert!(cached.known(&bearer("abc")).unwrap().is_active(), "served while the question is under way");
+        assert!(cached.cached(&bearer("abc")).unwrap().is_active(), "served while the question is under way");
     }
     authority.asked(2).await;
     authority.release();
     quiet(&cached).await;
     clock.set(START + secs(54 + 47));
-    assert!(cached.known(&bearer("abc")).is_some(), "the new answer has a time of its own");
+    assert!(cached.cached(&bearer("abc")).is_some(), "the new answer has a time of its own");
     assert_eq!(authority.questions(), 2);
     let stats = cached.handle().stats();
     assert_eq!((stats.refreshes, stats.failed_refreshes, stats.misses), (1, 0, 1));
@@ -41,12 +42,12 @@ async fn the_moment_of_a_refresh_differs_from_token_to_token() {
     let (cached, clock) = cached(&authority, |builder| builder);
     let tokens: Vec<_> = (0..200).map(|n| format!("token-{n}")).collect();
     for token in &tokens {
-        cached.introspect(&bearer(token)).await.unwrap();
+        cached.introspect(Ask::new(&bearer(token))).await.unwrap();
     }
     let mut due = Vec::new();
     for second in [48, 49, 50, 51, 52, 53, 54] {
         clock.set(START + secs(second));
-        tokens.iter().for_each(|token| assert!(cached.known(&bearer(token)).is_some()));
+        tokens.iter().for_each(|token| assert!(cached.cached(&bearer(token)).is_some()));
         quiet(&cached).await;
         due.push(cached.handle().stats().refreshes);
     }
@@ -60,7 +61,7 @@ async fn a_token_nobody_uses_is_not_asked_about_ahead_of_time() {
     let (cached, clock) = cached(&authority, |builder| builder);
     ask(&cached).await.unwrap();
     clock.set(START + secs(59));
-    cached.introspect(&bearer("another")).await.unwrap();
+    cached.introspect(Ask::new(&bearer("another"))).await.unwrap();
     quiet(&cached).await;
     assert_eq!((authority.questions(), cached.handle().stats().refreshes), (2, 0));
 }
@@ -80,10 +81,10 @@ async fn a_refresh_that_panics_is_counted_and_tried_again_later() {
         }
     });
     let cached = Cached::builder(introspector).clock(clock.clone()).refresh_ahead_uses(1).build().unwrap();
-    cached.introspect(&bearer("abc")).await.unwrap();
+    cached.introspect(Ask::new(&bearer("abc"))).await.unwrap();
     for (second, asked) in [(54, 2), (55, 2), (56, 3)] {
         clock.set(START + secs(second));
-        assert!(cached.known(&bearer("abc")).is_some());
+        assert!(cached.cached(&bearer("abc")).is_some());
         quiet(&cached).await;
         assert_eq!(questions.load(Ordering::Relaxed), asked, "at second {second}");
     }
@@ -99,10 +100,10 @@ fn a_refresh_outside_of_a_runtime_is_tried_again_within_one() {
     let (cached, clock) = cached(&authority, |builder| builder);
     runtime.block_on(ask(&cached)).unwrap();
     clock.set(START + secs(54));
-    assert!(cached.known(&bearer("abc")).is_some());
+    assert!(cached.cached(&bearer("abc")).is_some());
     clock.set(START + secs(56));
     runtime.block_on(async {
-        assert!(cached.known(&bearer("abc")).is_some());
+        assert!(cached.cached(&bearer("abc")).is_some());
         quiet(&cached).await;
     });
     assert_eq!(authority.questions(), 2);
@@ -220,7 +221,7 @@ async fn a_token_is_asked_about_ahead_of_time_once_its_answer_has_served_that_ma
                 if use_of_answer >= uses.saturating_sub(1) {
                     clock.set(START + secs(55 * answer as u64));
                 }
-                assert!(cached.known(&bearer("abc")).is_some());
+                assert!(cached.cached(&bearer("abc")).is_some());
                 quiet(&cached).await;
             }
             assert_eq!(authority.questions(), answer + 1, "{uses}: the last use asks");
@@ -234,12 +235,12 @@ async fn what_an_inner_cache_has_served_does_not_count_for_the_outer_one() {
     let (inner, clock) = cached(&authority, |builder| builder.refresh_ahead(0.0).refresh_ahead_uses(4));
     ask(&inner).await.unwrap();
     for _ in 0..3 {
-        assert!(inner.known(&bearer("abc")).is_some());
+        assert!(inner.cached(&bearer("abc")).is_some());
     }
     let outer = Cached::builder(inner).clock(clock.clone()).refresh_ahead_uses(4).build().unwrap();
     ask(&outer).await.unwrap();
     clock.set(START + secs(55));
-    assert!(outer.known(&bearer("abc")).is_some());
+    assert!(outer.cached(&bearer("abc")).is_some());
     quiet(&outer).await;
     assert_eq!(outer.handle().stats().refreshes, 0);
 }
@@ -262,11 +263,11 @@ async fn an_invalidation_is_not_undone_by_a_refresh_under_way() {
     ask(&cached).await.unwrap();
     authority.asked(2).await;
     cached.handle().invalidate(&bearer("abc"));
-    assert!(cached.known(&bearer("abc")).is_none());
+    assert!(cached.cached(&bearer("abc")).is_none());
     authority.says(failure(OUTAGE));
     authority.release();
     quiet(&cached).await;
-    assert!(cached.known(&bearer("abc")).is_none(), "nor by one that fails");
+    assert!(cached.cached(&bearer("abc")).is_none(), "nor by one that fails");
 }
 
 #[tokio::test]
@@ -279,11 +280,11 @@ async fn refreshes_have_a_share_of_their_own_when_strangers_take_all_questions()
         .into_iter()
         .map(|token| {
             let cached = cached.clone();
-            tokio::spawn(async move { cached.introspect(&bearer(token)).await })
+            tokio::spawn(async move { cached.introspect(Ask::new(&bearer(token))).await })
         })
         .collect();
     authority.asked(3).await;
-    assert!(cached.introspect(&bearer("z")).await.unwrap_err().is_overloaded());
+    assert!(cached.introspect(Ask::new(&bearer("z"))).await.unwrap_err().is_overloaded());
     clock.set(START + secs(54));
     ask(&cached).await.unwrap();
     authority.asked(4).await;
@@ -300,7 +301,7 @@ async fn refreshes_have_a_share_of_their_own_when_strangers_take_all_questions()
     clock.advance(secs(60));
     for token in ["p", "q"] {
         let cached = cached.clone();
-        tokio::spawn(async move { cached.introspect(&bearer(token)).await });
+        tokio::spawn(async move { cached.introspect(Ask::new(&bearer(token))).await });
     }
     authority.asked(6).await;
     let known = tokio::spawn({
@@ -315,18 +316,13 @@ async fn refreshes_have_a_share_of_their_own_when_strangers_take_all_questions()
 }
 
 #[tokio::test]
-async fn a_question_about_a_token_in_use_is_put_as_a_refresh() {
+async fn a_question_about_a_token_in_use_says_that_it_is_known() {
     #[derive(Clone, Default)]
     struct Counting(Arc<[AtomicUsize; 2]>);
 
     impl Introspect for Counting {
-        async fn introspect(&self, _: &BearerToken<'_>) -> Answer {
-            self.0[0].fetch_add(1, Ordering::SeqCst);
-            active()
-        }
-
-        async fn refresh(&self, _: &BearerToken<'_>) -> Answer {
-            self.0[1].fetch_add(1, Ordering::SeqCst);
+        async fn introspect(&self, ask: Ask<'_>) -> Answer {
+            self.0[usize::from(ask.is_known())].fetch_add(1, Ordering::SeqCst);
             active()
         }
     }
@@ -335,14 +331,14 @@ async fn a_question_about_a_token_in_use_is_put_as_a_refresh() {
     let clock = ManualClock::at(START);
     let builder = Cached::builder(tower_introspection::introspect::AnyIntrospector::new(Arc::new(counting.clone())));
     let cached = builder.clock(clock.clone()).refresh_ahead_uses(1).build().unwrap();
-    cached.introspect(&bearer("abc")).await.unwrap();
+    cached.introspect(Ask::new(&bearer("abc"))).await.unwrap();
     clock.set(START + secs(54));
-    cached.known(&bearer("abc")).unwrap();
+    cached.cached(&bearer("abc")).unwrap();
     quiet(&cached).await;
     let counts = || (counting.0[0].load(Ordering::SeqCst), counting.0[1].load(Ordering::SeqCst));
     assert_eq!(counts(), (1, 1));
     clock.advance(secs(60));
-    cached.introspect(&bearer("abc")).await.unwrap();
+    cached.introspect(Ask::new(&bearer("abc"))).await.unwrap();
     assert_eq!(counts(), (1, 2));
 }
 
@@ -350,12 +346,8 @@ async fn a_question_about_a_token_in_use_is_put_as_a_refresh() {
 struct ByShare;
 
 impl Introspect for ByShare {
-    async fn introspect(&self, _: &BearerToken<'_>) -> Answer {
-        active()
-    }
-
-    async fn refresh(&self, _: &BearerToken<'_>) -> Answer {
-        inactive(InactiveReason::Revoked)
+    async fn introspect(&self, ask: Ask<'_>) -> Answer {
+        if ask.is_known() { inactive(InactiveReason::Revoked) } else { active() }
     }
 }
 
@@ -367,17 +359,17 @@ fn forgetful() -> Cached<ByShare> {
 #[tokio::test]
 async fn a_token_keeps_its_share_when_its_answer_is_long_forgotten_and_until_there_is_a_no() {
     let cached = forgetful();
-    assert!(cached.introspect(&bearer("abc")).await.unwrap().is_active());
-    assert!(!cached.introspect(&bearer("abc")).await.unwrap().is_active(), "a known one");
-    assert!(cached.introspect(&bearer("abc")).await.unwrap().is_active(), "a stranger since the no");
+    assert!(cached.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active());
+    assert!(!cached.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active(), "a known one");
+    assert!(cached.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active(), "a stranger since the no");
 }
 
 #[tokio::test]
 async fn a_token_that_is_invalidated_is_a_stranger() {
     let cached = forgetful();
-    assert!(cached.introspect(&bearer("abc")).await.unwrap().is_active());
+    assert!(cached.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active());
     cached.handle().invalidate(&bearer("abc"));
-    assert!(cached.introspect(&bearer("abc")).await.unwrap().is_active());
+    assert!(cached.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active());
 }
 
 #[tokio::test]
@@ -393,7 +385,7 @@ async fn a_clock_set_back_makes_no_answer_fresh_again_and_no_failed_refresh_prol
     clock.set(START - secs(3_600));
     authority.release();
     quiet(&cached).await;
-    assert!(cached.known(&bearer("abc")).is_none(), "nobody knows how old it is");
+    assert!(cached.cached(&bearer("abc")).is_none(), "nobody knows how old it is");
     authority.release();
     assert_eq!(ask(&cached).await.unwrap_err().kind(), OUTAGE);
 }

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::{OUTAGE, ask, token_of};
 use crate::support::*;
-#[cfg(feature = "sandbox")]
 use tower_introspection::Cached;
 use tower_introspection::clock::ManualClock;
+#[cfg(feature = "sandbox")]
+use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
 use tower_introspection::{Introspect, IntrospectError};
 
@@ -34,7 +35,7 @@ async fn what_a_stranger_makes_fail_is_no_outage_for_tokens_in_use() {
     ask(&cached).await.unwrap();
     clock.set(START + secs(60));
     authority.says(failure(OUTAGE));
-    assert!(cached.introspect(&bearer("junk")).await.is_err());
+    assert!(cached.introspect(Ask::new(&bearer("junk"))).await.is_err());
     authority.says(failure(IntrospectErrorKind::Overloaded));
     assert!(ask(&cached).await.unwrap_err().is_overloaded());
 }
@@ -44,7 +45,7 @@ async fn a_bound_on_questions_is_such_a_want_of_room_too() {
     let authority = Authority::new(active());
     let (cached, clock) = cached(&authority, |builder| builder.stale_if_error(secs(300)).max_questions(1));
     for token in ["abc", "def"] {
-        cached.introspect(&bearer(token)).await.unwrap();
+        cached.introspect(Ask::new(&bearer(token))).await.unwrap();
     }
     authority.says(failure(OUTAGE));
     clock.set(START + secs(60));
@@ -52,7 +53,7 @@ async fn a_bound_on_questions_is_such_a_want_of_room_too() {
     authority.hold();
     let other = tokio::spawn({
         let cached = cached.clone();
-        async move { cached.introspect(&bearer("def")).await }
+        async move { cached.introspect(Ask::new(&bearer("def"))).await }
     });
     authority.asked(4).await;
     assert!(token_of(ask(&cached).await).is_stale());
@@ -68,14 +69,14 @@ async fn while_the_authority_is_left_alone_stale_answers_come_from_memory() {
     let open = IntrospectError::new(IntrospectErrorKind::CircuitOpen).with_retry_after(secs(7));
     authority.says(Err(open));
     clock.set(START + secs(60));
-    assert!(cached.known(&bearer("abc")).is_none(), "nobody was asked yet");
+    assert!(cached.cached(&bearer("abc")).is_none(), "nobody was asked yet");
     assert!(token_of(ask(&cached).await).is_stale());
     clock.advance(millis(6_999));
-    assert!(token_of(Ok(cached.known(&bearer("abc")).unwrap())).is_stale());
+    assert!(token_of(Ok(cached.cached(&bearer("abc")).unwrap())).is_stale());
     assert_eq!(authority.questions(), 2);
-    assert!(cached.known(&bearer("another")).is_none());
+    assert!(cached.cached(&bearer("another")).is_none());
     clock.advance(millis(1));
-    assert!(cached.known(&bearer("abc")).is_none(), "time to ask again");
+    assert!(cached.cached(&bearer("abc")).is_none(), "time to ask again");
 }
 
 #[tokio::test]
@@ -87,14 +88,14 @@ async fn an_answer_or_a_clock_set_back_ends_the_time_in_which_the_authority_is_l
         authority.says(Err(IntrospectError::new(IntrospectErrorKind::CircuitOpen).with_retry_after(secs(30))));
         clock.set(START + secs(200));
         assert!(token_of(ask(&cached).await).is_stale());
-        assert!(cached.known(&bearer("abc")).is_some(), "left alone");
+        assert!(cached.cached(&bearer("abc")).is_some(), "left alone");
         if is_answered {
             authority.says(active());
-            cached.introspect(&bearer("another")).await.unwrap();
+            cached.introspect(Ask::new(&bearer("another"))).await.unwrap();
         } else {
             clock.set(START + secs(199));
         }
-        assert!(cached.known(&bearer("abc")).is_none(), "time to ask again");
+        assert!(cached.cached(&bearer("abc")).is_none(), "time to ask again");
     }
 }
 
@@ -109,15 +110,15 @@ async fn an_answer_for_which_nobody_was_asked_does_not_end_it() {
     let apigee = sandbox.apigee().clock(clock.clone()).breaker_threshold(1).max_retries(0).build().unwrap();
     let cached = Cached::builder(apigee).clock(clock.clone()).max_ttl(secs(60)).stale_if_error(secs(300));
     let cached = cached.build().unwrap();
-    assert!(cached.introspect(&bearer("abc")).await.unwrap().is_active());
+    assert!(cached.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active());
     sandbox.set_fault(Fault::Status(503));
     clock.advance(secs(60));
     for _ in 0..2 {
-        assert!(token_of(cached.introspect(&bearer("abc")).await).is_stale());
+        assert!(token_of(cached.introspect(Ask::new(&bearer("abc"))).await).is_stale());
     }
-    assert!(cached.known(&bearer("abc")).is_some(), "left alone");
-    assert!(!cached.introspect(&bearer("a/../b")).await.unwrap().is_active());
-    assert!(cached.known(&bearer("abc")).is_some());
+    assert!(cached.cached(&bearer("abc")).is_some(), "left alone");
+    assert!(!cached.introspect(Ask::new(&bearer("a/../b"))).await.unwrap().is_active());
+    assert!(cached.cached(&bearer("abc")).is_some());
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! What happened: every question, every answer, every invalidation, in one order. The rules read it.
 
 use std::sync::{Arc, Mutex};
+use tower_introspection::introspect::Ask;
 
 use tokio::sync::oneshot;
 use tower_introspection::clock::Timestamp;
@@ -224,12 +225,8 @@ impl Authority {
 }
 
 impl Introspect for Authority {
-    async fn introspect(&self, token: &BearerToken<'_>) -> Answer {
-        self.ask(token, false).await
-    }
-
-    async fn refresh(&self, token: &BearerToken<'_>) -> Answer {
-        self.ask(token, true).await
+    async fn introspect(&self, ask: Ask<'_>) -> Answer {
+        self.ask(ask.token(), ask.is_known()).await
     }
 }
 

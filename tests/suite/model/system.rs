@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::sync::Arc;
+use tower_introspection::RequestView;
 
-use http::request::Parts;
 use http::{Request as HttpRequest, Response};
 use proptest_state_machine::StateMachineTest;
 use tokio::runtime::{Builder, Runtime};
@@ -55,7 +55,7 @@ impl System {
             .build()
             .unwrap();
         let layer =
-            IntrospectionLayer::builder(cached.clone()).rejection_response(|rejection: &Rejection, _: &Parts| {
+            IntrospectionLayer::builder(cached.clone()).rejection_response(|rejection: &Rejection, _: &RequestView| {
                 let mut response = rejection.response(());
                 response.extensions_mut().insert(rejection.clone());
                 response
