@@ -31,6 +31,7 @@ pub(crate) struct Guard<R> {
 /// Stands in the extensions of a request that an optional layer let through without a token, so that what runs below
 /// can tell "no token" from "no layer", and answer with the same challenge.
 #[derive(Clone)]
+#[cfg_attr(not(feature = "axum"), allow(dead_code))] // only an extractor answers by it
 pub(crate) struct Anonymous(pub(crate) RejectionContext);
 
 pub(crate) const NOT_SET_UP: &str = "the service is not set up to check access tokens";
