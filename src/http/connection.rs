@@ -50,9 +50,21 @@ impl Default for Connection {
 /// there.
 macro_rules! connection_settings {
     ($request_timeout:literal) => {
-        /// Sends through a client of your own, for its proxies, certificates or pools. Build it with
-        /// `redirect(reqwest::redirect::Policy::none())`, `referer(false)` and a connect timeout: a client that follows
-        /// redirects hands the token on before this crate can refuse the answer.
+        /// Sends through a client of your own, for its proxies, certificates or pools. This is then up to you, at that
+        /// client's builder:
+        ///
+        /// * **Redirects**: `redirect(reqwest::redirect::Policy::none())` and `referer(false)`. A client that follows
+        ///   redirects hands the token on before this crate can refuse the answer, and a referer carries the URL, which
+        ///   holds the token with Apigee. An answer from another address than the one asked is refused; one that came
+        ///   back to that address by way of another is not, since reqwest tells the last address only.
+        /// * **Connections that stall**: over HTTP/2 (feature `http2` of reqwest, one of its defaults) a question that
+        ///   times out leaves the connection in use, and every question after it times out too. Set `http1_only()`, or
+        ///   `http2_keep_alive_interval` and `http2_keep_alive_timeout` to less than the `request_timeout`.
+        /// * **Time**: `connect_timeout`. The `request_timeout` set here ends a question all the same.
+        /// * **Coding**: `Accept-Encoding: identity` is sent. If the server compresses all the same and the client
+        ///   decodes (features `gzip`, `brotli`, `zstd`, `deflate`), [`max_response_bytes`](Self::max_response_bytes)
+        ///   counts what is decoded.
+        /// * **Cookies, proxies, DNS, retries, default headers**: as the client was built.
         ///
         /// [`connect_timeout`](Self::connect_timeout), [`root_certificate`](Self::root_certificate) and a certificate
         /// of this service (`tls_client_auth`) are to be set at that client: one of them set here beside it makes
@@ -175,16 +187,30 @@ impl Connection {
     }
 
     fn http_client(&self, loopback: bool) -> Result<Client, BuildError> {
+        // Cargo builds one reqwest for the whole application, which may switch on features of it that are not wanted
+        // here. So whatever one of them would change is set, and not left to a default.
         let mut client = Client::builder()
             .connect_timeout(self.connect_timeout.unwrap_or(Self::CONNECT_TIMEOUT))
             .redirect(reqwest::redirect::Policy::none())
             // A referer would carry the URL, and the URL may hold the token.
-            .referer(false);
+            .referer(false)
+            // A question that times out ends its connection. Over HTTP/2 it would only end its stream, and a connection
+            // that has stalled would be handed out again and again.
+            .http1_only()
+            // Attempts are counted here, and have a budget.
+            .retry(reqwest::retry::never())
+            // `max_response_bytes` is about what is read, which is not to grow by decoding.
+            .no_gzip()
+            .no_brotli()
+            .no_zstd()
+            .no_deflate()
+            // The resolver of the system.
+            .no_hickory_dns();
         if loopback {
             // A proxy cannot reach this machine's own loopback.
             client = client.no_proxy();
         }
-        client = tls::configure(client, &self.root_certificates, self.identity.as_deref())?;
+        client = tls::configure(tls::backend(client), &self.root_certificates, self.identity.as_deref())?;
         client.build().map_err(|error| {
             let setting = if self.identity.is_some() { "tls_client_auth" } else { "http_client" };
             BuildError::new(setting, format!("no HTTP client can be made: {}", describe(error)))
@@ -203,6 +229,17 @@ mod tls {
 
     use super::describe;
     use crate::build_error::BuildError;
+
+    /// What the features of this crate say, whatever others are on in reqwest.
+    #[cfg(feature = "native-tls")]
+    pub(crate) fn backend(client: ClientBuilder) -> ClientBuilder {
+        client.tls_backend_native()
+    }
+
+    #[cfg(not(feature = "native-tls"))]
+    pub(crate) fn backend(client: ClientBuilder) -> ClientBuilder {
+        client.tls_backend_rustls()
+    }
 
     pub(crate) fn configure(
         mut client: ClientBuilder,
@@ -295,6 +332,10 @@ mod tls {
     use reqwest::ClientBuilder;
 
     use crate::build_error::BuildError;
+
+    pub(crate) fn backend(client: ClientBuilder) -> ClientBuilder {
+        client
+    }
 
     pub(crate) fn configure(
         client: ClientBuilder,

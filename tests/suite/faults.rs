@@ -4,6 +4,7 @@
 //! Time passes only where a test lets it: a question that would wait is left alone with a clock that skips to its end.
 #![cfg(feature = "test-util")]
 
+mod client;
 mod connections;
 mod logins;
 mod pauses;
