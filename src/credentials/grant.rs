@@ -34,7 +34,7 @@ pub(crate) struct Granted {
 #[derive(Debug)]
 pub(crate) struct Refused {
     status: StatusCode,
-    error: &'static str,
+    error: String,
 }
 
 impl fmt::Display for Refused {
@@ -73,10 +73,14 @@ impl TokenEndpoint {
         let question = Question { url: &self.url, form: Some(form) };
         let lease = self.credentials.current(&self.clock).await?;
         let answer = self.exchange.send(question, &lease.credential).await?;
+        let coding = answer.foreign_coding();
         match answer.status {
-            StatusCode::OK => granted(&answer.body),
+            StatusCode::OK => match coding {
+                Some(coding) => Err(format!("the token endpoint's answer cannot be read: {coding}").into()),
+                None => granted(&answer.body),
+            },
             status @ (StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-                Err(Refused { status, error: error_code(&answer.body) }.into())
+                Err(Refused { status, error: coding.unwrap_or_else(|| error_code(&answer.body).into()) }.into())
             }
             status => Err(format!("the token endpoint answered with HTTP status {}", status.as_u16()).into()),
         }

@@ -83,7 +83,7 @@ impl Rfc7662Discovery {
             busy |= status_error(answer.status).is_outage();
             let outcome = match serde_json::from_slice::<Metadata>(&answer.body) {
                 _ if answer.status != StatusCode::OK => format!("HTTP status {}", answer.status.as_u16()),
-                Err(_) => "not a metadata document".into(),
+                Err(_) => answer.foreign_coding().unwrap_or_else(|| "not a metadata document".into()),
                 Ok(metadata) if metadata.issuer != self.issuer => {
                     return Err(fail(format!(
                         "{url} is the metadata of another issuer, {:?}; give the issuer exactly as it is written there",

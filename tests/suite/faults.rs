@@ -13,7 +13,7 @@ mod tls;
 
 use std::convert::Infallible;
 
-use crate::support::faulty::{Faulty, GOOD, Step, answer, good};
+use crate::support::faulty::{Faulty, GOOD, Step, answer, coded, good};
 use crate::support::*;
 use http::{Response, StatusCode};
 use tower::{Layer, ServiceExt, service_fn};
@@ -32,24 +32,32 @@ enum Protocol {
 
 const BOTH: [Protocol; 2] = [Protocol::Apigee, Protocol::Rfc7662];
 
-/// A service behind an endpoint of this protocol at this base, with these settings.
-macro_rules! guarded {
+/// An endpoint of this protocol at this base, with these settings.
+macro_rules! asking {
     ($protocol:expr, $base:expr $(, $setting:ident($value:expr))* $(,)?) => {{
-        let clock = tower_introspection::clock::ManualClock::at($crate::support::START);
         let base: &str = &$base;
-        let introspector = match $protocol {
+        match $protocol {
             $crate::faults::Protocol::Apigee => {
                 let builder = tower_introspection::Apigee::builder("o").base_url(base).basic_auth("a", "b");
                 let builder = builder.request_timeout($crate::support::secs(10))$(.$setting($value))*;
-                tower_introspection::introspect::AnyIntrospector::new(builder.clock(clock.clone()).build().unwrap())
+                tower_introspection::introspect::AnyIntrospector::new(builder.build().unwrap())
             }
             $crate::faults::Protocol::Rfc7662 => {
                 let builder = tower_introspection::Rfc7662::builder(format!("{base}/introspect"));
                 let builder = builder.client_secret_basic("a", "b");
                 let builder = builder.request_timeout($crate::support::secs(10))$(.$setting($value))*;
-                tower_introspection::introspect::AnyIntrospector::new(builder.clock(clock.clone()).build().unwrap())
+                tower_introspection::introspect::AnyIntrospector::new(builder.build().unwrap())
             }
-        };
+        }
+    }};
+}
+use asking;
+
+/// A service behind an endpoint of this protocol at this base, with these settings.
+macro_rules! guarded {
+    ($protocol:expr, $base:expr $(, $setting:ident($value:expr))* $(,)?) => {{
+        let clock = tower_introspection::clock::ManualClock::at($crate::support::START);
+        let introspector = $crate::faults::asking!($protocol, $base $(, $setting($value))*, clock(clock.clone()));
         $crate::faults::Guarded::new(introspector, clock)
     }};
 }
@@ -142,6 +150,7 @@ fn table(elsewhere: &str) -> Vec<Row> {
     let ok = |headers: &str, body: &str| vec![answer("200 OK", headers, body)];
     let redirect = |status: &str| vec![answer(status, &format!("location: {elsewhere}\r\n"), "")];
     let (half, _) = GOOD.split_at(20);
+    let interim = || Step::Send("HTTP/1.1 103 Early Hints\r\nlink: </style.css>\r\n\r\n".repeat(1_000));
     const PLAIN: Step = Step::Flood { chunked: false };
     vec![
         thrice("reset before the answer", vec![Step::Reset], Transport),
@@ -170,6 +179,11 @@ fn table(elsewhere: &str) -> Vec<Row> {
         once("nothing", ok("", ""), Answer),
         once("a page", ok("content-type: text/html\r\n", "<html>Log in to the airport's network</html>"), Answer),
         accepted("wrong content type", ok("content-type: text/html\r\n", GOOD)),
+        accepted("a coding that is none", ok("content-encoding: UTF-8\r\n", GOOD)),
+        accepted("no coding, and it says so", ok("content-encoding: identity\r\n", GOOD)),
+        once("gzip", coded("200 OK", "gzip"), Answer),
+        accepted("after many interim answers", vec![interim(), answer("200 OK", "", GOOD)]),
+        once("many interim answers and no other", vec![interim(), Step::Hang], Timeout),
         accepted("one byte at a time", ok("", GOOD).into_iter().map(dripping).collect()),
         once("301", redirect("301 Moved Permanently"), Status),
         once("302", redirect("302 Found"), Status),

@@ -25,6 +25,7 @@ pub const GOOD: &str = r#"{"active":true,"status":"approved","expiresAt":9999999
 #[derive(Clone, Debug)]
 pub enum Step {
     Send(String),
+    SendBytes(&'static [u8]),
     /// One byte at a time.
     Drip(String),
     /// A byte a second, as long as there is somebody to take it.
@@ -49,6 +50,18 @@ pub enum Step {
 pub fn answer(status: &str, headers: &str, body: &str) -> Step {
     let length = body.len();
     Step::Send(format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"))
+}
+
+/// A JSON object that is a good answer to whatever is asked, compressed by gzip.
+const GZIPPED: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xab\x56\x4a\x4c\x2e\xc9\x2c\x4b\x55\xb2\x2a\x29\x2a\x4d\xd5\x51\x2a\x2e\x49\x2c\x29\
+    \x2d\x56\xb2\x52\x4a\x2c\x28\x28\xca\x2f\x4b\x4d\x51\xd2\x51\x4a\xad\x28\xc8\x2c\x4a\x2d\x76\x2c\x51\xb2\xb2\x44\x06\x3a\x40\xbd\xc9\xa9\xc5\xc5\
+    \xf1\x25\xf9\xd9\xa9\x79\x20\x3d\x49\xc9\x4a\xb5\x00\x09\xf6\xcc\x43\x52\x00\x00\x00";
+
+/// A whole answer in what it calls the coding `coding`, and the connection's last.
+pub fn coded(status: &str, coding: &str) -> Vec<Step> {
+    let length = GZIPPED.len();
+    let headers = format!("connection: close\r\ncontent-encoding: {coding}\r\ncontent-length: {length}");
+    vec![Step::Send(format!("HTTP/1.1 {status}\r\n{headers}\r\n\r\n")), Step::SendBytes(GZIPPED)]
 }
 
 pub fn good() -> Vec<Step> {
@@ -230,6 +243,7 @@ impl Shared {
             for step in steps {
                 match step {
                     Step::Send(text) => stream.write_all(text.as_bytes()).await?,
+                    Step::SendBytes(bytes) => stream.write_all(bytes).await?,
                     Step::Drip(text) => {
                         for byte in text.into_bytes() {
                             stream.write_all(&[byte]).await?;

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
 
 #[derive(Clone, Debug)]
 pub struct Seen {
@@ -78,11 +78,13 @@ impl Recorder {
 
     /// Answers everything with 200, this content type and this body.
     pub async fn answering_as(content_type: &'static str, body: &'static str) -> Self {
-        Self::serve(move |_, _| {
-            let headers = [(http::header::CONTENT_TYPE, content_type.parse().unwrap())].into_iter().collect();
-            (StatusCode::OK, headers, body.to_owned())
-        })
-        .await
+        Self::answering_with(http::header::CONTENT_TYPE, content_type, body).await
+    }
+
+    /// Answers everything with 200, this header and this body.
+    pub async fn answering_with(header: HeaderName, value: &'static str, body: &'static str) -> Self {
+        let headers: HeaderMap = [(header, value.parse().unwrap())].into_iter().collect();
+        Self::serve(move |_, _| (StatusCode::OK, headers.clone(), body.to_owned())).await
     }
 
     async fn serve(answer: impl Fn(usize, &Seen) -> (StatusCode, HeaderMap, String) + Send + Sync + 'static) -> Self {

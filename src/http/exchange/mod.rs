@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, RETRY_AFTER, USER_AGENT};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, RETRY_AFTER, USER_AGENT};
 use reqwest::{Client, Response};
 use serde::de::IgnoredAny;
 
@@ -14,6 +14,10 @@ use crate::token::BearerToken;
 
 /// How much of a content type is shown.
 const LONGEST_CONTENT_TYPE: usize = 100;
+
+/// The codings of RFC 9110 section 8.4.1, and later ones that servers use. No other is named: an answer's own words
+/// could be a token's.
+const CODINGS: [&str; 7] = ["`gzip`", "`x-gzip`", "`deflate`", "`br`", "`zstd`", "`compress`", "`x-compress`"];
 
 const USER_AGENT_VALUE: &str = concat!("tower-introspection/", env!("CARGO_PKG_VERSION"));
 
@@ -75,7 +79,11 @@ impl Exchange {
                 request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body.finish())
             }
         };
-        let request = request.header(USER_AGENT, USER_AGENT_VALUE).header(ACCEPT, "application/json");
+        // Without `Accept-Encoding` a server may choose any coding, RFC 9110 section 12.5.3.
+        let request = request
+            .header(USER_AGENT, USER_AGENT_VALUE)
+            .header(ACCEPT, "application/json")
+            .header(ACCEPT_ENCODING, "identity");
         let request = credential.authorize(request).build().map_err(broken)?;
         let asked = request.url().clone();
         let response = self.client.execute(request).await.map_err(no_answer)?;
@@ -128,7 +136,10 @@ impl Answer {
     /// What the status says when the body says nothing: always something about us or the authority, never about a
     /// token.
     pub(crate) fn status_error(&self, now: Timestamp) -> IntrospectError {
-        let error = status_error(self.status);
+        let mut error = status_error(self.status);
+        if let Some(coding) = self.foreign_coding() {
+            error = error.with_source(format!("HTTP status {}; {coding}", self.status.as_u16()));
+        }
         match self.retry_after(now) {
             Some(delay) => error.with_retry_after(delay),
             None => error,
@@ -138,12 +149,31 @@ impl Answer {
     /// The same error, which came of reading the body, with what the answer calls itself if that is why: a proxy's
     /// page, say, or a signed answer.
     pub(crate) fn explain(&self, error: IntrospectError, presented: &BearerToken) -> IntrospectError {
+        if let Some(coding) = self.foreign_coding() {
+            return error.with_source(coding);
+        }
         match self.foreign_content_type(presented) {
-            Some(kind) if serde_json::from_slice::<IgnoredAny>(&self.body).is_err() => {
-                error.with_source(format!("it is not JSON, but `{kind}`"))
-            }
+            Some(kind) if !self.is_json() => error.with_source(format!("it is not JSON, but `{kind}`")),
             _ => error,
         }
+    }
+
+    fn is_json(&self) -> bool {
+        serde_json::from_slice::<IgnoredAny>(&self.body).is_ok()
+    }
+
+    /// Why the body cannot be read, if it is the coding of a server or proxy that compresses unasked. There are servers
+    /// that name a coding and use none (`Content-Encoding: UTF-8`); those are understood.
+    pub(crate) fn foreign_coding(&self) -> Option<String> {
+        let values = self.headers.get_all(CONTENT_ENCODING);
+        let mut codings = values.iter().flat_map(|value| value.to_str().unwrap_or("?").split(',')).map(str::trim);
+        let coding = codings.find(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"))?;
+        if self.is_json() {
+            return None;
+        }
+        let is_named = |known: &&str| known.trim_matches('`').eq_ignore_ascii_case(coding);
+        let name = CODINGS.into_iter().find(is_named).unwrap_or("unknown here");
+        Some(format!("its `Content-Encoding` is {name}, though `identity` was asked for"))
     }
 
     /// The `type/subtype` of an answer that says itself that it is not JSON. Never with the token in it, should it be

@@ -8,6 +8,8 @@ use super::*;
 use crate::support::recorder::Recorder;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tower_introspection::Introspect;
+use tower_introspection::introspect::Ask;
 
 /// Stands before a server. The connections it has can stall: whatever comes is taken, and goes nowhere.
 struct Relay {
@@ -137,7 +139,7 @@ mod over_tls {
 }
 
 #[tokio::test]
-async fn a_question_keeps_no_cookie_and_asks_for_no_coding() {
+async fn a_question_keeps_no_cookie_and_asks_for_an_answer_without_a_coding() {
     for protocol in BOTH {
         let authority = Recorder::answering_with(http::header::SET_COOKIE, "session=1; Path=/", GOOD).await;
         let guarded = guarded!(protocol, authority.url());
@@ -146,8 +148,39 @@ async fn a_question_keeps_no_cookie_and_asks_for_no_coding() {
         let requests = authority.requests();
         assert_eq!(requests.len(), 2, "{protocol:?}");
         for seen in requests {
-            assert!(!seen.headers.contains_key("accept-encoding"), "{protocol:?}: {seen:?}");
+            assert_eq!(seen.headers["accept-encoding"], "identity", "{protocol:?}");
             assert!(!seen.headers.contains_key("cookie"), "{protocol:?}: {seen:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_in_a_coding_that_nobody_asked_for_is_not_decoded_and_the_error_names_the_coding() {
+    let codings = [
+        ("gzip", "`gzip`"),
+        ("X-GZIP", "`x-gzip`"),
+        ("identity, br", "`br`"),
+        ("deflate", "`deflate`"),
+        ("zstd", "`zstd`"),
+        ("abc", "unknown here"),
+    ];
+    for protocol in BOTH {
+        for (coding, named) in codings {
+            for status in ["200 OK", "400 Bad Request", "404 Not Found", "500 Oops"] {
+                let authority = Faulty::start();
+                authority.does(coded(status, coding));
+                let endpoint = asking!(protocol, authority.url());
+                let error = endpoint.introspect(Ask::new(&bearer("abc"))).await.unwrap_err();
+                let kind = if status.starts_with("200") { Answer } else { Status };
+                assert_eq!(error.kind(), kind, "{coding}, {status}, {protocol:?}");
+                let error = format!("{error:?}");
+                let cause = format!("its `Content-Encoding` is {named}, though `identity` was asked for");
+                assert!(error.contains(&cause), "{coding}, {status}, {protocol:?}: {error}");
+                assert!(
+                    !error.contains("abc"),
+                    "{status}, {protocol:?}: what it calls itself is not repeated: {error}"
+                );
+            }
         }
     }
 }

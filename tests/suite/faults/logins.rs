@@ -118,6 +118,25 @@ async fn max_response_bytes_is_the_most_that_is_read_of_an_answer_to_a_login_and
 }
 
 #[tokio::test]
+async fn a_login_and_a_discovery_ask_for_an_answer_as_it_is_and_name_the_coding_of_another() {
+    for asking in ALL {
+        let server = server().await;
+        assert_eq!(outcome!(asking, server.url()), Ok(()), "{asking:?}");
+        for seen in server.requests() {
+            assert_eq!(seen.headers["accept-encoding"], "identity", "{asking:?}");
+        }
+        let server = Faulty::start();
+        for status in ["200 OK", "400 Bad Request"] {
+            server.does(coded(status, "gzip"));
+            let error = outcome!(asking, server.url()).unwrap_err();
+            let coding = "its `Content-Encoding` is `gzip`, though `identity` was asked for";
+            let named = if matches!(asking, Asking::Discovery) && status != "200 OK" { "status 400" } else { coding };
+            assert!(error.contains(named), "{asking:?}, {status}: {error}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn logins_and_discovery_go_through_a_client_of_ones_own_and_over_plain_http_only_if_that_is_allowed() {
     let headers = [(http::HeaderName::from_static("x-mine"), http::HeaderValue::from_static("1"))];
     let client = reqwest::Client::builder().no_proxy().default_headers(headers.into_iter().collect());
