@@ -35,8 +35,13 @@ use crate::token::BearerToken;
 ///
 /// # Runtime, and cancellation
 ///
-/// The endpoints of this crate need a Tokio runtime with its I/O and its timer enabled, and panic without. A future
-/// that [`introspect`](Self::introspect) returned may be dropped at any point where it waits: without a
+/// The endpoints of this crate need a Tokio runtime with its I/O and its timer enabled, and panic without. It has to be
+/// driven as long as they are used: the connection that a question leaves behind is kept by a task of the runtime that
+/// it was asked on. So a check at start-up on a runtime of its own, which is kept but no longer driven, costs the first
+/// question after it a `request_timeout`: that question gets a connection that nobody reads from. Check on the runtime
+/// that serves, or drop the other one, which closes its connections.
+///
+/// A future that [`introspect`](Self::introspect) returned may be dropped at any point where it waits: without a
 /// [`Cached`](crate::Cached) when the caller hangs up, within one when its
 /// [`question_timeout`](crate::cache::CachedBuilder::question_timeout) has passed or the cache is gone. Those of this
 /// crate can be.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::*;
+use crate::support::faulty::good_to_keep;
 use crate::support::recorder::Recorder;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -181,6 +182,33 @@ async fn an_answer_in_a_coding_that_nobody_asked_for_is_not_decoded_and_the_erro
                     "{status}, {protocol:?}: what it calls itself is not repeated: {error}"
                 );
             }
+        }
+    }
+}
+
+/// As [`Introspect`] documents it.
+#[test]
+fn a_question_after_one_on_a_runtime_that_is_no_longer_driven_runs_out_of_time_unless_that_runtime_is_gone() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let servers = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    for protocol in BOTH {
+        for is_kept in [true, false] {
+            let authority = servers.block_on(async { Faulty::start() });
+            authority.does(vec![good_to_keep(), Step::KeepAlive]);
+            let guarded = guarded!(protocol, authority.url());
+            let at_start = runtime();
+            at_start.block_on(guarded.lets_in("first"));
+            let at_start = is_kept.then_some(at_start);
+            runtime().block_on(async {
+                if is_kept {
+                    skipping(std::future::ready(()), guarded.turns_away("abc")).await;
+                }
+                guarded.lets_in("abc").await;
+                guarded.lets_in("new").await;
+            });
+            let lost = if is_kept { vec![(Timeout, 1)] } else { vec![] };
+            assert_eq!((authority.connections(), guarded.failures()), (2, lost), "{protocol:?}, kept: {is_kept}");
+            drop(at_start);
         }
     }
 }
