@@ -35,6 +35,7 @@ use http::{Request, Response, StatusCode};
 use tokio::sync::Semaphore;
 use tokio::time::MissedTickBehavior;
 use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_introspection::connection::Limits;
 use tower_introspection::sandbox::{Fault, Sandbox, SandboxToken};
 use tower_introspection::stats::EndpointHandle;
 use tower_introspection::{AccessToken, CacheHandle, Cached, IntrospectionLayer};
@@ -211,7 +212,7 @@ async fn run(plan: &Plan) -> ExitCode {
     sandbox.set_fault(Fault::Delay(ANSWER_TIME));
     let mut apigee = sandbox.apigee();
     if let Some(rate_limit) = plan.rate_limit {
-        apigee = apigee.rate_limit(rate_limit, Duration::from_secs(60));
+        apigee = apigee.limits(Limits::new().rate_limit(rate_limit, Duration::from_secs(60)));
     }
     let cached = Cached::builder(apigee.build().unwrap()).max_ttl(plan.max_ttl).build().unwrap();
     let cache = cached.handle();

@@ -5,8 +5,9 @@ use std::fmt;
 
 /// A builder was given a setting that cannot work.
 ///
-/// The message names the setting and says what to do about it; [`setting`](Self::setting) is the name of the builder
-/// method alone.
+/// The message names the setting and says what to do about it; [`setting`](Self::setting) is the name of the method
+/// alone, of the builder or of a value that it was given ([`Connection`](crate::connection::Connection),
+/// [`Limits`](crate::connection::Limits), [`CacheSettings`](crate::cache::CacheSettings)).
 #[derive(Debug)]
 pub struct BuildError {
     setting: &'static str,
@@ -23,7 +24,7 @@ impl BuildError {
         Self { problem: format!("of the login: {}", self.problem).into(), ..self }
     }
 
-    /// The builder method whose value was refused. What a builder starts with goes by the name of that parameter
+    /// The method whose value was refused. What a builder starts with goes by the name of that parameter
     /// (`org`, `url`, `issuer`, `resource`), what a discovered server stated by its name there
     /// (`introspection_endpoint`).
     #[must_use]

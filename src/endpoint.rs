@@ -11,12 +11,12 @@ use crate::build_error::BuildError;
 use crate::clock::{Clock, Stopwatch};
 use crate::credentials::source::CredentialSource;
 use crate::error::IntrospectError;
-use crate::http::connection::Connection;
 use crate::http::credential::Credential;
 use crate::http::exchange::{Answer, Exchange, Question};
+use crate::http::link::Link;
 use crate::protection::Share;
 use crate::protection::reports::Reports;
-use crate::protection::{EndpointHandle, Progress, Protection, ProtectionSettings};
+use crate::protection::{EndpointHandle, Limits, Progress, Protection, RateLimit};
 
 pub(crate) struct Endpoint {
     exchange: Exchange,
@@ -29,19 +29,22 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
+    /// `rate_limit` is for who sets none.
+    ///
     /// # Errors
     /// Of the settings of both; what is wrong with `url` goes by `url_setting`.
     pub(crate) fn open(
         url_setting: &'static str,
         url: &Url,
-        connection: Connection,
-        protection: &ProtectionSettings,
+        link: Link,
+        limits: &Limits,
+        rate_limit: RateLimit,
         credentials: CredentialSource,
     ) -> Result<Self, BuildError> {
-        let exchange = connection.open(url_setting, url)?;
-        protection.check()?;
-        let (clock, host) = (connection.clock, url.host_str().unwrap_or_default());
-        let protection = Protection::new(protection, exchange.request_timeout(), Arc::clone(&clock), host);
+        let exchange = link.open(url_setting, url)?;
+        limits.check()?;
+        let (clock, host) = (link.clock, url.host_str().unwrap_or_default());
+        let protection = Protection::new(limits, rate_limit, exchange.request_timeout(), Arc::clone(&clock), host);
         Ok(Self {
             exchange,
             credentials,

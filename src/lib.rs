@@ -90,7 +90,7 @@
 //!    ▼
 //! breaker   closed: on. Open: CircuitOpen, at once. Half open: one question is the probe
 //!    ▼
-//! turn      max_concurrent_questions, rate_limit; later than max_wait: Overloaded, at once if that is clear at first
+//! turn      max_concurrent_requests, rate_limit; later than max_wait: Overloaded, at once if that is clear at first
 //!    ▼
 //! retries   no connection, reset before an answer, 502, 504, 503 without Retry-After: max_retries, within a budget
 //!    ▼
@@ -157,6 +157,7 @@
 //! | --- | --- | --- |
 //! | `rustls` | yes | `https` to the authority with rustls |
 //! | `native-tls` | | `https` to the authority with the system's TLS |
+//! | `http-client` | | a `reqwest::Client` of your own for a [`Connection`](connection::Connection) |
 //! | `axum` | | [`AccessToken`] as an axum extractor |
 //! | `tonic` | | `AccessTokenExt` for [`AccessToken`] of a `tonic::Request`; guarded services keep their gRPC name |
 //! | `metrics` | | counters, gauges and histograms through the [`metrics`](https://docs.rs/metrics) facade, of most of what `stats()` tells. Install the recorder before anything is asked, a check at start-up and `stats()` included: it is looked for at the first event |
@@ -179,6 +180,7 @@ mod policy;
 mod protection;
 mod random;
 mod request;
+mod settings;
 #[cfg(feature = "status-page")]
 mod status_page;
 mod striped;
@@ -187,6 +189,7 @@ mod url;
 pub mod apigee;
 pub mod cache;
 pub mod clock;
+pub mod connection;
 pub mod credentials;
 pub mod extract;
 #[cfg(any(test, fuzzing))]

@@ -20,6 +20,7 @@ use http::{Request, StatusCode};
 use support::*;
 use tokio::process::Command;
 use tower::ServiceExt;
+use tower_introspection::connection::Limits;
 use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
 use tower_introspection::{Cached, InactiveReason, Introspect, StatusPage};
@@ -200,7 +201,10 @@ async fn the_script_draws_the_circuit_breaker_of_an_endpoint_as_it_opens() {
     let Some(browser) = browser() else { return };
     let clock = ManualClock::at(SystemClock.now());
     let sandbox = Arc::new(Sandbox::start().await.unwrap());
-    let endpoint = sandbox.apigee().clock(clock.clone()).max_retries(0).breaker_threshold(1).breaker_pause(secs(7));
+    let endpoint = sandbox
+        .apigee()
+        .clock(clock.clone())
+        .limits(Limits::new().max_retries(0).breaker_threshold(1).breaker_pause(secs(7)));
     let cached = Cached::new(endpoint.build().unwrap());
     let page = StatusPage::new(cached.handle());
     // Closed when the script first asks, then open, and half open from then on.

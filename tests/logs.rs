@@ -19,6 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_introspection::apigee::{ApigeeBuilder, ApigeeLogin};
 use tower_introspection::clock::{Clock, ManualClock, SystemClock};
+use tower_introspection::connection::Limits;
 use tower_introspection::credentials::{ClientCredentials, Credential};
 use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
@@ -76,7 +77,7 @@ fn apigee(sandbox: &Sandbox) -> ApigeeBuilder {
 /// What was not even asked is told for whoever looks for it, and not at the rate of requests.
 async fn turned_away(sandbox: &Sandbox) {
     sandbox.script(TOKEN, 200, r#"{"active":true}"#);
-    let endpoint = sandbox.rfc7662().rate_limit(1, secs(60)).max_wait(secs(0)).build().unwrap();
+    let endpoint = sandbox.rfc7662().limits(Limits::new().rate_limit(1, secs(60)).max_wait(secs(0))).build().unwrap();
     let service = IntrospectionLayer::new(endpoint).layer(Idle);
     for status in [200, 503] {
         let response = service.clone().oneshot(request(&format!("Bearer {TOKEN}"))).await.unwrap();
@@ -96,7 +97,7 @@ async fn turned_away(sandbox: &Sandbox) {
 /// What an operator is to see without looking for it.
 async fn outages(sandbox: &Sandbox) {
     sandbox.script(TOKEN, 200, r#"{"active":true}"#);
-    let limited = sandbox.rfc7662().rate_limit(1, secs(60)).max_wait(secs(0)).build().unwrap();
+    let limited = sandbox.rfc7662().limits(Limits::new().rate_limit(1, secs(60)).max_wait(secs(0))).build().unwrap();
     let cached = Cached::builder(limited).name("limited").build().unwrap();
     assert!(cached.introspect(Ask::new(&bearer(TOKEN))).await.is_ok());
     for another in ["hush-1", "hush-2"] {
@@ -104,7 +105,12 @@ async fn outages(sandbox: &Sandbox) {
     }
 
     let clock = ManualClock::at(SystemClock.now());
-    let endpoint = sandbox.rfc7662().clock(clock.clone()).breaker_threshold(1).max_retries(0).build().unwrap();
+    let endpoint = sandbox
+        .rfc7662()
+        .clock(clock.clone())
+        .limits(Limits::new().breaker_threshold(1).max_retries(0))
+        .build()
+        .unwrap();
     let cached = Cached::builder(endpoint).name("stale").clock(clock.clone()).stale_if_error(secs(600));
     let cached = cached.build().unwrap();
     let token = bearer(TOKEN);
@@ -133,7 +139,7 @@ async fn sender_constrained(sandbox: &Sandbox) {
 /// The same failure again and again.
 async fn failing(sandbox: &Sandbox) {
     let clock = ManualClock::at(SystemClock.now());
-    let endpoint = sandbox.rfc7662().clock(clock.clone()).max_retries(0).build().unwrap();
+    let endpoint = sandbox.rfc7662().clock(clock.clone()).limits(Limits::new().max_retries(0)).build().unwrap();
     sandbox.set_fault(Fault::Status(418));
     for passed in [0, 0, 29, 1] {
         clock.advance(secs(passed));

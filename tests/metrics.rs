@@ -14,6 +14,7 @@ use serde_json::Value;
 use support::*;
 use tower::{Layer, ServiceExt};
 use tower_introspection::clock::ManualClock;
+use tower_introspection::connection::Limits;
 use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
 use tower_introspection::layer::IntrospectionLayerBuilder;
@@ -130,7 +131,7 @@ async fn use_every_outcome() -> CacheHandle {
         .name(SCRIPTED)
         .refresh_ahead_uses(1)
         .max_capacity(2)
-        .max_questions(1)
+        .max_flights(1)
         .stale_if_error(secs(600))
         .clock(clock.clone())
         .build()
@@ -210,7 +211,11 @@ async fn use_every_outcome() -> CacheHandle {
 /// Questions that are retried until the circuit breaker opens, at an authority that fails.
 async fn use_failing_endpoint(sandbox: &Sandbox) -> CacheHandle {
     sandbox.set_fault(Fault::Status(503));
-    let endpoint = sandbox.apigee().max_retries(2).breaker_threshold(1).breaker_pause(secs(3_600)).build().unwrap();
+    let endpoint = sandbox
+        .apigee()
+        .limits(Limits::new().max_retries(2).breaker_threshold(1).breaker_pause(secs(3_600)))
+        .build()
+        .unwrap();
     let cached = Cached::builder(endpoint).name("failing").build().unwrap();
     for token in ["hush-1", "hush-2"] {
         cached.introspect(Ask::new(&bearer(token))).await.unwrap_err();
@@ -224,7 +229,12 @@ async fn use_failing_endpoint(sandbox: &Sandbox) -> CacheHandle {
 async fn use_recovering_endpoint(sandbox: &Sandbox) -> CacheHandle {
     sandbox.set_fault(Fault::Status(503));
     let clock = ManualClock::at(START);
-    let endpoint = sandbox.apigee().clock(clock.clone()).max_retries(0).breaker_threshold(1).build().unwrap();
+    let endpoint = sandbox
+        .apigee()
+        .clock(clock.clone())
+        .limits(Limits::new().max_retries(0).breaker_threshold(1))
+        .build()
+        .unwrap();
     let cached = Cached::builder(endpoint).name("recovering").build().unwrap();
     cached.introspect(Ask::new(&bearer("hush-recovering"))).await.unwrap_err();
     clock.advance(secs(3_600));
@@ -236,7 +246,10 @@ async fn use_recovering_endpoint(sandbox: &Sandbox) -> CacheHandle {
 /// that does not answer.
 async fn use_hanging_endpoint(sandbox: &Sandbox) -> (CacheHandle, impl Sized) {
     sandbox.set_fault(Fault::Hang);
-    let endpoint = sandbox.apigee().max_concurrent_questions(4).max_wait(secs(600)).request_timeout(secs(600));
+    let endpoint = sandbox
+        .apigee()
+        .limits(Limits::new().max_concurrent_requests(4).max_wait(secs(600)))
+        .request_timeout(secs(600));
     let cached = Cached::builder(endpoint.build().unwrap()).name("hanging").build().unwrap();
     let cache = cached.handle();
     for at in 0..5 {

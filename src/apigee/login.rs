@@ -4,14 +4,16 @@ use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tower::BoxError;
 
 use crate::build_error::BuildError;
 use crate::credentials::grant::{Granted, Refused, TokenEndpoint};
 use crate::credentials::source::CredentialSource;
-use crate::http::connection::{Connection, connection_settings};
+use crate::http::connection::Connection;
 use crate::http::credential::Credential;
+use crate::http::link::Link;
 use crate::url::shown;
 
 /// Logs the admin account in at Apigee's OAuth service, and asks with the access token it gets.
@@ -36,7 +38,7 @@ pub struct ApigeeLogin {
     password: String,
     mfa_token: Option<MfaToken>,
     bad_zone: Option<String>,
-    connection: Connection,
+    link: Link,
 }
 
 type MfaToken = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<String, BoxError>> + Send>> + Send + Sync>;
@@ -50,7 +52,7 @@ impl ApigeeLogin {
             password: password.into(),
             mfa_token: None,
             bad_zone: None,
-            connection: Connection::for_login(),
+            link: Link::for_login(),
         }
     }
 
@@ -90,9 +92,19 @@ impl ApigeeLogin {
         self
     }
 
-    connection_settings!(
-        "How long one exchange with the token endpoint may take. A login, of one or two, takes no more than 30 seconds. Default: 10 seconds."
-    );
+    /// How the token endpoint is reached. Default: [`Connection::new`].
+    pub fn connection(mut self, connection: Connection) -> Self {
+        self.link.connection = connection;
+        self
+    }
+
+    /// How long one exchange with the token endpoint may take. A login, of one or two, takes no more than 30 seconds.
+    /// Default: 10 seconds.
+    #[doc(alias = "timeout")]
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.link.request_timeout = timeout;
+        self
+    }
 
     pub(crate) fn into_credentials(self) -> Result<CredentialSource, BuildError> {
         if let Some(zone) = self.bad_zone {
@@ -101,7 +113,7 @@ impl ApigeeLogin {
         // A constant that the vendor publishes for its clients: it is no secret, and it is the same for everyone.
         let client = CredentialSource::Fixed(Credential::basic("edgecli", "edgeclisecret")?);
         let account = Arc::new(Account {
-            endpoint: TokenEndpoint::new("login", &self.token_url, self.connection, client)?,
+            endpoint: TokenEndpoint::new("login", &self.token_url, self.link, client)?,
             username: self.username,
             password: self.password,
             mfa_token: self.mfa_token,

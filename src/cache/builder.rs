@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::cached::Cached;
 use super::settings::CacheSettings;
 use crate::build_error::BuildError;
-use crate::clock::Clock;
+use crate::clock::{Clock, SystemClock};
 use crate::introspect::Introspect;
 
 /// Configures a [`Cached`]. Made by [`Cached::builder`].
@@ -29,11 +29,19 @@ use crate::introspect::Introspect;
 pub struct CachedBuilder<I> {
     introspector: I,
     settings: CacheSettings,
+    clock: Arc<dyn Clock>,
 }
 
 impl<I: Introspect> CachedBuilder<I> {
     pub(super) fn new(introspector: I) -> Self {
-        Self { introspector, settings: CacheSettings::default() }
+        Self { introspector, settings: CacheSettings::default(), clock: Arc::new(SystemClock) }
+    }
+
+    /// All settings as one value, for those that stand in a file. Replaces what was set before; what is set after it
+    /// counts.
+    pub fn settings(mut self, settings: CacheSettings) -> Self {
+        self.settings = settings;
+        self
     }
 
     /// What this cache is called in metrics, log lines and on the status page. Give each a name of its own if there are
@@ -55,12 +63,14 @@ impl<I: Introspect> CachedBuilder<I> {
     /// expiry. This is how long a revoked token may still be accepted. Zero means that no answer serves twice: each
     /// request asks, or waits for a question asked after it came (and with [`stale_if_error`](Self::stale_if_error) an
     /// answer is kept for when the authority fails, and for nothing else). Default: 60 seconds.
+    #[doc(alias = "TTL")]
     pub fn max_ttl(mut self, ttl: Duration) -> Self {
-        self.settings.limits.max_ttl = ttl;
+        self.settings.max_ttl = ttl;
         self
     }
 
     /// How many inactive tokens are remembered, in a cache of their own. Zero remembers none. Default: 10,000.
+    #[doc(alias = "negative cache")]
     pub fn inactive_capacity(mut self, entries: u64) -> Self {
         self.settings.inactive_capacity = entries;
         self
@@ -70,8 +80,9 @@ impl<I: Introspect> CachedBuilder<I> {
     /// each request asks. "Not valid yet" of an [`Rfc7662`](crate::Rfc7662) endpoint serves for a second at most, since
     /// a clock here may be a little behind; of an introspector that answers with an active token whose `not_before` is
     /// ahead, no longer than until then. Default: 10 seconds.
+    #[doc(alias = "negative cache")]
     pub fn inactive_ttl(mut self, ttl: Duration) -> Self {
-        self.settings.limits.inactive_ttl = ttl;
+        self.settings.inactive_ttl = ttl;
         self
     }
 
@@ -83,8 +94,9 @@ impl<I: Introspect> CachedBuilder<I> {
     /// If the question fails, the answer stays as it is, and the refresh is tried again. Tokens that are hardly used
     /// are not refreshed: see [`refresh_ahead_uses`](Self::refresh_ahead_uses). Zero switches refreshing off. Default:
     /// 0.2.
+    #[doc(alias = "stale-while-revalidate")]
     pub fn refresh_ahead(mut self, part: f64) -> Self {
-        self.settings.limits.refresh_ahead = part;
+        self.settings.refresh_ahead = part;
         self
     }
 
@@ -93,7 +105,7 @@ impl<I: Introspect> CachedBuilder<I> {
     /// before the answer runs out, but makes little-used tokens wait more often. With 0 or 1, every token that is used
     /// in the last part is refreshed. Default: 4.
     pub fn refresh_ahead_uses(mut self, uses: u32) -> Self {
-        self.settings.limits.refresh_ahead_uses = uses;
+        self.settings.refresh_ahead_uses = uses;
         self
     }
 
@@ -110,7 +122,7 @@ impl<I: Introspect> CachedBuilder<I> {
     ///
     /// Default: zero, so that in an outage a token is no longer accepted `max_ttl` after it was last asked about.
     pub fn stale_if_error(mut self, allowance: Duration) -> Self {
-        self.settings.limits.stale_if_error = allowance;
+        self.settings.stale_if_error = allowance;
         self
     }
 
@@ -118,15 +130,17 @@ impl<I: Introspect> CachedBuilder<I> {
     /// last moments. For a clock here that may lag behind the authority's. It never lets a token live longer. Default:
     /// zero.
     pub fn expiry_leeway(mut self, leeway: Duration) -> Self {
-        self.settings.limits.expiry_leeway = leeway;
+        self.settings.expiry_leeway = leeway;
         self
     }
 
-    /// How many questions may be under way at a time, each for another token, and as many again for tokens that were
-    /// active when they were last asked about. A request that would start one more fails with
-    /// [`Overloaded`](crate::introspect::IntrospectErrorKind::Overloaded). Default: 1,000.
-    pub fn max_questions(mut self, questions: usize) -> Self {
-        self.settings.max_questions = questions;
+    /// How many tokens may be asked about at a time, and as many again of those that were active when they were last
+    /// asked about. What is known elsewhere as *single flight* holds here for each token: one question about it is
+    /// under way at a time, its flight, and all requests that present it wait for that one. A request that would start
+    /// one more fails with [`Overloaded`](crate::introspect::IntrospectErrorKind::Overloaded). Default: 1,000.
+    #[doc(alias = "single flight")]
+    pub fn max_flights(mut self, flights: usize) -> Self {
+        self.settings.max_flights = flights;
         self
     }
 
@@ -134,6 +148,7 @@ impl<I: Introspect> CachedBuilder<I> {
     /// ends sooner, by its own `request_timeout`, and this may not be shorter than that, or the endpoint might not
     /// learn that the authority hangs. It is the bound for introspectors that have none. Default: 30 seconds, or a
     /// second more than the `request_timeout` of the endpoint if that is longer.
+    #[doc(alias = "timeout")]
     pub fn question_timeout(mut self, timeout: Duration) -> Self {
         self.settings.question_timeout = Some(timeout);
         self
@@ -141,19 +156,19 @@ impl<I: Introspect> CachedBuilder<I> {
 
     /// The clock that judges every read. Default: [`SystemClock`](crate::clock::SystemClock).
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.settings.clock = Arc::new(clock);
+        self.clock = Arc::new(clock);
         self
     }
 
     /// Checks every setting.
     ///
     /// # Errors
-    /// If [`max_questions`](Self::max_questions) or [`question_timeout`](Self::question_timeout) is zero, since no
+    /// If [`max_flights`](Self::max_flights) or [`question_timeout`](Self::question_timeout) is zero, since no
     /// token could ever be checked, if the latter is shorter than the `request_timeout` of the endpoint, or if
     /// [`refresh_ahead`](Self::refresh_ahead) is not a number from 0 to 1.
     pub fn build(self) -> Result<Cached<I>, BuildError> {
-        if self.settings.max_questions == 0 {
-            return Err(BuildError::new("max_questions", "zero would let no token be checked"));
+        if self.settings.max_flights == 0 {
+            return Err(BuildError::new("max_flights", "zero would let no token be checked"));
         }
         if self.settings.question_timeout.is_some_and(|timeout| timeout.is_zero()) {
             return Err(BuildError::new("question_timeout", "zero leaves no time for an answer"));
@@ -167,20 +182,16 @@ impl<I: Introspect> CachedBuilder<I> {
             );
             return Err(BuildError::new("question_timeout", problem));
         }
-        if !(0.0..=1.0).contains(&self.settings.limits.refresh_ahead) {
+        if !(0.0..=1.0).contains(&self.settings.refresh_ahead) {
             return Err(BuildError::new("refresh_ahead", "it is a part of the time an answer serves, from 0 to 1"));
         }
-        Ok(Cached::with_settings(self.introspector, self.settings))
+        Ok(Cached::with_settings(self.introspector, self.settings, self.clock))
     }
 }
 
 impl<I> fmt::Debug for CachedBuilder<I> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.debug_struct("CachedBuilder")
-            .field("max_capacity", &self.settings.max_capacity)
-            .field("inactive_capacity", &self.settings.inactive_capacity)
-            .field("limits", &self.settings.limits)
-            .finish_non_exhaustive()
+        f.debug_struct("CachedBuilder").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
 
@@ -194,16 +205,59 @@ mod tests {
     #[test]
     fn unless_it_is_told_otherwise_a_cache_has_the_limits_of_the_readme() {
         let introspector = || introspect_fn(|_| async { Ok(Verdict::Inactive(InactiveReason::Unknown)) });
-        let CacheSettings { max_capacity, inactive_capacity, max_questions, limits, .. } =
-            Cached::builder(introspector()).settings;
-        assert_eq!((max_capacity, inactive_capacity, max_questions), (100_000, 10_000, 1_000));
-        for limits in [limits, Cached::new(introspector()).store.limits] {
-            assert_eq!((limits.max_ttl, limits.inactive_ttl), (Duration::from_secs(60), Duration::from_secs(10)));
-            assert_eq!((limits.expiry_leeway, limits.stale_if_error), (Duration::ZERO, Duration::ZERO));
-            // The last fifth, and up to half of that later by chance: the last 20 to 10 %.
-            assert!((limits.refresh_ahead - 0.2).abs() < f64::EPSILON, "{limits:?}");
-            assert_eq!(limits.refresh_ahead_uses, 4);
+        let read: CacheSettings = serde_json::from_str("{}").unwrap();
+        for settings in [Cached::builder(introspector()).settings, CacheSettings::default(), read] {
+            let CacheSettings { max_capacity, inactive_capacity, max_flights, .. } = settings;
+            assert_eq!((max_capacity, inactive_capacity, max_flights), (100_000, 10_000, 1_000));
+            assert_eq!((settings.name.as_str(), settings.question_timeout), ("default", None));
+            for limits in [settings.limits(), Cached::new(introspector()).store.limits] {
+                assert_eq!((limits.max_ttl, limits.inactive_ttl), (Duration::from_secs(60), Duration::from_secs(10)));
+                assert_eq!((limits.expiry_leeway, limits.stale_if_error), (Duration::ZERO, Duration::ZERO));
+                // The last fifth, and up to half of that later by chance: the last 20 to 10 %.
+                assert!((limits.refresh_ahead - 0.2).abs() < f64::EPSILON, "{limits:?}");
+                assert_eq!(limits.refresh_ahead_uses, 4);
+            }
         }
+    }
+
+    #[test]
+    fn a_file_says_what_the_methods_say_and_what_is_set_after_it_counts() {
+        let introspector = || introspect_fn(|_| async { Ok(Verdict::Inactive(InactiveReason::Unknown)) });
+        let file = r#"{"name":"a","max_capacity":1,"max_ttl":2,"inactive_capacity":3,"inactive_ttl":4.5,"expiry_leeway":5,
+            "refresh_ahead":1,"refresh_ahead_uses":6,"stale_if_error":7,"max_flights":8,"question_timeout":9}"#;
+        let read: CacheSettings = serde_json::from_str(file).unwrap();
+        let set = Cached::builder(introspector())
+            .name("a")
+            .max_capacity(1)
+            .max_ttl(Duration::from_secs(2))
+            .inactive_capacity(3)
+            .inactive_ttl(Duration::from_millis(4_500))
+            .expiry_leeway(Duration::from_secs(5))
+            .refresh_ahead(1.0)
+            .refresh_ahead_uses(6)
+            .stale_if_error(Duration::from_secs(7))
+            .max_flights(8)
+            .question_timeout(Duration::from_secs(9));
+        assert_eq!(format!("{read:?}"), format!("{:?}", set.settings));
+        let cached = Cached::builder(introspector()).name("b").settings(read).max_ttl(Duration::ZERO).build().unwrap();
+        assert_eq!((cached.store.name.as_str(), cached.store.limits.max_ttl), ("a", Duration::ZERO));
+        assert_eq!(cached.store.question_timeout, Duration::from_secs(9));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named_and_what_cannot_work_is_found_when_the_cache_is_built() {
+        for (file, error) in [
+            (r#"{"max_ttl":"60s"}"#, "`max_ttl`: invalid type: string \"60s\", expected a number of seconds"),
+            (r#"{"name":7}"#, "`name`: invalid type: integer `7`, expected a string"),
+            (r#"{"ttl":7}"#, "unknown field `ttl`, expected one of `name`, `max_capacity`, `max_ttl`"),
+        ] {
+            let problem = serde_json::from_str::<CacheSettings>(file).unwrap_err().to_string();
+            assert!(problem.starts_with(error), "{file}: {problem}");
+        }
+        let introspector = introspect_fn(|_| async { Ok(Verdict::Inactive(InactiveReason::Unknown)) });
+        let read = serde_json::from_str(r#"{"refresh_ahead":2}"#).unwrap();
+        let error = Cached::builder(introspector).settings(read).build().unwrap_err();
+        assert_eq!(error.setting(), "refresh_ahead");
     }
 
     #[test]

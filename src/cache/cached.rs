@@ -23,7 +23,7 @@ use super::key::TokenKey;
 use super::settings::CacheSettings;
 use super::store::Store;
 use crate::background::{Owner, background_span};
-use crate::clock::{Clock, Stopwatch};
+use crate::clock::{Clock, Stopwatch, SystemClock};
 use crate::error::{IntrospectError, IntrospectErrorKind};
 use crate::introspect::{Ask, Introspect, Verdict};
 use crate::protection::{EndpointHandle, Share};
@@ -78,7 +78,7 @@ impl<I: Introspect> Cached<I> {
     /// A cache with the default limits around `introspector`.
     #[must_use]
     pub fn new(introspector: I) -> Self {
-        Self::with_settings(introspector, CacheSettings::default())
+        Self::with_settings(introspector, CacheSettings::default(), Arc::new(SystemClock))
     }
 
     /// Starts with the default limits.
@@ -86,8 +86,8 @@ impl<I: Introspect> Cached<I> {
         CachedBuilder::new(introspector)
     }
 
-    pub(super) fn with_settings(introspector: I, settings: CacheSettings) -> Self {
-        let store = Store::new(settings, introspector.endpoint());
+    pub(super) fn with_settings(introspector: I, settings: CacheSettings, clock: Arc<dyn Clock>) -> Self {
+        let store = Store::new(settings, clock, introspector.endpoint());
         Self { introspector: Arc::new(introspector), store: Arc::new(store), owner: Owner::default() }
     }
 

@@ -23,7 +23,7 @@ pub struct CacheStats {
     pub misses: u64,
     /// Requests that joined a question already under way.
     pub coalesced: u64,
-    /// Requests turned away because [`max_questions`](super::CachedBuilder::max_questions) were under way.
+    /// Requests turned away because [`max_flights`](super::CachedBuilder::max_flights) were under way.
     pub overloaded: u64,
     /// Requests answered with a stale answer because the authority failed.
     pub stale_served: u64,

@@ -22,16 +22,10 @@ pub(super) struct Limits {
     pub(super) stale_if_error: Duration,
 }
 
+#[cfg(test)]
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            max_ttl: Duration::from_secs(60),
-            inactive_ttl: Duration::from_secs(10),
-            expiry_leeway: Duration::ZERO,
-            refresh_ahead: 0.2,
-            refresh_ahead_uses: 4,
-            stale_if_error: Duration::ZERO,
-        }
+        super::settings::CacheSettings::default().limits()
     }
 }
 

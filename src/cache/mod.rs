@@ -17,3 +17,4 @@ mod settings;
 mod store;
 
 pub use builder::CachedBuilder;
+pub use settings::CacheSettings;

@@ -2,14 +2,16 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::grant::TokenEndpoint;
 #[cfg(feature = "private-key-jwt")]
 use super::private_key_jwt::PrivateKeyJwt;
 use super::source::CredentialSource;
 use crate::build_error::BuildError;
-use crate::http::connection::{Connection, connection_settings};
+use crate::http::connection::Connection;
 use crate::http::credential::{Credential, check_client_id};
+use crate::http::link::Link;
 use crate::url::shown;
 
 /// Obtains a bearer token for this service by the client credentials grant, RFC 6749 section 4.4, to ask an
@@ -33,7 +35,7 @@ pub struct ClientCredentials {
     client: Client,
     scope: Option<String>,
     parameters: Vec<(String, String)>,
-    connection: Connection,
+    link: Link,
 }
 
 enum Client {
@@ -74,7 +76,7 @@ impl ClientCredentials {
     }
 
     fn with_client(token_url: String, client: Client) -> Self {
-        Self { token_url, client, scope: None, parameters: Vec::new(), connection: Connection::for_login() }
+        Self { token_url, client, scope: None, parameters: Vec::new(), link: Link::for_login() }
     }
 
     /// A scope to ask for, or several with spaces between. Called several times, it asks for all of them. Default: none
@@ -94,9 +96,19 @@ impl ClientCredentials {
         self
     }
 
-    connection_settings!(
-        "How long a login may take, which is one exchange with the token endpoint. More than 30 seconds counts as 30. Default: 10 seconds."
-    );
+    /// How the token endpoint is reached. Default: [`Connection::new`].
+    pub fn connection(mut self, connection: Connection) -> Self {
+        self.link.connection = connection;
+        self
+    }
+
+    /// How long a login may take, which is one exchange with the token endpoint. More than 30 seconds counts as 30.
+    /// Default: 10 seconds.
+    #[doc(alias = "timeout")]
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.link.request_timeout = timeout;
+        self
+    }
 
     pub(crate) fn into_credentials(self) -> Result<CredentialSource, BuildError> {
         let credentials = match self.client {
@@ -112,7 +124,7 @@ impl ClientCredentials {
             Client::PrivateKey(key) => CredentialSource::Signed(Box::new(key.or_audience(&self.token_url))),
         };
         credentials.check_parameters("client_credentials", &self.parameters, &["grant_type", "scope"])?;
-        let endpoint = TokenEndpoint::new("client_credentials", &self.token_url, self.connection, credentials)?;
+        let endpoint = TokenEndpoint::new("client_credentials", &self.token_url, self.link, credentials)?;
         let scope = self.scope.map(|scope| ("scope".to_owned(), scope));
         let parameters: Vec<_> = scope.into_iter().chain(self.parameters).collect();
         let login = Arc::new((endpoint, parameters));

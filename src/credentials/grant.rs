@@ -12,10 +12,10 @@ use tower::BoxError;
 use super::source::CredentialSource;
 use crate::build_error::BuildError;
 use crate::clock::Clock;
-use crate::http::connection::Connection;
 use crate::http::credential::Credential;
 use crate::http::exchange::{Exchange, Question};
 use crate::http::json;
+use crate::http::link::Link;
 
 pub(crate) struct TokenEndpoint {
     url: String,
@@ -59,12 +59,12 @@ impl TokenEndpoint {
     pub(crate) fn new(
         setting: &'static str,
         url: &str,
-        connection: Connection,
+        link: Link,
         credentials: CredentialSource,
     ) -> Result<Self, BuildError> {
         let parsed = Url::parse(url).map_err(|error| BuildError::new(setting, format!("not a URL: {error}")))?;
-        let exchange = connection.open(setting, &parsed).map_err(BuildError::of_the_login)?;
-        Ok(Self { url: url.to_owned(), exchange, credentials, clock: connection.clock })
+        let exchange = link.open(setting, &parsed).map_err(BuildError::of_the_login)?;
+        Ok(Self { url: url.to_owned(), exchange, credentials, clock: link.clock })
     }
 
     /// # Errors

@@ -1,355 +1,147 @@
-//! How an authority is reached: the settings that the builders of all endpoints have in common.
+//! How a server is reached, as the user says it.
 
-use std::sync::Arc;
+use std::fmt;
 use std::time::Duration;
 
-use reqwest::{Client, Url};
+use reqwest::Client;
+use serde::Deserialize;
 
-use super::exchange::Exchange;
-use crate::build_error::BuildError;
-use crate::clock::{Clock, SystemClock};
-use crate::error::innermost;
-use crate::url::is_loopback;
-
-#[derive(Clone)]
-pub(crate) struct Connection {
-    pub(crate) http_client: Option<Client>,
+/// How an authority, a token endpoint, or the metadata of an issuer is reached: given to the builder of whatever
+/// connects, by its `connection`.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_introspection::Apigee;
+/// use tower_introspection::connection::Connection;
+///
+/// // A private cloud, on its own network.
+/// let connection = Connection::new().dangerously_allow_plain_http(true).connect_timeout(Duration::from_millis(300));
+/// let apigee = Apigee::builder("my-org")
+///     .base_url("http://apigee-ms.example.internal:8080/v1")
+///     .connection(connection)
+///     .basic_auth("token-reader@example.com", "password")
+///     .build()?;
+/// # Ok::<(), tower_introspection::BuildError>(())
+/// ```
+///
+/// With serde the members have the names of the methods: `connect_timeout` in seconds, `max_response_bytes`,
+/// `root_certificate` as the text of a PEM file, and `dangerously_allow_plain_http`.
+#[derive(Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[must_use]
+pub struct Connection {
+    #[serde(deserialize_with = "read::connect_timeout")]
     pub(crate) connect_timeout: Option<Duration>,
-    pub(crate) request_timeout: Duration,
+    #[serde(deserialize_with = "read::max_response_bytes")]
     pub(crate) max_response_bytes: usize,
-    pub(crate) plain_http: bool,
+    #[serde(rename = "root_certificate", deserialize_with = "read::root_certificate")]
     pub(crate) root_certificates: Vec<Vec<u8>>,
-    /// A certificate and its private key, for mutual TLS.
-    pub(crate) identity: Option<Vec<u8>>,
-    pub(crate) clock: Arc<dyn Clock>,
+    #[serde(deserialize_with = "read::dangerously_allow_plain_http")]
+    pub(crate) dangerously_allow_plain_http: bool,
+    #[serde(skip)]
+    pub(crate) http_client: Option<Client>,
 }
 
-impl Connection {
-    /// Nobody waits for a login as for a question, and logins go further.
-    pub(crate) fn for_login() -> Self {
-        Self { request_timeout: Duration::from_secs(10), ..Self::default() }
+mod read {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer};
+
+    use crate::settings::{named_settings, optional_seconds};
+
+    named_settings! {
+        connect_timeout: Option<Duration> = optional_seconds,
+        max_response_bytes: usize = usize::deserialize,
+        root_certificate: Vec<Vec<u8>> = one_text,
+        dangerously_allow_plain_http: bool = bool::deserialize,
+    }
+
+    fn one_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Vec<u8>>, D::Error> {
+        String::deserialize(deserializer).map(|pem| vec![pem.into_bytes()])
     }
 }
 
 impl Default for Connection {
     fn default() -> Self {
         Self {
-            http_client: None,
             connect_timeout: None,
-            request_timeout: Duration::from_secs(3),
             max_response_bytes: 64 * 1024,
-            plain_http: false,
             root_certificates: Vec::new(),
-            identity: None,
-            clock: Arc::new(SystemClock),
+            dangerously_allow_plain_http: false,
+            http_client: None,
         }
     }
 }
-
-/// The builder methods for [`Connection`], for a builder with a member `connection`, and what `request_timeout` is
-/// there.
-macro_rules! connection_settings {
-    ($request_timeout:literal) => {
-        /// Sends through a client of your own, for its proxies, certificates or pools. This is then up to you, at that
-        /// client's builder:
-        ///
-        /// * **Redirects**: `redirect(reqwest::redirect::Policy::none())` and `referer(false)`. A client that follows
-        ///   redirects hands the token on before this crate can refuse the answer, and a referer carries the URL, which
-        ///   holds the token with Apigee. An answer from another address than the one asked is refused; one that came
-        ///   back to that address by way of another is not, since reqwest tells the last address only.
-        /// * **Connections that stall**: over HTTP/2 (feature `http2` of reqwest, one of its defaults) a question that
-        ///   times out leaves the connection in use, and every question after it times out too. Set `http1_only()`, or
-        ///   `http2_keep_alive_interval` and `http2_keep_alive_timeout` to less than the `request_timeout`.
-        /// * **Time**: `connect_timeout`. The `request_timeout` set here ends a question all the same.
-        /// * **Coding**: `Accept-Encoding: identity` is sent. If the server compresses all the same and the client
-        ///   decodes (features `gzip`, `brotli`, `zstd`, `deflate`), [`max_response_bytes`](Self::max_response_bytes)
-        ///   counts what is decoded.
-        /// * **Cookies, proxies, DNS, retries, default headers**: as the client was built.
-        ///
-        /// [`connect_timeout`](Self::connect_timeout), [`root_certificate`](Self::root_certificate) and a certificate
-        /// of this service (`tls_client_auth`) are to be set at that client: one of them set here beside it makes
-        /// `build` of the endpoint fail, or `fetch`.
-        pub fn http_client(mut self, client: reqwest::Client) -> Self {
-            self.connection.http_client = Some(client);
-            self
-        }
-
-        /// How long to wait for a connection. Not beside an [`http_client`](Self::http_client). Default: 1 second.
-        pub fn connect_timeout(mut self, timeout: std::time::Duration) -> Self {
-            self.connection.connect_timeout = Some(timeout);
-            self
-        }
-
-        #[doc = $request_timeout]
-        pub fn request_timeout(mut self, timeout: std::time::Duration) -> Self {
-            self.connection.request_timeout = timeout;
-            self
-        }
-
-        /// The largest answer read, in bytes; a larger one is a failure. Default: 65,536.
-        pub fn max_response_bytes(mut self, bytes: usize) -> Self {
-            self.connection.max_response_bytes = bytes;
-            self
-        }
-
-        /// Trusts this certificate authority too, besides the system's: one or more certificates in PEM. Needs the
-        /// feature `rustls` or `native-tls`. Not beside an [`http_client`](Self::http_client).
-        pub fn root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
-            self.connection.root_certificates.push(pem.into());
-            self
-        }
-
-        /// Allows `http://` to other machines. **Tokens and this service's credentials then travel in clear text.**
-        /// Loopback needs no permission. Default: `false`.
-        pub fn dangerously_allow_plain_http(mut self, allow: bool) -> Self {
-            self.connection.plain_http = allow;
-            self
-        }
-    };
-}
-pub(crate) use connection_settings;
-
-/// The same for [`Connection::clock`], where expiry is judged.
-macro_rules! clock_setting {
-    () => {
-        /// The clock that judges expiry. Default: [`SystemClock`](crate::clock::SystemClock).
-        pub fn clock(mut self, clock: impl crate::clock::Clock) -> Self {
-            self.connection.clock = std::sync::Arc::new(clock);
-            self
-        }
-    };
-}
-pub(crate) use clock_setting;
 
 impl Connection {
-    const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-
-    /// Checks every setting; `url_setting` names the builder method that gave `url`.
-    pub(crate) fn open(&self, url_setting: &'static str, url: &Url) -> Result<Exchange, BuildError> {
-        let loopback = is_loopback(url);
-        match url.scheme() {
-            "https" if self.http_client.is_none() && !cfg!(any(feature = "rustls", feature = "native-tls")) => {
-                return Err(BuildError::new(
-                    url_setting,
-                    "https needs the feature `rustls` or `native-tls`, or an `http_client` of your own",
-                ));
-            }
-            "https" => {}
-            "http" if loopback || self.plain_http => {}
-            "http" => {
-                return Err(BuildError::new(
-                    url_setting,
-                    "http can be read and changed on the way; use https, or call `dangerously_allow_plain_http(true)`",
-                ));
-            }
-            other => return Err(BuildError::new(url_setting, format!("the scheme is {other:?}, not https"))),
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(BuildError::new(url_setting, "it holds a user name or a password; set credentials instead"));
-        }
-        if url.fragment().is_some() {
-            return Err(BuildError::new(url_setting, "it holds a fragment, which is never sent"));
-        }
-        if url.scheme() == "http" && self.identity.is_some() {
-            return Err(BuildError::new("tls_client_auth", "a certificate is shown over https only"));
-        }
-        if self.request_timeout.is_zero() {
-            return Err(BuildError::new("request_timeout", "zero leaves no time for an answer"));
-        }
-        if self.max_response_bytes == 0 {
-            return Err(BuildError::new("max_response_bytes", "zero leaves no room for an answer"));
-        }
-        if self.connect_timeout.is_some_and(|timeout| timeout.is_zero()) {
-            return Err(BuildError::new("connect_timeout", "zero leaves no time to connect"));
-        }
-        let client = match &self.http_client {
-            Some(client) => {
-                self.check_no_client_settings()?;
-                client.clone()
-            }
-            None => self.http_client(loopback)?,
-        };
-        Ok(Exchange::new(client, self.request_timeout, self.max_response_bytes))
+    /// Starts with the defaults.
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    /// Settings that a client of the user's own would ignore are refused: none is stored and never read.
-    fn check_no_client_settings(&self) -> Result<(), BuildError> {
-        for (setting, is_set) in [
-            ("connect_timeout", self.connect_timeout.is_some()),
-            ("root_certificate", !self.root_certificates.is_empty()),
-            ("tls_client_auth", self.identity.is_some()),
-        ] {
-            if is_set {
-                return Err(BuildError::new(setting, "it has no effect on an `http_client` of your own; set it there"));
-            }
-        }
-        Ok(())
+    /// How long to wait for a connection. Not beside an `http_client`. Default: 1 second.
+    #[doc(alias = "timeout")]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = Some(timeout);
+        self
     }
 
-    fn http_client(&self, loopback: bool) -> Result<Client, BuildError> {
-        // Cargo builds one reqwest for the whole application, which may switch on features of it that are not wanted
-        // here. So whatever one of them would change is set, and not left to a default.
-        let mut client = Client::builder()
-            .connect_timeout(self.connect_timeout.unwrap_or(Self::CONNECT_TIMEOUT))
-            .redirect(reqwest::redirect::Policy::none())
-            // A referer would carry the URL, and the URL may hold the token.
-            .referer(false)
-            // A question that times out ends its connection. Over HTTP/2 it would only end its stream, and a connection
-            // that has stalled would be handed out again and again.
-            .http1_only()
-            // Attempts are counted here, and have a budget.
-            .retry(reqwest::retry::never())
-            // `max_response_bytes` is about what is read, which is not to grow by decoding.
-            .no_gzip()
-            .no_brotli()
-            .no_zstd()
-            .no_deflate()
-            // The resolver of the system.
-            .no_hickory_dns();
-        if loopback {
-            // A proxy cannot reach this machine's own loopback.
-            client = client.no_proxy();
-        }
-        client = tls::configure(tls::backend(client), &self.root_certificates, self.identity.as_deref())?;
-        client.build().map_err(|error| {
-            let setting = if self.identity.is_some() { "tls_client_auth" } else { "http_client" };
-            BuildError::new(setting, format!("no HTTP client can be made: {}", describe(error)))
-        })
+    /// The largest answer read, in bytes; a larger one is a failure. Default: 65,536.
+    pub fn max_response_bytes(mut self, bytes: usize) -> Self {
+        self.max_response_bytes = bytes;
+        self
+    }
+
+    /// Trusts this certificate authority too, besides the system's and those set before: one or more certificates in
+    /// PEM. Needs the feature `rustls` or `native-tls`. Not beside an `http_client`.
+    pub fn root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.root_certificates.push(pem.into());
+        self
+    }
+
+    /// Whether `http://` to other machines is allowed. **Tokens and this service's credentials then travel in clear
+    /// text.** Loopback needs no permission. Default: `false`.
+    pub fn dangerously_allow_plain_http(mut self, allow: bool) -> Self {
+        self.dangerously_allow_plain_http = allow;
+        self
+    }
+
+    /// Sends through a client of your own, for its proxies, certificates or pools (feature `http-client`, which ties
+    /// this setting to the major version of `reqwest`). This is then up to you, at that client's builder:
+    ///
+    /// * **Redirects**: `redirect(reqwest::redirect::Policy::none())` and `referer(false)`. A client that follows
+    ///   redirects hands the token on before this crate can refuse the answer, and a referer carries the URL, which
+    ///   holds the token with Apigee. An answer from another address than the one asked is refused; one that came back
+    ///   to that address by way of another is not, since reqwest tells the last address only.
+    /// * **Connections that stall**: over HTTP/2 (feature `http2` of reqwest, one of its defaults) a question that
+    ///   times out leaves the connection in use, and every question after it times out too. Set `http1_only()`, or
+    ///   `http2_keep_alive_interval` and `http2_keep_alive_timeout` that together are less than the `request_timeout`.
+    /// * **Time**: `connect_timeout`. The `request_timeout` of the builder ends a question all the same.
+    /// * **Coding**: `Accept-Encoding: identity` is sent. If the server compresses all the same and the client decodes
+    ///   (features `gzip`, `brotli`, `zstd`, `deflate`), [`max_response_bytes`](Self::max_response_bytes) counts what
+    ///   is decoded.
+    /// * **Cookies, proxies, DNS, retries, default headers**: as the client was built.
+    ///
+    /// [`connect_timeout`](Self::connect_timeout), [`root_certificate`](Self::root_certificate) and a certificate of
+    /// this service (`tls_client_auth`) are to be set at that client, too: one of them set here beside it makes `build`
+    /// of the endpoint fail, or `fetch`.
+    #[cfg(any(test, feature = "http-client"))]
+    pub fn http_client(mut self, client: Client) -> Self {
+        self.http_client = Some(client);
+        self
     }
 }
 
-/// The innermost reason, which is the one that helps: reqwest's own words are "builder error".
-fn describe(error: reqwest::Error) -> String {
-    innermost(&error.without_url()).to_string()
-}
-
-#[cfg(any(feature = "rustls", feature = "native-tls"))]
-mod tls {
-    use reqwest::{Certificate, ClientBuilder, Identity};
-
-    use super::describe;
-    use crate::build_error::BuildError;
-
-    /// What the features of this crate say, whatever others are on in reqwest.
-    #[cfg(feature = "native-tls")]
-    pub(crate) fn backend(client: ClientBuilder) -> ClientBuilder {
-        client.tls_backend_native()
-    }
-
-    #[cfg(not(feature = "native-tls"))]
-    pub(crate) fn backend(client: ClientBuilder) -> ClientBuilder {
-        client.tls_backend_rustls()
-    }
-
-    pub(crate) fn configure(
-        mut client: ClientBuilder,
-        root_certificates: &[Vec<u8>],
-        identity: Option<&[u8]>,
-    ) -> Result<ClientBuilder, BuildError> {
-        for pem in root_certificates {
-            let certificates = Certificate::from_pem_bundle(pem).unwrap_or_default();
-            if certificates.is_empty() {
-                return Err(BuildError::new("root_certificate", "it holds no certificate in PEM"));
-            }
-            client = client.tls_certs_merge(certificates);
-        }
-        if let Some(pem) = identity {
-            let identity = identity_from(pem).map_err(|error| {
-                BuildError::new(
-                    "tls_client_auth",
-                    format!("it does not hold a certificate and its private key in PEM: {}", describe(error)),
-                )
-            })?;
-            client = with_identity(client, identity);
-        }
-        Ok(client)
-    }
-
-    #[cfg(feature = "rustls")]
-    fn identity_from(pem: &[u8]) -> reqwest::Result<Identity> {
-        Identity::from_pem(pem)
-    }
-
-    /// With both features reqwest would choose the other implementation, which cannot use this identity.
-    #[cfg(feature = "rustls")]
-    fn with_identity(client: ClientBuilder, identity: Identity) -> ClientBuilder {
-        client.tls_backend_rustls().identity(identity)
-    }
-
-    #[cfg(not(feature = "rustls"))]
-    fn identity_from(pem: &[u8]) -> reqwest::Result<Identity> {
-        let (before, key, after) = key_of(pem);
-        Identity::from_pkcs8_pem(&[before, after].concat(), key)
-    }
-
-    /// The private key, and what stands before and behind it: this implementation wants it by itself, in PKCS #8.
-    #[cfg(not(feature = "rustls"))]
-    fn key_of(pem: &[u8]) -> (&[u8], &[u8], &[u8]) {
-        const BEGIN: &[u8] = b"-----BEGIN PRIVATE KEY-----";
-        const END: &[u8] = b"-----END PRIVATE KEY-----";
-        let position = |of: &[u8]| pem.windows(of.len()).position(|window| window == of);
-        match (position(BEGIN), position(END)) {
-            (Some(begin), Some(end)) if begin < end => {
-                let (before, rest) = pem.split_at(begin);
-                let (key, after) = rest.split_at(end - begin + END.len());
-                (before, key, after)
-            }
-            _ => (pem, &[], &[]),
-        }
-    }
-
-    #[cfg(not(feature = "rustls"))]
-    fn with_identity(client: ClientBuilder, identity: Identity) -> ClientBuilder {
-        client.identity(identity)
-    }
-
-    #[cfg(all(test, not(feature = "rustls")))]
-    mod tests {
-        use super::key_of;
-
-        const KEY: &str = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----";
-
-        #[test]
-        fn the_key_is_found_wherever_it_stands() {
-            for (before, after) in [("", ""), ("before\n", ""), ("", "\nafter"), ("before\n", "\nafter")] {
-                let pem = format!("{before}{KEY}{after}");
-                assert_eq!(key_of(pem.as_bytes()), (before.as_bytes(), KEY.as_bytes(), after.as_bytes()));
-            }
-        }
-
-        #[test]
-        fn without_a_whole_key_there_is_none() {
-            let (begin, end) = KEY.split_at(30);
-            for pem in ["", "text", begin, end, &format!("{end}{begin}"), &KEY[..KEY.len() - 1]] {
-                assert_eq!(key_of(pem.as_bytes()), (pem.as_bytes(), &b""[..], &b""[..]), "{pem:?}");
-            }
-        }
-    }
-}
-
-#[cfg(not(any(feature = "rustls", feature = "native-tls")))]
-mod tls {
-    use reqwest::ClientBuilder;
-
-    use crate::build_error::BuildError;
-
-    pub(crate) fn backend(client: ClientBuilder) -> ClientBuilder {
-        client
-    }
-
-    pub(crate) fn configure(
-        client: ClientBuilder,
-        root_certificates: &[Vec<u8>],
-        identity: Option<&[u8]>,
-    ) -> Result<ClientBuilder, BuildError> {
-        for (setting, is_set) in
-            [("root_certificate", !root_certificates.is_empty()), ("tls_client_auth", identity.is_some())]
-        {
-            if is_set {
-                return Err(BuildError::new(setting, "it needs the feature `rustls` or `native-tls`"));
-            }
-        }
-        Ok(client)
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("connect_timeout", &self.connect_timeout)
+            .field("max_response_bytes", &self.max_response_bytes)
+            .field("root_certificates", &self.root_certificates.len())
+            .field("dangerously_allow_plain_http", &self.dangerously_allow_plain_http)
+            // A client shows its default headers, which may be secret.
+            .field("http_client", &self.http_client.is_some())
+            .finish()
     }
 }
 
@@ -358,25 +150,62 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_login_has_more_time_than_a_question() {
-        assert_eq!(Connection::default().request_timeout, Duration::from_secs(3));
-        assert_eq!(Connection::for_login().request_timeout, Duration::from_secs(10));
-    }
-
-    #[test]
-    fn unless_it_is_told_otherwise_it_connects_for_a_second_reads_64_kib_and_asks_for_tls() {
-        for connection in [Connection::default(), Connection::for_login()] {
-            assert_eq!((connection.connect_timeout, Connection::CONNECT_TIMEOUT), (None, Duration::from_secs(1)));
-            assert_eq!((connection.max_response_bytes, connection.plain_http), (65_536, false));
+    fn unless_it_is_told_otherwise_it_reads_64_kib_and_asks_for_tls() {
+        let read: Connection = serde_json::from_str("{}").unwrap();
+        for connection in [Connection::new(), read] {
+            assert_eq!((connection.connect_timeout, connection.max_response_bytes), (None, 65_536));
+            assert!(!connection.dangerously_allow_plain_http && connection.root_certificates.is_empty());
         }
     }
 
     #[test]
-    fn a_url_with_a_user_name_or_a_password_is_refused_either_way() {
-        for url in ["http://ann@127.0.0.1/", "http://:hush@127.0.0.1/"] {
-            let error = Connection::default().open("url", &Url::parse(url).unwrap()).err().unwrap();
-            assert_eq!(error.setting(), "url");
-            assert!(error.to_string().contains("user name"), "{error}");
+    fn a_file_says_what_the_methods_say() {
+        let read: Connection = serde_json::from_str(
+            r#"{"connect_timeout":0.25,"max_response_bytes":7,"root_certificate":"a","dangerously_allow_plain_http":true}"#,
+        )
+        .unwrap();
+        let set = Connection::new()
+            .connect_timeout(Duration::from_millis(250))
+            .max_response_bytes(7)
+            .root_certificate("a")
+            .dangerously_allow_plain_http(true);
+        assert_eq!(format!("{read:?}"), format!("{set:?}"));
+        assert_eq!(read.root_certificates, [b"a"]);
+        assert!(serde_json::from_str::<Connection>(r#"{"connect_timeout":null}"#).unwrap().connect_timeout.is_none());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        for (file, error) in [
+            (
+                r#"{"connect_timeout":"1s"}"#,
+                "`connect_timeout`: invalid type: string \"1s\", expected a number of seconds",
+            ),
+            (
+                r#"{"connect_timeout":-1}"#,
+                "`connect_timeout`: invalid value: integer `-1`, expected a number of seconds",
+            ),
+            (
+                r#"{"connect_timeout":-0.5}"#,
+                "`connect_timeout`: invalid value: floating point `-0.5`, expected a number",
+            ),
+            (
+                r#"{"connect_timeout":1e300}"#,
+                "`connect_timeout`: invalid value: floating point `1e+300`, expected a number",
+            ),
+            (
+                r#"{"max_response_bytes":1.5}"#,
+                "`max_response_bytes`: invalid type: floating point `1.5`, expected usize",
+            ),
+            (r#"{"root_certificate":["a"]}"#, "`root_certificate`: invalid type: sequence, expected a string"),
+            (r#"{"dangerously_allow_plain_http":1}"#, "`dangerously_allow_plain_http`: invalid type: integer `1`"),
+            (
+                r#"{"http_client":1}"#,
+                "unknown field `http_client`, expected one of `connect_timeout`, `max_response_by",
+            ),
+        ] {
+            let problem = serde_json::from_str::<Connection>(file).unwrap_err().to_string();
+            assert!(problem.starts_with(error), "{file}: {problem}");
         }
     }
 }

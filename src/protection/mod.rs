@@ -6,7 +6,7 @@
 //!    ▼
 //! breaker           is the authority known to be down?                    ── yes ──────▶ CircuitOpen, at once
 //!    ▼
-//! turn              a place among `max_concurrent_questions`, and a moment
+//! turn              a place among `max_concurrent_requests`, and a moment
 //!    │              that keeps `rate_limit`                               ── too late ─▶ Overloaded
 //!    ▼
 //! breaker           the one probe, if it was open
@@ -24,9 +24,9 @@
 
 mod breaker;
 mod handle;
+mod limits;
 pub(crate) mod reports;
 mod retry;
-mod settings;
 mod share;
 mod turns;
 
@@ -42,7 +42,8 @@ use tower::{ServiceExt, service_fn};
 
 pub use self::breaker::BreakerState;
 pub use self::handle::{EndpointHandle, EndpointStats, Health};
-pub(crate) use self::settings::{ProtectionSettings, RateLimit, protection_settings};
+pub use self::limits::Limits;
+pub(crate) use self::limits::RateLimit;
 pub(crate) use self::share::Share;
 
 use self::breaker::{Admission, Breaker};
@@ -100,19 +101,25 @@ struct Counters {
 }
 
 impl Protection {
-    /// `host` is the authority's, for logs.
-    pub(crate) fn new(settings: &ProtectionSettings, deadline: Duration, clock: Arc<dyn Clock>, host: &str) -> Self {
-        let (known, strangers) = Breaker::pair(settings.breaker_threshold, settings.breaker_pause, host);
+    /// `rate_limit` is the endpoint's own, unless the limits have another; `host` is the authority's, for logs.
+    pub(crate) fn new(
+        limits: &Limits,
+        rate_limit: RateLimit,
+        deadline: Duration,
+        clock: Arc<dyn Clock>,
+        host: &str,
+    ) -> Self {
+        let (known, strangers) = Breaker::pair(limits.breaker_threshold, limits.breaker_pause, host);
         Self {
             deadline,
-            max_retries: settings.max_retries,
-            max_retry_after: settings.max_retry_after,
+            max_retries: limits.max_retries,
+            max_retry_after: limits.max_retry_after,
             known,
             strangers,
             turns: Turns::new(
-                settings.max_concurrent_questions,
-                settings.rate_limit,
-                settings.max_wait,
+                limits.max_concurrent_requests,
+                limits.rate_limit.unwrap_or(rate_limit),
+                limits.max_wait,
                 Arc::clone(&clock),
             ),
             known_budget: retry::budget(),
@@ -265,7 +272,7 @@ impl Protection {
     fn overloaded(&self) -> IntrospectError {
         self.counters.turned_away.fetch_add(1, Relaxed);
         IntrospectError::new(IntrospectErrorKind::Overloaded)
-            .with_source("its turn would not come in time (`max_wait`, `rate_limit`, `max_concurrent_questions`)")
+            .with_source("its turn would not come in time (`max_wait`, `rate_limit`, `max_concurrent_requests`)")
     }
 }
 

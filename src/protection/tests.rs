@@ -26,12 +26,18 @@ struct Asked {
 }
 
 impl Asked {
-    fn with(change: impl FnOnce(&mut ProtectionSettings)) -> Self {
-        let mut settings = ProtectionSettings::with_rate_limit_per_minute(6_000);
+    fn with(change: impl FnOnce(&mut Limits)) -> Self {
+        let mut settings = Limits::new();
         change(&mut settings);
         settings.check().unwrap();
         let clock = ManualClock::at(Timestamp::from_unix_millis(1_700_000_000_000));
-        let protection = Protection::new(&settings, Duration::from_secs(3), Arc::new(clock.clone()), "localhost");
+        let protection = Protection::new(
+            &settings,
+            RateLimit::per_minute(6_000),
+            Duration::from_secs(3),
+            Arc::new(clock.clone()),
+            "localhost",
+        );
         Self { protection, clock, attempts: AtomicUsize::new(0) }
     }
 
@@ -123,7 +129,7 @@ async fn what_says_something_is_never_asked_again() {
 async fn retries_have_a_budget() {
     let asked = Asked::with(|settings| {
         settings.breaker_threshold = u32::MAX;
-        settings.rate_limit.questions = 1_000_000;
+        settings.rate_limit = Some(RateLimit::per_minute(1_000_000));
     });
     for _ in 0..100 {
         asked.ask(|_| no_answer()).await.unwrap_err();
@@ -251,7 +257,7 @@ async fn a_pause_the_authority_asks_for_is_kept_within_its_bound() {
 #[tokio::test(start_paused = true)]
 async fn a_question_whose_turn_is_too_far_away_is_turned_away_at_once_and_not_counted_as_an_outage() {
     let asked = Asked::with(|settings| {
-        settings.rate_limit = RateLimit { questions: 1, per: Duration::from_secs(60) };
+        settings.rate_limit = Some(RateLimit { questions: 1, per: Duration::from_secs(60) });
         settings.breaker_threshold = 1;
     });
     assert!(asked.ask(Ok).await.is_ok());
@@ -267,7 +273,7 @@ async fn a_question_whose_turn_is_too_far_away_is_turned_away_at_once_and_not_co
 #[tokio::test(start_paused = true)]
 async fn retries_keep_the_rate_as_well() {
     let asked = Asked::with(|settings| {
-        settings.rate_limit = RateLimit { questions: 2, per: Duration::from_secs(60) };
+        settings.rate_limit = Some(RateLimit { questions: 2, per: Duration::from_secs(60) });
         settings.max_wait = Duration::ZERO;
     });
     asked.ask(|_| no_answer()).await.unwrap_err();
@@ -275,8 +281,8 @@ async fn retries_keep_the_rate_as_well() {
 }
 
 /// One question a second, each of which may wait for its turn until the one after the next.
-fn one_a_second(settings: &mut ProtectionSettings) {
-    settings.rate_limit = RateLimit { questions: 1, per: Duration::from_secs(1) };
+fn one_a_second(settings: &mut Limits) {
+    settings.rate_limit = Some(RateLimit { questions: 1, per: Duration::from_secs(1) });
     settings.max_wait = Duration::from_secs(2);
 }
 
@@ -304,14 +310,14 @@ async fn one_more_exchange_of_a_question_waits_for_its_turn() {
 
 #[tokio::test(start_paused = true)]
 async fn a_question_waits_for_a_place_while_it_may_and_then_is_turned_away() {
-    let asked = Asked::with(|settings| settings.max_concurrent_questions = 1);
+    let asked = Asked::with(|settings| settings.max_concurrent_requests = 1);
     let hanging = asked.run(std::future::pending::<Outcome>);
     let (hung, waited) = tokio::join!(hanging, asked.ask(Ok));
     assert!(hung.unwrap_err().is_timeout());
     assert!(waited.unwrap_err().is_overloaded(), "a second of three");
 
     let patient = Asked::with(|settings| {
-        settings.max_concurrent_questions = 1;
+        settings.max_concurrent_requests = 1;
         settings.max_wait = Duration::from_secs(60);
     });
     let hanging = patient.run(std::future::pending::<Outcome>);

@@ -3,21 +3,28 @@
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
 
 use reqwest::Url;
 
 use super::endpoint::Rfc7662;
 use super::wire::Reading;
 use crate::build_error::BuildError;
+use crate::clock::Clock;
 use crate::credentials::ClientCredentials;
 #[cfg(feature = "private-key-jwt")]
 use crate::credentials::PrivateKeyJwt;
 use crate::credentials::source::CredentialSource;
 use crate::endpoint::Endpoint;
-use crate::http::connection::{Connection, clock_setting, connection_settings};
+use crate::http::connection::Connection;
 use crate::http::credential::{Credential, check_client_id};
-use crate::protection::{ProtectionSettings, protection_settings};
+use crate::http::link::Link;
+use crate::protection::{Limits, RateLimit};
 use crate::url::shown;
+
+/// Questions a minute.
+const RATE_LIMIT: u32 = 60_000;
 
 /// Configures an [`Rfc7662`]. Made by [`Rfc7662::builder`] or by [`Rfc7662::discover`].
 ///
@@ -47,8 +54,8 @@ pub struct Rfc7662Builder {
     token_type_hint: Option<String>,
     parameters: Vec<(String, String)>,
     reading: Reading,
-    pub(crate) connection: Connection,
-    protection: ProtectionSettings,
+    pub(crate) link: Link,
+    limits: Limits,
 }
 
 impl Rfc7662Builder {
@@ -62,8 +69,8 @@ impl Rfc7662Builder {
             token_type_hint: Some("access_token".into()),
             parameters: Vec::new(),
             reading: Reading::default(),
-            connection: Connection::default(),
-            protection: ProtectionSettings::with_rate_limit_per_minute(60_000),
+            link: Link::default(),
+            limits: Limits::new(),
         }
     }
 
@@ -133,7 +140,7 @@ impl Rfc7662Builder {
     /// `mtls_endpoint_aliases`, if it has some (RFC 8705 section 5).
     pub fn tls_client_auth(mut self, client_id: impl AsRef<str>, pem: impl Into<Vec<u8>>) -> Self {
         let client_id = client_id.as_ref();
-        self.connection.identity = Some(pem.into());
+        self.link.identity = Some(pem.into());
         self.client("tls_client_auth", client_id, Credential::form([("client_id", client_id)]))
     }
 
@@ -172,8 +179,8 @@ impl Rfc7662Builder {
         self
     }
 
-    /// Takes a token for inactive if the answer has no `token_type`. Default: it is not required, since RFC 7662
-    /// section 2.2 makes the member optional. Look at what your server says of access tokens first.
+    /// Whether a token counts as inactive if the answer has no `token_type`. Default: `false`, since RFC 7662 section
+    /// 2.2 makes the member optional. Look at what your server says of access tokens first.
     ///
     /// Some servers call every token active that they know, and state `token_type` for access tokens only. Without this
     /// setting the others are let in as well. As of the versions looked at:
@@ -185,8 +192,8 @@ impl Rfc7662Builder {
     ///   them apart.
     ///
     /// It does not help with authentik, where a refresh token answers as an access token does.
-    pub fn require_token_type(mut self) -> Self {
-        self.reading.require_token_type = true;
+    pub fn require_token_type(mut self, require: bool) -> Self {
+        self.reading.require_token_type = require;
         self
     }
 
@@ -212,11 +219,31 @@ impl Rfc7662Builder {
         self
     }
 
-    connection_settings!(
-        "How long a question may take in all: waiting for its turn, credentials, connection, retries, and the last byte of the answer. Default: 3 seconds."
-    );
-    clock_setting!();
-    protection_settings!("60,000 a minute.");
+    /// How the endpoint is reached. Default: [`Connection::new`].
+    pub fn connection(mut self, connection: Connection) -> Self {
+        self.link.connection = connection;
+        self
+    }
+
+    /// How long a question may take in all: waiting for its turn, credentials, connection, retries, and the last byte
+    /// of the answer. Default: 3 seconds.
+    #[doc(alias = "timeout")]
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.link.request_timeout = timeout;
+        self
+    }
+
+    /// The clock that judges expiry. Default: [`SystemClock`](crate::clock::SystemClock).
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.link.clock = Arc::new(clock);
+        self
+    }
+
+    /// How much the authority is asked, and when it is left alone. Default: [`Limits::new`].
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
 
     /// Checks every setting.
     ///
@@ -224,20 +251,19 @@ impl Rfc7662Builder {
     /// Names the setting that cannot work:
     ///
     /// * a URL that is none, or has a fragment, a user name or a password; `http` to another machine without
-    ///   [`dangerously_allow_plain_http`](Self::dangerously_allow_plain_http), or of a discovered endpoint whose issuer
-    ///   is `https`; `https` without the feature `rustls` or `native-tls` (or an `http_client`)
+    ///   [`dangerously_allow_plain_http`](Connection::dangerously_allow_plain_http), or of a discovered endpoint whose
+    ///   issuer is `https`; `https` without the feature `rustls` or `native-tls` (or an `http_client`)
     /// * no credentials, or some that cannot be sent: an empty client identifier, a bearer token with a line end, a
     ///   login with a setting that cannot work; a secret for a discovered server that lists no way to send it; a
     ///   certificate that cannot be read, or for `http`
     /// * a parameter that is set by another setting
-    /// * zero for a timeout, `max_response_bytes`, `max_concurrent_questions`, `rate_limit`, `breaker_threshold` or
+    /// * zero for a timeout, `max_response_bytes`, `max_concurrent_requests`, `rate_limit`, `breaker_threshold` or
     ///   `breaker_pause`
-    /// * a [`root_certificate`](Self::root_certificate) that is none, and what an [`http_client`](Self::http_client)
-    ///   does not go with
+    /// * a [`root_certificate`](Connection::root_certificate) that is none, and what an `http_client` does not go with
     pub fn build(mut self) -> Result<Rfc7662, BuildError> {
         // The URL of a discovered endpoint comes from the metadata; what can be wrong with it is named as there.
         let mut url_setting = if self.issuer.is_some() { "introspection_endpoint" } else { "url" };
-        if let (Some(url), Some(_)) = (self.mtls_url.take(), &self.connection.identity) {
+        if let (Some(url), Some(_)) = (self.mtls_url.take(), &self.link.identity) {
             (self.url, url_setting) = (url, "mtls_endpoint_aliases");
         }
         let url = Url::parse(&self.url).map_err(|error| BuildError::new(url_setting, format!("not a URL: {error}")))?;
@@ -258,7 +284,8 @@ impl Rfc7662Builder {
             }
             other => other,
         };
-        let endpoint = Endpoint::open(url_setting, &url, self.connection, &self.protection, credentials)?;
+        let endpoint =
+            Endpoint::open(url_setting, &url, self.link, &self.limits, RateLimit::per_minute(RATE_LIMIT), credentials)?;
         Ok(Rfc7662 {
             url: self.url,
             token_type_hint: self.token_type_hint,
@@ -277,13 +304,11 @@ impl fmt::Debug for Rfc7662Builder {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
     fn unless_it_is_told_otherwise_it_asks_60_000_questions_a_minute_at_most() {
-        let limit = Rfc7662::builder("https://auth.example.com/introspect").protection.rate_limit;
+        let limit = RateLimit::per_minute(RATE_LIMIT);
         assert_eq!((limit.questions, limit.per), (60_000, Duration::from_secs(60)));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 use http::StatusCode;
 use reqwest::Url;
@@ -11,9 +12,10 @@ use serde_json::Value;
 use super::Rfc7662Builder;
 use crate::error::IntrospectError;
 use crate::error::innermost;
-use crate::http::connection::{Connection, connection_settings};
+use crate::http::connection::Connection;
 use crate::http::credential::Credential;
 use crate::http::exchange::{Question, status_error};
+use crate::http::link::Link;
 use crate::url::shown;
 
 /// Finds the endpoint in the metadata of an issuer. Made by [`Rfc7662::discover`](crate::Rfc7662::discover).
@@ -23,7 +25,7 @@ use crate::url::shown;
 #[must_use]
 pub struct Rfc7662Discovery {
     issuer: String,
-    connection: Connection,
+    link: Link,
 }
 
 /// The members of RFC 8414 section 2 that are needed here.
@@ -48,12 +50,22 @@ impl Metadata {
 
 impl Rfc7662Discovery {
     pub(crate) fn new(issuer: String) -> Self {
-        Self { issuer, connection: Connection::default() }
+        Self { issuer, link: Link::default() }
     }
 
-    connection_settings!(
-        "How long each of up to three exchanges may take, and later a question of the builder. Default: 3 seconds."
-    );
+    /// How the issuer is reached, and later the endpoint, unless the builder is given another connection. Default:
+    /// [`Connection::new`].
+    pub fn connection(mut self, connection: Connection) -> Self {
+        self.link.connection = connection;
+        self
+    }
+
+    /// How long each of up to three exchanges may take, and later a question of the builder. Default: 3 seconds.
+    #[doc(alias = "timeout")]
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.link.request_timeout = timeout;
+        self
+    }
 
     /// Fetches the metadata: `/.well-known/oauth-authorization-server` with the issuer's path behind it (RFC 8414
     /// section 3), then `/.well-known/openid-configuration` behind the issuer's path (OpenID Connect Discovery section
@@ -61,9 +73,10 @@ impl Rfc7662Discovery {
     ///
     /// # Errors
     /// If the issuer is not an `https` URL (`http` works on loopback, and with
-    /// [`dangerously_allow_plain_http`](Self::dangerously_allow_plain_http)) or has a query or a fragment; if it cannot
-    /// be reached, publishes no such document, or publishes one of another issuer (RFC 8414 section 3.3): the two must
-    /// be the same to the letter, a slash at the end included; or if a setting cannot work, such as a timeout of zero.
+    /// [`dangerously_allow_plain_http`](Connection::dangerously_allow_plain_http)) or has a query or a fragment; if it
+    /// cannot be reached, publishes no such document, or publishes one of another issuer (RFC 8414 section 3.3): the
+    /// two must be the same to the letter, a slash at the end included; or if a setting cannot work, such as a timeout
+    /// of zero.
     pub async fn fetch(self) -> Result<Rfc7662Builder, DiscoveryError> {
         let issuer = shown(&self.issuer).into_owned();
         let fail = |problem: String| DiscoveryError { issuer: issuer.clone(), problem, unreachable: false };
@@ -75,7 +88,7 @@ impl Rfc7662Discovery {
         if url.query().is_some() || url.fragment().is_some() {
             return Err(fail("an issuer has no query and no fragment".into()));
         }
-        let exchange = self.connection.open("issuer", &url).map_err(|error| fail(error.to_string()))?;
+        let exchange = self.link.open("issuer", &url).map_err(|error| fail(error.to_string()))?;
         let (mut tried, mut busy) = (Vec::new(), false);
         for url in well_known(&self.issuer, &url) {
             let question = Question { url: &url, form: None };
@@ -98,7 +111,7 @@ impl Rfc7662Discovery {
                             metadata.mtls_endpoint_aliases["introspection_endpoint"].as_str().map(Into::into);
                         builder.issuer = Some(self.issuer);
                         builder.auth_methods = metadata.auth_methods();
-                        builder.connection = self.connection;
+                        builder.link = self.link;
                         return Ok(builder);
                     }
                 },

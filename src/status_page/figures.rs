@@ -49,7 +49,7 @@ pub(super) fn shown(cache: &CacheHandle) -> Shown {
         authority.extend([
             ("Attempts", "attempts", Count(endpoint.attempts)),
             ("Retries among them", "retries", Count(endpoint.retries)),
-            ("Turned away (rate_limit, max_concurrent_questions)", "turned_away", Count(endpoint.turned_away)),
+            ("Turned away (rate_limit, max_concurrent_requests)", "turned_away", Count(endpoint.turned_away)),
             ("Waiting now", "waiting", Count(endpoint.waiting as u64)),
             ("Under way now", "under_way", Count(endpoint.under_way as u64)),
         ]);
@@ -68,7 +68,7 @@ pub(super) fn shown(cache: &CacheHandle) -> Shown {
                     ("Misses", "misses", Count(stats.misses)),
                     ("Coalesced", "coalesced", Count(stats.coalesced)),
                     ("Stale served", "stale_served", Count(stats.stale_served)),
-                    ("Turned away (max_questions)", "overloaded", Count(stats.overloaded)),
+                    ("Turned away (max_flights)", "overloaded", Count(stats.overloaded)),
                 ],
             ),
             group(

@@ -9,6 +9,7 @@ use crate::support::*;
 use http::HeaderMap;
 use tower_introspection::apigee::ApigeeBuilder;
 use tower_introspection::clock::ManualClock;
+use tower_introspection::connection::{Connection, Limits};
 use tower_introspection::credentials::Credential;
 use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
@@ -101,7 +102,7 @@ async fn the_connect_timeout_ends_a_connection_that_is_never_accepted() {
     let apigee = Apigee::builder("o")
         .base_url(format!("http://{address}"))
         .basic_auth("a", "b")
-        .connect_timeout(millis(50))
+        .connection(Connection::new().connect_timeout(millis(50)))
         .request_timeout(secs(10))
         .build()
         .unwrap();
@@ -116,7 +117,7 @@ async fn the_response_limit_is_exact() {
     let sandbox = Sandbox::start().await.unwrap();
     let body = r#"{"status":"approved","expiresAt":9999999999999,"token":"abc"}"#;
     sandbox.script("abc", 200, body);
-    let with_limit = |bytes| sandbox.apigee().max_response_bytes(bytes).build().unwrap();
+    let with_limit = |bytes| sandbox.apigee().connection(Connection::new().max_response_bytes(bytes)).build().unwrap();
     assert!(with_limit(body.len()).introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active());
     assert_eq!(kind_of(&with_limit(body.len() - 1), "abc").await, IntrospectErrorKind::Answer);
 }
@@ -188,12 +189,14 @@ async fn a_question_is_one_get_with_our_account_our_name_and_the_callers_token_i
 }
 
 #[tokio::test]
+#[cfg(feature = "http-client")]
 async fn a_client_of_ones_own_is_used_and_still_sends_our_name() {
     let recorder = Recorder::start(|_, _| (200, ACTIVE)).await;
     let mut headers = HeaderMap::new();
     headers.insert("x-mine", "1".parse().unwrap());
     let client = reqwest::Client::builder().no_proxy().default_headers(headers).user_agent("mine").build().unwrap();
-    let apigee = asking(&recorder).basic_auth("a", "b").http_client(client).build().unwrap();
+    let apigee =
+        asking(&recorder).basic_auth("a", "b").connection(Connection::new().http_client(client)).build().unwrap();
     assert!(apigee.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active());
     let headers = &recorder.requests()[0].headers;
     assert_eq!(headers["x-mine"], "1");
@@ -201,13 +204,21 @@ async fn a_client_of_ones_own_is_used_and_still_sends_our_name() {
 }
 
 #[tokio::test]
-async fn redirects_are_not_followed_and_a_client_that_follows_them_is_not_trusted() {
+async fn redirects_are_not_followed() {
     let elsewhere = Recorder::start(|_, _| (200, ACTIVE)).await;
     let recorder = Recorder::redirecting_to(format!("{}/v1/o/my-org/oauth2/accesstokens/abc", elsewhere.url())).await;
     let apigee = asking(&recorder).basic_auth("a", "b").build().unwrap();
     assert_eq!(kind_of(&apigee, "abc").await, IntrospectErrorKind::Status);
     assert!(elsewhere.requests().is_empty());
-    let follower = asking(&recorder).basic_auth("a", "b").http_client(client()).build().unwrap();
+}
+
+#[tokio::test]
+#[cfg(feature = "http-client")]
+async fn an_answer_from_where_a_client_of_ones_own_followed_a_redirect_to_is_not_trusted() {
+    let elsewhere = Recorder::start(|_, _| (200, ACTIVE)).await;
+    let recorder = Recorder::redirecting_to(format!("{}/v1/o/my-org/oauth2/accesstokens/abc", elsewhere.url())).await;
+    let follower =
+        asking(&recorder).basic_auth("a", "b").connection(Connection::new().http_client(client())).build().unwrap();
     assert_eq!(kind_of(&follower, "abc").await, IntrospectErrorKind::Status);
 }
 
@@ -241,8 +252,7 @@ async fn the_question_put_again_with_renewed_credentials_keeps_the_rate_limit() 
     let recorder = Recorder::start(|n, _| if n == 1 { (401, "") } else { (200, ACTIVE) }).await;
     let apigee = asking(&recorder)
         .credentials(|| async { Ok(Credential::bearer("x")?) })
-        .rate_limit(1, secs(60))
-        .max_wait(secs(0))
+        .limits(Limits::new().rate_limit(1, secs(60)).max_wait(secs(0)))
         .build()
         .unwrap();
     assert_eq!(kind_of(&apigee, "abc").await, IntrospectErrorKind::Overloaded);
@@ -267,7 +277,12 @@ async fn a_login_that_hangs_after_a_refusal_is_not_held_against_the_authority() 
             Ok(Credential::bearer("x")?)
         }
     };
-    let apigee = asking(&recorder).credentials(hook).request_timeout(secs(1)).breaker_threshold(1).build().unwrap();
+    let apigee = asking(&recorder)
+        .credentials(hook)
+        .request_timeout(secs(1))
+        .limits(Limits::new().breaker_threshold(1))
+        .build()
+        .unwrap();
     assert_eq!(kind_of(&apigee, "abc").await, IntrospectErrorKind::Timeout);
     assert_eq!(apigee.endpoint().unwrap().stats().breaker, BreakerState::Closed);
 }

@@ -9,6 +9,7 @@ use crate::support::recorder::{Recorder, Seen};
 use crate::support::*;
 use tower_introspection::apigee::{ApigeeBuilder, ApigeeLogin};
 use tower_introspection::clock::ManualClock;
+use tower_introspection::connection::Limits;
 use tower_introspection::introspect::Ask;
 use tower_introspection::{Apigee, Introspect};
 
@@ -147,7 +148,7 @@ async fn a_refused_login_is_our_fault_and_a_hundred_questions_at_once_are_one_lo
     let recorder = Recorder::with_token_endpoint("/oauth/token", ACTIVE, |_| false).await;
     let login = ApigeeLogin::new("ann", "pass").token_url(format!("{}/oauth/token", recorder.url()));
     // So that no real second counts, however slow the machine is.
-    let patient = asking(&recorder).login(login).max_wait(secs(60)).request_timeout(secs(60));
+    let patient = asking(&recorder).login(login).limits(Limits::new().max_wait(secs(60))).request_timeout(secs(60));
     let shared = Arc::new(patient.build().unwrap());
     let mut questions = tokio::task::JoinSet::new();
     for _ in 0..100 {

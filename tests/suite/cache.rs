@@ -386,7 +386,7 @@ async fn stats_count_hits_misses_inactive_hits_questions_failures_and_entries() 
 #[test]
 fn settings_that_let_no_token_be_checked_are_refused_by_name() {
     let builder = || Cached::builder(Authority::new(active()));
-    assert_eq!(builder().max_questions(0).build().unwrap_err().setting(), "max_questions");
+    assert_eq!(builder().max_flights(0).build().unwrap_err().setting(), "max_flights");
     assert_eq!(builder().question_timeout(Duration::ZERO).build().unwrap_err().setting(), "question_timeout");
 }
 

@@ -9,6 +9,7 @@ use crate::support::*;
 use tokio::task::JoinHandle;
 use tower_introspection::IntrospectError;
 use tower_introspection::clock::{Clock, ManualClock, Timestamp};
+use tower_introspection::connection::Limits;
 #[cfg(feature = "test-util")]
 use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
@@ -159,7 +160,8 @@ async fn a_subscriber_and_a_clock_may_use_the_handle_when_the_breaker_opens_and_
     let _subscribed = subscribe(&caller);
     let sandbox = Sandbox::start_with_clock(clock.clone()).await.unwrap();
     let apigee = sandbox.apigee().clock(CallingClock(caller.clone(), clock.clone()));
-    let apigee = apigee.max_retries(0).breaker_threshold(1).breaker_pause(secs(7)).build().unwrap();
+    let apigee =
+        apigee.limits(Limits::new().max_retries(0).breaker_threshold(1).breaker_pause(secs(7))).build().unwrap();
     let cached = Cached::builder(apigee).clock(clock.clone()).build().unwrap();
     assert!(caller.0.handle.set(cached.handle()).is_ok());
     let token = sandbox.issue(SandboxToken::new());

@@ -7,6 +7,8 @@
 mod client;
 mod connections;
 mod logins;
+#[cfg(feature = "http-client")]
+mod names;
 mod pauses;
 #[cfg(feature = "rustls")]
 mod tls;

@@ -204,7 +204,7 @@ async fn storm(seed: u64) -> CacheStats {
     let clock = ManualClock::at(START);
     let storm = Storm::new(seed, max_questions);
     let cached = Cached::builder(Stormy(Arc::clone(&storm)))
-        .max_questions(max_questions)
+        .max_flights(max_questions)
         .max_ttl(secs([0, 10, 60][random.index(3)]))
         .stale_if_error(secs([0, 30][random.index(2)]))
         .refresh_ahead([0.2, 1.0][random.index(2)])

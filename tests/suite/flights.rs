@@ -219,7 +219,7 @@ async fn a_failure_is_handed_out_at_once_even_if_the_token_was_invalidated_meanw
 async fn a_question_that_hangs_fails_and_frees_its_slot() {
     let authority = Authority::new(active());
     authority.hold();
-    let cached = Cached::builder(authority.clone()).max_questions(1).question_timeout(secs(5)).build().unwrap();
+    let cached = Cached::builder(authority.clone()).max_flights(1).question_timeout(secs(5)).build().unwrap();
     let token = bearer("abc");
     let mut question = pin!(cached.introspect(Ask::new(&token)));
     tokio::time::timeout(millis(4_999), &mut question).await.expect_err("it has its time");
@@ -308,7 +308,7 @@ async fn invalidated_again_and_again_a_question_is_given_up_and_fails_closed() {
 async fn questions_under_way_are_bounded_and_one_more_is_overload() {
     let authority = Authority::new(active());
     authority.hold();
-    let cached = Cached::builder(authority.clone()).max_questions(2).build().unwrap();
+    let cached = Cached::builder(authority.clone()).max_flights(2).build().unwrap();
     let ask = |token: &'static str| {
         let cached = cached.clone();
         async move { cached.introspect(Ask::new(&bearer(token))).await }

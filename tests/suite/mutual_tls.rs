@@ -11,6 +11,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+use tower_introspection::connection::Connection;
 use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
 use tower_introspection::rfc7662::Rfc7662Builder;
@@ -97,7 +98,9 @@ async fn a_client_with_the_right_certificate_is_let_in_and_says_who_it_is() {
     let authority = Authority::new();
     let (url, seen) = server(&authority).await;
     let client = authority.certify("my-api").pem();
-    let endpoint = Rfc7662::builder(&url).root_certificate(authority.pem()).tls_client_auth("my-api", client);
+    let endpoint = Rfc7662::builder(&url)
+        .connection(Connection::new().root_certificate(authority.pem()))
+        .tls_client_auth("my-api", client);
     assert_eq!(kind(endpoint).await, None);
     let request = seen.lock().unwrap().clone();
     assert!(request.contains("client_id=my-api") && !request.contains("authorization"), "{request}");
@@ -135,7 +138,9 @@ async fn a_certificate_is_shown_with_the_credentials_that_are_set_after_it_too()
     let authority = Authority::new();
     let (url, seen) = server(&authority).await;
     let client = authority.certify("my-api").pem();
-    let endpoint = Rfc7662::builder(&url).root_certificate(authority.pem()).tls_client_auth("my-api", client);
+    let endpoint = Rfc7662::builder(&url)
+        .connection(Connection::new().root_certificate(authority.pem()))
+        .tls_client_auth("my-api", client);
     assert_eq!(kind(endpoint.client_secret_basic("my-api", "secret")).await, None);
     let request = seen.lock().unwrap().clone();
     assert!(request.contains("authorization: Basic ") && !request.contains("client_id="), "{request}");
@@ -146,7 +151,7 @@ async fn no_certificate_a_strangers_and_an_unknown_server_are_failures_to_connec
     let authority = Authority::new();
     let (url, seen) = server(&authority).await;
     let stranger = Authority::new().certify("my-api").pem();
-    let trusting = || Rfc7662::builder(&url).root_certificate(authority.pem());
+    let trusting = || Rfc7662::builder(&url).connection(Connection::new().root_certificate(authority.pem()));
     for builder in [
         trusting().without_credentials(),
         trusting().tls_client_auth("my-api", stranger),

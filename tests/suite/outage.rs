@@ -8,6 +8,7 @@ use http::{Response, StatusCode};
 use tokio::task::JoinSet;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_introspection::clock::ManualClock;
+use tower_introspection::connection::Limits;
 use tower_introspection::rejection::RejectionKind;
 use tower_introspection::sandbox::{Fault, Sandbox, SandboxToken};
 use tower_introspection::stats::{BreakerState, Health};
@@ -49,7 +50,7 @@ impl Drill {
     async fn start() -> (Self, impl Guarded) {
         let clock = ManualClock::at(START);
         let sandbox = Sandbox::start_with_clock(clock.clone()).await.unwrap();
-        let apigee = sandbox.apigee().clock(clock.clone()).max_retries(0).build().unwrap();
+        let apigee = sandbox.apigee().clock(clock.clone()).limits(Limits::new().max_retries(0)).build().unwrap();
         let builder = Cached::builder(apigee).clock(clock.clone()).max_ttl(secs(5)).stale_if_error(secs(60));
         let cached = builder.build().unwrap();
         let cache = cached.handle();
@@ -145,7 +146,7 @@ async fn no_outage_lets_a_token_in_that_was_never_seen_and_none_turns_into_a_401
     let clock = ManualClock::at(START);
     let sandbox = Sandbox::start_with_clock(clock.clone()).await.unwrap();
     sandbox.set_fault(Fault::Reset);
-    let apigee = sandbox.apigee().clock(clock.clone()).max_retries(0).build().unwrap();
+    let apigee = sandbox.apigee().clock(clock.clone()).limits(Limits::new().max_retries(0)).build().unwrap();
     let cached = Cached::builder(apigee).clock(clock).stale_if_error(secs(60));
     let layer = IntrospectionLayer::new(cached.build().unwrap());
     for n in 0..20 {

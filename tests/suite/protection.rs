@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::support::*;
 use tower_introspection::Introspect;
 use tower_introspection::clock::ManualClock;
+use tower_introspection::connection::Limits;
 use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::{AnyIntrospector, IntrospectErrorKind};
 use tower_introspection::sandbox::{Fault, Sandbox, SandboxToken};
@@ -48,17 +49,17 @@ impl Case {
 
 #[tokio::test]
 async fn max_retries_is_how_often_a_question_is_asked_again() {
-    each_endpoint!(max_retries(1) => async |case: Case| {
+    each_endpoint!(limits(Limits::new().max_retries(1)) => async |case: Case| {
         case.sandbox.set_fault(Fault::Status(503));
         assert_eq!(case.ask().await, Err(IntrospectErrorKind::Status));
         assert_eq!(case.sandbox.total_calls(), 2);
     });
-    each_endpoint!(max_retries(0) => async |case: Case| {
+    each_endpoint!(limits(Limits::new().max_retries(0)) => async |case: Case| {
         case.sandbox.set_fault(Fault::Status(503));
         assert_eq!(case.ask().await, Err(IntrospectErrorKind::Status));
         assert_eq!(case.sandbox.total_calls(), 1);
     });
-    each_endpoint!(max_wait(secs(1)) => async |case: Case| {
+    each_endpoint!(limits(Limits::new().max_wait(secs(1))) => async |case: Case| {
         case.sandbox.set_fault(Fault::Reset);
         assert_eq!(case.ask().await, Err(IntrospectErrorKind::Transport));
         assert_eq!(case.sandbox.total_calls(), 3, "two retries unless it is set");
@@ -67,7 +68,7 @@ async fn max_retries_is_how_often_a_question_is_asked_again() {
 
 #[tokio::test]
 async fn breaker_threshold_is_after_how_many_failures_nobody_is_asked() {
-    each_endpoint!(max_retries(0), breaker_threshold(2) => async |case: Case| {
+    each_endpoint!(limits(Limits::new().max_retries(0).breaker_threshold(2)) => async |case: Case| {
         case.sandbox.set_fault(Fault::Reset);
         for _ in 0..2 {
             assert_eq!(case.ask().await, Err(IntrospectErrorKind::Transport));
@@ -75,7 +76,7 @@ async fn breaker_threshold_is_after_how_many_failures_nobody_is_asked() {
         assert_eq!(case.ask().await, Err(IntrospectErrorKind::CircuitOpen));
         assert_eq!(case.sandbox.total_calls(), 2);
     });
-    each_endpoint!(max_retries(0), breaker_threshold(u32::MAX) => async |case: Case| {
+    each_endpoint!(limits(Limits::new().max_retries(0).breaker_threshold(u32::MAX)) => async |case: Case| {
         case.sandbox.set_fault(Fault::Reset);
         for _ in 0..10 {
             assert_eq!(case.ask().await, Err(IntrospectErrorKind::Transport));
@@ -85,7 +86,7 @@ async fn breaker_threshold_is_after_how_many_failures_nobody_is_asked() {
 
 #[tokio::test]
 async fn breaker_pause_is_how_long_nobody_is_asked() {
-    each_endpoint!(max_retries(0), breaker_threshold(1), breaker_pause(secs(7)) => async |case: Case| {
+    each_endpoint!(limits(Limits::new().max_retries(0).breaker_threshold(1).breaker_pause(secs(7))) => async |case: Case| {
         case.sandbox.set_fault(Fault::Reset);
         assert_eq!(case.ask().await, Err(IntrospectErrorKind::Transport));
         case.sandbox.clear_fault();
@@ -99,7 +100,7 @@ async fn breaker_pause_is_how_long_nobody_is_asked() {
 
 #[tokio::test]
 async fn rate_limit_is_how_many_questions_are_asked_in_a_time() {
-    each_endpoint!(rate_limit(1, secs(10)), max_wait(secs(0)) => async |case: Case| {
+    each_endpoint!(limits(Limits::new().rate_limit(1, secs(10)).max_wait(secs(0))) => async |case: Case| {
         assert_eq!(case.ask().await, Ok(true));
         assert_eq!(case.ask().await, Err(IntrospectErrorKind::Overloaded));
         case.clock.advance(millis(10_001));
@@ -111,11 +112,11 @@ async fn rate_limit_is_how_many_questions_are_asked_in_a_time() {
 
 #[tokio::test]
 async fn max_wait_is_how_long_a_question_waits_for_the_rate_limit() {
-    each_endpoint!(rate_limit(1, millis(500)), max_wait(secs(0)) => async |case: Case| {
+    each_endpoint!(limits(Limits::new().rate_limit(1, millis(500)).max_wait(secs(0))) => async |case: Case| {
         assert_eq!(case.ask().await, Ok(true));
         assert_eq!(case.ask().await, Err(IntrospectErrorKind::Overloaded));
     });
-    each_endpoint!(rate_limit(1, secs(10)), max_wait(secs(20)), request_timeout(secs(60)) => async |case: Case| {
+    each_endpoint!(limits(Limits::new().rate_limit(1, secs(10)).max_wait(secs(20))), request_timeout(secs(60)) => async |case: Case| {
         assert_eq!(case.ask().await, Ok(true));
         let case = Arc::new(case);
         let second = tokio::spawn({
@@ -129,8 +130,8 @@ async fn max_wait_is_how_long_a_question_waits_for_the_rate_limit() {
 }
 
 #[tokio::test]
-async fn max_concurrent_questions_and_max_wait_bound_who_is_under_way_and_who_waits() {
-    each_endpoint!(max_concurrent_questions(1), max_wait(secs(0)), request_timeout(secs(60)) => async |case: Case| {
+async fn max_concurrent_requests_and_max_wait_bound_who_is_under_way_and_who_waits() {
+    each_endpoint!(limits(Limits::new().max_concurrent_requests(1).max_wait(secs(0))), request_timeout(secs(60)) => async |case: Case| {
         case.sandbox.set_fault(Fault::Hang);
         let case = Arc::new(case);
         let hanging = tokio::spawn({
@@ -146,7 +147,7 @@ async fn max_concurrent_questions_and_max_wait_bound_who_is_under_way_and_who_wa
         assert_eq!(case.ask().await, Ok(true), "its place is free again");
     });
     // One that may wait does, until the first is done.
-    each_endpoint!(max_concurrent_questions(1), max_wait(secs(60)), request_timeout(secs(30)) => async |case: Case| {
+    each_endpoint!(limits(Limits::new().max_concurrent_requests(1).max_wait(secs(60))), request_timeout(secs(30)) => async |case: Case| {
         case.sandbox.set_fault(Fault::Hang);
         let case = Arc::new(case);
         let spawn = || {
@@ -169,13 +170,14 @@ async fn a_setting_that_cannot_work_is_refused_by_both_builders() {
     let sandbox = Sandbox::start().await.unwrap();
     macro_rules! refused {
         ($setting:ident($($value:expr),*)) => {
-            let error = sandbox.apigee().$setting($($value),*).build().unwrap_err();
+            let limits = Limits::new().$setting($($value),*);
+            let error = sandbox.apigee().limits(limits.clone()).build().unwrap_err();
             assert_eq!(error.setting(), stringify!($setting));
-            let error = sandbox.rfc7662().$setting($($value),*).build().unwrap_err();
+            let error = sandbox.rfc7662().limits(limits).build().unwrap_err();
             assert_eq!(error.setting(), stringify!($setting));
         };
     }
-    refused!(max_concurrent_questions(0));
+    refused!(max_concurrent_requests(0));
     refused!(rate_limit(0, secs(60)));
     refused!(rate_limit(1, secs(0)));
     refused!(breaker_threshold(0));

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::recorder::{Recorder, Seen};
 use crate::support::*;
+use tower_introspection::connection::{Connection, Limits};
 use tower_introspection::credentials::{ClientCredentials, Credential};
 use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
@@ -143,13 +144,19 @@ async fn a_client_that_is_refused_with_400_logs_in_anew() {
 async fn redirects_are_not_followed_since_they_would_take_the_token_along() {
     let elsewhere = always_active().await;
     let recorder = Recorder::redirecting_to(elsewhere.url().to_owned()).await;
-    for builder in [introspection(&recorder), introspection(&recorder).http_client(client())] {
-        let endpoint = builder.client_secret_post("a", "b").build().unwrap();
-        assert_eq!(
-            endpoint.introspect(Ask::new(&bearer("abc"))).await.unwrap_err().kind(),
-            IntrospectErrorKind::Status
-        );
-    }
+    let endpoint = introspection(&recorder).client_secret_post("a", "b").build().unwrap();
+    assert_eq!(endpoint.introspect(Ask::new(&bearer("abc"))).await.unwrap_err().kind(), IntrospectErrorKind::Status);
+    assert!(elsewhere.requests().is_empty());
+}
+
+#[tokio::test]
+#[cfg(feature = "http-client")]
+async fn a_client_of_ones_own_that_follows_redirects_takes_the_token_along_and_is_not_trusted() {
+    let elsewhere = always_active().await;
+    let recorder = Recorder::redirecting_to(elsewhere.url().to_owned()).await;
+    let builder = introspection(&recorder).connection(Connection::new().http_client(client()));
+    let endpoint = builder.client_secret_post("a", "b").build().unwrap();
+    assert_eq!(endpoint.introspect(Ask::new(&bearer("abc"))).await.unwrap_err().kind(), IntrospectErrorKind::Status);
     // The client of the user's own followed before it could be refused; the documentation says how to build one.
     assert_eq!(elsewhere.requests().len(), 1);
 }
@@ -171,7 +178,10 @@ async fn the_client_credentials_grant_is_one_login_for_many_questions() {
     let recorder = Recorder::with_token_endpoint("/token", ACTIVE, |_| false).await;
     let login = login(&recorder).scope("introspect").scope("more").parameter("resource", "https://auth.example.com");
     // So that no real second counts, however slow the machine is.
-    let patient = introspection(&recorder).client_credentials(login).max_wait(secs(60)).request_timeout(secs(60));
+    let patient = introspection(&recorder)
+        .client_credentials(login)
+        .limits(Limits::new().max_wait(secs(60)))
+        .request_timeout(secs(60));
     let endpoint = std::sync::Arc::new(patient.build().unwrap());
     let mut questions = tokio::task::JoinSet::new();
     for _ in 0..100 {
@@ -333,7 +343,14 @@ async fn metadata_of_another_issuer_is_refused_and_whatever_is_missing_is_named(
     let error = discovered(format!("http://{address}")).await.unwrap_err();
     assert!(error.is_unreachable() && error.to_string().contains("refused"), "{error}");
     assert!(!discovered(page.url().to_owned()).await.unwrap_err().is_unreachable());
-    assert!(!Rfc7662::discover(page.url()).max_response_bytes(1).fetch().await.unwrap_err().is_unreachable());
+    assert!(
+        !Rfc7662::discover(page.url())
+            .connection(Connection::new().max_response_bytes(1))
+            .fetch()
+            .await
+            .unwrap_err()
+            .is_unreachable()
+    );
     for (status, may_answer_another_time) in [(429, true), (502, true), (503, true), (504, true), (500, false)] {
         let server = Recorder::start(move |_, _| (status, String::new())).await;
         let error = discovered(server.url().to_owned()).await.unwrap_err();
@@ -344,7 +361,7 @@ async fn metadata_of_another_issuer_is_refused_and_whatever_is_missing_is_named(
 #[tokio::test]
 async fn settings_of_the_discovery_go_over_to_the_endpoint() {
     let server = publishing("/.well-known/oauth-authorization-server/a", METADATA).await;
-    let small = Rfc7662::discover(format!("{}/a", server.url())).max_response_bytes(14);
+    let small = Rfc7662::discover(format!("{}/a", server.url())).connection(Connection::new().max_response_bytes(14));
     assert!(small.fetch().await.unwrap_err().to_string().contains("`max_response_bytes`"));
     let large = Recorder::start(|_, seen: &Seen| {
         let host = format!("http://{}", seen.headers["host"].to_str().unwrap());
@@ -354,7 +371,8 @@ async fn settings_of_the_discovery_go_over_to_the_endpoint() {
         }
     })
     .await;
-    let found = Rfc7662::discover(large.url()).max_response_bytes(200).fetch().await.unwrap();
+    let found =
+        Rfc7662::discover(large.url()).connection(Connection::new().max_response_bytes(200)).fetch().await.unwrap();
     let error = found.client_secret("a", "b").build().unwrap().introspect(Ask::new(&bearer("abc"))).await.unwrap_err();
     assert_eq!(error.kind(), IntrospectErrorKind::Answer);
 }
@@ -364,7 +382,7 @@ async fn a_required_token_type_is_asked_of_the_answer() {
     let recorder = always_active().await;
     let builder = || introspection(&recorder).client_secret_basic("a", "b");
     assert!(builder().build().unwrap().introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active());
-    let strict = builder().require_token_type().build().unwrap();
+    let strict = builder().require_token_type(true).build().unwrap();
     assert!(!strict.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active());
 }
 

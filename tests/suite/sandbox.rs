@@ -3,6 +3,7 @@
 
 use crate::support::*;
 use serde_json::{Value, json};
+use tower_introspection::connection::Limits;
 use tower_introspection::credentials::ClientCredentials;
 use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
@@ -104,7 +105,7 @@ async fn an_answer_tells_what_the_standard_has_and_nothing_of_the_management_api
 async fn a_sandbox_that_is_dropped_is_gone_with_its_connections() {
     let sandbox = Sandbox::start().await.unwrap();
     let token = sandbox.issue(SandboxToken::new());
-    let endpoint = sandbox.apigee().max_retries(0).build().unwrap();
+    let endpoint = sandbox.apigee().limits(Limits::new().max_retries(0)).build().unwrap();
     assert!(endpoint.introspect(Ask::new(&bearer(&token))).await.unwrap().is_active());
     drop(sandbox);
     let kind = patiently(endpoint.introspect(Ask::new(&bearer(&token)))).await.unwrap_err().kind();

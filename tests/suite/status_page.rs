@@ -5,6 +5,7 @@ use crate::support::*;
 use http::{HeaderMap, Method, Request, Response};
 use serde_json::{Value, json};
 use tower::ServiceExt;
+use tower_introspection::connection::Limits;
 use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
 use tower_introspection::{AccessToken, Cached, InactiveReason, Introspect, StatusPage, Verdict};
@@ -161,7 +162,11 @@ async fn every_figure_in_the_page_is_in_the_json_and_says_the_same_of_the_endpoi
 
     let sandbox = Sandbox::start().await.unwrap();
     sandbox.set_fault(Fault::Status(503));
-    let endpoint = sandbox.apigee().max_retries(1).breaker_threshold(5).breaker_pause(secs(600)).build().unwrap();
+    let endpoint = sandbox
+        .apigee()
+        .limits(Limits::new().max_retries(1).breaker_threshold(5).breaker_pause(secs(600)))
+        .build()
+        .unwrap();
     let cached = Cached::new(endpoint);
     for token in ["one", "two", "three", "four", "five", "six"] {
         cached.introspect(Ask::new(&bearer(token))).await.unwrap_err();

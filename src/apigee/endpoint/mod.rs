@@ -6,6 +6,8 @@
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -14,16 +16,21 @@ use reqwest::Url;
 use super::login::ApigeeLogin;
 use super::wire::{self, Reading};
 use crate::build_error::BuildError;
+use crate::clock::Clock;
 use crate::credentials::source::CredentialSource;
 use crate::endpoint::Endpoint;
 use crate::error::IntrospectError;
-use crate::http::connection::{Connection, clock_setting, connection_settings};
+use crate::http::connection::Connection;
 use crate::http::credential::Credential;
 use crate::http::exchange::{Answer, Question};
+use crate::http::link::Link;
 use crate::introspect::{Ask, InactiveReason, Introspect, Verdict};
 use crate::protection::Share;
-use crate::protection::{EndpointHandle, ProtectionSettings, protection_settings};
+use crate::protection::{EndpointHandle, Limits, RateLimit};
 use crate::token::BearerToken;
+
+/// Questions a minute, of the 10,000 that the vendor allows an organisation.
+const RATE_LIMIT: u32 = 6_000;
 
 const CLOUD: &str = "https://api.enterprise.apigee.com/v1";
 
@@ -70,8 +77,8 @@ impl Apigee {
         ApigeeBuilder {
             org: org.into(),
             base_url: CLOUD.into(),
-            connection: Connection::default(),
-            protection: ProtectionSettings::with_rate_limit_per_minute(6_000),
+            link: Link::default(),
+            limits: Limits::new(),
             credentials: None,
             reading: Reading::default(),
         }
@@ -130,11 +137,12 @@ impl fmt::Debug for Apigee {
 /// ```
 /// use std::time::Duration;
 /// use tower_introspection::Apigee;
+/// use tower_introspection::connection::Connection;
 ///
 /// // A private cloud, on its own network.
 /// let apigee = Apigee::builder("my-org")
 ///     .base_url("http://apigee-ms.example.internal:8080/v1")
-///     .dangerously_allow_plain_http(true)
+///     .connection(Connection::new().dangerously_allow_plain_http(true))
 ///     .basic_auth("token-reader@example.com", "password")
 ///     .request_timeout(Duration::from_secs(2))
 ///     .build()?;
@@ -144,8 +152,8 @@ impl fmt::Debug for Apigee {
 pub struct ApigeeBuilder {
     org: String,
     base_url: String,
-    connection: Connection,
-    protection: ProtectionSettings,
+    link: Link,
+    limits: Limits,
     credentials: Option<Result<CredentialSource, BuildError>>,
     reading: Reading,
 }
@@ -211,11 +219,31 @@ impl ApigeeBuilder {
         self
     }
 
-    connection_settings!(
-        "How long a question may take in all: waiting for its turn, credentials, connection, retries, and the last byte of the answer. Default: 3 seconds."
-    );
-    clock_setting!();
-    protection_settings!("6,000 a minute, of the 10,000 the vendor allows an organisation.");
+    /// How the management API is reached. Default: [`Connection::new`].
+    pub fn connection(mut self, connection: Connection) -> Self {
+        self.link.connection = connection;
+        self
+    }
+
+    /// How long a question may take in all: waiting for its turn, credentials, connection, retries, and the last byte
+    /// of the answer. Default: 3 seconds.
+    #[doc(alias = "timeout")]
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.link.request_timeout = timeout;
+        self
+    }
+
+    /// The clock that judges expiry. Default: [`SystemClock`](crate::clock::SystemClock).
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.link.clock = Arc::new(clock);
+        self
+    }
+
+    /// How much the authority is asked, and when it is left alone. Default: [`Limits::new`].
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
 
     /// Whether a token with `"expiresAt": -1`, the vendor's mark for "never", is active. Default: `false`. A cache asks
     /// about it again after its `max_ttl` all the same.
@@ -238,14 +266,13 @@ impl ApigeeBuilder {
     ///
     /// * an organisation's name with other characters than letters, digits, `-` and `_`
     /// * a base URL that is none, or has a query, a fragment, a user name or a password; `http` to another machine
-    ///   without [`dangerously_allow_plain_http`](Self::dangerously_allow_plain_http); `https` without the feature
-    ///   `rustls` or `native-tls` (or an `http_client`)
+    ///   without [`dangerously_allow_plain_http`](Connection::dangerously_allow_plain_http); `https` without the
+    ///   feature `rustls` or `native-tls` (or an `http_client`)
     /// * no credentials, or some that cannot be sent: a user name with a colon, a bearer token with a line end, a login
     ///   with a setting that cannot work
-    /// * zero for a timeout, `max_response_bytes`, `max_concurrent_questions`, `rate_limit`, `breaker_threshold` or
+    /// * zero for a timeout, `max_response_bytes`, `max_concurrent_requests`, `rate_limit`, `breaker_threshold` or
     ///   `breaker_pause`
-    /// * a [`root_certificate`](Self::root_certificate) that is none, and what an [`http_client`](Self::http_client)
-    ///   does not go with
+    /// * a [`root_certificate`](Connection::root_certificate) that is none, and what an `http_client` does not go with
     pub fn build(self) -> Result<Apigee, BuildError> {
         if self.org.is_empty()
             || !self.org.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
@@ -267,7 +294,14 @@ impl ApigeeBuilder {
             ))
         })?;
         let tokens_url = format!("{}/o/{}/oauth2/accesstokens", base_url.as_str().trim_end_matches('/'), self.org);
-        let endpoint = Endpoint::open("base_url", &base_url, self.connection, &self.protection, credentials)?;
+        let endpoint = Endpoint::open(
+            "base_url",
+            &base_url,
+            self.link,
+            &self.limits,
+            RateLimit::per_minute(RATE_LIMIT),
+            credentials,
+        )?;
         Ok(Apigee { tokens_url, endpoint, reading: self.reading })
     }
 }

@@ -394,9 +394,10 @@ fn every_setting_that_cannot_work_is_refused_by_name() {
     assert_eq!(refused(usable().basic_auth("a:b", "c")), "basic_auth");
     assert_eq!(refused(usable().bearer_token("a\n")), "bearer_token");
     assert_eq!(refused(usable().request_timeout(Duration::ZERO)), "request_timeout");
-    assert_eq!(refused(usable().connect_timeout(Duration::ZERO)), "connect_timeout");
-    assert_eq!(refused(usable().max_response_bytes(0)), "max_response_bytes");
-    let own_client = usable().http_client(reqwest::Client::new()).connect_timeout(Duration::from_secs(1));
+    assert_eq!(refused(usable().connection(Connection::new().connect_timeout(Duration::ZERO))), "connect_timeout");
+    assert_eq!(refused(usable().connection(Connection::new().max_response_bytes(0))), "max_response_bytes");
+    let own_client = usable()
+        .connection(Connection::new().http_client(reqwest::Client::new()).connect_timeout(Duration::from_secs(1)));
     assert_eq!(refused(own_client), "connect_timeout");
 }
 
@@ -406,7 +407,10 @@ fn plain_http_is_for_loopback_or_for_those_who_say_so() {
     {
         apigee(loopback).build().unwrap();
     }
-    apigee("http://example.com:8080/v1").dangerously_allow_plain_http(true).build().unwrap();
+    apigee("http://example.com:8080/v1")
+        .connection(Connection::new().dangerously_allow_plain_http(true))
+        .build()
+        .unwrap();
 }
 
 #[test]
@@ -416,14 +420,16 @@ fn https_without_a_tls_feature_is_refused_when_it_is_built_and_not_when_it_is_us
         built.unwrap();
     } else {
         assert!(built.unwrap_err().to_string().contains("feature `rustls`"));
-        apigee(CLOUD).http_client(reqwest::Client::new()).build().unwrap();
+        apigee(CLOUD).connection(Connection::new().http_client(reqwest::Client::new())).build().unwrap();
     }
 }
 
 #[test]
 fn unless_it_is_told_otherwise_it_asks_and_logs_in_at_the_vendors_own_addresses() {
     // With a client of its own it can be built without a feature for TLS.
-    let builder = Apigee::builder("my-org").basic_auth("a", "b").http_client(reqwest::Client::new());
+    let builder = Apigee::builder("my-org")
+        .basic_auth("a", "b")
+        .connection(Connection::new().http_client(reqwest::Client::new()));
     let shown = format!("{:?}", builder.build().unwrap());
     assert!(shown.contains("\"https://api.enterprise.apigee.com/v1/o/my-org/oauth2/accesstokens\""), "{shown}");
     let shown = format!("{:?}", ApigeeLogin::new("a", "b"));
@@ -434,7 +440,7 @@ fn unless_it_is_told_otherwise_it_asks_and_logs_in_at_the_vendors_own_addresses(
 
 #[test]
 fn unless_it_is_told_otherwise_it_asks_6_000_questions_a_minute_at_most() {
-    let limit = Apigee::builder("my-org").protection.rate_limit;
+    let limit = RateLimit::per_minute(RATE_LIMIT);
     assert_eq!((limit.questions, limit.per), (6_000, Duration::from_secs(60)));
 }
 

@@ -107,9 +107,9 @@ pub(super) struct Known {
 }
 
 impl Store {
-    pub(super) fn new(settings: CacheSettings, endpoint: Option<EndpointHandle>) -> Self {
+    pub(super) fn new(settings: CacheSettings, clock: Arc<dyn Clock>, endpoint: Option<EndpointHandle>) -> Self {
         let figures = Arc::new(Figures::new(&settings.name));
-        let (limits, clock) = (settings.limits, settings.clock);
+        let limits = settings.limits();
         let active = Entries::new("active access tokens", settings.max_capacity, {
             let figures = Arc::clone(&figures);
             move || figures.evicted()
@@ -117,7 +117,7 @@ impl Store {
         Self {
             active,
             inactive: Entries::new("inactive access tokens", settings.inactive_capacity, || ()),
-            flights: Flights::new(settings.max_questions),
+            flights: Flights::new(settings.max_flights),
             figures,
             clock,
             question_timeout: settings.question_timeout.unwrap_or_else(|| {
@@ -226,7 +226,7 @@ impl Store {
     pub(super) fn turned_away(&self, key: TokenKey, share: Share) -> Result<Verdict, IntrospectError> {
         self.figures.overloaded();
         let error = IntrospectError::new(IntrospectErrorKind::Overloaded)
-            .with_source("as many as may be are under way (`max_questions`)");
+            .with_source("as many as may be are under way (`max_flights`)");
         self.report_overload(&error, share);
         self.instead_of(&error, key).ok_or(error)
     }

@@ -8,9 +8,8 @@ type KeepWaiting = fn(&Store, TokenKey, &mut dyn FnMut(), &dyn Fn());
 /// What a reader finds who had to wait for the index while the clock went on.
 fn found_after(waiting: Duration, verdict: Verdict, keep_waiting: KeepWaiting) -> Option<Known> {
     let clock = ManualClock::at(Timestamp::from_unix_millis(0));
-    let limits = Limits { refresh_ahead_uses: 1, ..Limits::default() };
-    let settings = CacheSettings { clock: Arc::new(clock.clone()), limits, ..CacheSettings::default() };
-    let store = Store::new(settings, None);
+    let settings = CacheSettings { refresh_ahead_uses: 1, ..CacheSettings::default() };
+    let store = Store::new(settings, Arc::new(clock.clone()), None);
     let key = store.key_of(&BearerToken::parse("abc").unwrap());
     store.remember(key, &Ok(verdict), clock.now(), clock.now());
     std::thread::scope(|scope| {
@@ -46,8 +45,7 @@ fn whoever_had_to_wait_for_an_entry_judges_it_by_the_clock_of_afterwards() {
 fn a_refresh_is_for_an_answer_that_serves_and_is_due() {
     let starts = |age| {
         let clock = ManualClock::at(Timestamp::from_unix_millis(0));
-        let settings = CacheSettings { clock: Arc::new(clock.clone()), ..CacheSettings::default() };
-        let store = Store::new(settings, None);
+        let store = Store::new(CacheSettings::default(), Arc::new(clock.clone()), None);
         let key = store.key_of(&BearerToken::parse("abc").unwrap());
         let verdict = Verdict::Active(AccessToken::builder().build());
         store.remember(key, &Ok(verdict), clock.now(), clock.now());
@@ -59,7 +57,7 @@ fn a_refresh_is_for_an_answer_that_serves_and_is_due() {
 
 #[test]
 fn a_token_whose_answer_is_kept_is_known_even_if_another_has_its_place() {
-    let store = Store::new(CacheSettings::default(), None);
+    let store = Store::new(CacheSettings::default(), Arc::new(crate::clock::SystemClock), None);
     let key = store.key_of(&BearerToken::parse("abc").unwrap());
     assert_eq!(store.share_of(key), Share::Stranger);
     let now = store.clock.now();

@@ -289,6 +289,9 @@ proptest! {
 
 mod building {
     use super::*;
+    #[cfg(any(feature = "rustls", feature = "native-tls"))]
+    use crate::connection::Connection;
+
     fn usable() -> Rfc7662Builder {
         Rfc7662::builder("https://auth.example.com/introspect?realm=a").client_secret_basic("id", "s")
     }
@@ -311,7 +314,7 @@ mod building {
         Rfc7662::builder("http://127.0.0.1:1/x").without_credentials().build().unwrap();
         Rfc7662::builder("http://a.example/x")
             .without_credentials()
-            .dangerously_allow_plain_http(true)
+            .connection(Connection::new().dangerously_allow_plain_http(true))
             .build()
             .unwrap();
         for name in ["token", "token_type_hint", "client_secret", "client_id"] {
@@ -326,11 +329,14 @@ mod building {
         }
         assert_eq!(refused(usable().bearer_token("a b")), "bearer_token");
         assert_eq!(refused(usable().request_timeout(std::time::Duration::ZERO)), "request_timeout");
-        assert_eq!(refused(usable().root_certificate("no certificate")), "root_certificate");
+        assert_eq!(
+            refused(usable().connection(Connection::new().root_certificate("no certificate"))),
+            "root_certificate"
+        );
         assert_eq!(refused(usable().tls_client_auth("id", "no certificate")), "tls_client_auth");
-        let own = || usable().http_client(reqwest::Client::new());
-        assert_eq!(refused(own().root_certificate("x")), "root_certificate");
-        assert_eq!(refused(own().tls_client_auth("id", "x")), "tls_client_auth");
+        let own = || Connection::new().http_client(reqwest::Client::new());
+        assert_eq!(refused(usable().connection(own().root_certificate("x"))), "root_certificate");
+        assert_eq!(refused(usable().connection(own()).tls_client_auth("id", "x")), "tls_client_auth");
         let plain = crate::credentials::ClientCredentials::new("http://a.example/token", "id", "s");
         assert_eq!(refused(usable().client_credentials(plain)), "client_credentials");
         let login = crate::credentials::ClientCredentials::new("https://a.example/token", "id", "s");

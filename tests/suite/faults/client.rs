@@ -123,7 +123,7 @@ mod over_tls {
         for protocol in BOTH {
             let relay = Relay::to(authority(&issuer).await).await;
             let base = format!("https://localhost:{}", relay.port);
-            let guarded = guarded!(protocol, base, root_certificate(issuer.0.pem()));
+            let guarded = guarded!(protocol, base, connection(issuer.trusted()));
             guarded.lets_in("first").await;
             guarded.lets_in("second").await;
             assert_eq!(relay.connections(), 1, "{protocol:?}: it is kept");

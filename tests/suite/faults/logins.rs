@@ -1,11 +1,14 @@
 //! Logins and discovery: each of their settings does something, over sockets.
 
+#[cfg(feature = "http-client")]
 use std::sync::Arc;
 
-use super::connections::Names;
+#[cfg(feature = "http-client")]
+use super::names::Names;
 use super::*;
 use crate::support::recorder::Recorder;
 use tower_introspection::apigee::ApigeeLogin;
+use tower_introspection::connection::Connection;
 use tower_introspection::credentials::ClientCredentials;
 use tower_introspection::introspect::Ask;
 use tower_introspection::{Apigee, Introspect, Rfc7662};
@@ -91,15 +94,15 @@ async fn connect_timeout_is_how_long_a_login_and_a_discovery_wait_for_a_connecti
         macro_rules! error {
             ($($setting:ident($value:expr)),*) => {{
                 let offered = server.connections();
-                let outcome = async { outcome!(asking, base, root_certificate(issuer.0.pem()), $($setting($value)),*) };
+                let outcome = async { outcome!(asking, base, $($setting($value)),*) };
                 skipping(server.connected(offered), outcome).await.unwrap_err()
             }};
         }
-        let error = error!(request_timeout(secs(2)));
+        let error = error!(request_timeout(secs(2)), connection(issuer.trusted()));
         assert!(error.contains("within the `connect_timeout`"), "{asking:?}: {error}");
-        let error = error!(request_timeout(secs(4)), connect_timeout(secs(3)));
+        let error = error!(request_timeout(secs(4)), connection(issuer.trusted().connect_timeout(secs(3))));
         assert!(error.contains("within the `connect_timeout`"), "{asking:?}: {error}");
-        let error = error!(request_timeout(secs(2)), connect_timeout(secs(3)));
+        let error = error!(request_timeout(secs(2)), connection(issuer.trusted().connect_timeout(secs(3))));
         assert!(error.contains(": 2s passed (`request_timeout`)"), "{asking:?}: {error}");
         assert_eq!(server.requests(), 0, "{asking:?}");
     }
@@ -111,8 +114,12 @@ async fn max_response_bytes_is_the_most_that_is_read_of_an_answer_to_a_login_and
         let server = server().await;
         assert_eq!(outcome!(asking, server.url()), Ok(()), "{asking:?}");
         let length = document(server.url()).len();
-        assert_eq!(outcome!(asking, server.url(), max_response_bytes(length)), Ok(()), "{asking:?}");
-        let error = outcome!(asking, server.url(), max_response_bytes(14)).unwrap_err();
+        assert_eq!(
+            outcome!(asking, server.url(), connection(Connection::new().max_response_bytes(length))),
+            Ok(()),
+            "{asking:?}"
+        );
+        let error = outcome!(asking, server.url(), connection(Connection::new().max_response_bytes(14))).unwrap_err();
         assert!(error.contains("larger than 14 bytes (`max_response_bytes`)"), "{asking:?}: {error}");
     }
 }
@@ -137,6 +144,7 @@ async fn a_login_and_a_discovery_ask_for_an_answer_as_it_is_and_name_the_coding_
 }
 
 #[tokio::test]
+#[cfg(feature = "http-client")]
 async fn logins_and_discovery_go_through_a_client_of_ones_own_and_over_plain_http_only_if_that_is_allowed() {
     let headers = [(http::HeaderName::from_static("x-mine"), http::HeaderValue::from_static("1"))];
     let client = reqwest::Client::builder().no_proxy().default_headers(headers.into_iter().collect());
@@ -144,8 +152,13 @@ async fn logins_and_discovery_go_through_a_client_of_ones_own_and_over_plain_htt
     for asking in ALL {
         let server = server().await;
         let base = server.url().replace("127.0.0.1", "login.invalid");
-        let outcome =
-            async |allow| outcome!(asking, base, http_client(client.clone()), dangerously_allow_plain_http(allow));
+        let outcome = async |allow| {
+            outcome!(
+                asking,
+                base,
+                connection(Connection::new().http_client(client.clone()).dangerously_allow_plain_http(allow))
+            )
+        };
         let error = outcome(false).await.unwrap_err();
         assert!(error.contains("`dangerously_allow_plain_http(true)`"), "{asking:?}: {error}");
         assert!(server.requests().is_empty(), "{asking:?}");
@@ -165,6 +178,6 @@ async fn a_root_certificate_is_trusted_by_a_login_and_by_a_discovery() {
         server.does(vec![answer("200 OK", "", &document(&base))]);
         assert!(outcome!(asking, base).is_err(), "{asking:?}");
         assert_eq!(server.requests(), 0, "{asking:?}: nothing goes out to a stranger");
-        assert_eq!(outcome!(asking, base, root_certificate(issuer.0.pem())), Ok(()), "{asking:?}");
+        assert_eq!(outcome!(asking, base, connection(issuer.trusted())), Ok(()), "{asking:?}");
     }
 }

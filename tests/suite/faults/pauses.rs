@@ -1,6 +1,7 @@
 //! When the authority is left alone: because it asked for a pause, or because it fails again and again.
 
 use super::*;
+use tower_introspection::connection::Limits;
 
 /// `START` and seven seconds.
 const DATE: &str = "Tue, 14 Nov 2023 22:13:27 GMT";
@@ -12,7 +13,8 @@ async fn a_pause_the_authority_asks_for_is_kept_passed_on_to_callers_and_ended_w
             for (asks_for, pause) in [("7", 7), (DATE, 7), ("3600", 20)] {
                 let case = format!("{status}, {asks_for}, {protocol:?}");
                 let authority = Faulty::start();
-                let guarded = guarded!(protocol, authority.url(), max_retry_after(secs(20))).in_case(&case);
+                let guarded =
+                    guarded!(protocol, authority.url(), limits(Limits::new().max_retry_after(secs(20)))).in_case(&case);
                 guarded.lets_in("known").await;
                 authority.does(vec![answer(status, &format!("retry-after: {asks_for}\r\n"), "{}")]);
                 assert_eq!(guarded.turns_away("abc").await, pause.to_string(), "{case}");
@@ -42,7 +44,7 @@ async fn five_failures_in_a_row_open_the_breaker_and_one_question_after_the_paus
     for protocol in BOTH {
         for (steps, kind, attempts) in [(in_the_middle(), Transport, 1), (vec![], Transport, 3)] {
             let authority = Faulty::start();
-            let guarded = guarded!(protocol, authority.url(), breaker_pause(secs(3)));
+            let guarded = guarded!(protocol, authority.url(), limits(Limits::new().breaker_pause(secs(3))));
             guarded.lets_in("known").await;
             authority.does(steps);
             for n in 1..=5 {
@@ -77,7 +79,11 @@ async fn five_failures_in_a_row_open_the_breaker_and_one_question_after_the_paus
 async fn a_question_that_finds_the_authority_still_down_makes_the_next_pause_twice_as_long() {
     for protocol in BOTH {
         let mut authority = Faulty::start();
-        let guarded = guarded!(protocol, authority.url(), breaker_threshold(1), breaker_pause(secs(3)), max_retries(0));
+        let guarded = guarded!(
+            protocol,
+            authority.url(),
+            limits(Limits::new().breaker_threshold(1).breaker_pause(secs(3)).max_retries(0))
+        );
         authority.refuse().await;
         let mut attempts = 0;
         for pause in [3, 6, 12] {

@@ -4,6 +4,7 @@ use super::*;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tower_introspection::connection::Connection;
 
 pub(super) struct Issuer(pub(super) CertifiedIssuer<'static, KeyPair>);
 
@@ -13,6 +14,11 @@ impl Issuer {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, name);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    /// A connection that trusts it.
+    pub(super) fn trusted(&self) -> Connection {
+        Connection::new().root_certificate(self.0.pem())
     }
 
     /// A server with a certificate for `name`, valid in these years.
@@ -45,7 +51,7 @@ async fn an_authority_with_a_wrong_certificate_is_not_asked_until_it_has_a_right
             let authority = Faulty::start();
             authority.speaks_tls(issuer.server("localhost", NOW));
             let base = format!("https://localhost:{}", authority.port());
-            let guarded = guarded!(protocol, base, root_certificate(issuer.0.pem())).in_case(fault);
+            let guarded = guarded!(protocol, base, connection(issuer.trusted())).in_case(fault);
             guarded.lets_in("known").await;
 
             authority.speaks_tls(config);
@@ -67,7 +73,7 @@ async fn an_authority_that_does_not_speak_tls_ends_in_the_connect_timeout() {
         let authority = Faulty::start();
         let issuer = Issuer::new("the issuer");
         let base = format!("https://localhost:{}", authority.port());
-        let guarded = guarded!(protocol, base, root_certificate(issuer.0.pem()), connect_timeout(secs(2)));
+        let guarded = guarded!(protocol, base, connection(issuer.trusted().connect_timeout(secs(2))));
         let asking = guarded.turns_away("abc");
         assert_eq!(skipping(authority.connected(0), asking).await, "5");
         assert_eq!((guarded.failures(), guarded.remembered()), (vec![(Connect, 1)], (0, 0)), "{protocol:?}");
@@ -86,17 +92,17 @@ async fn connect_timeout_is_how_long_each_attempt_to_connect_may_take_and_a_seco
     for protocol in BOTH {
         let authority = Faulty::start();
         let base = format!("https://localhost:{}", authority.port());
-        let unless_set = guarded!(protocol, base, root_certificate(issuer.0.pem()), request_timeout(secs(4)));
+        let unless_set = guarded!(protocol, base, connection(issuer.trusted()), request_timeout(secs(4)));
         assert_eq!(attempts(&authority, unless_set).await, 3, "{protocol:?}: four seconds have room for all of them");
 
         let authority = Faulty::start();
         let base = format!("https://localhost:{}", authority.port());
-        let hasty = guarded!(protocol, base, root_certificate(issuer.0.pem()), request_timeout(secs(2)));
+        let hasty = guarded!(protocol, base, connection(issuer.trusted()), request_timeout(secs(2)));
         assert_eq!(attempts(&authority, hasty).await, 2, "{protocol:?}: two seconds have no room for a third");
 
         let authority = Faulty::start();
         let base = format!("https://localhost:{}", authority.port());
-        let set = guarded!(protocol, base, root_certificate(issuer.0.pem()), connect_timeout(secs(6)));
+        let set = guarded!(protocol, base, connection(issuer.trusted().connect_timeout(secs(6))));
         assert_eq!(attempts(&authority, set).await, 2, "{protocol:?}: ten seconds have no room for a third");
     }
 }
@@ -114,7 +120,7 @@ async fn an_answer_that_is_cut_off_under_tls_is_not_taken_for_a_whole_one() {
             let authority = Faulty::start();
             authority.speaks_tls(issuer.server("localhost", NOW));
             let base = format!("https://localhost:{}", authority.port());
-            let guarded = guarded!(protocol, base, root_certificate(issuer.0.pem())).in_case(body);
+            let guarded = guarded!(protocol, base, connection(issuer.trusted())).in_case(body);
             guarded.lets_in("known").await;
             let cut = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{body}");
             authority.does(vec![Step::Send(cut), Step::Truncate]);

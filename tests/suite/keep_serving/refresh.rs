@@ -273,7 +273,7 @@ async fn an_invalidation_is_not_undone_by_a_refresh_under_way() {
 #[tokio::test]
 async fn refreshes_have_a_share_of_their_own_when_strangers_take_all_questions() {
     let authority = Authority::new(active());
-    let (cached, clock) = cached(&authority, |builder| builder.max_questions(2));
+    let (cached, clock) = cached(&authority, |builder| builder.max_flights(2));
     ask(&cached).await.unwrap();
     authority.hold();
     let strangers: Vec<_> = ["x", "y"]

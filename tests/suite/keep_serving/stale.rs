@@ -6,6 +6,7 @@ use super::{OUTAGE, ask, token_of};
 use crate::support::*;
 use tower_introspection::Cached;
 use tower_introspection::clock::ManualClock;
+use tower_introspection::connection::{Connection, Limits};
 #[cfg(feature = "sandbox")]
 use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
@@ -43,7 +44,7 @@ async fn what_a_stranger_makes_fail_is_no_outage_for_tokens_in_use() {
 #[tokio::test]
 async fn a_bound_on_questions_is_such_a_want_of_room_too() {
     let authority = Authority::new(active());
-    let (cached, clock) = cached(&authority, |builder| builder.stale_if_error(secs(300)).max_questions(1));
+    let (cached, clock) = cached(&authority, |builder| builder.stale_if_error(secs(300)).max_flights(1));
     for token in ["abc", "def"] {
         cached.introspect(Ask::new(&bearer(token))).await.unwrap();
     }
@@ -107,7 +108,12 @@ async fn an_answer_for_which_nobody_was_asked_does_not_end_it() {
     let sandbox = Sandbox::start().await.unwrap();
     sandbox.script("abc", 200, r#"{"status":"approved","expiresAt":9999999999999}"#);
     let clock = ManualClock::at(START);
-    let apigee = sandbox.apigee().clock(clock.clone()).breaker_threshold(1).max_retries(0).build().unwrap();
+    let apigee = sandbox
+        .apigee()
+        .clock(clock.clone())
+        .limits(Limits::new().breaker_threshold(1).max_retries(0))
+        .build()
+        .unwrap();
     let cached = Cached::builder(apigee).clock(clock.clone()).max_ttl(secs(60)).stale_if_error(secs(300));
     let cached = cached.build().unwrap();
     assert!(cached.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active());
@@ -210,7 +216,12 @@ async fn an_answer_that_is_too_large_does_not_have_the_one_before_serve_on() {
     for (body, serves_on) in [(format!(r#"{{"active":false,"x":"{}"}}"#, "x".repeat(2_000)), false), ("?".into(), true)]
     {
         let clock = ManualClock::at(START);
-        let endpoint = sandbox.rfc7662().max_response_bytes(1_000).clock(clock.clone()).build().unwrap();
+        let endpoint = sandbox
+            .rfc7662()
+            .connection(Connection::new().max_response_bytes(1_000))
+            .clock(clock.clone())
+            .build()
+            .unwrap();
         let cached = Cached::builder(endpoint).clock(clock.clone()).stale_if_error(secs(600)).build().unwrap();
         sandbox.script("abc", 200, r#"{"active":true}"#);
         assert!(ask(&cached).await.unwrap().is_active());

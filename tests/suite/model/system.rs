@@ -49,7 +49,7 @@ impl System {
             .refresh_ahead_uses(1)
             .max_capacity(world.settings.max_capacity)
             .inactive_capacity(world.settings.inactive_capacity)
-            .max_questions(world.settings.max_questions)
+            .max_flights(world.settings.max_questions)
             .question_timeout(secs(QUESTION_TIMEOUT))
             .clock(clock.clone())
             .build()

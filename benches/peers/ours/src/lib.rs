@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use peer_common::{Authority, CAPACITY, CLIENT, Failure, SCOPE, TTL};
+use tower_introspection::connection::Limits;
 use tower_introspection::{Cached, IntrospectionLayer, Rfc7662};
 use tower_introspection::layer::IntrospectionLayerBuilder;
 
@@ -11,7 +12,7 @@ pub fn guard(authority: &Authority) -> Result<IntrospectionLayerBuilder<Cached<R
     // The default rate would slow down how the tokens are made known.
     let endpoint = Rfc7662::builder(authority.introspection_url())
         .client_secret_basic(CLIENT.0, CLIENT.1)
-        .rate_limit(1_000_000, Duration::from_secs(1))
+        .limits(Limits::new().rate_limit(1_000_000, Duration::from_secs(1)))
         .build()?;
     let cached = Cached::builder(endpoint).max_capacity(CAPACITY.into()).max_ttl(TTL).build()?;
     Ok(IntrospectionLayer::builder(cached).require_scope(SCOPE))

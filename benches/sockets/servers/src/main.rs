@@ -17,6 +17,7 @@ use tonic::{Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+use tower_introspection::connection::Limits;
 use tower_introspection::{Cached, IntrospectionLayer, Rfc7662};
 use tower_layer::{Layer, layer_fn};
 use tower_service::Service;
@@ -41,7 +42,7 @@ impl Health for Healthy {
 fn guard() -> Result<IntrospectionLayer<Cached<Rfc7662>>, Failure> {
     let endpoint = Rfc7662::builder(format!("{}/introspect", authority()?))
         .client_secret_basic(CLIENT.0, CLIENT.1)
-        .rate_limit(1_000_000, std::time::Duration::from_secs(1))
+        .limits(Limits::new().rate_limit(1_000_000, std::time::Duration::from_secs(1)))
         .build()?;
     let cached = Cached::builder(endpoint).max_capacity(CAPACITY.into()).max_ttl(TTL).build()?;
     Ok(IntrospectionLayer::builder(cached).require_scope(SCOPE).build()?)

@@ -1,0 +1,249 @@
+//! How much an authority is asked, as the user says it.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::build_error::BuildError;
+
+/// How much an authority is asked, and when it is left alone: given to the builder of an endpoint, by its `limits`.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_introspection::Apigee;
+/// use tower_introspection::connection::Limits;
+///
+/// // Three processes share what the vendor allows the organisation.
+/// let limits = Limits::new().rate_limit(3_000, Duration::from_secs(60)).max_concurrent_requests(30);
+/// let apigee =
+///     Apigee::builder("my-org").basic_auth("token-reader@example.com", "password").limits(limits).build()?;
+/// # Ok::<(), tower_introspection::BuildError>(())
+/// ```
+///
+/// With serde the members have the names of the methods, durations are seconds, and the rate limit is
+/// `{ "questions": 3000, "per": 60 }`. Zero for `max_concurrent_requests`, a part of `rate_limit`, `breaker_threshold`
+/// or `breaker_pause` makes `build` of the endpoint fail.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[must_use]
+pub struct Limits {
+    #[serde(deserialize_with = "read::max_concurrent_requests")]
+    pub(crate) max_concurrent_requests: usize,
+    #[serde(deserialize_with = "read::max_wait")]
+    pub(crate) max_wait: Duration,
+    /// `None` for that of the endpoint.
+    #[serde(deserialize_with = "read::rate_limit")]
+    pub(crate) rate_limit: Option<RateLimit>,
+    #[serde(deserialize_with = "read::max_retries")]
+    pub(crate) max_retries: u32,
+    #[serde(deserialize_with = "read::breaker_threshold")]
+    pub(crate) breaker_threshold: u32,
+    #[serde(deserialize_with = "read::breaker_pause")]
+    pub(crate) breaker_pause: Duration,
+    #[serde(deserialize_with = "read::max_retry_after")]
+    pub(crate) max_retry_after: Duration,
+}
+
+mod read {
+    use std::time::Duration;
+
+    use serde::Deserialize;
+
+    use super::RateLimit;
+    use crate::settings::{named_settings, seconds};
+
+    named_settings! {
+        max_concurrent_requests: usize = usize::deserialize,
+        max_wait: Duration = seconds,
+        rate_limit: Option<RateLimit> = Option::deserialize,
+        max_retries: u32 = u32::deserialize,
+        breaker_threshold: u32 = u32::deserialize,
+        breaker_pause: Duration = seconds,
+        max_retry_after: Duration = seconds,
+    }
+}
+
+/// At most so many questions in so much time.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RateLimit {
+    pub(crate) questions: u32,
+    #[serde(deserialize_with = "crate::settings::seconds")]
+    pub(crate) per: Duration,
+}
+
+impl RateLimit {
+    pub(crate) fn per_minute(questions: u32) -> Self {
+        Self { questions, per: Duration::from_secs(60) }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_concurrent_requests: 100,
+            max_wait: Duration::from_secs(1),
+            rate_limit: None,
+            max_retries: 2,
+            breaker_threshold: 5,
+            breaker_pause: Duration::from_secs(1),
+            max_retry_after: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Limits {
+    /// Starts with the defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many questions may be under way at the authority at a time, each of them one HTTP request. Others wait for
+    /// their turn; three quarters of the places are for all, the last quarter is kept for [known
+    /// tokens](crate::introspect::Ask::is_known). Default: 100.
+    pub fn max_concurrent_requests(mut self, requests: usize) -> Self {
+        self.max_concurrent_requests = requests;
+        self
+    }
+
+    /// How long a question may wait for its turn before it fails with
+    /// [`Overloaded`](crate::introspect::IntrospectErrorKind::Overloaded). Zero means that none waits. Default: 1
+    /// second.
+    #[doc(alias = "timeout")]
+    pub fn max_wait(mut self, wait: Duration) -> Self {
+        self.max_wait = wait;
+        self
+    }
+
+    /// How many questions this process may ask in a period `per`. Any window of that length has at most this many
+    /// turns. (A question may go out a little after its turn, if it still waits for a place among
+    /// [`max_concurrent_requests`](Self::max_concurrent_requests) or for a retry's pause.) Each retry takes a turn, and
+    /// so does a question repeated with renewed credentials.
+    ///
+    /// A sixtieth of the turns may come at once; if that is fewer than ten, then ten, but no more than a quarter. The
+    /// others are spread over the period. The last quarter is kept for [known tokens](crate::introspect::Ask::is_known).
+    ///
+    /// Default: the endpoint's own, 6,000 a minute for Apigee, of the 10,000 that the vendor allows an organisation,
+    /// and 60,000 a minute for RFC 7662.
+    #[doc(alias = "rate limit")]
+    pub fn rate_limit(mut self, questions: u32, per: Duration) -> Self {
+        self.rate_limit = Some(RateLimit { questions, per });
+        self
+    }
+
+    /// How often a question is tried again if no connection could be made, if the connection broke before the answer
+    /// began, or after HTTP 502, 503 or 504. A 503 that asks for a pause (a `Retry-After` other than zero) is not tried
+    /// again.
+    ///
+    /// The pauses before the retries grow: 50, 100, 200 ms and so on, each with up to half of it added at random, half
+    /// a second at most. Everything ends within the endpoint's `request_timeout`. Known tokens and strangers have a
+    /// budget each: in any ten seconds, a fifth as many retries as questions, plus 20. Default: 2.
+    pub fn max_retries(mut self, retries: u32) -> Self {
+        self.max_retries = retries;
+        self
+    }
+
+    /// After how many failures in a row the authority is not asked for a while, so that callers learn at once that it
+    /// is down: the circuit breaker opens. What counts is no connection, a broken one, a timeout, and HTTP 429, 502,
+    /// 503 and 504, each after all retries. [Known tokens](crate::introspect::Ask::is_known) have a breaker of their own,
+    /// which failures of other tokens do not open. `u32::MAX` keeps asking, but for a `Retry-After`. Default: 5.
+    #[doc(alias = "circuit breaker")]
+    pub fn breaker_threshold(mut self, failures: u32) -> Self {
+        self.breaker_threshold = failures;
+        self
+    }
+
+    /// How long the authority is not asked when the circuit breaker opens. Then one question goes through: answered, it
+    /// closes the breaker; failed, the next pause is twice as long, up to 30 seconds. Default: 1 second.
+    #[doc(alias = "circuit breaker")]
+    pub fn breaker_pause(mut self, pause: Duration) -> Self {
+        self.breaker_pause = pause;
+        self
+    }
+
+    /// The longest `Retry-After` that is honoured: an authority that answers 429 or 503 with one is not asked until
+    /// then (about known tokens only if it was one of them), unless another question gets a verdict meanwhile, and
+    /// callers are told to come back then. A longer one counts as this. Zero ignores them. Default: 30 seconds.
+    pub fn max_retry_after(mut self, delay: Duration) -> Self {
+        self.max_retry_after = delay;
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<(), BuildError> {
+        for (setting, is_zero, consequence) in [
+            ("max_concurrent_requests", self.max_concurrent_requests == 0, "zero would let no question through"),
+            (
+                "rate_limit",
+                self.rate_limit.is_some_and(|limit| limit.questions == 0),
+                "zero questions would let none through",
+            ),
+            (
+                "rate_limit",
+                self.rate_limit.is_some_and(|limit| limit.per.is_zero()),
+                "a limit is for some time, and zero is none",
+            ),
+            ("breaker_threshold", self.breaker_threshold == 0, "zero would never ask; `u32::MAX` never stops asking"),
+            (
+                "breaker_pause",
+                self.breaker_pause.is_zero(),
+                "zero is no pause; `breaker_threshold(u32::MAX)` makes none",
+            ),
+        ] {
+            if is_zero {
+                return Err(BuildError::new(setting, consequence));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unless_it_is_told_otherwise_an_endpoint_is_protected_by_the_defaults_of_the_readme() {
+        let read: Limits = serde_json::from_str("{}").unwrap();
+        for limits in [Limits::new(), read] {
+            assert!(limits.rate_limit.is_none());
+            assert_eq!((limits.max_concurrent_requests, limits.max_wait), (100, Duration::from_secs(1)));
+            assert_eq!(limits.max_retries, 2);
+            assert_eq!((limits.breaker_threshold, limits.breaker_pause), (5, Duration::from_secs(1)));
+            assert_eq!(limits.max_retry_after, Duration::from_secs(30));
+        }
+    }
+
+    #[test]
+    fn a_file_says_what_the_methods_say() {
+        let read: Limits = serde_json::from_str(
+            r#"{"rate_limit":{"questions":6000,"per":60},"max_concurrent_requests":7,"max_wait":0.5,"max_retries":0,
+                "breaker_threshold":3,"breaker_pause":2,"max_retry_after":0}"#,
+        )
+        .unwrap();
+        let set = Limits::new()
+            .rate_limit(6_000, Duration::from_secs(60))
+            .max_concurrent_requests(7)
+            .max_wait(Duration::from_millis(500))
+            .max_retries(0)
+            .breaker_threshold(3)
+            .breaker_pause(Duration::from_secs(2))
+            .max_retry_after(Duration::ZERO);
+        assert_eq!(format!("{read:?}"), format!("{set:?}"));
+        assert!(serde_json::from_str::<Limits>(r#"{"rate_limit":null}"#).unwrap().rate_limit.is_none());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        for (file, error) in [
+            (r#"{"rate_limit":6000}"#, "`rate_limit`: invalid type: integer `6000`, expected struct RateLimit"),
+            (r#"{"rate_limit":{"questions":1}}"#, "`rate_limit`: missing field `per`"),
+            (r#"{"rate_limit":{"questions":-1,"per":1}}"#, "`rate_limit`: invalid value: integer `-1`, expected u32"),
+            (r#"{"rate_limit":{"questions":1,"in":1}}"#, "`rate_limit`: unknown field `in`, expected `questions` or"),
+            (r#"{"max_wait":true}"#, "`max_wait`: invalid type: boolean `true`, expected a number of seconds"),
+            (r#"{"max_retry":1}"#, "unknown field `max_retry`, expected one of `max_concurrent_requests`, `max_wait`"),
+        ] {
+            let problem = serde_json::from_str::<Limits>(file).unwrap_err().to_string();
+            assert!(problem.starts_with(error), "{file}: {problem}");
+        }
+    }
+}
