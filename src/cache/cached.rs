@@ -17,7 +17,7 @@ use tracing::Instrument;
 use super::builder::CachedBuilder;
 use super::figures::Figures;
 use super::flight::{Answer, Boarding, Flight};
-use super::freshness::judge;
+use super::freshness::{asked_at, judge};
 use super::handle::CacheHandle;
 use super::key::TokenKey;
 use super::settings::CacheSettings;
@@ -110,7 +110,6 @@ impl<I: Introspect> Introspect for Cached<I> {
 
     async fn introspect(&self, ask: Ask<'_>) -> Result<Verdict, IntrospectError> {
         let token = ask.token();
-        let arrived_at = self.store.clock.now();
         let key = self.store.key_of(token);
         let mut waited_before = false;
         loop {
@@ -124,17 +123,17 @@ impl<I: Introspect> Introspect for Cached<I> {
                     passenger
                 }
             };
-            let (verdict, asked_at) = match passenger.verdict().await {
+            let (verdict, asked) = match passenger.verdict().await {
                 Ok(landed) => landed,
                 Err(error) => return self.store.instead_of(&error, key).ok_or(error),
             };
             let now = self.store.clock.now();
             // A question that was under way before this request came may be older than an answer may be. The next one
             // is not: it was asked after the first one had landed.
-            if waited_before || asked_at >= arrived_at || self.store.serves(&verdict, asked_at, now) {
+            if waited_before || asked.since_boarding || self.store.serves(&verdict, asked.at, now) {
                 let verdict = judge(verdict, now);
                 if verdict.is_active() {
-                    self.store.figures.used(now.saturating_since(asked_at));
+                    self.store.figures.used(now.saturating_since(asked.at));
                 }
                 return Ok(verdict);
             }
@@ -194,7 +193,7 @@ async fn ask<I: Introspect>(
     for _ in 0..MAX_QUESTIONS_PER_FLIGHT {
         flight.depart();
         let counted = Counted::start(&store.figures, is_refresh);
-        let (asked_at, answers) = (store.clock.now(), store.outage.answers());
+        let (departed_at, departed, answers) = (store.clock.now(), Stopwatch::start(), store.outage.answers());
         let asking = introspector.introspect(Ask::new(token).known(share == Share::Known));
         let answer = tokio::time::timeout(store.question_timeout, asking).await.unwrap_or_else(|_| {
             Err(IntrospectError::new(IntrospectErrorKind::Timeout).with_source("`question_timeout` passed"))
@@ -202,6 +201,7 @@ async fn ask<I: Introspect>(
         counted.ends(&answer);
         store.learn(&answer, share, answers);
         let now = store.clock.now();
+        let asked_at = asked_at(departed_at, now, departed.elapsed());
         match flight.land(answer, asked_at, |answer| store.remember(key, answer, asked_at, now)) {
             None => {
                 store.publish();
@@ -211,7 +211,7 @@ async fn ask<I: Introspect>(
         }
     }
     let error = IntrospectError::new(IntrospectErrorKind::Abandoned).with_source("it was invalidated again and again");
-    flight.abandon(error, store.clock.now());
+    flight.abandon(error);
 }
 
 /// A question in the figures: one that panics is counted as a failure, too. (One that is dropped with the cache is

@@ -33,11 +33,10 @@ impl Limits {
     /// The first moment at which `verdict`, as the authority gave it, no longer serves.
     ///
     /// It counts from the moment the question was *asked*: a token revoked while the answer travelled was active when
-    /// asked, and must be refused `max_ttl` after its revocation at the latest. (If the clock was set back meanwhile,
-    /// from now.) Never later than the token's expiry, less the leeway; and an active token that is not valid yet is
-    /// refused no longer than until it is. A moment that is not ahead means "do not keep".
+    /// asked, and must be refused `max_ttl` after its revocation at the latest. Never later than the token's expiry,
+    /// less the leeway; and an active token that is not valid yet is refused no longer than until it is. A moment that
+    /// is not ahead means "do not keep".
     pub(super) fn deadline(&self, verdict: &Verdict, asked_at: Timestamp, now: Timestamp) -> Timestamp {
-        let asked_at = asked_at.min(now);
         let token = match verdict {
             Verdict::Active(token) => token,
             // A clock a moment behind the authority's makes every new token look like this: it must not cost it ten
@@ -82,6 +81,12 @@ impl Limits {
         let until = deadline + self.stale_if_error;
         token.expires_at().map_or(until, |expires_at| until.min(expires_at - self.expiry_leeway)).max(deadline)
     }
+}
+
+/// When the question of an answer that lands `now` was asked, in the wall clock's present time: never later than now.
+/// If that clock was set back to before the question departed, it cannot tell; the time that really passed does.
+pub(super) fn asked_at(departed_at: Timestamp, now: Timestamp, passed: Duration) -> Timestamp {
+    if now < departed_at { now - passed } else { departed_at }
 }
 
 /// The same verdict at a later moment: an active token may have expired since.
@@ -132,7 +137,11 @@ mod tests {
 
     #[test]
     fn a_clock_set_back_during_a_question_does_not_stretch_the_window() {
-        assert_eq!(limits(60, 0).deadline(&active(None), at(3_600), at(0)), at(60));
+        let passed = Duration::from_millis(20);
+        assert_eq!(asked_at(at(5), at(25), passed), at(5));
+        assert_eq!(asked_at(at(5), at(5), passed), at(5), "a clock that stands still");
+        let asked_at = asked_at(at(3_600), at(0), passed);
+        assert_eq!(limits(60, 0).deadline(&active(None), asked_at, at(0)), at(40));
     }
 
     #[test]

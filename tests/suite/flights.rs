@@ -9,7 +9,7 @@ use crate::support::*;
 use tokio::task::JoinSet;
 use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
-use tower_introspection::{Cached, InactiveReason, Introspect, Verdict, introspect_fn};
+use tower_introspection::{AccessToken, Cached, InactiveReason, Introspect, Verdict, introspect_fn};
 
 /// Waits until `n` requests have joined the question under way.
 async fn joined(cached: &Cached<impl Introspect>, n: u64) {
@@ -251,6 +251,92 @@ async fn a_late_joiner_is_not_let_in_by_an_answer_older_than_max_ttl() {
         assert!(!patiently(answer).await.unwrap().unwrap().is_active());
     }
     assert_eq!(authority.questions(), 2, "they wait together");
+}
+
+/// An authority that numbers its questions, and says in each answer which one it was.
+fn numbering() -> (Arc<AtomicUsize>, impl Introspect) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let introspector = introspect_fn({
+        let asked = Arc::clone(&asked);
+        move |_| {
+            let number = asked.fetch_add(1, Ordering::SeqCst);
+            async move {
+                tokio::task::yield_now().await;
+                Ok(Verdict::Active(AccessToken::builder().claim("number", number).unwrap().build()))
+            }
+        }
+    });
+    (asked, introspector)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn with_max_ttl_zero_no_request_gets_an_answer_that_was_asked_for_before_it_came() {
+    let (asked, introspector) = numbering();
+    let cached = Cached::builder(introspector).max_ttl(secs(0)).build().unwrap();
+    let mut callers = JoinSet::new();
+    for _ in 0..8 {
+        let (asked, cached) = (Arc::clone(&asked), cached.clone());
+        callers.spawn(async move {
+            let mut too_old = 0;
+            for _ in 0..2_000 {
+                let before = asked.load(Ordering::SeqCst);
+                let answer = cached.introspect(Ask::new(&bearer("abc"))).await;
+                let Ok(Verdict::Active(token)) = answer else { panic!("it is active") };
+                too_old += usize::from(token.claim::<usize>("number").unwrap() < before);
+            }
+            too_old
+        });
+    }
+    let too_old: usize = patiently(callers.join_all()).await.into_iter().sum();
+    assert_eq!(too_old, 0, "of 16,000 requests");
+    assert!(cached.handle().stats().coalesced > 0, "none of them waited with another");
+}
+
+/// The clock is set back while a question is under way, by more than the time that it takes.
+#[cfg(feature = "test-util")]
+#[tokio::test(start_paused = true)]
+async fn a_clock_set_back_during_a_question_makes_its_answer_no_younger() {
+    for (max_ttl, passes, lets_in) in [(0, 150, false), (100, 150, false), (100, 99, true)] {
+        let authority = Authority::new(active());
+        authority.hold();
+        let (cached, clock) = cached(&authority, |builder| builder.max_ttl(millis(max_ttl)));
+        let first = spawn_ask(&cached);
+        authority.asked(1).await;
+        // Revoked now. A request comes when some time has passed, and the clock shows an earlier one.
+        clock.set(START - millis(500));
+        tokio::time::advance(millis(passes)).await;
+        clock.advance(millis(passes));
+        let late = spawn_ask(&cached);
+        joined(&cached, 1).await;
+        authority.release();
+        assert!(first.await.unwrap().unwrap().is_active());
+        authority.says(inactive(InactiveReason::Revoked));
+        authority.release();
+        assert_eq!(late.await.unwrap().unwrap().is_active(), lets_in, "{passes} of {max_ttl} ms");
+        assert_eq!(cached.cached(&bearer("abc")).is_some_and(|verdict| verdict.is_active()), lets_in, "the next one");
+    }
+}
+
+/// It is set back after the answer has landed, and before who waits for it looks at it.
+#[cfg(feature = "test-util")]
+#[tokio::test]
+async fn an_answer_from_what_is_now_the_future_lets_in_nobody_who_came_after_it_was_asked_for() {
+    let authority = Authority::new(active());
+    authority.hold();
+    let (cached, clock) = cached(&authority, |builder| builder);
+    let first = spawn_ask(&cached);
+    authority.asked(1).await;
+    let token = bearer("abc");
+    let mut late = Box::pin(cached.introspect(Ask::new(&token)));
+    assert!(poll_once(&mut late).is_pending());
+    authority.says(inactive(InactiveReason::Revoked));
+    authority.release();
+    assert!(!patiently(first).await.unwrap().unwrap().is_active());
+    clock.set(START - secs(3_600));
+    authority.says(active());
+    authority.release();
+    assert!(patiently(late).await.unwrap().is_active());
+    assert_eq!(authority.questions(), 2);
 }
 
 #[cfg(feature = "test-util")]

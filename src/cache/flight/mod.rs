@@ -7,8 +7,8 @@
 //! still waits.
 //!
 //! Whatever changes what is remembered does so under the lock of the slots: an answer that lands, an invalidation, a
-//! refresh that is claimed. So none of them can bring back what another has just removed. No code of a user's runs
-//! under it (a clock, a predicate, a recorder of metrics, a subscriber of logs): it may use the cache's handle, which
+//! refresh that is claimed. So none of them can bring back what another has just removed. Boarding and departing take it
+//! too, so it decides what came first, a request or a question: no clock does. No code of a user's runs under it (a clock, a predicate, a recorder of metrics, a subscriber of logs): it may use the cache's handle, which
 //! would wait for this very lock.
 
 use std::collections::HashMap;
@@ -32,8 +32,15 @@ pub(super) type Predicate = Arc<dyn Fn(&AccessToken) -> bool + Send + Sync>;
 /// How many predicates a question under way remembers. One more, and its answer counts as invalidated whatever it is.
 const MAX_PREDICATES: usize = 16;
 
-/// An answer and when it was asked for.
-type Landed = (Answer, Timestamp);
+/// How a flight ended.
+type Landed = Result<Arrival, IntrospectError>;
+
+struct Arrival {
+    verdict: Verdict,
+    asked_at: Timestamp,
+    /// Which of the questions of its flight it answers, from 1.
+    departure: u32,
+}
 
 pub(super) struct Flights {
     slots: Mutex<Slots>,
@@ -51,6 +58,8 @@ struct Slots {
 struct Slot {
     share: Share,
     landing: Arc<Landing>,
+    /// How many questions have departed: more than one if answers were invalidated.
+    departures: u32,
     invalidation: Invalidation,
 }
 
@@ -58,8 +67,7 @@ struct Slot {
 /// nothing that the others read but the reference count. (To begin to wait takes the lock of `Notify`.)
 #[derive(Default)]
 struct Landing {
-    /// `None` if the flight ended without one.
-    landed: OnceLock<Option<Landed>>,
+    landed: OnceLock<Landed>,
     announced: Notify,
 }
 
@@ -122,7 +130,7 @@ impl Flights {
     ) -> Boarding<T> {
         let mut slots = self.slots();
         if let Some(slot) = slots.by_key.get(&key) {
-            return Boarding::Joined(Passenger(Arc::clone(&slot.landing)));
+            return Boarding::Joined(Passenger { landing: Arc::clone(&slot.landing), departures: slot.departures });
         }
         if let Some(found) = find() {
             return Boarding::Found(found);
@@ -147,10 +155,12 @@ impl Flights {
             return None;
         }
         let landing = Arc::<Landing>::default();
-        let slot = Slot { share, landing: Arc::clone(&landing), invalidation: Invalidation::default() };
+        let invalidation = Invalidation::default();
+        let slot = Slot { share, landing: Arc::clone(&landing), departures: 0, invalidation };
         slots.insert(key, slot);
-        let flight = Flight { flights: Arc::clone(self), key, landing: Arc::clone(&landing), is_over: false };
-        Some((flight, Passenger(landing)))
+        let flight =
+            Flight { flights: Arc::clone(self), key, landing: Arc::clone(&landing), departures: 0, is_over: false };
+        Some((flight, Passenger { landing, departures: 0 }))
     }
 
     fn has_room(&self, slots: &Slots, share: Share) -> bool {
@@ -216,23 +226,42 @@ impl Slots {
 }
 
 /// Waits for an answer. Dropping it disturbs nobody.
-pub(super) struct Passenger(Arc<Landing>);
+pub(super) struct Passenger {
+    landing: Arc<Landing>,
+    /// How many questions had departed when it came on board.
+    departures: u32,
+}
+
+/// When a verdict was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) at: Timestamp,
+    /// After whoever hears it had come on board.
+    pub(super) since_boarding: bool,
+}
 
 impl Passenger {
     /// The verdict, and when it was asked for.
-    pub(super) async fn verdict(self) -> Result<(Verdict, Timestamp), IntrospectError> {
-        let Landing { landed, announced } = &*self.0;
+    pub(super) async fn verdict(self) -> Result<(Verdict, Asked), IntrospectError> {
+        let Landing { landed, announced } = &*self.landing;
         // Before the look: what is announced between the two is heard.
         let announcement = announced.notified();
         if landed.get().is_none() {
             announcement.await;
         }
         match landed.get() {
-            Some(Some((answer, asked_at))) => answer.clone().map(|verdict| (verdict, *asked_at)),
-            Some(None) | None => Err(IntrospectError::new(IntrospectErrorKind::Abandoned)
-                .with_source("the introspector panicked or its runtime went away")),
+            Some(Ok(Arrival { verdict, asked_at, departure })) => {
+                Ok((verdict.clone(), Asked { at: *asked_at, since_boarding: *departure > self.departures }))
+            }
+            Some(Err(error)) => Err(error.clone()),
+            None => Err(given_up()),
         }
     }
+}
+
+fn given_up() -> IntrospectError {
+    IntrospectError::new(IntrospectErrorKind::Abandoned)
+        .with_source("the introspector panicked or its runtime went away")
 }
 
 /// The one question under way for a token. Dropping it frees the slot.
@@ -240,15 +269,23 @@ pub(super) struct Flight {
     flights: Arc<Flights>,
     key: TokenKey,
     landing: Arc<Landing>,
+    departures: u32,
     /// It has landed or ended. The slot may be another flight's by now.
     is_over: bool,
 }
 
 impl Flight {
-    /// To be called before each question: an invalidation before this moment is no concern of its answer.
-    pub(super) fn depart(&self) {
-        // In two steps: the lock is given up before predicates are dropped.
-        let past = self.take_invalidation(&mut self.flights.slots());
+    /// To be called before each question: an invalidation before this moment is no concern of its answer, and whoever
+    /// is on board by now came before it.
+    pub(super) fn depart(&mut self) {
+        self.departures += 1;
+        let mut slots = self.flights.slots();
+        if let Some(slot) = slots.by_key.get_mut(&self.key) {
+            slot.departures = self.departures;
+        }
+        let past = self.take_invalidation(&mut slots);
+        // The lock is given up before predicates are dropped.
+        drop(slots);
         drop(past);
     }
 
@@ -278,29 +315,28 @@ impl Flight {
         let slot = slots.remove(self.key);
         self.is_over = true;
         drop(slots);
-        self.landing.announce(Some((answer, asked_at)));
+        let departure = self.departures;
+        self.landing.announce(answer.map(|verdict| Arrival { verdict, asked_at, departure }));
         drop(slot);
         None
     }
 
     /// Ends the flight with a failure, whatever was invalidated.
-    pub(super) fn abandon(mut self, error: IntrospectError, now: Timestamp) {
-        self.end(Some((Err(error), now)));
+    pub(super) fn abandon(mut self, error: IntrospectError) {
+        self.end(error);
     }
 
-    fn end(&mut self, landed: Option<Landed>) {
-        if mem::replace(&mut self.is_over, true) {
-            return;
-        }
+    fn end(&mut self, error: IntrospectError) {
+        self.is_over = true;
         let slot = self.flights.slots().remove(self.key);
-        self.landing.announce(landed);
+        self.landing.announce(Err(error));
         // Last, since the destructor of a predicate may be slow, or panic.
         drop(slot);
     }
 }
 
 impl Landing {
-    fn announce(&self, landed: Option<Landed>) {
+    fn announce(&self, landed: Landed) {
         // `is_over` lets a flight end once, so nothing has been set before.
         let _ = self.landed.set(landed);
         self.announced.notify_waiters();
@@ -309,7 +345,9 @@ impl Landing {
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.end(None);
+        if !self.is_over {
+            self.end(given_up());
+        }
     }
 }
 

@@ -18,10 +18,11 @@ fn board(flights: &Arc<Flights>, key: TokenKey) -> Boarding<()> {
 fn whoever_looks_only_when_a_flight_is_over_hears_how_it_ended() {
     for lands in [true, false] {
         let (flights, key) = (Flights::new(1), keys(1)[0]);
-        let Boarding::Started(first, flight) = board(&flights, key) else { panic!("it is the first") };
+        let Boarding::Started(first, mut flight) = board(&flights, key) else { panic!("it is the first") };
         let Boarding::Joined(second) = board(&flights, key) else { panic!("it is under way") };
         if lands {
             let answer = Ok(Verdict::Inactive(InactiveReason::Revoked));
+            flight.depart();
             assert!(flight.land(answer, Timestamp::from_unix_millis(7), |_| ()).is_none());
         } else {
             drop(flight);
@@ -29,18 +30,42 @@ fn whoever_looks_only_when_a_flight_is_over_hears_how_it_ended() {
         assert_eq!(flights.under_way(), 0);
         for passenger in [first, second] {
             match heard(passenger) {
-                Ok((verdict, asked_at)) => assert!(lands && !verdict.is_active() && asked_at.as_unix_millis() == 7),
+                Ok((verdict, asked)) => assert!(lands && !verdict.is_active() && asked.at.as_unix_millis() == 7),
                 Err(error) => assert!(!lands && error.kind() == IntrospectErrorKind::Abandoned),
             }
         }
     }
 }
 
-fn heard(passenger: Passenger) -> Result<(Verdict, Timestamp), IntrospectError> {
+fn heard(passenger: Passenger) -> Result<(Verdict, Asked), IntrospectError> {
     match pin!(passenger.verdict()).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(heard) => heard,
         Poll::Pending => panic!("it would wait for ever"),
     }
+}
+
+#[test]
+fn a_passenger_came_before_a_question_if_it_was_on_board_when_that_departed() {
+    let (flights, key) = (Flights::new(1), keys(1)[0]);
+    let joins = || match board(&flights, key) {
+        Boarding::Joined(passenger) => passenger,
+        _ => panic!("it is under way"),
+    };
+    let Boarding::Started(first, mut flight) = board(&flights, key) else { panic!("it is the first") };
+    let early = joins();
+    flight.depart();
+    let late = joins();
+    // Its answer is invalidated, and it is asked for again.
+    flights.invalidate(key, || ());
+    let answer = || Ok(Verdict::Inactive(InactiveReason::Revoked));
+    let at = Timestamp::from_unix_millis(7);
+    let mut flight = flight.land(answer(), at, |_| ()).expect("it was invalidated");
+    let later = joins();
+    flight.depart();
+    let last = joins();
+    assert!(flight.land(answer(), at, |_| ()).is_none());
+    let asked_since = |passenger| heard(passenger).unwrap().1.since_boarding;
+    assert_eq!([first, early, late, later, last].map(asked_since), [true, true, true, true, false]);
 }
 
 #[test]

@@ -305,9 +305,10 @@ impl Store {
         }
     }
 
-    /// Whether a verdict asked for then may still be used now.
+    /// Whether a verdict asked for then may still be used now. Not before it was asked for, either: then the clock was
+    /// set back since it landed.
     pub(super) fn serves(&self, verdict: &Verdict, asked_at: Timestamp, now: Timestamp) -> bool {
-        now < self.limits.deadline(verdict, asked_at, now)
+        (asked_at..self.limits.deadline(verdict, asked_at, now)).contains(&now)
     }
 
     /// Starts to ask again about a token in use, unless that is under way already.
@@ -350,7 +351,7 @@ impl Store {
                 let until = self.limits.stale_until(&token, deadline);
                 if now < until {
                     let refresh_at = self.limits.refresh_at(&token, asked_at, deadline, key.chance()).unwrap_or(NEVER);
-                    let term = Term { key: key.halves(), asked_at: asked_at.min(now), deadline };
+                    let term = Term { key: key.halves(), asked_at, deadline };
                     let entry = |number| token.kept(number, term, refresh_at);
                     self.active.insert(until.saturating_since(now), entry);
                 } else {
@@ -362,7 +363,6 @@ impl Store {
                 self.lately.remove(key);
                 if now < deadline {
                     let lasts = deadline.saturating_since(now);
-                    let asked_at = asked_at.min(now);
                     self.inactive.insert(lasts, |number| Inactive { reason, asked_at, deadline, key, number });
                 } else {
                     self.inactive.remove(key);

@@ -90,7 +90,7 @@ impl Journal {
         // What the authority says now is not asked for: what it said must be young enough.
         let age = end.steady - question.asked.steady;
         let leaves_the_end_alone = facts.expires_at.is_none_or(|expires_at| end.wall < expires_at - expiry_leeway);
-        let fresh = self.asked_since(start, question, set_back) || (age < max_ttl + set_back && leaves_the_end_alone);
+        let fresh = Self::asked_since(start, question) || (age < max_ttl + set_back && leaves_the_end_alone);
         let deadline = question.asked.wall.min(landed.wall) + max_ttl;
         let deadline = facts.expires_at.map_or(deadline, |expires_at| deadline.min(expires_at - expiry_leeway));
         if stale {
@@ -172,7 +172,7 @@ impl Journal {
             let age = end.steady - question.asked.steady;
             question.token == *token
                 && said
-                && (self.asked_since(start, question, set_back) || age < ttl + set_back)
+                && (Self::asked_since(start, question) || age < ttl + set_back)
                 && self.not_invalidated(request, question, false).is_ok()
                 && self.not_superseded(request, question).is_ok()
         };
@@ -299,9 +299,9 @@ impl Journal {
         })
     }
 
-    /// Whether it was asked after the request came. Two moments of one millisecond are the same to the cache.
-    fn asked_since(&self, start: &Moment, question: &Question, set_back: i64) -> bool {
-        question.asked.event > start.event || question.asked.steady + set_back >= start.steady
+    /// Whether it was asked after the request came, whatever the clocks say.
+    fn asked_since(start: &Moment, question: &Question) -> bool {
+        question.asked.event > start.event
     }
 
     /// No invalidation came between the question and the request, nor while the question was under way.
