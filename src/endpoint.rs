@@ -10,12 +10,12 @@ use tracing::{Instrument, Span};
 use crate::build_error::BuildError;
 use crate::clock::{Clock, Stopwatch};
 use crate::credentials::source::CredentialSource;
-use crate::error::IntrospectError;
+use crate::error::{IntrospectError, IntrospectErrorKind};
 use crate::http::credential::Credential;
 use crate::http::exchange::{Answer, Exchange, Question};
 use crate::http::link::Link;
+use crate::log_limit::LogLimit;
 use crate::protection::Share;
-use crate::protection::reports::Reports;
 use crate::protection::{EndpointHandle, Limits, Progress, Protection, RateLimit};
 
 pub(crate) struct Endpoint {
@@ -25,7 +25,8 @@ pub(crate) struct Endpoint {
     clock: Arc<dyn Clock>,
     /// The host that is asked, for spans.
     host: String,
-    reports: Reports,
+    /// By status too, or a login that fails would hide that its token is refused.
+    failures: LogLimit<(IntrospectErrorKind, Option<StatusCode>, Share)>,
 }
 
 impl Endpoint {
@@ -51,7 +52,7 @@ impl Endpoint {
             protection: Arc::new(protection),
             clock,
             host: host.to_owned(),
-            reports: Reports::default(),
+            failures: LogLimit::new(),
         })
     }
 
@@ -136,7 +137,7 @@ impl Endpoint {
             tracing::debug!(server.address = host, kind, ?error, "the authority was not asked");
             return;
         }
-        let Some(untold) = self.reports.due(error, share, self.clock.now()) else {
+        let Some(untold) = self.failures.due((error.kind(), error.status(), share)) else {
             tracing::debug!(server.address = host, kind, ?error, latency_ms, "the authority could not be asked");
             return;
         };

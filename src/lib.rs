@@ -121,24 +121,26 @@
 //!
 //! | level | event | fields |
 //! | --- | --- | --- |
-//! | error, once in half a minute | "the authority refused this service's own credentials: ..." | `server.address`, `error` |
-//! | error | "this service could not log in, ..." | `login` (the token endpoint, or the hook), `error` |
-//! | error | "... found no IntrospectionLayer around it: ..." (a scope requirement or an extractor) | |
-//! | warn; debug if it was one already in the last half minute | "the authority could not be asked" | `server.address`, `kind`, `error`, `latency_ms`; a warning has `untold` too: how many like it were debug events since the last one |
-//! | warn | "the authority is not asked for a while: ..." (the breaker opens) | `server.address`, `share`, `failures`, `pause_ms` |
-//! | warn | "questions are turned away, ..." (overload; `error` names the limits) | `cache`, `share`, `error` |
-//! | warn | "the authority fails; answers it gave before serve on ..." | `cache` |
-//! | warn | "request rejected: ..." (the authority could not be asked, and nobody has said so yet: an introspector of your own, or a question that the cache gave up) | `kind`, `reason`, `cause`, `error` |
-//! | info | "the authority answers again; ..." (the breaker closes) | `server.address`, `share` |
-//! | info | "the authority's answer is not a clear yes, so the token counts as inactive" | `cause` |
+//! | error | "the authority refused this service's own credentials: ..." | `server.address`, `error` |
+//! | error | "this service could not log in, ..." | `login` (the token endpoint, or the hook), `error`, `untold` |
+//! | error | "... found no IntrospectionLayer around it: ..." (a scope requirement or an extractor) | `untold` |
+//! | warn | "the authority could not be asked" | `server.address`, `kind`, `error`, `latency_ms`, `untold` |
+//! | warn | "the authority is not asked for a while: ..." (the breaker opens, or its probe failed) | `server.address`, `share`, `failures`, `pause_ms`, `untold` |
+//! | warn | "questions are turned away, ..." (overload; `error` names the limits) | `cache`, `share`, `error`, `untold` |
+//! | warn | "the authority fails; answers it gave before serve on ..." | `cache`, `untold` |
+//! | warn | "request rejected: ..." (the authority could not be asked, and nobody has said so yet: an introspector of your own, or a question that the cache gave up) | `kind`, `reason`, `cause`, `error`, `untold` |
+//! | info | "the authority answers again; ..." (the breaker closes, and the log told that it was open) | `server.address`, `share` |
+//! | info | "the authority's answer is not a clear yes, so the token counts as inactive" | `cause`, `untold` |
 //! | debug | "the authority answered" | `latency_ms` |
 //! | debug | "the authority was not asked" (overload, or the breaker is open) | `server.address`, `kind`, `error` |
 //! | debug | "request rejected: ..." (for any other reason, or for a failure that was said once already) | `kind`, `reason`, and `cause` and `error` of a failure |
 //! | debug | "a sender-constrained token was presented as a plain bearer token" | `missing` |
 //! | debug | "a token in use is not asked about ahead of time" (there is no runtime) | `error` |
 //!
-//! The warnings about overload and stale answers come once, and again when there was none for half a minute. `share` is
-//! `known` or `stranger`.
+//! No caller can fill the log at the levels above debug. Each of these events is written at once, and then every half
+//! minute while it goes on; `untold` says how many like it were left out since the last one. Those that are about single
+//! requests, questions or logins are debug events then, without `untold`. What is "like it" is told apart by `kind`,
+//! HTTP status and `share`, by `cause`, by `cache`, or by who found no layer. `share` is `known` or `stranger`.
 //!
 //! Spans, at debug level:
 //!
@@ -175,6 +177,7 @@ mod endpoint;
 mod error;
 mod histogram;
 mod http;
+mod log_limit;
 mod metrics;
 mod policy;
 mod protection;

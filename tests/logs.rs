@@ -94,6 +94,14 @@ async fn turned_away(sandbox: &Sandbox) {
     assert_eq!(response.unwrap().status(), 503);
 }
 
+/// Lets time pass for the log as well, whose pauses no injected clock moves.
+async fn pass(clock: &ManualClock, time: std::time::Duration) {
+    clock.advance(time);
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
 /// What an operator is to see without looking for it.
 async fn outages(sandbox: &Sandbox) {
     sandbox.script(TOKEN, 200, r#"{"active":true}"#);
@@ -117,13 +125,63 @@ async fn outages(sandbox: &Sandbox) {
     assert!(cached.introspect(Ask::new(&token)).await.unwrap().is_active());
     sandbox.set_fault(Fault::Status(503));
     for _ in 0..3 {
-        clock.advance(secs(61));
+        pass(&clock, secs(61)).await;
         assert!(cached.introspect(Ask::new(&token)).await.unwrap().is_active());
         assert!(cached.introspect(Ask::new(&token)).await.unwrap().is_active());
     }
     sandbox.clear_fault();
-    clock.advance(secs(61));
+    pass(&clock, secs(61)).await;
     assert!(cached.introspect(Ask::new(&token)).await.unwrap().is_active());
+}
+
+/// What a caller can bring about as often as it likes. Each gets one line.
+async fn floods(captured: &Captured, sandbox: &Sandbox) {
+    let unwired = requires("admin").layer(Idle);
+    let own = introspect_fn(|_| async { Err(IntrospectError::new(IntrospectErrorKind::Transport)) });
+    let failing = IntrospectionLayer::new(own).layer(Idle);
+    sandbox.script(TOKEN, 200, r#"{"active":true,"exp":-1}"#);
+    let unclear = sandbox.rfc7662().build().unwrap();
+    let lines = [
+        ("ERROR", ["found no IntrospectionLayer around it", "RequireLayer"]),
+        ("WARN", ["request rejected", "cause=\"transport\""]),
+        ("INFO", ["the token counts as inactive", "`exp` is not after 1970"]),
+    ];
+    for _ in 0..20 {
+        assert_eq!(unwired.clone().oneshot(Request::new(String::new())).await.unwrap().status(), 500);
+        assert_eq!(failing.clone().oneshot(request(&format!("Bearer {TOKEN}"))).await.unwrap().status(), 503);
+        assert!(!unclear.introspect(Ask::new(&bearer(TOKEN))).await.unwrap().is_active());
+    }
+    assert_eq!(lines.map(|(level, words)| captured.events(level, &words)), [1; 3]);
+    assert_eq!(lines.map(|(_, words)| captured.events("DEBUG", &words)), [19; 3]);
+
+    // Junk that fails, among tokens in use.
+    let (clock, junk) = (ManualClock::at(SystemClock.now()), bearer("hush-junk"));
+    let endpoint = sandbox.rfc7662().clock(clock.clone()).max_retries(0).build().unwrap();
+    let cached = Cached::builder(endpoint).clock(clock.clone()).max_ttl(secs(0)).build().unwrap();
+    sandbox.script(TOKEN, 200, r#"{"active":true}"#);
+    assert!(cached.introspect(Ask::new(&bearer(TOKEN))).await.unwrap().is_active());
+    sandbox.script("hush-junk", 502, "");
+    let events = |level, words| captured.events(level, &[words, "share=\"stranger\""]);
+    let before = events("INFO", "the authority answers again");
+    let opened_before = events("WARN", "the authority is not asked for a while");
+    for _ in 0..20 {
+        for _ in 0..6 {
+            assert!(cached.introspect(Ask::new(&junk)).await.is_err());
+        }
+        assert!(cached.introspect(Ask::new(&bearer(TOKEN))).await.unwrap().is_active());
+        clock.advance(secs(1));
+    }
+    let opened = || events("WARN", "the authority is not asked for a while") - opened_before;
+    let closed = || events("INFO", "the authority answers again") - before;
+    assert_eq!((opened(), closed()), (1, 0));
+    pass(&clock, secs(31)).await;
+    assert!(cached.introspect(Ask::new(&junk)).await.is_err());
+    assert_eq!((opened(), closed()), (2, 0), "it goes on");
+    assert_eq!(captured.events("WARN", &["the authority is not asked for a while", "untold=4"]), 1, "failed probes");
+    sandbox.script("hush-junk", 200, r#"{"active":false}"#);
+    pass(&clock, secs(31)).await;
+    assert!(cached.introspect(Ask::new(&junk)).await.is_ok());
+    assert_eq!((opened(), closed()), (2, 1));
 }
 
 /// Tokens that are bound to a key, each in another way.
@@ -142,7 +200,7 @@ async fn failing(sandbox: &Sandbox) {
     let endpoint = sandbox.rfc7662().clock(clock.clone()).limits(Limits::new().max_retries(0)).build().unwrap();
     sandbox.set_fault(Fault::Status(418));
     for passed in [0, 0, 29, 1] {
-        clock.advance(secs(passed));
+        pass(&clock, secs(passed)).await;
         assert!(endpoint.introspect(Ask::new(&bearer(TOKEN))).await.is_err());
     }
     sandbox.clear_fault();
@@ -391,6 +449,7 @@ async fn over_a_server(captured: &Captured, sandbox: &Sandbox) {
 async fn drive(captured: &Captured, sandbox: &Sandbox) {
     let token = bearer(TOKEN);
     captured.show(&token);
+    floods(captured, sandbox).await;
     verdicts_and_faults(captured, sandbox, &token).await;
     endpoints_that_fail(captured, sandbox, &token).await;
     other_clients(captured, sandbox, &token).await;
@@ -441,7 +500,6 @@ fn assert_events_are_as_documented(captured: &Captured) {
     for (level, words) in [
         ("WARN", ["questions are turned away", "cache=\"limited\" share=\"stranger\""]),
         ("WARN", ["questions are turned away", "`rate_limit`"]),
-        ("WARN", ["the authority is not asked for a while", "server.address=\"127.0.0.1\" share=\"known\""]),
         ("INFO", ["the authority answers again", "server.address=\"127.0.0.1\" share=\"known\""]),
     ] {
         assert_eq!(captured.events(level, &words), 1, "{level} {words:?}");
@@ -451,8 +509,10 @@ fn assert_events_are_as_documented(captured: &Captured) {
         captured.events("WARN", &["questions are turned away", "kind: Overloaded"]),
         "a question that failed was not turned away"
     );
-    let stale = ["answers it gave before serve on", "cache=\"stale\""];
-    assert_eq!(captured.events("WARN", &stale), 3, "once an outage, and a minute in between ends one");
+    let opened = ["the authority is not asked for a while", "server.address=\"127.0.0.1\" share=\"known\""];
+    assert_eq!(captured.events("WARN", &opened), 3, "each half minute of an outage");
+    let stale = |untold| ["answers it gave before serve on", "cache=\"stale\"", untold];
+    assert_eq!([stale("untold=0"), stale("untold=1")].map(|stale| captured.events("WARN", &stale)), [1, 2]);
 }
 
 fn assert_spans_are_as_documented(captured: &Captured) {

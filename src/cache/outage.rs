@@ -1,10 +1,12 @@
 //! What a cache remembers of questions that failed.
+//!
+//! Clocks measure here for how long something holds, by the injected clock as all that decides what is served. What
+//! came first, an answer or the word that the authority is left alone, is decided by counting answers.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::protection::Share;
 
 /// How long after the last failure an outage counts as over.
 const OUTAGE_LASTS: Duration = Duration::from_secs(30);
@@ -13,10 +15,6 @@ const OUTAGE_LASTS: Duration = Duration::from_secs(30);
 pub(super) struct Outage {
     /// A question about a token in use failed.
     pub(super) failed: Moment,
-    /// A stale answer was served.
-    pub(super) served_stale: Moment,
-    known_turned_away: Moment,
-    strangers_turned_away: Moment,
     /// Since when and until when the authority is known not to be asked.
     left_alone_since: Moment,
     left_alone_until: Moment,
@@ -24,14 +22,6 @@ pub(super) struct Outage {
 }
 
 impl Outage {
-    /// A question of this share found no room.
-    pub(super) fn turned_away(&self, share: Share) -> &Moment {
-        match share {
-            Share::Known => &self.known_turned_away,
-            Share::Stranger => &self.strangers_turned_away,
-        }
-    }
-
     /// How many questions were answered so far.
     pub(super) fn answers(&self) -> u64 {
         self.answers.load(Ordering::SeqCst)
@@ -78,14 +68,9 @@ impl Moment {
         self.0.store(NEVER, Ordering::SeqCst);
     }
 
+    /// A clock that is set back by less than that prolongs it by as much; by more, ends it.
     pub(super) fn is_recent(&self, now: Timestamp) -> bool {
         is_within(OUTAGE_LASTS, self.get(), now)
-    }
-
-    /// Whether this is the first time for a while. Notes that it was.
-    pub(super) fn begins(&self, now: Timestamp) -> bool {
-        let last = self.0.swap(now.as_unix_millis(), Ordering::Relaxed);
-        !is_within(OUTAGE_LASTS, Timestamp::from_unix_millis(last), now)
     }
 
     fn get(&self) -> Timestamp {
@@ -124,12 +109,5 @@ mod tests {
         assert!(!outage.is_left_alone(now));
         outage.leave_alone(now, pause, before);
         assert!(!outage.is_left_alone(now), "what is told now was so before the answer");
-    }
-
-    #[test]
-    fn what_goes_on_begins_once_and_anew_after_half_a_minute_without_it() {
-        let moment = Moment::default();
-        let begins = |secs: i64| moment.begins(Timestamp::from_unix_millis(secs * 1_000));
-        assert_eq!([0, 29, 58, 88, 89].map(begins), [true, false, false, true, false]);
     }
 }

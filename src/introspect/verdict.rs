@@ -1,5 +1,6 @@
 //! What an authority says of a token.
 
+use crate::log_limit::LogLimit;
 use crate::token::AccessToken;
 
 /// What an authority says of a token.
@@ -59,6 +60,12 @@ impl InactiveReason {
 /// The reason for an answer that is not a clear yes. An operator is told: without a word in the log it would look as if
 /// clients came with bad tokens. `cause` is a text of this crate's own.
 pub(crate) fn unclear(cause: &'static str) -> InactiveReason {
-    tracing::info!(cause, "the authority's answer is not a clear yes, so the token counts as inactive");
+    static LIMIT: LogLimit<&str> = LogLimit::new();
+    match LIMIT.due(cause) {
+        Some(untold) => {
+            tracing::info!(cause, untold, "the authority's answer is not a clear yes, so the token counts as inactive");
+        }
+        None => tracing::debug!(cause, "the authority's answer is not a clear yes, so the token counts as inactive"),
+    }
     InactiveReason::Unclear
 }

@@ -8,6 +8,7 @@ use http::{Response, StatusCode};
 use crate::error::IntrospectError;
 use crate::introspect::Verdict;
 use crate::layer::stats::Outcomes;
+use crate::log_limit::LogLimit;
 use crate::policy::Policy;
 use crate::rejection::{
     Refused, Rejection, RejectionContext, RejectionReason, RejectionResponse, grpc_trailers, respond,
@@ -47,8 +48,14 @@ pub(crate) fn missing_layer<B: Default>(is_grpc: bool) -> Response<B> {
     response
 }
 
+/// Every request to such a route comes here.
 pub(crate) fn report_missing_layer(found_by: &'static str) {
-    tracing::error!("{found_by} found no IntrospectionLayer around it: add the layer to the same route, outside of it");
+    const FAULT: &str = "found no IntrospectionLayer around it: add the layer to the same route, outside of it";
+    static LIMIT: LogLimit<&str> = LogLimit::new();
+    match LIMIT.due(found_by) {
+        Some(untold) => tracing::error!(untold, "{found_by} {FAULT}"),
+        None => tracing::debug!("{found_by} {FAULT}"),
+    }
 }
 
 impl<R> Guard<R> {

@@ -62,6 +62,11 @@ impl EndpointHandle {
         self.0.health()
     }
 
+    /// Whether the authority is not asked about known tokens at the moment.
+    pub(crate) fn leaves_known_tokens_alone(&self) -> bool {
+        self.0.known.state(self.0.clock.now()) == BreakerState::Open
+    }
+
     /// How long a question takes at most.
     pub(crate) fn deadline(&self) -> Duration {
         self.0.deadline
@@ -137,7 +142,8 @@ impl Protection {
         let (enough, lasts) = FAILING;
         let is_within = |moment: &AtomicI64, lasts| {
             let moment = Timestamp::from_unix_millis(moment.load(Ordering::Relaxed));
-            (moment..moment + lasts).contains(&now)
+            // A moment ahead may be of another thread, which read the clock a little later.
+            now < moment + lasts && !now.was_set_back_since(moment)
         };
         let fails = self.failures.load(Ordering::Relaxed) >= enough && !is_within(&self.known_answered_at, ANSWERS);
         if !fails && self.known.state(now) == BreakerState::Closed {
@@ -145,7 +151,7 @@ impl Protection {
         }
         match self.strangers.state(now) {
             BreakerState::Open => Health::Failing,
-            BreakerState::Closed if is_within(&self.failed_at, lasts) => Health::Failing,
+            BreakerState::Closed if fails && is_within(&self.failed_at, lasts) => Health::Failing,
             BreakerState::Closed | BreakerState::HalfOpen => Health::Recovering,
         }
     }

@@ -146,7 +146,8 @@ impl Limits {
     /// After how many failures in a row the authority is not asked for a while, so that callers learn at once that it
     /// is down: the circuit breaker opens. What counts is no connection, a broken one, a timeout, and HTTP 429, 502,
     /// 503 and 504, each after all retries. [Known tokens](crate::introspect::Ask::is_known) have a breaker of their own,
-    /// which failures of other tokens do not open. `u32::MAX` keeps asking, but for a `Retry-After`. Default: 5.
+    /// which failures of other tokens do not open, and that of other tokens is closed only by an answer about one of
+    /// them. `u32::MAX` keeps asking, but for a `Retry-After`. Default: 5.
     #[doc(alias = "circuit breaker")]
     pub fn breaker_threshold(mut self, failures: u32) -> Self {
         self.breaker_threshold = failures;
@@ -154,7 +155,8 @@ impl Limits {
     }
 
     /// How long the authority is not asked when the circuit breaker opens. Then one question goes through: answered, it
-    /// closes the breaker; failed, the next pause is twice as long, up to 30 seconds. Default: 1 second.
+    /// closes the breaker; failed, the next pause is twice as long, up to 30 seconds. A verdict about another token ends
+    /// the pause of known tokens early. Default: 1 second.
     #[doc(alias = "circuit breaker")]
     pub fn breaker_pause(mut self, pause: Duration) -> Self {
         self.breaker_pause = pause;
@@ -162,8 +164,9 @@ impl Limits {
     }
 
     /// The longest `Retry-After` that is honoured: an authority that answers 429 or 503 with one is not asked until
-    /// then (about known tokens only if it was one of them), unless another question gets a verdict meanwhile, and
-    /// callers are told to come back then. A longer one counts as this. Zero ignores them. Default: 30 seconds.
+    /// then, and callers are told to come back then. If it was asked about a known token, that holds for all, but ends
+    /// early for known tokens when a question about another one gets a verdict meanwhile; if not, it does not hold for
+    /// known tokens. A longer one counts as this. Zero ignores them. Default: 30 seconds.
     pub fn max_retry_after(mut self, delay: Duration) -> Self {
         self.max_retry_after = delay;
         self

@@ -25,7 +25,6 @@
 mod breaker;
 mod handle;
 mod limits;
-pub(crate) mod reports;
 mod retry;
 mod share;
 mod turns;
@@ -202,7 +201,7 @@ impl Protection {
         let news = admission.settle(outcome, now);
         match share {
             Share::Known => self.strangers.hear(&news, now),
-            Share::Stranger if outcome.is_ok() => self.known.hear(&news, now),
+            Share::Stranger if outcome.is_ok() => self.known.end_pause(&news),
             // What a token of the caller's own making brought about, a firewall's refusal say, is no news about tokens
             // in use.
             Share::Stranger => {}

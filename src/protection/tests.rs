@@ -388,7 +388,10 @@ async fn strangers_that_fail_do_not_keep_known_tokens_from_being_asked_about() {
     assert_eq!(asked.attempts(), 5);
     assert!(asked.run_for(Share::Known, async || Ok(1)).await.is_ok());
     assert_eq!(asked.protection.health(), Health::Healthy);
-    assert!(asked.ask(Ok).await.is_ok(), "any answer is news for all");
+    let error = asked.ask(Ok).await.unwrap_err();
+    assert_eq!(error.kind(), IntrospectErrorKind::CircuitOpen, "which does not show that strangers would be answered");
+    asked.clock.advance(Duration::from_secs(1));
+    assert!(asked.ask(Ok).await.is_ok(), "but this does");
 
     for _ in 0..5 {
         asked.run_for(Share::Known, async || failing(IntrospectErrorKind::Transport)).await.unwrap_err();
@@ -398,6 +401,51 @@ async fn strangers_that_fail_do_not_keep_known_tokens_from_being_asked_about() {
     assert_eq!(known.unwrap_err().kind(), IntrospectErrorKind::CircuitOpen);
     assert_eq!(asked.protection.health(), Health::Failing);
     assert_eq!(asked.handle().stats().breaker, BreakerState::Open);
+}
+
+/// A quarter of a minute of junk that is answered with 502, among tokens in use.
+#[tokio::test(start_paused = true)]
+async fn junk_that_fails_costs_the_authority_little_however_well_known_tokens_are_answered() {
+    let asked = Asked::with(|settings| settings.max_retries = 0);
+    for _ in 0..160 {
+        asked.run_for(Share::Known, async || Ok(1)).await.unwrap();
+        for _ in 0..10 {
+            asked.ask(|_| Err(gateway(502))).await.unwrap_err();
+        }
+        asked.clock.advance(Duration::from_millis(100));
+    }
+    assert_eq!(asked.attempts(), 5 + 4, "until the breaker opens, and then probes after 1, 2, 4 and 8 seconds");
+    assert!(!EndpointHandle::new(Arc::new(asked.protection)).leaves_known_tokens_alone());
+}
+
+#[tokio::test(start_paused = true)]
+async fn known_tokens_are_left_alone_while_their_own_breaker_is_open() {
+    let asked = Asked::with(|settings| (settings.breaker_threshold, settings.max_retries) = (1, 0));
+    asked.run_for(Share::Known, async || failing(IntrospectErrorKind::Transport)).await.unwrap_err();
+    assert!(asked.handle().leaves_known_tokens_alone());
+}
+
+#[tokio::test(start_paused = true)]
+async fn health_recovers_while_strangers_are_answered_and_known_tokens_are_yet_to_be() {
+    let asked = Asked::with(|settings| (settings.breaker_threshold, settings.max_retries) = (1, 0));
+    asked.run_for(Share::Known, async || failing(IntrospectErrorKind::Transport)).await.unwrap_err();
+    asked.clock.advance(Duration::from_secs(1));
+    asked.ask(Ok).await.unwrap();
+    assert_eq!(asked.protection.health(), Health::Recovering);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_set_back_a_little_does_not_hide_that_known_tokens_are_answered() {
+    let asked = Asked::with(|_| {});
+    for _ in 0..5 {
+        asked.ask(|_| Err(gateway(400))).await.unwrap_err();
+    }
+    asked.run_for(Share::Known, async || Ok(1)).await.unwrap();
+    for _ in 0..5 {
+        asked.ask(|_| Err(gateway(400))).await.unwrap_err();
+    }
+    asked.clock.set(asked.clock.now() - Duration::from_millis(500));
+    assert_eq!(asked.protection.health(), Health::Healthy);
 }
 
 #[tokio::test(start_paused = true)]
@@ -456,6 +504,8 @@ async fn a_login_that_fails_says_nothing_about_the_authority() {
     let state = retrying.protection.known.state(retrying.clock.now());
     assert_eq!(state, BreakerState::Open, "the failure before it is not forgotten");
     assert!(asked.ask(Ok).await.is_ok(), "and the next question is the probe");
+    assert_eq!(states(), [BreakerState::HalfOpen, BreakerState::Closed]);
+    assert!(asked.run_for(Share::Known, async || Ok(1)).await.is_ok());
     assert_eq!(states(), [BreakerState::Closed; 2]);
 }
 

@@ -18,7 +18,8 @@ pub use reason::RejectionReason;
 pub use response::{EmptyBody, ProblemJson, RejectionResponse};
 pub(crate) use response::{grpc_trailers, respond};
 
-use crate::error::IntrospectError;
+use crate::error::{IntrospectError, IntrospectErrorKind};
+use crate::log_limit::LogLimit;
 use crate::policy::{Policy, Refusal};
 use crate::request::RequestView;
 
@@ -259,16 +260,17 @@ impl Rejection {
 
     /// Tells the operator. Nothing here comes from the request.
     fn log(&self) {
+        static LIMIT: LogLimit<(IntrospectErrorKind, Option<StatusCode>)> = LogLimit::new();
         let (kind, reason, description) = (self.kind().as_str(), self.reason.as_str(), self.description());
-        match &self.cause {
-            // At the rate of requests, and about what was said once already.
-            Some(error) if error.is_reported() || error.was_not_asked() => {
-                tracing::debug!(kind, reason, cause = error.kind().as_str(), ?error, "request rejected: {description}");
-            }
-            Some(error) => {
-                tracing::warn!(kind, reason, cause = error.kind().as_str(), ?error, "request rejected: {description}");
-            }
-            None => tracing::debug!(kind, reason, "request rejected: {description}"),
+        let Some(error) = &self.cause else {
+            tracing::debug!(kind, reason, "request rejected: {description}");
+            return;
+        };
+        let cause = error.kind().as_str();
+        let was_said = error.is_reported() || error.was_not_asked();
+        match (!was_said).then(|| LIMIT.due((error.kind(), error.status()))).flatten() {
+            Some(untold) => tracing::warn!(kind, reason, cause, ?error, untold, "request rejected: {description}"),
+            None => tracing::debug!(kind, reason, cause, ?error, "request rejected: {description}"),
         }
     }
 }

@@ -15,10 +15,11 @@ use tokio::task::JoinSet;
 
 use super::state::State;
 use super::{api, oauth};
+use crate::log_limit::LogLimit;
 
 /// Serves until it is dropped, and every connection with it.
 pub(super) async fn run(listener: TcpListener, state: Arc<State>) {
-    let mut connections = JoinSet::new();
+    let (mut connections, limit) = (JoinSet::new(), LogLimit::new());
     loop {
         while connections.try_join_next().is_some() {}
         match listener.accept().await {
@@ -28,7 +29,9 @@ pub(super) async fn run(listener: TcpListener, state: Arc<State>) {
             }
             // Out of file descriptors, or the peer is gone already: others may still connect.
             Err(error) => {
-                tracing::warn!(%error, "the sandbox could not accept a connection");
+                if let Some(untold) = limit.due(()) {
+                    tracing::warn!(%error, untold, "the sandbox could not accept a connection");
+                }
                 tokio::task::yield_now().await;
             }
         }

@@ -109,11 +109,16 @@ async fn tokens_in_use_come_in_throughout_an_outage_and_one_probe_ends_it() {
     let before = sandbox.total_calls();
     assert_eq!(ask(&service, &tokens[0]).await, (StatusCode::OK, false, None));
     assert_eq!(sandbox.total_calls() - before, 1, "the probe");
-    assert_eq!((cache.health(), breaker()), (Health::Healthy, BreakerState::Closed));
+    assert_eq!(
+        (cache.health(), breaker()),
+        (Health::Healthy, BreakerState::HalfOpen),
+        "strangers have their own probe"
+    );
     for token in tokens {
         assert_eq!(ask(&service, token).await, (StatusCode::OK, false, None));
     }
     assert_eq!(ask(&service, &stranger).await.0, StatusCode::OK);
+    assert_eq!(breaker(), BreakerState::Closed);
 }
 
 #[tokio::test]

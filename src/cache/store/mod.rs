@@ -15,8 +15,9 @@ use super::settings::CacheSettings;
 use crate::clock::{Clock, Timestamp};
 use crate::error::{IntrospectError, IntrospectErrorKind};
 use crate::introspect::{InactiveReason, Verdict};
+use crate::log_limit::LogLimit;
 use crate::metrics::Gauges;
-use crate::protection::{BreakerState, EndpointHandle, Share};
+use crate::protection::{EndpointHandle, Share};
 use crate::token::{AccessToken, BearerToken, Term};
 
 /// What is remembered of a token that is not active.
@@ -90,6 +91,8 @@ pub(super) struct Store {
     /// Which tokens have the share of known ones.
     lately: Lately,
     pub(super) outage: Outage,
+    turned_away: LogLimit<Share>,
+    served_stale: LogLimit<()>,
 }
 
 /// How an active answer stands at a moment.
@@ -131,6 +134,8 @@ impl Store {
             limits,
             lately: Lately::for_tokens(settings.max_capacity),
             outage: Outage::default(),
+            turned_away: LogLimit::new(),
+            served_stale: LogLimit::new(),
         }
     }
 
@@ -262,9 +267,10 @@ impl Store {
             return None;
         }
         self.figures.stale_served(now.saturating_since(asked_at));
-        if self.outage.served_stale.begins(now) {
+        if let Some(untold) = self.served_stale.due(()) {
             tracing::warn!(
                 cache = self.name,
+                untold,
                 "the authority fails; answers it gave before serve on (`stale_if_error`)"
             );
         }
@@ -276,7 +282,7 @@ impl Store {
     pub(super) fn learn(&self, answer: &Answer, share: Share, answers: u64) {
         match answer {
             // There are answers for which nobody was asked. They leave the breaker open.
-            Ok(_) if self.endpoint.as_ref().is_none_or(|endpoint| endpoint.stats().breaker != BreakerState::Open) => {
+            Ok(_) if self.endpoint.as_ref().is_none_or(|endpoint| !endpoint.leaves_known_tokens_alone()) => {
                 self.outage.answered();
             }
             Err(error) if share == Share::Known && error.is_failure_of_the_authority() => {
@@ -292,14 +298,15 @@ impl Store {
         }
     }
 
-    /// Tells the operator when it begins that questions are turned away, and which limits are to blame.
+    /// Tells the operator that questions are turned away, and which limits are to blame.
     fn report_overload(&self, error: &IntrospectError, share: Share) {
-        if self.outage.turned_away(share).begins(self.clock.now()) {
+        if let Some(untold) = self.turned_away.due(share) {
             let share = share.as_str();
             tracing::warn!(
                 cache = self.name,
                 share,
                 ?error,
+                untold,
                 "questions are turned away, and the requests that wait for them"
             );
         }

@@ -14,6 +14,7 @@ use crate::background::{Owner, background_span};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{IntrospectError, IntrospectErrorKind};
 use crate::http::credential::{Credential, Lease};
+use crate::log_limit::LogLimit;
 
 /// How long before its expiry a credential is renewed; for one that lives shorter than twice this, half its life.
 const RENEW_EARLY: Duration = Duration::from_secs(30);
@@ -40,6 +41,7 @@ struct Shared {
     login: String,
     provider: Provider,
     state: Mutex<State>,
+    failures: LogLimit<()>,
 }
 
 type LoginOutcome = Result<Lease, IntrospectError>;
@@ -70,7 +72,8 @@ struct Failure {
 impl Renewal {
     /// `login` says in logs where credentials come from.
     pub(crate) fn new(login: String, provider: Provider) -> Self {
-        Self { shared: Arc::new(Shared { login, provider, state: Mutex::default() }), owner: Owner::default() }
+        let shared = Shared { login, provider, state: Mutex::default(), failures: LogLimit::new() };
+        Self { shared: Arc::new(shared), owner: Owner::default() }
     }
 
     pub(crate) async fn lease(&self, clock: &Arc<dyn Clock>) -> Result<Lease, IntrospectError> {
@@ -179,11 +182,16 @@ impl Login {
 
     fn fails(&self, source: impl Into<Box<dyn Error + Send + Sync>>) {
         let error = login_error(source);
-        tracing::error!(
-            login = self.shared.login,
-            ?error,
-            "this service could not log in, and cannot ask the authority once it has no credentials that are valid"
-        );
+        let login = &self.shared.login;
+        match self.shared.failures.due(()) {
+            Some(untold) => tracing::error!(
+                login,
+                ?error,
+                untold,
+                "this service could not log in, and cannot ask the authority once it has no credentials that are valid"
+            ),
+            None => tracing::debug!(login, ?error, "this service could not log in"),
+        }
         self.ends(Err(error));
     }
 

@@ -12,10 +12,18 @@
 //! down or wants to be left alone count ([`IntrospectError::is_outage`]), since a caller can cause any other by sending
 //! an odd token.
 //!
-//! Strangers and known tokens have a breaker each. What happens to a question about a known token is news for both, and
-//! so is a verdict about a stranger; whatever else comes of a stranger is not, since whoever sends junk may be able to
-//! cause it. Nor is what comes of a question from before a breaker opened: openings are numbered across both, and a
-//! question knows the last one it came after.
+//! Strangers and known tokens have a breaker each, and only an answer about its own kind of tokens closes it: junk that
+//! something in front of the authority refuses goes on to fail, however well known tokens are answered. What they have
+//! to tell each other:
+//!
+//! * A failure of a known token counts for strangers too: an authority that is down for the one is down for the other.
+//!   An answer about a known token ends that row, and what it alone has opened.
+//! * A verdict about a stranger ends the pause of known tokens: the next question about one of them finds out.
+//! * Whatever else comes of a stranger is no news of known tokens, since whoever sends junk may be able to cause it.
+//!
+//! What comes of a question from before a breaker opened changes nothing: openings are numbered across both, and a
+//! question knows the last one it came after. So no clock decides that. Clocks measure the pauses, and one that is set
+//! back ends them.
 
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +32,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::error::IntrospectError;
+use crate::log_limit::LogLimit;
 use crate::protection::Share;
 
 /// The longest pause that failed probes lead to.
@@ -61,6 +70,7 @@ pub(super) struct Breaker {
     host: String,
     /// How often a breaker of this authority has opened.
     openings: Arc<AtomicU64>,
+    pauses: LogLimit<()>,
     state: Mutex<State>,
 }
 
@@ -68,6 +78,8 @@ pub(super) struct Breaker {
 struct State {
     /// Failures since the last answer.
     failures: u32,
+    /// Failures of the other kind of tokens that count here, since the last answer about one of those.
+    heard: u32,
     /// The number of the last opening, of which it may have recovered since.
     opening: u64,
     open: Option<Open>,
@@ -76,6 +88,12 @@ struct State {
 struct Open {
     since: Timestamp,
     pause: Duration,
+    /// The other kind of tokens is answered, so the pause is not waited for.
+    is_over: bool,
+    /// It opened for what was heard of the other kind of tokens, and no probe has failed since.
+    is_hearsay: bool,
+    /// The operator was told of it.
+    is_told: bool,
     /// A question is finding out whether the authority answers again.
     probing: bool,
 }
@@ -83,7 +101,7 @@ struct Open {
 impl Open {
     /// How much of the pause is left. A clock that was set back ends it.
     fn left(&self, now: Timestamp) -> Duration {
-        if now.was_set_back_since(self.since) {
+        if self.is_over || now.was_set_back_since(self.since) {
             return Duration::ZERO;
         }
         (self.since + self.pause).saturating_since(now)
@@ -103,6 +121,18 @@ pub(super) struct News<'o, T> {
     openings: u64,
 }
 
+impl<T> News<'_, T> {
+    /// The question is from before the breaker opened last.
+    fn is_old(&self, state: &State) -> bool {
+        self.openings < state.opening
+    }
+
+    /// What the authority asks for counts, however old the question.
+    fn is_to_count(&self, state: &State, error: &IntrospectError) -> bool {
+        !self.is_old(state) || error.retry_after().is_some()
+    }
+}
+
 impl Breaker {
     /// One for each share.
     pub(super) fn pair(threshold: u32, first_pause: Duration, host: &str) -> (Self, Self) {
@@ -113,6 +143,7 @@ impl Breaker {
             first_pause,
             host: host.to_owned(),
             openings: Arc::clone(&openings),
+            pauses: LogLimit::new(),
             state: Mutex::default(),
         };
         (breaker(Share::Known), breaker(Share::Stranger))
@@ -161,7 +192,7 @@ pub(super) struct Admission<'b> {
 }
 
 impl Admission<'_> {
-    /// Learns from how the question went, which the other breaker may [hear](Breaker::hear) of.
+    /// Learns from how the question went, which may be news for the other breaker.
     pub(super) fn settle<T>(mut self, outcome: &Result<T, IntrospectError>, now: Timestamp) -> News<'_, T> {
         let news = News { outcome, openings: self.openings };
         self.breaker.learn(&news, mem::take(&mut self.is_probe), now);
@@ -170,30 +201,57 @@ impl Admission<'_> {
 }
 
 impl Breaker {
-    /// Learns from how a question of the other share went that counts here, too.
+    /// Learns from how a question of the other share went whose failures count here, too.
     pub(super) fn hear<T>(&self, news: &News<T>, now: Timestamp) {
-        self.learn(news, false, now);
+        let mut state = self.lock();
+        match news.outcome {
+            Err(error) if error.is_outage() && !news.is_to_count(&state, error) => {}
+            Err(error) if error.is_outage() => {
+                state.heard = state.heard.saturating_add(1);
+                let is_hearsay = state.failures < self.threshold;
+                self.failed(state, false, is_hearsay, error.retry_after(), now);
+            }
+            _ => {
+                state.heard = 0;
+                if !news.is_old(&state) && state.open.as_ref().is_some_and(|open| open.is_hearsay) {
+                    self.close(state);
+                }
+            }
+        }
+    }
+
+    /// A question of the other share was answered: the next one of this share finds out whether it is, too.
+    pub(super) fn end_pause<T>(&self, news: &News<T>) {
+        let mut state = self.lock();
+        let is_old = news.is_old(&state);
+        if let Some(open) = state.open.as_mut().filter(|_| !is_old) {
+            open.is_over = true;
+        }
     }
 
     fn learn<T>(&self, news: &News<T>, is_probe: bool, now: Timestamp) {
-        let state = self.lock();
-        let is_old = news.openings < state.opening;
+        let mut state = self.lock();
+        let is_old = news.is_old(&state);
         match news.outcome {
-            // What it asks for counts, however old the question.
-            Err(error) if error.is_outage() && is_old && error.retry_after().is_none() => {}
-            Err(error) if error.is_outage() => self.failed(state, is_probe && !is_old, error.retry_after(), now),
+            Err(error) if error.is_outage() && !news.is_to_count(&state, error) => {}
+            Err(error) if error.is_outage() => {
+                state.failures = state.failures.saturating_add(1);
+                self.failed(state, is_probe && !is_old, false, error.retry_after(), now);
+            }
             // Whatever it says, the authority answers.
-            _ if state.open.is_none() || !is_old => self.answered(state),
+            _ if state.open.is_none() || !is_old => {
+                (state.failures, state.heard) = (0, 0);
+                self.close(state);
+            }
             _ => {}
         }
     }
 
-    fn answered(&self, mut state: MutexGuard<'_, State>) {
-        state.failures = 0;
-        let was_open = state.open.take().is_some();
+    fn close(&self, mut state: MutexGuard<'_, State>) {
+        let was_told = state.open.take().is_some_and(|open| open.is_told);
         // A subscriber of logs may ask for the state, and would wait for this lock.
         drop(state);
-        if was_open {
+        if was_told {
             tracing::info!(
                 server.address = self.host,
                 share = self.share.as_str(),
@@ -202,15 +260,21 @@ impl Breaker {
         }
     }
 
-    fn failed(&self, mut state: MutexGuard<'_, State>, is_probe: bool, retry_after: Option<Duration>, now: Timestamp) {
-        state.failures = state.failures.saturating_add(1);
-        let failures = state.failures;
+    fn failed(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        is_probe: bool,
+        is_hearsay: bool,
+        retry_after: Option<Duration>,
+        now: Timestamp,
+    ) {
+        let failures = state.failures.saturating_add(state.heard);
         let pause = match &mut state.open {
             Some(open) if is_probe => open.pause.saturating_mul(2).min(LONGEST_PAUSE.max(self.first_pause)),
             // No news, but for what the authority asks for.
             Some(open) => {
                 if let Some(delay) = retry_after.filter(|&delay| delay > open.left(now)) {
-                    (open.since, open.pause) = (now, delay);
+                    (open.since, open.pause, open.is_over) = (now, delay, false);
                 }
                 return;
             }
@@ -220,15 +284,18 @@ impl Breaker {
         };
         let pause = retry_after.map_or(pause, |delay| delay.max(pause));
         state.opening = self.openings.fetch_add(1, Ordering::Relaxed) + 1;
-        let was_open = state.open.replace(Open { since: now, pause, probing: false }).is_some();
+        let due = self.pauses.due(());
+        let is_told = due.is_some() || state.open.as_ref().is_some_and(|open| open.is_told);
+        state.open = Some(Open { since: now, pause, is_over: false, is_hearsay, is_told, probing: false });
         // A subscriber of logs may ask for the state here, too.
         drop(state);
-        if !was_open {
+        if let Some(untold) = due {
             tracing::warn!(
                 server.address = self.host,
                 share = self.share.as_str(),
                 failures,
                 pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+                untold,
                 "the authority is not asked for a while: it fails, or asked for a pause"
             );
         }

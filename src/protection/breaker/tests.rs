@@ -112,7 +112,7 @@ fn questions_from_before_it_opened_change_nothing() {
     for (n, (admission, of_stranger)) in earlier.into_iter().zip(of_strangers).enumerate() {
         let outcome = if n % 2 == 0 { Ok(()) } else { outage() };
         strangers.hear(&admission.settle(&outcome, at(500)), at(500));
-        known.hear(&of_stranger.settle(&outcome, at(500)), at(500));
+        known.end_pause(&of_stranger.settle(&outcome, at(500)));
         for breaker in [&known, &strangers] {
             assert_eq!(breaker.open_for(at(500)), Some(Duration::from_millis(500)), "{outcome:?}");
         }
@@ -149,12 +149,13 @@ fn a_longer_pause_the_authority_asks_for_counts_while_it_is_open_too() {
 #[test]
 fn the_probe_of_an_earlier_opening_has_no_say_in_the_next() {
     let (known, strangers) = Breaker::pair(1, Duration::from_secs(1), "localhost");
-    fail(&strangers, 1, at(0));
+    let hear = |outcome, now| hear(&known, &strangers, &outcome, now);
+    hear(outage(), at(0));
     let left_over = [(); 3].map(|()| {
         let probe = strangers.admit(at(1_000)).ok().unwrap();
-        strangers.hear(&known.admit(at(1_000)).ok().unwrap().settle(&Ok(()), at(1_000)), at(1_000));
+        hear(Ok(()), at(1_000));
         assert_eq!(strangers.open_for(at(1_000)), None);
-        fail(&strangers, 1, at(0));
+        hear(outage(), at(0));
         probe
     });
     let probe = strangers.admit(at(1_000)).ok().unwrap();
@@ -172,14 +173,16 @@ fn the_probe_of_an_earlier_opening_has_no_say_in_the_next() {
     assert_eq!(strangers.open_for(at(1_000)), None);
 }
 
+/// Strangers hear how a question about a known token went. The breaker of those is kept closed.
+fn hear(known: &Breaker, strangers: &Breaker, outcome: &Result<(), IntrospectError>, now: Timestamp) {
+    strangers.hear(&known.admit(now).ok().unwrap().settle(outcome, now), now);
+    known.learn(&News { outcome: &Ok(()), openings: u64::MAX }, false, now);
+}
+
 #[test]
-fn what_is_heard_of_the_other_share_counts_and_an_answer_closes_it() {
+fn failures_that_are_heard_of_count_until_an_answer_is_heard_of_which_closes_what_they_alone_have_opened() {
     let (known, strangers) = Breaker::pair(3, Duration::from_secs(1), "localhost");
-    let hear = |outcome: Result<(), IntrospectError>, now| {
-        let news = known.admit(now).ok().unwrap().settle(&outcome, now);
-        strangers.hear(&news, now);
-        known.learn(&News { outcome: &Ok(()), openings: u64::MAX }, false, now);
-    };
+    let hear = |outcome, now| hear(&known, &strangers, &outcome, now);
     for _ in 0..3 {
         hear(outage(), at(0));
     }
@@ -190,16 +193,72 @@ fn what_is_heard_of_the_other_share_counts_and_an_answer_closes_it() {
     assert_eq!(strangers.open_for(at(500)), None);
     fail(&strangers, 2, at(500));
     assert_eq!(strangers.open_for(at(500)), None, "the count began anew");
+    let _ = strangers.admit(at(500)).ok().unwrap().settle(&Ok(()), at(500));
+    hear(outage(), at(500));
+    hear(outage(), at(500));
     hear(Err(IntrospectError::new(IntrospectErrorKind::Answer)), at(500));
-    fail(&strangers, 2, at(500));
+    hear(outage(), at(500));
     assert_eq!(strangers.open_for(at(500)), None, "an answer that cannot be used is one");
+    fail(&strangers, 2, at(500));
+    assert!(strangers.open_for(at(500)).is_some(), "what is heard and what befalls them add up");
+    let _ = strangers.admit(at(1_500)).ok().unwrap().settle(&Ok(()), at(1_500));
+    fail(&strangers, 2, at(1_500));
+    hear(outage(), at(1_500));
+    assert!(strangers.open_for(at(1_500)).is_some());
+    hear(Ok(()), at(1_500));
+    assert_eq!(strangers.open_for(at(1_500)), None);
+    fail(&strangers, 1, at(1_500));
+    assert!(strangers.open_for(at(1_500)).is_some(), "what befell them is not forgotten for it");
+}
+
+#[test]
+fn what_befell_strangers_is_not_undone_by_answers_about_known_tokens() {
+    let (known, strangers) = Breaker::pair(3, Duration::from_secs(1), "localhost");
+    let answered = |now| hear(&known, &strangers, &Ok(()), now);
+    for _ in 0..3 {
+        assert_eq!(strangers.state(at(0)), BreakerState::Closed);
+        fail(&strangers, 1, at(0));
+        answered(at(0));
+    }
+    assert_eq!(strangers.open_for(at(0)), Some(Duration::from_secs(1)), "three in a row, among strangers");
+    fail(&strangers, 1, at(1_000));
+    answered(at(1_000));
+    assert_eq!(strangers.open_for(at(1_000)), Some(Duration::from_secs(2)), "twice the pause, after the probe");
+    let _ = strangers.admit(at(3_000)).ok().unwrap().settle(&Ok(()), at(3_000));
+    assert_eq!(strangers.state(at(3_000)), BreakerState::Closed);
+    // Opened for what was heard, and then it was the probe about a stranger that failed.
+    for _ in 0..3 {
+        hear(&known, &strangers, &outage(), at(3_000));
+    }
+    fail(&strangers, 1, at(4_000));
+    answered(at(4_000));
+    assert_eq!(strangers.open_for(at(4_000)), Some(Duration::from_secs(2)));
+}
+
+#[test]
+fn an_answer_about_a_stranger_ends_the_pause_of_known_tokens_and_closes_nothing() {
+    let (known, strangers) = Breaker::pair(3, Duration::from_secs(1), "localhost");
+    let admitted = |now| strangers.admit(now).ok().unwrap();
+    let earlier = admitted(at(0));
+    fail(&known, 3, at(0));
+    known.end_pause(&earlier.settle(&Ok(()), at(0)));
+    assert_eq!(known.state(at(0)), BreakerState::Open, "it was asked before");
+    for pause in [2, 4] {
+        known.end_pause(&admitted(at(0)).settle(&Ok(()), at(0)));
+        assert_eq!(known.state(at(0)), BreakerState::HalfOpen);
+        fail(&known, 1, at(0));
+        assert_eq!(known.open_for(at(0)), Some(Duration::from_secs(pause)), "the next probe failed, too");
+    }
+    known.end_pause(&admitted(at(0)).settle(&Ok(()), at(0)));
+    let _ = known.admit(at(0)).ok().unwrap().settle(&Ok(()), at(0));
+    assert_eq!(known.state(at(0)), BreakerState::Closed);
 }
 
 #[test]
 fn endless_pauses_do_not_overflow() {
     let (breaker, _) = Breaker::pair(1, Duration::MAX, "localhost");
     fail(&breaker, 1, at(0));
-    breaker.failed(breaker.lock(), true, Some(Duration::MAX), at(1));
+    breaker.failed(breaker.lock(), true, false, Some(Duration::MAX), at(1));
 }
 
 #[test]
