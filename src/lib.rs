@@ -63,8 +63,10 @@
 //! 3. A revoked token is refused at the latest [`max_ttl`](cache::CachedBuilder::max_ttl) after it was revoked. The
 //!    deadline is fixed when the answer arrives, counts from when the question was asked, and no hit moves it. Only if
 //!    the authority fails when it is due, and [`stale_if_error`](cache::CachedBuilder::stale_if_error) was set, it is
-//!    that much later. (A wall clock set back by less than an answer's age can prolong it by as much, until the cache's
-//!    own monotonic clock ends it.)
+//!    that much later. The wall clock judges this. Set back by less than an answer's age it can prolong that answer by
+//!    as much, and while it stands still the answer serves on. Either way it ends by the cache's own monotonic clock.
+//!    That is looked at in one of 256 reads, at random, and whenever an answer is remembered or forgotten: a token that
+//!    is read once a second, and no other ever, may live on for some minutes.
 //! 4. "The authority said no" and "the authority could not be asked" never mix. A failure is never remembered, never
 //!    removes a good entry, and never becomes a 401.
 //! 5. One question per token is under way at a time. It outlives the request that started it; a failure reaches all who

@@ -4,9 +4,14 @@
 //! asks the introspector it wraps, once per token however many requests wait.
 //!
 //! Two clocks guard every entry. The injected [`Clock`] judges each read exactly, so expiry holds at the millisecond.
-//! moka's own monotonic clock lets entries go some time after their end (it looks once in some hundred reads, and at
-//! each change), so that none lives on for ever when the wall clock stands still. Set back by less than an answer's
-//! age, the wall clock prolongs that answer by as much, or until moka looks; set back by more, it ends it.
+//! moka's own monotonic clock lets entries go some time after their end (it looks in one of 256 reads, and at each
+//! change), so that none lives on for ever when the wall clock stands still. To look at it more often would cost each
+//! hit. Set back by less than an answer's age, the wall clock prolongs that answer by as much, or until moka looks; set
+//! back by more, it ends it. While a question is under way it is the monotonic clock that tells how long, if the wall
+//! clock was set back to before that.
+//!
+//! No clock decides what came first. Requests, questions and invalidations are ordered by the lock of the flights,
+//! answers and the word that the authority is left alone by counting answers, and entries by their numbers.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -94,7 +94,8 @@ pub struct EndpointStats {
     /// Questions under way now.
     pub under_way: usize,
     /// Whether the authority is asked. There is a breaker for [known tokens](crate::introspect::Ask::is_known) and one
-    /// for all others; this is the one that lets less through.
+    /// for all others; this is the one that lets less through. After an outage that of the others stays half open until
+    /// one of them is asked about.
     pub breaker: BreakerState,
 }
 
