@@ -21,7 +21,7 @@ use criterion::{BenchmarkGroup, BenchmarkId, Criterion, measurement::WallTime};
 use http::{Request, Response};
 use siphasher::sip128::{Hasher128, SipHasher24};
 use tower::{Layer, Service};
-use tower_introspection::clock::{Clock, SystemClock, Timestamp};
+use tower_introspection::clock::Timestamp;
 use tower_introspection::introspect::Ask;
 use tower_introspection::{
     AccessToken, BearerToken, Cached, Introspect, IntrospectionLayer, Scopes, Verdict, introspect_fn,
@@ -45,7 +45,7 @@ fn facts() -> AccessToken {
         .client_id("fGytmxA5UDajPMdOA5E3bebiBOBPikOT")
         .app("app1")
         .scopes(Scopes::parse("read write"))
-        .expires_at(SystemClock.now() + 2 * TTL)
+        .expires_at(Timestamp::now() + 2 * TTL)
         .build()
 }
 
@@ -105,7 +105,7 @@ fn moka() -> (moka::sync::Cache<Key, (AccessToken, Timestamp)>, Vec<Key>) {
         })
         .collect();
     for key in &keys {
-        cache.insert(*key, (facts(), SystemClock.now() + TTL));
+        cache.insert(*key, (facts(), Timestamp::now() + TTL));
     }
     cache.run_pending_tasks();
     (cache, keys)

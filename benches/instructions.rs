@@ -40,7 +40,7 @@ use std::time::Duration;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request, Response, StatusCode};
 use tower::{Layer, Service};
-use tower_introspection::clock::{Clock, SystemClock};
+use tower_introspection::clock::Timestamp;
 use tower_introspection::introspect::Ask;
 use tower_introspection::layer::IntrospectionLayerBuilder;
 use tower_introspection::{
@@ -230,6 +230,6 @@ fn facts() -> AccessToken {
         .client_id("fGytmxA5UDajPMdOA5E3bebiBOBPikOT")
         .app("app1")
         .scopes(Scopes::parse("read write"))
-        .expires_at(SystemClock.now() + 2 * TTL)
+        .expires_at(Timestamp::now() + 2 * TTL)
         .build()
 }

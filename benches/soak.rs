@@ -37,7 +37,7 @@ use http::header::AUTHORIZATION;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior};
-use tower_introspection::clock::{Clock, SystemClock, Timestamp};
+use tower_introspection::clock::Timestamp;
 use tower_introspection::sandbox::{Fault, Sandbox, SandboxToken};
 use tower_introspection::{AccessToken, BearerToken, CacheHandle, Cached, Introspect, IntrospectionLayer};
 
@@ -200,7 +200,7 @@ async fn use_expiring_tokens(site: Arc<Site>, tokens: Vec<(String, Timestamp)>) 
     for (token, expires_at) in tokens {
         let site = Arc::clone(&site);
         let wait_until = async |moment: Timestamp| {
-            tokio::time::sleep(moment.saturating_since(SystemClock.now())).await;
+            tokio::time::sleep(moment.saturating_since(Timestamp::now())).await;
         };
         wait_until(expires_at - Duration::from_secs(2)).await;
         if site.is_over() {
@@ -210,12 +210,12 @@ async fn use_expiring_tokens(site: Arc<Site>, tokens: Vec<(String, Timestamp)>) 
             for moment in
                 [expires_at - Duration::from_secs(2), expires_at - MARGIN, expires_at + Duration::from_millis(1)]
             {
-                tokio::time::sleep(moment.saturating_since(SystemClock.now())).await;
-                let asked_at = SystemClock.now();
+                tokio::time::sleep(moment.saturating_since(Timestamp::now())).await;
+                let asked_at = Timestamp::now();
                 let status = site.present("expiring", &token).await;
                 let expected: &[u16] = if asked_at >= expires_at {
                     &[401, 503]
-                } else if SystemClock.now() < expires_at {
+                } else if Timestamp::now() < expires_at {
                     &[200, 503]
                 } else {
                     &[200, 401, 503]
@@ -471,7 +471,7 @@ async fn run(seconds: u64) -> ExitCode {
     let long = |sandbox: &Sandbox| sandbox.issue(SandboxToken::new().expires_in(Duration::from_secs(86_400)));
     let changing: Vec<_> = (0..REVOKED_TOKENS).map(|_| long(&sandbox)).collect();
     let hung_up: Vec<_> = (0..HANG_UP_TOKENS).map(|_| long(&sandbox)).collect();
-    let now = SystemClock.now();
+    let now = Timestamp::now();
     // All of them at once, so that the sandbox's memory does not grow in the measurement.
     let expiring = (1..=seconds * EXPIRING_RATE).map(|n| {
         let expires_at = now + Duration::from_secs(3) + Duration::from_millis(n * 1_000 / EXPIRING_RATE);

@@ -25,6 +25,20 @@ use serde::Serialize;
 pub struct Timestamp(i64);
 
 impl Timestamp {
+    /// The moment that [`SystemClock`] shows: to say when a token that is made by hand expires. Whatever judges expiry
+    /// asks the [`Clock`] it was given instead.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_introspection::{AccessToken, clock::Timestamp};
+    ///
+    /// let token = AccessToken::builder().expires_at(Timestamp::now() + Duration::from_secs(1_800)).build();
+    /// ```
+    #[must_use]
+    pub fn now() -> Self {
+        SystemClock.now()
+    }
+
     /// The moment `millis` milliseconds after the Unix epoch.
     #[must_use]
     pub const fn from_unix_millis(millis: i64) -> Self {
@@ -160,6 +174,9 @@ mod manual {
 
     /// A clock that stands still until it is moved. Clones share one time.
     ///
+    /// [`new`](Self::new) is for most tests: with it, tokens whose expiry counts from [`Timestamp::now`] live as long
+    /// as they say. [`at`](Self::at) is for those that name moments.
+    ///
     /// Give a clone to each that judges time: [`CachedBuilder::clock`](crate::cache::CachedBuilder::clock), the `clock`
     /// of the endpoint's builder and, in tests with the feature `sandbox`, `Sandbox::start_with_clock`. Timeouts, waits
     /// for a turn and pauses between retries run on tokio's timer and not on this clock: a test of those needs
@@ -176,7 +193,19 @@ mod manual {
     #[derive(Clone, Debug)]
     pub struct ManualClock(Arc<AtomicI64>);
 
+    impl Default for ManualClock {
+        fn default() -> Self {
+            Self::new()
+        }
+    }
+
     impl ManualClock {
+        /// A clock that shows the moment at which it was made.
+        #[must_use]
+        pub fn new() -> Self {
+            Self::at(Timestamp::now())
+        }
+
         /// A clock that shows `now`.
         #[must_use]
         pub fn at(now: Timestamp) -> Self {
@@ -235,14 +264,18 @@ mod tests {
     }
 
     #[test]
-    fn the_system_clock_shows_what_the_standard_library_does() {
+    fn what_shows_the_present_shows_what_the_standard_library_does() {
         #[allow(clippy::disallowed_methods)]
         let from_std = || Timestamp::from(SystemTime::now());
-        let shows_the_same = || {
-            let (before, now, after) = (from_std(), SystemClock.now(), from_std());
-            (before..=after).contains(&now)
-        };
-        // Once more, should the clock have been set meanwhile.
-        assert!(shows_the_same() || shows_the_same());
+        let presents =
+            [|| SystemClock.now(), Timestamp::now, || ManualClock::new().now(), || ManualClock::default().now()];
+        for (n, present) in presents.into_iter().enumerate() {
+            let shows_the_same = || {
+                let (before, now, after) = (from_std(), present(), from_std());
+                (before..=after).contains(&now)
+            };
+            // Once more, should the clock have been set meanwhile.
+            assert!(shows_the_same() || shows_the_same(), "{n}");
+        }
     }
 }

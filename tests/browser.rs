@@ -195,11 +195,11 @@ async fn the_script_draws_every_chart_and_breaks_no_rule() {
 #[cfg(all(feature = "sandbox", feature = "test-util"))]
 #[tokio::test]
 async fn the_script_draws_the_circuit_breaker_of_an_endpoint_as_it_opens() {
-    use tower_introspection::clock::{Clock, ManualClock, SystemClock};
+    use tower_introspection::clock::ManualClock;
     use tower_introspection::sandbox::{Fault, Sandbox};
 
     let Some(browser) = browser() else { return };
-    let clock = ManualClock::at(SystemClock.now());
+    let clock = ManualClock::new();
     let sandbox = Arc::new(Sandbox::start().await.unwrap());
     let endpoint = sandbox
         .apigee()

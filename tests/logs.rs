@@ -18,7 +18,7 @@ use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_introspection::apigee::{ApigeeBuilder, ApigeeLogin};
-use tower_introspection::clock::{Clock, ManualClock, SystemClock};
+use tower_introspection::clock::ManualClock;
 use tower_introspection::connection::Limits;
 use tower_introspection::credentials::{ClientCredentials, Credential};
 use tower_introspection::introspect::Ask;
@@ -112,7 +112,7 @@ async fn outages(sandbox: &Sandbox) {
         assert!(cached.introspect(Ask::new(&bearer(another))).await.unwrap_err().is_overloaded());
     }
 
-    let clock = ManualClock::at(SystemClock.now());
+    let clock = ManualClock::new();
     let endpoint = sandbox
         .rfc7662()
         .clock(clock.clone())
@@ -155,7 +155,7 @@ async fn floods(captured: &Captured, sandbox: &Sandbox) {
     assert_eq!(lines.map(|(_, words)| captured.events("DEBUG", &words)), [19; 3]);
 
     // Junk that fails, among tokens in use.
-    let (clock, junk) = (ManualClock::at(SystemClock.now()), bearer("hush-junk"));
+    let (clock, junk) = (ManualClock::new(), bearer("hush-junk"));
     let endpoint = sandbox.rfc7662().clock(clock.clone()).max_retries(0).build().unwrap();
     let cached = Cached::builder(endpoint).clock(clock.clone()).max_ttl(secs(0)).build().unwrap();
     sandbox.script(TOKEN, 200, r#"{"active":true}"#);
@@ -196,7 +196,7 @@ async fn sender_constrained(sandbox: &Sandbox) {
 
 /// The same failure again and again.
 async fn failing(sandbox: &Sandbox) {
-    let clock = ManualClock::at(SystemClock.now());
+    let clock = ManualClock::new();
     let endpoint = sandbox.rfc7662().clock(clock.clone()).limits(Limits::new().max_retries(0)).build().unwrap();
     sandbox.set_fault(Fault::Status(418));
     for passed in [0, 0, 29, 1] {
@@ -209,7 +209,7 @@ async fn failing(sandbox: &Sandbox) {
 /// A token in use that is asked about ahead of time, where that can be done and where it cannot.
 async fn ahead_of_time(sandbox: &Sandbox) {
     sandbox.script(TOKEN, 200, r#"{"active":true}"#);
-    let clock = ManualClock::at(SystemClock.now());
+    let clock = ManualClock::new();
     let endpoint = sandbox.rfc7662().clock(clock.clone()).build().unwrap();
     let cached = Cached::builder(endpoint).name("ahead").clock(clock.clone()).refresh_ahead_uses(1).build().unwrap();
     let token = bearer(TOKEN);

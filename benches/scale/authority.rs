@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tower_introspection::clock::{Clock, SystemClock, Timestamp};
+use tower_introspection::clock::Timestamp;
 use tower_introspection::introspect::Ask;
 use tower_introspection::sandbox::Sandbox;
 use tower_introspection::{AccessToken, BearerToken, Introspect, IntrospectError, Scopes, Verdict};
@@ -33,7 +33,7 @@ pub struct Authority {
 
 impl Authority {
     pub fn new(shape: Shape) -> Self {
-        Self { shape, issued_at: SystemClock.now().as_unix_millis() }
+        Self { shape, issued_at: Timestamp::now().as_unix_millis() }
     }
 
     fn expires_at(&self) -> Timestamp {

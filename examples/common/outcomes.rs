@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tower_introspection::clock::{Clock, SystemClock};
+use tower_introspection::clock::Timestamp;
 use tower_introspection::sandbox::{Sandbox, SandboxToken};
 
 /// For an authority whose tokens are not ours to issue.
@@ -29,7 +29,7 @@ pub(crate) fn print_sandbox_curl_lines(
     let admin = sandbox.issue(with_scope("read admin").client_id("back-office"));
     let revoked = sandbox.issue(with_scope("read"));
     sandbox.revoke(&revoked);
-    let expired = sandbox.issue(with_scope("read").expires_at(SystemClock.now() - Duration::from_secs(1)));
+    let expired = sandbox.issue(with_scope("read").expires_at(Timestamp::now() - Duration::from_secs(1)));
 
     println!("active token:  {active}");
     println!("admin token:   {admin}");

@@ -21,7 +21,7 @@ use tower::Service;
 use self::figures::json_of;
 use self::html::write_cache;
 use crate::cache::handle::CacheHandle;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::Timestamp;
 use crate::random::random;
 
 /// Its placeholders are `{{nonce}}`, `{{at}}` and `{{caches}}`.
@@ -82,7 +82,7 @@ impl StatusPage {
 
     fn json(&self) -> String {
         let caches: Vec<Value> = self.caches.iter().map(json_of).collect();
-        json!({ "at_unix_millis": SystemClock.now(), "caches": caches }).to_string()
+        json!({ "at_unix_millis": Timestamp::now(), "caches": caches }).to_string()
     }
 
     fn answer(&self, method: &Method, headers: &HeaderMap) -> Response<String> {
@@ -162,7 +162,7 @@ fn nonce() -> String {
 }
 
 fn http_date() -> String {
-    httpdate::fmt_http_date(SystemClock.now().to_system_time().unwrap_or(UNIX_EPOCH))
+    httpdate::fmt_http_date(Timestamp::now().to_system_time().unwrap_or(UNIX_EPOCH))
 }
 
 #[cfg(test)]

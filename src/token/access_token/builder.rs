@@ -19,13 +19,13 @@ use crate::token::packed::Row;
 /// ```
 /// use std::time::Duration;
 /// use tower_introspection::{AccessToken, Scopes};
-/// use tower_introspection::clock::{Clock, SystemClock};
+/// use tower_introspection::clock::Timestamp;
 ///
 /// let token = AccessToken::builder()
 ///     .client_id("weather-app")
 ///     .scopes(Scopes::parse("read write"))
 ///     .attribute("tier", "gold")
-///     .expires_at(SystemClock.now() + Duration::from_secs(1_800))
+///     .expires_at(Timestamp::now() + Duration::from_secs(1_800))
 ///     .build();
 /// assert_eq!(token.attribute("tier"), Some("gold"));
 /// ```
