@@ -21,7 +21,7 @@ use tracing::Instrument;
 
 use super::builder::CachedBuilder;
 use super::figures::Figures;
-use super::flight::{Answer, Boarding, Flight};
+use super::flight::{Boarding, Flight};
 use super::freshness::{asked_at, judge};
 use super::handle::CacheHandle;
 use super::key::TokenKey;
@@ -124,7 +124,7 @@ impl<I: Introspect> Introspect for Cached<I> {
                 Boarding::Full => return self.store.turned_away(key, share),
                 Boarding::Joined(passenger) => passenger,
                 Boarding::Started(passenger, flight) => {
-                    self.take_off(flight, Question { key, share, is_refresh: false }, token)?;
+                    self.take_off(flight, token)?;
                     passenger
                 }
             };
@@ -151,33 +151,24 @@ impl<I: Introspect> Introspect for Cached<I> {
     }
 }
 
-/// What is asked.
-#[derive(Clone, Copy)]
-struct Question {
-    key: TokenKey,
-    share: Share,
-    /// Nobody waits for it.
-    is_refresh: bool,
-}
-
 impl<I: Introspect> Cached<I> {
     #[cold]
     fn refresh_ahead(&self, key: TokenKey, token: &BearerToken) {
         let Some(flight) = self.store.refresh(key) else { return };
-        let question = Question { key, share: Share::Known, is_refresh: true };
-        if let Err(error) = self.take_off(flight, question, token) {
+        if let Err(error) = self.take_off(flight, token) {
             tracing::debug!(?error, "a token in use is not asked about ahead of time");
         }
     }
 
     /// Hands the flight to a task of its own, which ends when this cache is gone.
-    fn take_off(&self, flight: Flight, question: Question, token: &BearerToken) -> Result<(), IntrospectError> {
+    fn take_off(&self, flight: Flight, token: &BearerToken) -> Result<(), IntrospectError> {
         let runtime = tokio::runtime::Handle::try_current()
             .map_err(|error| IntrospectError::new(IntrospectErrorKind::Abandoned).with_source(error))?;
         let (introspector, store) = (Arc::clone(&self.introspector), Arc::clone(&self.store));
         let token = token.clone().into_owned();
-        let asking = async move { ask(&*introspector, &store, flight, question, &token).await };
-        let span = if question.is_refresh {
+        let is_refresh = flight.is_refresh;
+        let asking = async move { ask(&*introspector, &store, flight, &token).await };
+        let span = if is_refresh {
             background_span!("introspection_flight", refresh = true)
         } else {
             tracing::debug_span!("introspection_flight", refresh = false)
@@ -188,13 +179,8 @@ impl<I: Introspect> Cached<I> {
 }
 
 /// Asks until an answer lands that was not invalidated while it was under way.
-async fn ask<I: Introspect>(
-    introspector: &I,
-    store: &Store,
-    mut flight: Flight,
-    Question { key, share, is_refresh }: Question,
-    token: &BearerToken<'static>,
-) {
+async fn ask<I: Introspect>(introspector: &I, store: &Store, mut flight: Flight, token: &BearerToken<'static>) {
+    let Flight { key, share, is_refresh, .. } = flight;
     for _ in 0..MAX_QUESTIONS_PER_FLIGHT {
         flight.depart();
         let counted = Counted::start(&store.figures, is_refresh);
@@ -234,11 +220,11 @@ impl<'a> Counted<'a> {
         Self { figures, stopwatch: Stopwatch::start(), is_refresh, has_ended: false }
     }
 
-    fn ends(mut self, answer: &Answer) {
+    fn ends(mut self, answer: &Result<Verdict, IntrospectError>) {
         self.count(answer);
     }
 
-    fn count(&mut self, answer: &Answer) {
+    fn count(&mut self, answer: &Result<Verdict, IntrospectError>) {
         self.has_ended = true;
         self.figures.answered(answer, self.stopwatch.elapsed(), self.is_refresh);
     }

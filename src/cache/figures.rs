@@ -3,8 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::flight::Answer;
-use crate::error::IntrospectErrorKind;
+use crate::error::{IntrospectError, IntrospectErrorKind};
 use crate::histogram::{Histogram, Recorder, Unit};
 use crate::introspect::{InactiveReason, Verdict};
 use crate::metrics::{CacheMetrics, Gauges, Lookup, QuestionResult};
@@ -157,7 +156,7 @@ impl Figures {
         }
     }
 
-    pub(super) fn answered(&self, answer: &Answer, latency: Duration, is_refresh: bool) {
+    pub(super) fn answered(&self, answer: &Result<Verdict, IntrospectError>, latency: Duration, is_refresh: bool) {
         let latency = answer.as_ref().err().is_none_or(|error| !error.was_not_asked()).then_some(latency);
         if let Some(latency) = latency {
             self.latency.record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
@@ -244,7 +243,6 @@ impl Figures {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::IntrospectError;
 
     #[test]
     fn each_kind_of_failure_is_counted_as_itself() {

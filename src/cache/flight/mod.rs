@@ -1,4 +1,4 @@
-//! At most one question per token under way, detached from whoever asked.
+//! At most one question per token under way, detached from whoever asked: a single flight.
 //!
 //! A request that finds no answer *boards* the token's flight. The first one on board gets the [`Flight`] and hands it
 //! to a task of its own; everyone, the first included, only holds a [`Passenger`] and may leave at any time. The flight
@@ -23,8 +23,6 @@ use crate::error::{IntrospectError, IntrospectErrorKind};
 use crate::introspect::Verdict;
 use crate::protection::Share;
 use crate::token::AccessToken;
-
-pub(super) type Answer = Result<Verdict, IntrospectError>;
 
 /// Whether a token is one of those that are to be forgotten.
 pub(super) type Predicate = Arc<dyn Fn(&AccessToken) -> bool + Send + Sync>;
@@ -84,7 +82,7 @@ impl Invalidation {
     }
 
     /// A failure is never stale, since it is never kept.
-    fn covers(&self, answer: &Answer) -> bool {
+    fn covers(&self, answer: &Result<Verdict, IntrospectError>) -> bool {
         match answer {
             Err(_) => false,
             Ok(Verdict::Inactive(_)) => self.whatever_it_is,
@@ -135,7 +133,7 @@ impl Flights {
         if let Some(found) = find() {
             return Boarding::Found(found);
         }
-        match self.start(&mut slots, key, share) {
+        match self.start(&mut slots, key, share, false) {
             Some((flight, passenger)) => Boarding::Started(passenger, flight),
             None => Boarding::Full,
         }
@@ -147,10 +145,16 @@ impl Flights {
         if !claim() || slots.by_key.contains_key(&key) {
             return None;
         }
-        self.start(&mut slots, key, Share::Known).map(|(flight, _)| flight)
+        self.start(&mut slots, key, Share::Known, true).map(|(flight, _)| flight)
     }
 
-    fn start(self: &Arc<Self>, slots: &mut Slots, key: TokenKey, share: Share) -> Option<(Flight, Passenger)> {
+    fn start(
+        self: &Arc<Self>,
+        slots: &mut Slots,
+        key: TokenKey,
+        share: Share,
+        is_refresh: bool,
+    ) -> Option<(Flight, Passenger)> {
         if !self.has_room(slots, share) {
             return None;
         }
@@ -158,8 +162,15 @@ impl Flights {
         let invalidation = Invalidation::default();
         let slot = Slot { share, landing: Arc::clone(&landing), departures: 0, invalidation };
         slots.insert(key, slot);
-        let flight =
-            Flight { flights: Arc::clone(self), key, landing: Arc::clone(&landing), departures: 0, is_over: false };
+        let flight = Flight {
+            flights: Arc::clone(self),
+            key,
+            share,
+            is_refresh,
+            landing: Arc::clone(&landing),
+            departures: 0,
+            is_over: false,
+        };
         Some((flight, Passenger { landing, departures: 0 }))
     }
 
@@ -267,7 +278,10 @@ fn given_up() -> IntrospectError {
 /// The one question under way for a token. Dropping it frees the slot.
 pub(super) struct Flight {
     flights: Arc<Flights>,
-    key: TokenKey,
+    pub(super) key: TokenKey,
+    pub(super) share: Share,
+    /// Nobody waited for it when it started.
+    pub(super) is_refresh: bool,
     landing: Arc<Landing>,
     departures: u32,
     /// It has landed or ended. The slot may be another flight's by now.
@@ -295,7 +309,12 @@ impl Flight {
 
     /// Hands `answer` to everyone on board, after `remember` has put it into the cache. Gives the flight back,
     /// unlanded, if what the answer says was invalidated since it was asked for.
-    pub(super) fn land(mut self, answer: Answer, asked_at: Timestamp, remember: impl FnOnce(&Answer)) -> Option<Self> {
+    pub(super) fn land(
+        mut self,
+        answer: Result<Verdict, IntrospectError>,
+        asked_at: Timestamp,
+        remember: impl FnOnce(&Result<Verdict, IntrospectError>),
+    ) -> Option<Self> {
         let mut predicates = 0;
         let mut slots = loop {
             let mut slots = self.flights.slots();

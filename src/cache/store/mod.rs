@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::entries::Entries;
 use super::figures::{CacheStats, Figures};
-use super::flight::{Answer, Boarding, Flight, Flights, Predicate};
+use super::flight::{Boarding, Flight, Flights, Predicate};
 use super::freshness::{Limits, judge};
 use super::index::{Entry, Sight};
 use super::key::{TokenKey, TokenKeys};
@@ -279,7 +279,7 @@ impl Store {
 
     /// Learns how a question went before which there had been so many `answers`. Whoever sends junk may be able to make
     /// questions about it fail, so those tell nothing of tokens in use.
-    pub(super) fn learn(&self, answer: &Answer, share: Share, answers: u64) {
+    pub(super) fn learn(&self, answer: &Result<Verdict, IntrospectError>, share: Share, answers: u64) {
         match answer {
             // There are answers for which nobody was asked. They leave the breaker open.
             Ok(_) if self.endpoint.as_ref().is_none_or(|endpoint| !endpoint.leaves_known_tokens_alone()) => {
@@ -336,7 +336,13 @@ impl Store {
 
     /// Keeps a verdict as long as it may serve, in place of whatever was known. A failure changes nothing, but that a
     /// refresh is tried again later. Runs while the slot of `key` is locked, as all that changes entries does.
-    pub(super) fn remember(&self, key: TokenKey, answer: &Answer, asked_at: Timestamp, now: Timestamp) {
+    pub(super) fn remember(
+        &self,
+        key: TokenKey,
+        answer: &Result<Verdict, IntrospectError>,
+        asked_at: Timestamp,
+        now: Timestamp,
+    ) {
         match answer {
             Ok(verdict) => self.remember_verdict(key, verdict, asked_at, now),
             Err(_) => self.refresh_later(key, now),
