@@ -156,7 +156,7 @@ async fn floods(captured: &Captured, sandbox: &Sandbox) {
 
     // Junk that fails, among tokens in use.
     let (clock, junk) = (ManualClock::new(), bearer("hush-junk"));
-    let endpoint = sandbox.rfc7662().clock(clock.clone()).max_retries(0).build().unwrap();
+    let endpoint = sandbox.rfc7662().clock(clock.clone()).limits(Limits::new().max_retries(0)).build().unwrap();
     let cached = Cached::builder(endpoint).clock(clock.clone()).max_ttl(secs(0)).build().unwrap();
     sandbox.script(TOKEN, 200, r#"{"active":true}"#);
     assert!(cached.introspect(Ask::new(&bearer(TOKEN))).await.unwrap().is_active());
