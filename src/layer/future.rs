@@ -20,6 +20,10 @@ type Question = Pin<Box<dyn Future<Output = Result<Verdict, IntrospectError>> + 
 
 pin_project! {
     /// The response to a guarded request: the inner service's, or a rejection.
+    ///
+    /// # Panics
+    /// If it is polled again after it has completed, like the futures of the standard library and of `tower-http`. (That
+    /// of a request which was let in does what the inner service's does.)
     pub struct ResponseFuture<S, B, R>
     where
         S: Service<Request<B>>,
@@ -87,14 +91,12 @@ where
                     return if private { response.map_ok(kept_private) } else { response };
                 }
                 StateProjection::Rejected { response } => {
-                    // Polled after it was done, a future may do anything but be unsound; waiting for ever is the
-                    // mildest.
-                    let Some(response) = response.take() else { return Poll::Pending };
+                    let Some(response) = response.take() else { polled_after_completion() };
                     return Poll::Ready(Ok(if private { kept_private(*response) } else { *response }));
                 }
                 StateProjection::Asking { question, held } => {
                     let answer = ready!(question.as_mut().poll(context));
-                    let Some(mut held) = held.take() else { return Poll::Pending };
+                    let Some(mut held) = held.take() else { polled_after_completion() };
                     // Asking -> Running: admitted; the service that was polled ready is the one that is called.
                     // Asking -> Rejected: the held service is dropped, and with it the readiness it reserved.
                     let next = match held.guard.admit(answer, &mut held.parts) {
@@ -112,6 +114,15 @@ where
             }
         }
     }
+}
+
+/// What every other future does: one that waits instead hides the mistake, and hangs whoever made it. Nothing but the
+/// code that polls can bring it about: a request cannot.
+#[cold]
+#[track_caller]
+#[allow(clippy::panic)] // whoever polls has no other answer coming
+fn polled_after_completion() -> ! {
+    panic!("`ResponseFuture` was polled after it had completed")
 }
 
 impl<S, B, R> std::fmt::Debug for ResponseFuture<S, B, R>

@@ -3,6 +3,7 @@
 use crate::support::requires;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
@@ -484,6 +485,40 @@ async fn a_request_that_hangs_up_while_its_token_is_asked_about_gives_its_place_
     assert!(poll_once(&mut Box::pin(other.ready())).is_pending());
     drop(asking);
     ready_now(&mut other);
+}
+
+#[tokio::test]
+async fn a_future_that_is_polled_after_it_has_completed_panics_and_says_so_instead_of_waiting_for_ever() {
+    let authority = Authority::new(active());
+    let layer = IntrospectionLayer::builder(authority.clone())
+        .authorize(|_, request| request.path() != "/panic" || panic!("the rule's own"))
+        .build()
+        .unwrap();
+    let panics_with = |poll: &mut dyn FnMut()| {
+        let panic = catch_unwind(AssertUnwindSafe(poll)).expect_err("it panics");
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap()
+    };
+    authority.says(inactive(InactiveReason::Unknown));
+    for (authorization, why) in [("Basic eA==", "rejected at once"), ("Bearer bad", "rejected after a question")] {
+        let mut future = Box::pin(layer.layer(Idle).call(request(authorization)));
+        assert!(!future.as_mut().await.unwrap().status().is_success(), "{why}");
+        let said = panics_with(&mut || drop(poll_once(&mut future)));
+        assert!(said.contains("`ResponseFuture` was polled after it had completed"), "{why}: {said}");
+    }
+    // That of a request which was let in does what the inner service's does: the standard library's panics.
+    authority.says(active());
+    let mut future = Box::pin(layer.layer(Idle).call(request("Bearer good")));
+    future.as_mut().await.unwrap();
+    let said = panics_with(&mut || drop(poll_once(&mut future)));
+    assert!(said.contains("polled after completion"), "{said}");
+    // A panic is an end, too.
+    let mut request = request("Bearer other");
+    *request.uri_mut() = "/panic".parse().unwrap();
+    let mut future = Box::pin(layer.layer(Idle).call(request));
+    assert_eq!(panics_with(&mut || drop(poll_once(&mut future))), "the rule's own");
+    let said = panics_with(&mut || drop(poll_once(&mut future)));
+    assert!(said.contains("complet"), "{said}");
 }
 
 #[tokio::test]
