@@ -25,8 +25,9 @@ impl BuildError {
     }
 
     /// The method whose value was refused. What a builder starts with goes by the name of that parameter
-    /// (`org`, `url`, `issuer`, `resource`), what a discovered server stated by its name there
-    /// (`introspection_endpoint`).
+    /// (`org`, `url`, `issuer`, `resource`), and so does what a constructor takes that is no builder's (`username` of
+    /// [`Credential::basic`](crate::credentials::Credential::basic)); what a discovered server stated goes by its name
+    /// there (`introspection_endpoint`).
     #[must_use]
     pub fn setting(&self) -> &'static str {
         self.setting

@@ -93,7 +93,7 @@ fn granted(body: &[u8]) -> Result<Granted, BoxError> {
     };
     let text = |member: &str| answer.get(member).and_then(Value::as_str);
     let access_token = text("access_token").ok_or("the token endpoint's answer holds no `access_token`")?;
-    let mut credential = Credential::bearer(access_token)?;
+    let mut credential = Credential::bearer_given_as("access_token", access_token)?;
     if let Some(lifetime) = answer.get("expires_in").and_then(seconds) {
         credential = credential.expires_in(lifetime);
     }

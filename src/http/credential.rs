@@ -43,12 +43,16 @@ impl Credential {
     /// [`client_secret_basic`](crate::rfc7662::Rfc7662Builder::client_secret_basic) does.
     ///
     /// # Errors
-    /// If `username` holds a colon, which the scheme cannot carry.
+    /// If `username` holds a colon, which the scheme cannot carry. The error names `username`.
     pub fn basic(username: impl AsRef<str>, password: impl AsRef<str>) -> Result<Self, BuildError> {
-        let (username, password) = (username.as_ref(), password.as_ref());
+        Self::basic_given_as("username", username.as_ref(), password.as_ref())
+    }
+
+    /// `setting` is what the caller gave them by.
+    pub(crate) fn basic_given_as(setting: &'static str, username: &str, password: &str) -> Result<Self, BuildError> {
         if username.contains(':') {
             return Err(BuildError::new(
-                "basic_auth",
+                setting,
                 "a user name cannot hold a colon; check that name and password are not swapped",
             ));
         }
@@ -58,12 +62,16 @@ impl Credential {
     /// A bearer token for the account, RFC 6750.
     ///
     /// # Errors
-    /// If `token` cannot stand in a header, such as one read from a file with its line end.
+    /// If `token` cannot stand in a header, such as one read from a file with its line end. The error names `token`.
     pub fn bearer(token: impl AsRef<str>) -> Result<Self, BuildError> {
-        let token = token.as_ref();
+        Self::bearer_given_as("token", token.as_ref())
+    }
+
+    /// `setting` is what the caller gave it by.
+    pub(crate) fn bearer_given_as(setting: &'static str, token: &str) -> Result<Self, BuildError> {
         if token.is_empty() || token.contains(char::is_whitespace) || HeaderValue::from_str(token).is_err() {
             return Err(BuildError::new(
-                "bearer_token",
+                setting,
                 "it is empty or holds a character that cannot stand in a header; trim line ends",
             ));
         }
@@ -204,10 +212,10 @@ mod tests {
     }
 
     #[test]
-    fn a_credential_that_cannot_be_sent_is_refused_and_none_is_shown() {
-        assert_eq!(Credential::basic("a:b", "c").unwrap_err().setting(), "basic_auth");
+    fn a_credential_that_cannot_be_sent_is_refused_by_the_name_its_caller_gave_it_and_none_is_shown() {
+        assert_eq!(Credential::basic("a:b", "c").unwrap_err().setting(), "username");
         for bad in ["", "token\n", "to ken", "to\u{7f}ken"] {
-            assert_eq!(Credential::bearer(bad).unwrap_err().setting(), "bearer_token", "{bad:?}");
+            assert_eq!(Credential::bearer(bad).unwrap_err().setting(), "token", "{bad:?}");
         }
         for credential in [
             Credential::basic("ann", "hush").unwrap(),

@@ -146,7 +146,8 @@ impl Rfc7662Builder {
 
     /// Authenticates with a bearer token that never changes.
     pub fn bearer_token(mut self, token: impl AsRef<str>) -> Self {
-        self.credentials = Some(Credential::bearer(token).map(CredentialSource::Fixed));
+        self.credentials =
+            Some(Credential::bearer_given_as("bearer_token", token.as_ref()).map(CredentialSource::Fixed));
         self
     }
 

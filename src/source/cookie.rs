@@ -34,12 +34,12 @@ impl TokenCookie {
     ///
     /// # Errors
     /// If no cookie can have this name: RFC 6265 section 4.1.1 has letters, digits and some signs, no spaces and no
-    /// `=`, `;` or `,`.
+    /// `=`, `;` or `,`. The error names `name`.
     pub fn new(name: impl Into<String>) -> Result<Self, BuildError> {
         let name = name.into();
         // A cookie's name is a token as a header's is.
         if HeaderName::try_from(&name).is_err() {
-            return Err(BuildError::new("token_source", format!("{name:?} cannot be the name of a cookie")));
+            return Err(BuildError::new("name", format!("{name:?} cannot be the name of a cookie")));
         }
         Ok(Self(name.into()))
     }

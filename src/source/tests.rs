@@ -187,7 +187,7 @@ fn a_cookie_holds_the_token_in_whichever_header_it_stands() {
 #[test]
 fn a_name_that_no_cookie_has_is_refused() {
     for bad in ["", "a b", "a=b", "a;b", "\u{e4}"] {
-        assert_eq!(TokenCookie::new(bad).unwrap_err().setting(), "token_source", "{bad:?}");
+        assert_eq!(TokenCookie::new(bad).unwrap_err().setting(), "name", "{bad:?}");
     }
 }
 

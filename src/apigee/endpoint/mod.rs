@@ -169,13 +169,15 @@ impl ApigeeBuilder {
     /// Asks with HTTP Basic authentication. The vendor stops taking it for accounts with a second factor: use
     /// [`login`](Self::login) for those. The last of `basic_auth`, `bearer_token`, `login` and `credentials` counts.
     pub fn basic_auth(mut self, username: impl AsRef<str>, password: impl AsRef<str>) -> Self {
-        self.credentials = Some(Credential::basic(username, password).map(CredentialSource::Fixed));
+        let credential = Credential::basic_given_as("basic_auth", username.as_ref(), password.as_ref());
+        self.credentials = Some(credential.map(CredentialSource::Fixed));
         self
     }
 
     /// Asks with a bearer token of the admin account that never changes.
     pub fn bearer_token(mut self, token: impl AsRef<str>) -> Self {
-        self.credentials = Some(Credential::bearer(token).map(CredentialSource::Fixed));
+        self.credentials =
+            Some(Credential::bearer_given_as("bearer_token", token.as_ref()).map(CredentialSource::Fixed));
         self
     }
 

@@ -109,7 +109,7 @@ fn a_key_that_cannot_sign_is_refused_when_it_is_read() {
         let error = PrivateKeyJwt::from_pem("a", bad).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "`private_key_jwt`: the PEM is not an RSA key of at least 2,048 bits, nor a P-256 key in PKCS #8 or SEC 1",
+            "`pem`: it is not an RSA key of at least 2,048 bits, nor a P-256 key in PKCS #8 or SEC 1",
             "{bad}"
         );
     }
