@@ -130,6 +130,7 @@
 //! | warn | "the authority is not asked for a while: ..." (the breaker opens, or its probe failed) | `server.address`, `share`, `failures`, `pause_ms`, `untold` |
 //! | warn | "questions are turned away, ..." (overload; `error` names the limits) | `cache`, `share`, `error`, `untold` |
 //! | warn | "the authority fails; answers it gave before serve on ..." | `cache`, `untold` |
+//! | warn, once for a layer | "the authority is asked about every single request, ..." (an endpoint was handed to the layer without a [`Cached`] around it) | |
 //! | warn | "request rejected: ..." (the authority could not be asked, and nobody has said so yet: an introspector of your own, or a question that the cache gave up) | `kind`, `reason`, `cause`, `error`, `untold` |
 //! | info | "the authority answers again; ..." (the breaker closes, and the log told that it was open) | `server.address`, `share` |
 //! | info | "the authority's answer is not a clear yes, so the token counts as inactive" | `cause`, `untold` |

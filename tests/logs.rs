@@ -21,13 +21,13 @@ use tower_introspection::apigee::{ApigeeBuilder, ApigeeLogin};
 use tower_introspection::clock::ManualClock;
 use tower_introspection::connection::Limits;
 use tower_introspection::credentials::{ClientCredentials, Credential};
-use tower_introspection::introspect::Ask;
-use tower_introspection::introspect::IntrospectErrorKind;
+use tower_introspection::introspect::{AnyIntrospector, Ask, ChooseIntrospector, IntrospectErrorKind};
 use tower_introspection::rejection::Rejection;
 use tower_introspection::sandbox::{Fault, Sandbox};
 use tower_introspection::source::{TokenCookie, TokenQueryParameter};
 use tower_introspection::{
-    Apigee, BearerToken, Cached, Introspect, IntrospectError, IntrospectionLayer, Rfc7662, introspect_fn,
+    AccessToken, Apigee, Authorities, BearerToken, Cached, Introspect, IntrospectError, IntrospectionLayer, Rfc7662,
+    Verdict, introspect_fn,
 };
 use tracing::Instrument;
 
@@ -100,6 +100,34 @@ async fn pass(clock: &ManualClock, time: std::time::Duration) {
     tokio::time::pause();
     tokio::time::advance(time).await;
     tokio::time::resume();
+}
+
+/// An endpoint whose answers nothing remembers, however it is handed to a layer, and whatever else a layer may ask.
+async fn without_a_cache(captured: &Captured, sandbox: &Sandbox) {
+    async fn asks_twice<I: ChooseIntrospector>(said: impl Fn() -> usize, introspector: I) -> usize {
+        let (before, layer) = (said(), IntrospectionLayer::new(introspector));
+        assert_eq!(said(), before, "nobody has asked yet");
+        for service in [layer.layer(Idle), layer.clone().layer(Idle)] {
+            assert_eq!(service.oneshot(request(&format!("Bearer {TOKEN}"))).await.unwrap().status(), 200);
+        }
+        said() - before
+    }
+    let said = || captured.events("WARN", &["asked about every single request", "`Cached::new(endpoint)`"]);
+    sandbox.script(TOKEN, 200, r#"{"active":true}"#);
+    let endpoint = || sandbox.rfc7662().build().unwrap();
+    let authorities =
+        |one: AnyIntrospector| Authorities::choose_by(|_| Some("one".into())).authority("one", one).build().unwrap();
+    assert_eq!(asks_twice(said, endpoint()).await, 1);
+    assert_eq!(asks_twice(said, std::sync::Arc::new(endpoint())).await, 1);
+    assert_eq!(asks_twice(said, AnyIntrospector::new(endpoint())).await, 1);
+    assert_eq!(asks_twice(said, authorities(AnyIntrospector::new(endpoint()))).await, 1);
+    assert_eq!(asks_twice(said, Cached::new(endpoint())).await, 0);
+    assert_eq!(asks_twice(said, Cached::builder(endpoint()).max_ttl(secs(0)).build().unwrap()).await, 0, "on purpose");
+    assert_eq!(asks_twice(said, authorities(AnyIntrospector::new(Cached::new(endpoint())))).await, 0);
+    let own = introspect_fn(|_| async { Ok(Verdict::Active(AccessToken::builder().build())) });
+    assert_eq!(asks_twice(said, own).await, 0, "it may remember by itself");
+    sandbox.script(TOKEN, 200, answer("approved"));
+    assert_eq!(asks_twice(said, apigee(sandbox).build().unwrap()).await, 1);
 }
 
 /// What an operator is to see without looking for it.
@@ -455,6 +483,7 @@ async fn drive(captured: &Captured, sandbox: &Sandbox) {
     other_clients(captured, sandbox, &token).await;
     sender_constrained(sandbox).await;
     turned_away(sandbox).await;
+    without_a_cache(captured, sandbox).await;
     failing(sandbox).await;
     ahead_of_time(sandbox).await;
     outages(sandbox).await;

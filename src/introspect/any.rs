@@ -36,6 +36,7 @@ trait Erased: Send + Sync {
     fn cached(&self, token: &BearerToken<'_>) -> Option<Verdict>;
     fn introspect<'q>(&'q self, ask: Ask<'q>) -> Answering<'q>;
     fn endpoint(&self) -> Option<EndpointHandle>;
+    fn wants_cache(&self) -> bool;
 }
 
 impl<I: Introspect> Erased for I {
@@ -49,6 +50,10 @@ impl<I: Introspect> Erased for I {
 
     fn endpoint(&self) -> Option<EndpointHandle> {
         Introspect::endpoint(self)
+    }
+
+    fn wants_cache(&self) -> bool {
+        Introspect::wants_cache(self)
     }
 }
 
@@ -71,6 +76,10 @@ impl Introspect for AnyIntrospector {
 
     fn endpoint(&self) -> Option<EndpointHandle> {
         self.0.endpoint()
+    }
+
+    fn wants_cache(&self) -> bool {
+        self.0.wants_cache()
     }
 }
 

@@ -29,9 +29,10 @@ use crate::token::BearerToken;
 ///
 /// # Around another introspector
 ///
-/// An implementation that wraps another one hands the [`Ask`] on as it is, and all three methods: without
+/// An implementation that wraps another one hands the [`Ask`] on as it is, and all four methods: without
 /// [`cached`](Self::cached) each request asks; without [`endpoint`](Self::endpoint) nobody sees the endpoint's figures,
-/// and [`CacheHandle::health`](crate::CacheHandle::health) says healthy whatever happens.
+/// and [`CacheHandle::health`](crate::CacheHandle::health) says healthy whatever happens; without
+/// [`wants_cache`](Self::wants_cache) nobody is told that a cache is missing.
 ///
 /// # Runtime, and cancellation
 ///
@@ -66,6 +67,12 @@ pub trait Introspect: Send + Sync + 'static {
     /// How the endpoint that is asked fares, if it keeps count: those of this crate do.
     fn endpoint(&self) -> Option<EndpointHandle> {
         None
+    }
+
+    /// Whether each answer costs an exchange with an authority, so that a [`Cached`](crate::Cached) belongs around
+    /// this: a layer that has none logs it once, at `warn`. True of the endpoints of this crate; the default is false.
+    fn wants_cache(&self) -> bool {
+        false
     }
 }
 
@@ -119,6 +126,10 @@ impl<I: Introspect> Introspect for Arc<I> {
 
     fn endpoint(&self) -> Option<EndpointHandle> {
         (**self).endpoint()
+    }
+
+    fn wants_cache(&self) -> bool {
+        (**self).wants_cache()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What one layer does with every request, whoever is asked: find the token, judge the verdict, render the rejection.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::request::Parts;
 use http::{Response, StatusCode};
@@ -27,6 +28,8 @@ pub(crate) struct Guard<R> {
     pub(crate) context: RejectionContext,
     pub(crate) renderer: R,
     pub(crate) outcomes: Outcomes,
+    /// The operator was told that there is no cache.
+    pub(crate) lack_of_cache_told: AtomicBool,
 }
 
 /// Stands in the extensions of a request that an optional layer let through without a token, so that what runs below
@@ -60,8 +63,8 @@ pub(crate) fn report_missing_layer(found_by: &'static str) {
 
 impl<R> Guard<R> {
     pub(crate) fn with_renderer<R2>(self, renderer: R2) -> Guard<R2> {
-        let Self { sources, remove_token, optional, policy, context, renderer: _, outcomes } = self;
-        Guard { sources, remove_token, optional, policy, context, renderer, outcomes }
+        let Self { sources, remove_token, optional, policy, context, renderer: _, outcomes, lack_of_cache_told } = self;
+        Guard { sources, remove_token, optional, policy, context, renderer, outcomes, lack_of_cache_told }
     }
 
     /// The token the request presents; `None` if it presents none and the layer is optional.
@@ -70,6 +73,16 @@ impl<R> Guard<R> {
             Ok(None) if !self.optional => Err(Refused::For(RejectionReason::MissingToken)),
             Ok(token) => Ok(token),
             Err(malformed) => Err(Refused::For(RejectionReason::Malformed(malformed))),
+        }
+    }
+
+    /// Once: it is asked at the rate of requests.
+    #[cold]
+    pub(crate) fn report_lack_of_cache(&self) {
+        if !self.lack_of_cache_told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "the authority is asked about every single request, since nothing remembers its answers: hand the layer `Cached::new(endpoint)` instead of the endpoint"
+            );
         }
     }
 

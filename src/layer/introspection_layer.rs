@@ -53,6 +53,9 @@ pub struct IntrospectionLayer<I, R = EmptyBody> {
 
 impl<I: ChooseIntrospector> IntrospectionLayer<I> {
     /// Any active bearer token in the `Authorization` header comes in.
+    ///
+    /// Hand it a [`Cached`](crate::Cached): an endpoint by itself is asked about every request, and the log says so
+    /// once.
     #[must_use]
     pub fn new(introspector: I) -> Self {
         Self::of(introspector, Guard::default())

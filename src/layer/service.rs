@@ -89,6 +89,9 @@ impl<S: Clone, I, R> Introspection<S, I, R> {
         S: Service<Request<ReqBody>>,
         I: ChooseIntrospector,
     {
+        if introspector.wants_cache() {
+            self.guard.report_lack_of_cache();
+        }
         let question = Box::pin(async move { introspector.introspect(Ask::new(&token)).await });
         let (inner, guard) = (self.take_ready(), Arc::clone(&self.guard));
         ResponseFuture::asking(question, Held { parts, body, inner, guard }, private)

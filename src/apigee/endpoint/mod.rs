@@ -118,6 +118,10 @@ impl Introspect for Apigee {
     fn endpoint(&self) -> Option<EndpointHandle> {
         Some(self.endpoint.handle())
     }
+
+    fn wants_cache(&self) -> bool {
+        true
+    }
 }
 
 /// Whether a proxy that decodes `%2F` before it resolves dots and joins slashes would leave the tokens' folder, which

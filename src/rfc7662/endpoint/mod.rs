@@ -122,6 +122,10 @@ impl Introspect for Rfc7662 {
     fn endpoint(&self) -> Option<EndpointHandle> {
         Some(self.endpoint.handle())
     }
+
+    fn wants_cache(&self) -> bool {
+        true
+    }
 }
 
 fn says(body: &[u8], codes: &[&str]) -> bool {
