@@ -3,4 +3,4 @@
 pub use crate::cache::figures::CacheStats;
 pub use crate::histogram::Histogram;
 pub use crate::layer::stats::LayerStats;
-pub use crate::protection::{BreakerState, EndpointHandle, EndpointStats, Health};
+pub use crate::protection::{BreakerState, EndpointHandle, EndpointStats, Health, LastFailure};

@@ -1,13 +1,15 @@
 //! How an endpoint fares, for whoever operates it.
 
-use std::fmt;
+use std::error::Error;
+use std::fmt::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use super::Protection;
 use super::breaker::BreakerState;
+use super::{Protection, lock};
 use crate::clock::Timestamp;
+use crate::error::{IntrospectError, IntrospectErrorKind};
 
 /// After how many failures in a row, of whatever kind, the endpoint counts as failing, and for how long after the last
 /// one.
@@ -53,6 +55,7 @@ impl EndpointHandle {
                     [BreakerState::Open, BreakerState::HalfOpen].into_iter().find(|state| states.contains(state));
                 least.unwrap_or(BreakerState::Closed)
             },
+            last_failure: lock(&self.0.last_failure).clone(),
         }
     }
 
@@ -97,6 +100,51 @@ pub struct EndpointStats {
     /// for all others; this is the one that lets less through. After an outage that of the others stays half open until
     /// one of them is asked about.
     pub breaker: BreakerState,
+    /// The last question that failed, whatever became of later ones. One that was not sent, because the breaker was
+    /// open or there was no turn, does not count: it would hide why.
+    pub last_failure: Option<LastFailure>,
+}
+
+/// A question that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LastFailure {
+    /// When it failed, by the endpoint's clock.
+    pub at: Timestamp,
+    /// In which way.
+    pub kind: IntrospectErrorKind,
+    /// What the log says of it: the error and its causes, at most 500 characters. Neither a token nor a credential is
+    /// in it, as far as this crate makes them; the errors of hooks (`credentials`, `mfa_token`) are the application's.
+    pub text: Arc<str>,
+}
+
+/// What is shown of a text that others have a say in, such as a TLS library and the application's hooks.
+const LONGEST_TEXT: usize = 500;
+
+impl LastFailure {
+    pub(super) fn new(at: Timestamp, error: &IntrospectError) -> Self {
+        Self { at, kind: error.kind(), text: chain(error).into() }
+    }
+}
+
+/// The error and its causes, `: ` between them, on one line and not too long.
+fn chain(error: &IntrospectError) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    // A cause that goes round in circles has no end.
+    while let Some(cause) = next
+        && text.len() < 4 * LONGEST_TEXT
+    {
+        let _ = write!(text, ": {cause}");
+        next = cause.source();
+    }
+    let one_line = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut shown: String = one_line.clone().take(LONGEST_TEXT).collect();
+    if one_line.clone().nth(LONGEST_TEXT).is_some() {
+        shown.pop();
+        shown.push('…');
+    }
+    shown
 }
 
 /// Whether an authority answers, for readiness probes.

@@ -40,7 +40,7 @@ use tower::retry::budget::{Budget, TpsBudget};
 use tower::{ServiceExt, service_fn};
 
 pub use self::breaker::BreakerState;
-pub use self::handle::{EndpointHandle, EndpointStats, Health};
+pub use self::handle::{EndpointHandle, EndpointStats, Health, LastFailure};
 pub use self::limits::Limits;
 pub(crate) use self::limits::RateLimit;
 pub(crate) use self::share::Share;
@@ -65,6 +65,7 @@ pub(crate) struct Protection {
     /// Failures since the last answer, and when the last one was, in milliseconds.
     failures: AtomicU32,
     failed_at: AtomicI64,
+    last_failure: Mutex<Option<LastFailure>>,
     /// When a question about a known token was answered, unless the last one failed.
     known_answered_at: AtomicI64,
     clock: Arc<dyn Clock>,
@@ -126,6 +127,7 @@ impl Protection {
             counters: Counters::default(),
             failures: AtomicU32::new(0),
             failed_at: AtomicI64::new(i64::MIN),
+            last_failure: Mutex::default(),
             known_answered_at: AtomicI64::new(i64::MIN),
             clock,
         }
@@ -189,9 +191,13 @@ impl Protection {
         let now = self.clock.now();
         match outcome {
             Ok(_) => self.failures.store(0, Relaxed),
-            Err(_) => {
+            Err(error) => {
                 self.failures.fetch_add(1, Relaxed);
                 self.failed_at.store(now.as_unix_millis(), Relaxed);
+                if !error.was_not_asked() {
+                    let last_failure = LastFailure::new(now, error);
+                    *lock(&self.last_failure) = Some(last_failure);
+                }
             }
         }
         if share == Share::Known {

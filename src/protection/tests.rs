@@ -539,6 +539,82 @@ async fn time_that_passes_once_the_authority_has_answered_is_not_held_against_it
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_last_failure_is_kept_with_its_time_and_causes_and_outlives_answers_and_what_was_not_sent() {
+    let asked = Asked::with(|settings| (settings.breaker_threshold, settings.max_retries) = (2, 0));
+    let last = |asked: &Asked| lock(&asked.protection.last_failure).clone();
+    assert!(last(&asked).is_none());
+
+    for passed in [0, 5] {
+        asked.clock.advance(Duration::from_secs(passed));
+        let error = IntrospectError::new(IntrospectErrorKind::Connect).with_source("the outer cause");
+        asked.ask(|_| Err(error.clone())).await.unwrap_err();
+    }
+    let failed_at = asked.clock.now();
+    asked.clock.advance(Duration::from_millis(1));
+    assert_eq!(asked.ask(Ok).await.unwrap_err().kind(), IntrospectErrorKind::CircuitOpen);
+    asked.clock.advance(Duration::from_secs(60));
+    asked.ask(Ok).await.unwrap();
+    asked.ask(|_| failing(IntrospectErrorKind::Overloaded)).await.unwrap_err();
+    let LastFailure { at, kind, text } = last(&asked).unwrap();
+    assert_eq!((at, kind), (failed_at, IntrospectErrorKind::Connect));
+    assert_eq!(&*text, "no connection to the authority: the outer cause");
+    // One that nobody waited for.
+    let hangs = asked.run(std::future::pending);
+    tokio::time::timeout(Duration::from_millis(1_500), hangs).await.unwrap_err();
+    assert_eq!(last(&asked).unwrap().kind, IntrospectErrorKind::Timeout);
+    assert_eq!(asked.handle().stats().last_failure.unwrap().kind, IntrospectErrorKind::Timeout);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_text_of_a_failure_is_one_line_with_every_cause_and_has_an_end() {
+    let text = async |source: Box<dyn std::error::Error + Send + Sync>| {
+        let asked = Asked::with(|settings| settings.max_retries = 0);
+        let error = IntrospectError::new(IntrospectErrorKind::Credentials).with_source(source);
+        asked.ask(|_| Err(error.clone())).await.unwrap_err();
+        asked.handle().stats().last_failure.unwrap().text
+    };
+    let says = "this service's own credentials were refused, or could not be obtained";
+    assert_eq!(&*text(Box::new(Outer)).await, format!("{says}: the outer cause: the inner cause"));
+    assert_eq!(&*text("two\r\nlines".into()).await, format!("{says}: two  lines"));
+    let room = 500 - format!("{says}: ").chars().count();
+    for (long, ends_with) in [(room, "éé"), (room + 1, "é…"), (10_000, "é…")] {
+        let text = text("é".repeat(long).into()).await;
+        assert!(text.ends_with(ends_with) && text.chars().count() == 500, "{text}");
+    }
+    assert_eq!(text(Box::new(Round)).await.chars().count(), 500, "a cause that is its own cause");
+}
+
+#[derive(Debug)]
+struct Outer;
+
+#[derive(Debug)]
+struct Inner;
+
+/// Its own cause.
+#[derive(Debug)]
+struct Round;
+
+macro_rules! error {
+    ($error:ident, $text:literal, $source:expr) => {
+        impl std::fmt::Display for $error {
+            fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str($text)
+            }
+        }
+
+        impl std::error::Error for $error {
+            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+                $source
+            }
+        }
+    };
+}
+
+error!(Outer, "the outer cause", Some(&Inner));
+error!(Inner, "the inner cause", None);
+error!(Round, "round and round", Some(&Round));
+
+#[tokio::test(start_paused = true)]
 async fn a_question_given_up_after_the_authority_had_its_time_counts_as_a_timeout() {
     let asked = Asked::with(|settings| settings.breaker_threshold = 2);
     let given_up_after = async |millis| {

@@ -57,6 +57,7 @@ fn every_public_type_is_send_sync_and_debug() {
     assert_send_sync_debug::<IntrospectionLayerBuilder<Authority>>();
     assert_send_sync_debug::<Introspection<Idle, Authority>>();
     assert_send_sync_debug::<LayerStats>();
+    assert_send_sync_debug::<LastFailure>();
     assert_send_sync_debug::<MalformedToken>();
     assert_send_sync_debug::<Policy>();
     assert_send_sync_debug::<ProblemJson>();
