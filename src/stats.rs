@@ -2,5 +2,5 @@
 
 pub use crate::cache::figures::CacheStats;
 pub use crate::histogram::Histogram;
-pub use crate::layer::stats::LayerStats;
+pub use crate::layer::stats::{LayerHandle, LayerStats};
 pub use crate::protection::{BreakerState, EndpointHandle, EndpointStats, Health, LastFailure};

@@ -8,7 +8,7 @@ use http::{Response, StatusCode};
 
 use crate::error::IntrospectError;
 use crate::introspect::Verdict;
-use crate::layer::stats::Outcomes;
+use crate::layer::stats::{HasOutcomes, Outcomes};
 use crate::log_limit::LogLimit;
 use crate::policy::Policy;
 use crate::rejection::{
@@ -58,6 +58,12 @@ pub(crate) fn report_missing_layer(found_by: &'static str) {
     match LIMIT.due(found_by) {
         Some(untold) => tracing::error!(untold, "{found_by} {FAULT}"),
         None => tracing::debug!("{found_by} {FAULT}"),
+    }
+}
+
+impl<R: Send + Sync> HasOutcomes for Guard<R> {
+    fn outcomes(&self) -> &Outcomes {
+        &self.outcomes
     }
 }
 

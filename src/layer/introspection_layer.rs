@@ -9,7 +9,7 @@ use super::builder::IntrospectionLayerBuilder;
 use super::guard::Guard;
 use super::require::RequireLayer;
 use super::service::Introspection;
-use super::stats::LayerStats;
+use super::stats::{HasOutcomes, LayerHandle, LayerStats};
 use crate::build_error::BuildError;
 use crate::introspect::ChooseIntrospector;
 use crate::policy::Policy;
@@ -100,6 +100,14 @@ impl<I, R> IntrospectionLayer<I, R> {
     #[must_use]
     pub fn stats(&self) -> LayerStats {
         self.guard.outcomes.stats()
+    }
+}
+
+impl<I, R: Send + Sync + 'static> IntrospectionLayer<I, R> {
+    /// Observes this layer from elsewhere in the application, such as a status page.
+    #[must_use]
+    pub fn handle(&self) -> LayerHandle {
+        LayerHandle::new(Arc::clone(&self.guard) as Arc<dyn HasOutcomes>)
     }
 }
 

@@ -1,5 +1,7 @@
 //! How requests fared.
 
+use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::metrics::LayerMetrics;
@@ -57,8 +59,46 @@ impl Outcomes {
     }
 }
 
+/// Whatever has outcomes. A handle knows no more of a layer, so that it has none of its types.
+pub(crate) trait HasOutcomes: Send + Sync {
+    fn outcomes(&self) -> &Outcomes;
+}
+
+/// Observes an [`IntrospectionLayer`](crate::IntrospectionLayer) from elsewhere in the application, whatever its types.
+/// Made by [`IntrospectionLayer::handle`](crate::IntrospectionLayer::handle); clones look at the same layer.
+///
+/// ```
+/// use tower_introspection::{Cached, IntrospectionLayer};
+/// # let introspector = tower_introspection::introspect_fn(|_| async {
+/// #     Ok(tower_introspection::Verdict::Inactive(tower_introspection::InactiveReason::Unknown)) });
+///
+/// let layer = IntrospectionLayer::new(Cached::new(introspector));
+/// let handle = layer.handle();
+/// assert_eq!(handle.stats().accepted, 0);
+/// ```
+#[derive(Clone)]
+pub struct LayerHandle(Arc<dyn HasOutcomes>);
+
+impl LayerHandle {
+    pub(crate) fn new(layer: Arc<dyn HasOutcomes>) -> Self {
+        Self(layer)
+    }
+
+    /// How requests fared at the layer, its clones, and all services it wraps.
+    #[must_use]
+    pub fn stats(&self) -> LayerStats {
+        self.0.outcomes().stats()
+    }
+}
+
+impl fmt::Debug for LayerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_tuple("LayerHandle").field(&self.stats()).finish()
+    }
+}
+
 /// How requests fared at a layer, since it was made. Given by
-/// [`IntrospectionLayer::stats`](crate::IntrospectionLayer::stats).
+/// [`IntrospectionLayer::stats`](crate::IntrospectionLayer::stats) and [`LayerHandle::stats`].
 ///
 /// A request that the layer let through and a [`RequireLayer`](crate::layer::RequireLayer) of it, or an extractor, then
 /// refused is in both: in [`accepted`](Self::accepted) or [`anonymous`](Self::anonymous), and in

@@ -56,6 +56,7 @@ fn every_public_type_is_send_sync_and_debug() {
     assert_send_sync_debug::<IntrospectionLayer<Authority>>();
     assert_send_sync_debug::<IntrospectionLayerBuilder<Authority>>();
     assert_send_sync_debug::<Introspection<Idle, Authority>>();
+    assert_send_sync_debug::<LayerHandle>();
     assert_send_sync_debug::<LayerStats>();
     assert_send_sync_debug::<LastFailure>();
     assert_send_sync_debug::<MalformedToken>();
