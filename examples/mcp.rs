@@ -57,6 +57,7 @@ async fn run() -> Result<(), BoxError> {
         .require_audience(metadata.resource())
         .require_scope(SCOPE)
         .build()?;
+    let handle = guard.handle();
     let app = Router::new()
         // Without a stream of its own a server answers GET with 405, which the router does.
         .route("/mcp", post(mcp))
@@ -68,7 +69,7 @@ async fn run() -> Result<(), BoxError> {
     println!("authorization server: {}, the sandbox in this process", sandbox.issuer());
     println!();
     print_curl_lines(&resource, &metadata, &sandbox);
-    common::serve(listener, app, cache).await
+    common::serve(listener, app, handle, cache).await
 }
 
 /// One JSON-RPC message, one JSON answer.

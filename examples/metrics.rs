@@ -67,8 +67,10 @@ async fn run() -> Result<(), BoxError> {
         .inactive_ttl(settings.inactive_ttl)
         .build()?;
     let cache = introspector.handle();
-    let app = common::router(IntrospectionLayer::new(introspector))?.merge(operations(cache.clone(), metrics));
-    common::serve(listener, app, cache).await
+    let guard = IntrospectionLayer::new(introspector);
+    let handle = guard.handle();
+    let app = common::router(guard)?.merge(operations(cache.clone(), metrics));
+    common::serve(listener, app, handle, cache).await
 }
 
 fn recorder() -> Result<PrometheusHandle, BuildError> {

@@ -52,8 +52,9 @@ async fn run() -> Result<(), BoxError> {
     };
     let introspector = Cached::builder(apigee).max_ttl(settings.max_ttl).inactive_ttl(settings.inactive_ttl).build()?;
     let cache = introspector.handle();
-    let app = common::router(IntrospectionLayer::new(introspector))?;
-    common::serve(listener, app, cache).await
+    let guard = IntrospectionLayer::new(introspector);
+    let handle = guard.handle();
+    common::serve(listener, common::router(guard)?, handle, cache).await
 }
 
 /// The real endpoint, if `APIGEE_ORG` names an organisation.

@@ -62,7 +62,8 @@ async fn run() -> Result<(), BoxError> {
     let cache = introspector.handle();
     let policy = scopes.into_iter().fold(Policy::new(), Policy::require_scope);
     let guard = IntrospectionLayer::builder(introspector).policy(policy).build()?;
-    common::serve(listener, common::router(guard)?, cache).await
+    let handle = guard.handle();
+    common::serve(listener, common::router(guard)?, handle, cache).await
 }
 
 /// The scopes of `REQUIRE_SCOPE`, none by default.

@@ -19,10 +19,9 @@ use axum::response::{IntoResponse, Response};
 use http::{Request, StatusCode};
 use support::*;
 use tokio::process::Command;
-use tower::ServiceExt;
+use tower::{Layer, ServiceExt};
 use tower_introspection::connection::Limits;
-use tower_introspection::introspect::Ask;
-use tower_introspection::introspect::IntrospectErrorKind;
+use tower_introspection::introspect::{Ask, IntrospectErrorKind};
 use tower_introspection::{Cached, InactiveReason, Introspect, StatusPage};
 
 /// Chromium, by whatever name it goes. `None` if it is not installed and need not be.
@@ -159,6 +158,12 @@ fn charts<'d>(dom: &'d str, attribute: &str) -> Vec<&'d str> {
     charts.filter_map(|svg| svg.split_once(&*attribute)?.1.split_once('"').map(|(value, _)| value)).collect()
 }
 
+/// How many seconds old the figures are, as the script tells.
+fn age(dom: &str) -> u64 {
+    let age = dom.split_once("<span id=\"age\"").unwrap().1.split_once('>').unwrap().1.split_once(" s ago<").unwrap().0;
+    age.trim_start_matches(", ").parse().unwrap()
+}
+
 fn trouble(dom: &str) -> &str {
     dom.split_once("<p id=\"trouble\"").unwrap().1.split_once("</p>").unwrap().0
 }
@@ -177,6 +182,7 @@ async fn the_script_draws_every_chart_and_breaks_no_rule() {
     assert_eq!(console, [""; 0], "an error, or something that its policy forbids");
     assert!(served.polls.load(Ordering::SeqCst) >= 3, "it goes on asking");
     assert!(trouble(&dom).starts_with(" role=\"status\" hidden"), "{}", trouble(&dom));
+    assert!(age(&dom) <= 2, "{} s", age(&dom));
 
     let drawn = charts(&dom, "data-points");
     // All but the circuit breaker, which an introspector of one's own does not have.
@@ -185,8 +191,11 @@ async fn the_script_draws_every_chart_and_breaks_no_rule() {
         assert!(points.parse::<usize>().unwrap() >= 1, "{points} in {dom}");
     }
     let labels = charts(&dom, "aria-label");
-    assert!(labels[0].starts_with("Hit ratio in the last 5 minutes: now 50.0%, between 50.0% and "), "{labels:?}");
-    assert!(labels[4].starts_with("Entries in the last 5 minutes: now "), "{labels:?}");
+    assert!(
+        labels[0].starts_with("Cache hit ratio in the last 5 minutes: now 50.0%, between 50.0% and "),
+        "{labels:?}"
+    );
+    assert!(labels[4].starts_with("Active tokens cached in the last 5 minutes: now "), "{labels:?}");
     let lines: Vec<_> = dom.split("<path d=\"M").skip(1).collect();
     assert_eq!(lines.len(), 5, "{dom}");
     assert!(lines.iter().all(|line| line.split('"').next().unwrap().contains('L')), "lines, not points: {lines:?}");
@@ -226,7 +235,7 @@ async fn the_script_draws_the_circuit_breaker_of_an_endpoint_as_it_opens() {
     let Seen { dom, console } = look(&browser, &url).await;
     assert_eq!(console, [""; 0]);
     assert_eq!(charts(&dom, "data-points").len(), 6, "{dom}");
-    let chart = dom.split("<figure>").find(|figure| figure.contains("Circuit breaker")).unwrap();
+    let chart = dom.split("<figure>").skip(1).find(|figure| figure.contains("Circuit breaker")).unwrap();
     let label = "Circuit breaker in the last 5 minutes: now half open, between closed and open";
     assert_eq!(charts(chart, "aria-label"), [label]);
     assert!(chart.contains("Circuit breaker<strong>half open</strong>"), "{chart}");
@@ -262,6 +271,69 @@ async fn without_script_the_figures_are_there() {
     assert!(dom.contains("<noscript><meta http-equiv=\"refresh\" content=\"10\"></noscript>"), "it loads itself anew");
 }
 
+/// Written into the outer page once the script of each inner one has drawn: what runs out of which of them.
+const MEASURE: &str = r"
+const wrong = [];
+for (const frame of document.querySelectorAll('iframe')) {
+  const page = frame.contentDocument, at = `${frame.width}: `;
+  const inner = frame.contentWindow.innerWidth, root = page.documentElement;
+  if (inner !== +frame.width || !page.querySelector('svg path[d]')) wrong.push(at + 'it was not drawn');
+  if (root.scrollWidth > inner) wrong.push(at + `the page is ${root.scrollWidth} wide`);
+  for (const element of page.querySelectorAll('body *')) {
+    const box = element.closest('.cards > *, li')?.getBoundingClientRect() ?? { left: 0, right: inner };
+    const { left, right, width } = element.getBoundingClientRect();
+    const runs_out = right > box.right + .5 || left < box.left - .5 || right > inner + .5 || left < -.5;
+    if (width && runs_out) wrong.push(at + element.tagName + ' ' + element.textContent.slice(0, 60));
+  }
+}
+document.body.textContent = 'measured: ' + (wrong.join('; ') || 'nothing runs out');
+";
+
+#[cfg(feature = "sandbox")]
+#[tokio::test]
+async fn nothing_runs_out_of_the_page_or_out_of_its_card_on_a_screen_of_any_width() {
+    use tower_introspection::IntrospectionLayer;
+    use tower_introspection::sandbox::{Fault, Sandbox};
+
+    let Some(browser) = browser() else { return };
+    // An outage has the longest texts.
+    let sandbox = Sandbox::start().await.unwrap();
+    sandbox.set_fault(Fault::Reset);
+    let long = "a-name-that-nobody-would-choose".repeat(5);
+    let cached = Cached::builder(sandbox.apigee().limits(Limits::new().max_retries(0)).build().unwrap())
+        .name(&long)
+        .build()
+        .unwrap();
+    let page = StatusPage::new(cached.handle());
+    let layer = IntrospectionLayer::builder(cached.clone()).require_scope("read").build().unwrap();
+    let page = page.layer(&long, layer.handle());
+    for authorization in ["Bearer abc", "Bearer ?", &format!("Bearer {}", "a".repeat(5_000)), "Basic eA=="] {
+        layer.layer(Idle).oneshot(request(authorization)).await.unwrap();
+    }
+    let widths = [320, 360, 768, 1_000, 1_100, 1_200, 1_280, 1_440, 1_920];
+    let frames = widths.map(|width| format!("<iframe src=/status width={width} height=900></iframe>")).concat();
+    let outer = format!("{frames}<script>setTimeout(() => {{ {MEASURE} }}, 6000)</script>");
+    let app = Router::new().fallback(move |request: Request<Body>| {
+        let (page, outer) = (page.clone(), outer.clone());
+        async move {
+            if request.uri().path() == "/" {
+                return axum::response::Html(outer).into_response();
+            }
+            let mut response = page.oneshot(request).await.into_response();
+            // It may stand in no frame, which is how widths are made here.
+            response.headers_mut().remove("content-security-policy");
+            response
+        }
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let Seen { dom, console } = look(&browser, &url).await;
+    assert_eq!(console, [""; 0]);
+    let measured = dom.split_once("measured: ").unwrap_or_else(|| panic!("nothing was measured: {dom}")).1;
+    assert!(measured.starts_with("nothing runs out"), "{measured}");
+}
+
 #[tokio::test]
 async fn it_says_when_the_service_does_not_answer() {
     let Some(browser) = browser() else { return };
@@ -280,6 +352,7 @@ async fn it_says_when_the_service_does_not_answer() {
         let trouble = trouble(&dom);
         assert_eq!(trouble, format!(" role=\"status\">{said} The figures are of the time above."));
         assert_eq!(figures(&dom), figures(&served.html().await), "what was known stays");
+        assert!(age(&dom) >= 4, "and says how old it is: {} s", age(&dom));
     }
 }
 

@@ -14,6 +14,7 @@ use tower_introspection::Policy;
 use axum::{Json, Router, routing::get};
 use tokio::net::TcpListener;
 use tower_introspection::introspect::ChooseIntrospector;
+use tower_introspection::stats::LayerHandle;
 use tower_introspection::{AccessToken, BuildError, CacheHandle, IntrospectionLayer, StatusPage};
 use tracing_subscriber::EnvFilter;
 
@@ -50,13 +51,18 @@ pub(crate) fn router<I: ChooseIntrospector>(guard: IntrospectionLayer<I>) -> Res
         .route("/healthz", get(async || "ok\n")))
 }
 
-/// Serves `app`, and a status page beside it, until it is told to stop.
-pub(crate) async fn serve(listener: TcpListener, mut app: Router, cache: CacheHandle) -> Result<(), BoxError> {
+/// Serves `app`, and a status page of its guard beside it, until it is told to stop.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    mut app: Router,
+    guard: LayerHandle,
+    cache: CacheHandle,
+) -> Result<(), BoxError> {
     let address = listener.local_addr()?;
     // No token guards it, so it is for this machine alone.
     if address.ip().is_loopback() {
         println!("status page: http://{address}/status");
-        app = app.route_service("/status", StatusPage::new(cache.clone()));
+        app = app.route_service("/status", StatusPage::new(cache.clone()).layer("guard", guard));
     }
     println!("listening on http://{address}");
     axum::serve(listener, app).with_graceful_shutdown(shutdown()).await?;

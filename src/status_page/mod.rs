@@ -1,4 +1,4 @@
-//! The figures of caches as a page to look at (feature `status-page`).
+//! The figures of layers and caches as a page to look at (feature `status-page`).
 
 mod figures;
 mod html;
@@ -8,7 +8,6 @@ use std::fmt;
 use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::UNIX_EPOCH;
 
 use http::header::{
     ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY, VARY,
@@ -18,26 +17,29 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 use tower::Service;
 
-use self::figures::json_of;
-use self::html::write_cache;
+use self::figures::{Shown, json_of};
+use self::html::{Place, http_date, write_glance, write_section};
 use crate::cache::handle::CacheHandle;
 use crate::clock::Timestamp;
+use crate::layer::stats::LayerHandle;
 use crate::random::random;
 
-/// Its placeholders are `{{nonce}}`, `{{at}}` and `{{caches}}`.
+/// Its placeholders are `{{nonce}}`, `{{at}}`, `{{since}}`, `{{glance}}` and `{{sections}}`.
 const PAGE: &str = include_str!("page.html");
 
-/// Shows the figures of one or more caches, and of the endpoints behind them: health, circuit breaker, hit ratio,
-/// questions, how long they took, how old verdicts were when they were used, entries. It is a service that answers GET
-/// and HEAD, for a path of your choice, with one small page that loads nothing from elsewhere. The page redraws itself
-/// every two seconds; without JavaScript it shows the same figures, and loads anew every ten.
+/// Shows what on-call looks for: whether the authority answers, its circuit breaker and its last failure; what requests
+/// were rejected for (401, 403, 503); cache hit ratio, questions, how long they took, how old answers were when they
+/// were used. It is a service that answers GET and HEAD, for a path of your choice, with one small page that loads
+/// nothing from elsewhere. The page redraws itself every two seconds and says how old its figures are; without
+/// JavaScript it shows the same figures, and loads anew every ten.
 ///
 /// A request whose `Accept` names `application/json` and not `text/html` gets the figures as JSON, durations in
 /// seconds. Members may be added to it.
 ///
-/// **Mount it behind your own protection**, or on an address that only operators reach. It shows figures of operation,
-/// and neither a token nor any fact of one; but it tells whoever sees it how much the service is used, and whether its
-/// authority is down. Answering takes about as much as [`CacheHandle::stats`].
+/// **Mount it behind your own protection**, or on an address that only operators reach. Nothing in it comes from a
+/// request, and neither a token nor any fact of one is in it; but it tells whoever sees it how much the service is used,
+/// whether its authority is down, and why: the [last failure](crate::stats::LastFailure) is in the words of the log. Answering
+/// takes about as much as [`CacheHandle::stats`].
 ///
 /// ```
 /// use axum::{Router, routing::get};
@@ -46,8 +48,11 @@ const PAGE: &str = include_str!("page.html");
 /// #     Ok(tower_introspection::Verdict::Inactive(tower_introspection::InactiveReason::Unknown)) });
 ///
 /// let cached = Cached::builder(introspector).name("partners").build()?;
-/// let operators: Router = Router::new().route_service("/status", StatusPage::new(cached.handle()));
-/// let app: Router = Router::new().route("/", get(async || "hello")).route_layer(IntrospectionLayer::new(cached));
+/// let cache = cached.handle();
+/// let layer = IntrospectionLayer::new(cached);
+/// let page = StatusPage::new(cache).layer("orders", layer.handle());
+/// let operators: Router = Router::new().route_service("/status", page);
+/// let app: Router = Router::new().route("/", get(async || "hello")).route_layer(layer);
 /// // Serve `app` to the world, and `operators` on an address of its own.
 /// # Ok::<(), tower_introspection::BuildError>(())
 /// ```
@@ -55,12 +60,14 @@ const PAGE: &str = include_str!("page.html");
 #[must_use]
 pub struct StatusPage {
     caches: Arc<Vec<CacheHandle>>,
+    layers: Arc<Vec<(String, LayerHandle)>>,
+    made_at: Timestamp,
 }
 
 impl StatusPage {
     /// A page about this cache.
     pub fn new(cache: CacheHandle) -> Self {
-        Self { caches: Arc::new(vec![cache]) }
+        Self { caches: Arc::new(vec![cache]), layers: Arc::default(), made_at: Timestamp::now() }
     }
 
     /// Adds another cache. Give each a [name](crate::cache::CachedBuilder::name) of its own, which is what the page
@@ -70,19 +77,52 @@ impl StatusPage {
         self
     }
 
+    /// Adds what becomes of requests at this layer: how many were let in, and how many were rejected with which status
+    /// and for what reason. `name` is what the page calls it. A rejected gRPC call counts with the HTTP status of its
+    /// reason; a request that the layer let in and a [`RequireLayer`](crate::layer::RequireLayer) of it, or an
+    /// extractor, refused counts as both.
+    pub fn layer(mut self, name: impl Into<String>, layer: LayerHandle) -> Self {
+        Arc::make_mut(&mut self.layers).push((name.into(), layer));
+        self
+    }
+
+    fn layers(&self) -> impl Iterator<Item = Shown> {
+        self.layers.iter().map(|(name, layer)| figures::layer(name, &layer.stats()))
+    }
+
+    fn caches(&self, now: Timestamp) -> impl Iterator<Item = Shown> {
+        self.caches.iter().map(move |cache| figures::cache(cache, now))
+    }
+
     fn html(&self, nonce: &str) -> String {
-        let mut caches = String::new();
-        for cache in &*self.caches {
-            // Writing to a string does not fail.
-            let _ = write_cache(&mut caches, cache);
+        let now = Timestamp::now();
+        let (mut glance, mut sections) = (String::new(), String::new());
+        // Writing to a string does not fail.
+        for (at, layer) in self.layers().enumerate() {
+            let _ = write_section(&mut sections, "Layer", Place("layers", at), &layer);
         }
+        for (at, cache) in self.caches(now).enumerate() {
+            let _ = write_glance(&mut glance, Place("caches", at), &cache);
+            let _ = write_section(&mut sections, "Cache", Place("caches", at), &cache);
+        }
+        let page = PAGE.replace("{{nonce}}", nonce).replace("{{at}}", &http_date(now));
+        let page = page.replace("{{since}}", &http_date(self.made_at));
         // What configuration has a say in comes last, so that no placeholder is looked for in it.
-        PAGE.replace("{{nonce}}", nonce).replace("{{at}}", &http_date()).replace("{{caches}}", &caches)
+        let (head, rest) = page.split_once("{{glance}}").unwrap_or((&page, ""));
+        [head, &glance, &rest.replace("{{sections}}", &sections)].concat()
     }
 
     fn json(&self) -> String {
-        let caches: Vec<Value> = self.caches.iter().map(json_of).collect();
-        json!({ "at_unix_millis": Timestamp::now(), "caches": caches }).to_string()
+        let now = Timestamp::now();
+        let layers: Vec<Value> = self.layers().map(json_of).collect();
+        let caches: Vec<Value> = self.caches(now).map(json_of).collect();
+        json!({
+            "at_unix_millis": now,
+            "page_made_at_unix_millis": self.made_at,
+            "layers": layers,
+            "caches": caches,
+        })
+        .to_string()
     }
 
     fn answer(&self, method: &Method, headers: &HeaderMap) -> Response<String> {
@@ -143,7 +183,8 @@ impl<B> Service<Request<B>> for StatusPage {
 impl fmt::Debug for StatusPage {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let names: Vec<&str> = self.caches.iter().map(CacheHandle::name).collect();
-        f.debug_struct("StatusPage").field("caches", &names).finish_non_exhaustive()
+        let layers: Vec<&str> = self.layers.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("StatusPage").field("caches", &names).field("layers", &layers).finish_non_exhaustive()
     }
 }
 
@@ -159,10 +200,6 @@ fn wants_json(headers: &HeaderMap) -> bool {
 /// New for each page.
 fn nonce() -> String {
     format!("{:016x}{:016x}", random(), random())
-}
-
-fn http_date() -> String {
-    httpdate::fmt_http_date(Timestamp::now().to_system_time().unwrap_or(UNIX_EPOCH))
 }
 
 #[cfg(test)]

@@ -4,11 +4,13 @@
 use crate::support::*;
 use http::{HeaderMap, Method, Request, Response};
 use serde_json::{Value, json};
-use tower::ServiceExt;
+use tower::{Layer, ServiceExt};
+use tower_introspection::clock::Timestamp;
 use tower_introspection::connection::Limits;
-use tower_introspection::introspect::Ask;
-use tower_introspection::introspect::IntrospectErrorKind;
-use tower_introspection::{AccessToken, Cached, InactiveReason, Introspect, StatusPage, Verdict};
+use tower_introspection::introspect::{Ask, IntrospectErrorKind};
+use tower_introspection::{
+    AccessToken, Apigee, Cached, InactiveReason, Introspect, IntrospectionLayer, StatusPage, Verdict,
+};
 
 /// Stands in every token and fact of this file, so that one search finds them all.
 const SECRET: &str = "hush";
@@ -33,7 +35,7 @@ async fn figures(page: &StatusPage) -> Value {
 
 /// What stands in the cells of this figure, one for each cache.
 fn cells<'h>(html: &'h str, figure: &str) -> Vec<&'h str> {
-    let attribute = format!(r#"<td data-figure="{figure}""#);
+    let attribute = format!(r#" data-figure="{figure}""#);
     let after = html.split(&*attribute).skip(1);
     after.map(|cell| cell.split_once('>').unwrap().1.split_once('<').unwrap().0).collect()
 }
@@ -181,7 +183,7 @@ async fn every_figure_in_the_page_is_in_the_json_and_says_the_same_of_the_endpoi
         ("turned_away", "0", json!(0)),
         ("waiting", "0", json!(0)),
         ("under_way", "0", json!(0)),
-        ("failures_by_kind", "1&nbsp;circuit_open, 5&nbsp;status", json!({"status": 5, "circuit_open": 1})),
+        ("failures_by_kind", "5&nbsp;status, 1&nbsp;circuit open", json!({"status": 5, "circuit_open": 1})),
     ] {
         assert_eq!((cells(&html, figure), &figures[0][figure]), (vec![shown], &value), "{figure}");
     }
@@ -202,7 +204,7 @@ async fn several_caches_are_shown_in_the_order_given() {
     assert!(html.find("<bdi>one</bdi>").unwrap() < html.find("<bdi>other</bdi>").unwrap());
     let figures = figures(&page).await;
     assert_eq!((&figures[0]["name"], &figures[1]["name"]), (&json!("one"), &json!("other")));
-    assert_eq!(format!("{page:?}"), r#"StatusPage { caches: ["one", "other"], .. }"#);
+    assert_eq!(format!("{page:?}"), r#"StatusPage { caches: ["one", "other"], layers: [], .. }"#);
 }
 
 #[tokio::test]
@@ -243,7 +245,7 @@ async fn nothing_but_its_own_style_and_script_may_run_in_it() {
         for asset in ["src=", "href=", "url(", "@import", "style=", "onload=", "onclick="] {
             assert!(!html.contains(asset), "{asset}");
         }
-        assert!(html.len() < 15_000, "{} bytes", html.len());
+        assert!(html.len() < 18_000, "{} bytes", html.len());
         nonces.push(nonce);
     }
     assert_ne!(nonces[0], nonces[1]);
@@ -264,12 +266,13 @@ async fn nothing_but_its_own_style_and_script_may_run_in_it() {
 
 #[tokio::test]
 async fn the_name_of_a_cache_is_text_whatever_is_in_it() {
-    let name = r#"<script>alert('1')</script>" onload="x & {{nonce}} {{caches}}"#;
+    let name = r#"<script>alert('1')</script>" onload="x & {{nonce}} {{sections}}"#;
     let cached = Cached::builder(Authority::new(active())).name(name).build().unwrap();
     let page = StatusPage::new(cached.handle());
     let html = html(&page).await;
-    let escaped = "&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&quot; onload=&quot;x &amp; {{nonce}} {{caches}}";
-    assert_eq!(html.matches(escaped).count(), 3, "{html}");
+    let escaped = "&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&quot; onload=&quot;x &amp; {{nonce}} {{sections}}";
+    // In the line at the top, in two attributes of the section, and in its title.
+    assert_eq!(html.matches(escaped).count(), 4, "{html}");
     assert_eq!(html.matches("<script").count(), 1, "its own alone");
     assert_eq!(figures(&page).await[0]["name"], name);
 }
@@ -283,6 +286,95 @@ async fn neither_a_token_nor_a_fact_of_one_nor_a_cause_is_in_it() {
         assert!(!response.body().contains(SECRET) && !format!("{response:?}").contains(SECRET), "{response:?}");
     }
     assert!(!format!("{page:?}").contains(SECRET));
+}
+
+#[tokio::test]
+async fn rejections_are_counted_by_status_and_reason_the_most_frequent_first() {
+    let authority = Authority::new(inactive(InactiveReason::Revoked));
+    let cached = Cached::new(authority.clone());
+    let page = StatusPage::new(cached.handle());
+    let layer = IntrospectionLayer::builder(cached).require_scope("read").build().unwrap();
+    let page = page.layer("orders & <returns>", layer.handle());
+    let other = IntrospectionLayer::builder(authority.clone()).problem_json().build().unwrap();
+    let page = page.layer("other", other.handle());
+    let service = layer.layer(Idle);
+    let send = async |authorization: &str| {
+        let response = service.clone().oneshot(request(authorization)).await.unwrap();
+        response.status().as_u16()
+    };
+    assert_eq!(send("Basic eA==").await, 401);
+    for token in ["Bearer bad", "Bearer worse"] {
+        assert_eq!(send(token).await, 401);
+    }
+    assert_eq!(send("Bearer ?").await, 400);
+    authority.says(Ok(Verdict::Active(scoped("write"))));
+    assert_eq!(send("Bearer small").await, 403);
+    authority.says(failure(IntrospectErrorKind::Timeout));
+    assert_eq!(send("Bearer unlucky").await, 503);
+    authority.says(active());
+    for _ in 0..2 {
+        assert_eq!(send("Bearer good").await, 200);
+    }
+
+    let html = html(&page).await;
+    let body = answer(&page, Method::GET, &["application/json"]).await.into_body();
+    let json: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(
+        (&json["layers"][0]["name"], &json["layers"][1]["name"]),
+        (&json!("orders & <returns>"), &json!("other"))
+    );
+    assert!(html.contains("Layer <bdi>orders &amp; &lt;returns&gt;</bdi>"), "{html}");
+    for (figure, shown, value) in [
+        ("accepted", "2", json!(2)),
+        ("anonymous", "0", json!(0)),
+        ("rejected_400", "1", json!(1)),
+        ("rejected_400_by_reason", "1&nbsp;malformed", json!({"malformed": 1})),
+        ("rejected_401", "3", json!(3)),
+        ("rejected_401_by_reason", "2&nbsp;revoked, 1&nbsp;missing token", json!({"revoked": 2, "missing_token": 1})),
+        ("rejected_403", "1", json!(1)),
+        ("rejected_403_by_reason", "1&nbsp;insufficient scope", json!({"insufficient_scope": 1})),
+        ("rejected_503", "1", json!(1)),
+        ("rejected_503_by_reason", "1&nbsp;unavailable", json!({"unavailable": 1})),
+    ] {
+        let unused = if figure.ends_with("reason") { "none" } else { "0" };
+        assert_eq!((cells(&html, figure), &json["layers"][0][figure]), (vec![shown, unused], &value), "{figure}");
+    }
+    assert_eq!(
+        format!("{page:?}"),
+        r#"StatusPage { caches: ["default"], layers: ["orders & <returns>", "other"], .. }"#
+    );
+}
+
+#[tokio::test]
+async fn the_last_failure_is_told_with_its_time_and_text_and_holds_no_token_though_its_url_did() {
+    let (_socket, address) = refusing();
+    let apigee = Apigee::builder("o").base_url(format!("http://{address}/v1")).basic_auth("hush-user", "hush-password");
+    let cached = Cached::new(apigee.max_retries(0).build().unwrap());
+    let page = StatusPage::new(cached.handle());
+    assert_eq!(
+        (cells(&html(&page).await, "last_failure"), &figures(&page).await[0]["last_failure"]),
+        (vec!["none"], &Value::Null)
+    );
+    let before = Timestamp::now().as_unix_millis();
+    cached.introspect(Ask::new(&bearer("hush-token"))).await.unwrap_err();
+    let (html, failure) = (html(&page).await, figures(&page).await[0]["last_failure"].take());
+    assert_eq!(failure["kind"], "connect");
+    assert!(failure["text"].as_str().unwrap().starts_with("no connection to the authority: "), "{failure}");
+    let at = failure["at_unix_millis"].as_i64().unwrap();
+    assert!((before..=Timestamp::now().as_unix_millis()).contains(&at), "{failure}");
+    let shown = cells(&html, "last_failure")[0];
+    assert!(shown.contains(" s ago, ") && shown.contains(" GMT: connect: no connection to the authority: "), "{shown}");
+    assert!(!html.contains(SECRET) && !failure.to_string().contains(SECRET), "{html} {failure}");
+}
+
+#[tokio::test]
+async fn the_text_of_a_failure_is_text_whatever_is_in_it() {
+    let endpoint = Apigee::builder("o").credentials(|| async { Err("<script>alert('1')</script> & \" \n".into()) });
+    let cached = Cached::new(endpoint.build().unwrap());
+    cached.introspect(Ask::new(&bearer("abc"))).await.unwrap_err();
+    let html = html(&StatusPage::new(cached.handle())).await;
+    assert!(html.contains("&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt; &amp; &quot;"), "{html}");
+    assert_eq!(html.matches("<script").count(), 1, "its own alone");
 }
 
 #[tokio::test]
