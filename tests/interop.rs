@@ -1,4 +1,5 @@
-//! Authorization servers that nobody here wrote, on loopback: `oidc-provider` (npm) and `Authlib` (PyPI).
+//! Authorization servers that nobody here wrote, on loopback: `oidc-provider` (npm), `Authlib` and
+//! `django-oauth-toolkit` (PyPI).
 //!
 //! They need node and python with packages that `.ci/interop` installs. Where that has not been done these tests say so
 //! and test nothing, unless `INTEROP=required` is set, as it is in CI: then what is missing is a failure.
@@ -68,6 +69,13 @@ impl Server {
         Self::start("Authlib", &python, &installed().join("authlib/server.py")).await
     }
 
+    /// It answers in a way of its own, and so has tests of its own.
+    async fn django_oauth_toolkit() -> Option<Self> {
+        let folder = installed().join("django-oauth-toolkit");
+        Self::start("django-oauth-toolkit", &folder.join("venv/bin/python"), &folder.join("server.py")).await
+    }
+
+    /// Those that answer as RFC 7662 has it, with all that tokens of this service hold.
     async fn all() -> Vec<Self> {
         [Self::oidc_provider().await, Self::authlib().await].into_iter().flatten().collect()
     }
@@ -228,6 +236,54 @@ async fn the_client_credentials_grant_works_at_both() {
         let error = format!("{:?}", endpoint.introspect(Ask::new(&bearer("abc"))).await.unwrap_err());
         assert!(error.contains("the token endpoint refused") && error.contains("invalid_client"), "{error}");
     }
+}
+
+/// What a layer over `endpoint` answers a request with `token`.
+async fn through(endpoint: Rfc7662, token: &str) -> Option<RejectionKind> {
+    let layer = IntrospectionLayer::builder(Cached::new(endpoint)).require_scope("read").build().unwrap();
+    kind(&layer.layer(Idle).oneshot(request(&format!("Bearer {token}"))).await.unwrap())
+}
+
+/// A token that comes in, those that do not and are their callers' fault, and our own credentials that do not fit.
+async fn assert_django_oauth_toolkit_is_understood(server: &Server) {
+    let token = server.issue().await;
+    let facts = active(&server.basic(), &token).await;
+    assert_eq!((facts.client_id(), facts.scopes().to_string().as_str()), (Some("app"), "read write"));
+    assert!(facts.expires_at().is_some() && facts.issuer().is_none() && facts.audience().next().is_none(), "{facts:?}");
+    assert_eq!(through(server.basic(), &token).await, None);
+
+    let (id, secret) = (server.text("/basic/client_id"), server.text("/basic/client_secret"));
+    for wrong in [
+        server.endpoint().client_secret_basic(id, "wrong"),
+        server.endpoint().client_secret_basic("nobody", secret),
+        server.endpoint().client_secret_post(id, "wrong"),
+        // A bearer without the scope `introspection`.
+        server.endpoint().bearer_token(&token),
+        server.endpoint().bearer_token("nobody-issued-this"),
+    ] {
+        assert_eq!(through(wrong.build().unwrap(), &token).await, Some(RejectionKind::Unavailable));
+    }
+    active(&server.endpoint().client_secret_post(id, secret).build().unwrap(), &token).await;
+    active(&server.endpoint().bearer_token(server.text("/introspecting_token")).build().unwrap(), &token).await;
+    let login = ClientCredentials::new(server.text("/token_endpoint"), id, secret).scope("introspection");
+    active(&server.endpoint().client_credentials(login).build().unwrap(), &token).await;
+
+    server.revoke(&token).await;
+    for dead in ["nobody-issued-this", server.text("/expired_token"), &token] {
+        assert!(matches!(verdict(&server.basic(), dead).await, Verdict::Inactive(InactiveReason::Unknown)), "{dead}");
+        assert_eq!(through(server.basic(), dead).await, Some(RejectionKind::InvalidToken), "{dead}");
+    }
+}
+
+#[tokio::test]
+async fn django_oauth_toolkit_is_understood_and_found_by_its_metadata() {
+    let Some(server) = Server::django_oauth_toolkit().await else { return };
+    assert_django_oauth_toolkit_is_understood(&server).await;
+    let discovered = Rfc7662::discover(server.text("/issuer")).fetch().await.unwrap();
+    let (id, secret) = (server.text("/basic/client_id"), server.text("/basic/client_secret"));
+    let endpoint = discovered.client_secret(id, secret).build().unwrap();
+    assert_eq!(endpoint.url(), server.text("/introspection_endpoint"));
+    active(&endpoint, &server.issue().await).await;
 }
 
 /// What a layer over the server answers a request with `token`.

@@ -22,8 +22,8 @@ pin_project! {
     /// The response to a guarded request: the inner service's, or a rejection.
     ///
     /// # Panics
-    /// If it is polled again after it has completed, like the futures of the standard library and of `tower-http`. (That
-    /// of a request which was let in does what the inner service's does.)
+    /// If it is polled again after it has completed, like the futures of the standard library and of `tower-http`.
+    /// (That of a request which was let in does what the inner service's does.)
     pub struct ResponseFuture<S, B, R>
     where
         S: Service<Request<B>>,

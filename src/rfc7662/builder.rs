@@ -189,6 +189,7 @@ impl Rfc7662Builder {
     /// * oidc-provider: refresh tokens.
     /// * Spring Authorization Server: refresh and ID tokens, authorization codes, and device and user codes, these two
     ///   before anybody has consented.
+    /// * oidc-provider: refresh tokens.
     /// * Doorkeeper from 6.0 on: refresh tokens. Up to 5.9 they answer as their access token does, and nothing tells
     ///   them apart.
     ///

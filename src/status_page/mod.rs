@@ -37,9 +37,9 @@ const PAGE: &str = include_str!("page.html");
 /// seconds. Members may be added to it.
 ///
 /// **Mount it behind your own protection**, or on an address that only operators reach. Nothing in it comes from a
-/// request, and neither a token nor any fact of one is in it; but it tells whoever sees it how much the service is used,
-/// whether its authority is down, and why: the [last failure](crate::stats::LastFailure) is in the words of the log. Answering
-/// takes about as much as [`CacheHandle::stats`].
+/// request, and neither a token nor any fact of one is in it; but it tells whoever sees it how much the service is
+/// used, whether its authority is down, and why: the [last failure](crate::stats::LastFailure) is in the words of the
+/// log. Answering takes about as much as [`CacheHandle::stats`].
 ///
 /// ```
 /// use axum::{Router, routing::get};

@@ -70,7 +70,8 @@ impl PrivateKeyJwt {
     /// (PKCS #8, or SEC 1 as `openssl ecparam -genkey` writes it).
     ///
     /// # Errors
-    /// If it is no such key; the error names `pem`. (`openssl pkcs8 -topk8 -nocrypt` turns other forms of PEM into PKCS #8.)
+    /// If it is no such key; the error names `pem`. (`openssl pkcs8 -topk8 -nocrypt` turns other forms of PEM into
+    /// PKCS #8.)
     pub fn from_pem(client_id: impl Into<String>, pem: impl AsRef<[u8]>) -> Result<Self, BuildError> {
         let Some(key) = SigningKey::from_pem(pem.as_ref()) else {
             return Err(BuildError::new(

@@ -87,7 +87,7 @@ const provider = new Provider(issuer, {
     dPoP: { enabled: true },
     introspection: {
       enabled: true,
-      // A resource server asks about the tokens of others; the default lets a client ask about its own.
+      // The default does the same for confidential clients, and warns that it is one.
       allowedPolicy: () => true,
     },
     revocation: { enabled: true },
