@@ -69,10 +69,11 @@ impl Server {
         Self::start("Authlib", &python, &installed().join("authlib/server.py")).await
     }
 
-    /// It answers in a way of its own, and so has tests of its own.
-    async fn django_oauth_toolkit() -> Option<Self> {
+    /// It answers in a way of its own, and so has tests of its own. `version` is the end of a folder's name.
+    async fn django_oauth_toolkit(version: &str) -> Option<Self> {
         let folder = installed().join("django-oauth-toolkit");
-        Self::start("django-oauth-toolkit", &folder.join("venv/bin/python"), &folder.join("server.py")).await
+        let python = folder.join(format!("venv{version}/bin/python"));
+        Self::start("django-oauth-toolkit", &python, &folder.join("server.py")).await
     }
 
     /// Those that answer as RFC 7662 has it, with all that tokens of this service hold.
@@ -277,13 +278,19 @@ async fn assert_django_oauth_toolkit_is_understood(server: &Server) {
 
 #[tokio::test]
 async fn django_oauth_toolkit_is_understood_and_found_by_its_metadata() {
-    let Some(server) = Server::django_oauth_toolkit().await else { return };
+    let Some(server) = Server::django_oauth_toolkit("").await else { return };
     assert_django_oauth_toolkit_is_understood(&server).await;
     let discovered = Rfc7662::discover(server.text("/issuer")).fetch().await.unwrap();
     let (id, secret) = (server.text("/basic/client_id"), server.text("/basic/client_secret"));
     let endpoint = discovered.client_secret(id, secret).build().unwrap();
     assert_eq!(endpoint.url(), server.text("/introspection_endpoint"));
     active(&endpoint, &server.issue().await).await;
+}
+
+#[tokio::test]
+async fn django_oauth_toolkit_up_to_1_6_is_understood_though_it_answers_401_about_an_unknown_token() {
+    let Some(server) = Server::django_oauth_toolkit("-1.6").await else { return };
+    assert_django_oauth_toolkit_is_understood(&server).await;
 }
 
 /// What a layer over the server answers a request with `token`.
