@@ -349,7 +349,7 @@ async fn rejections_are_counted_by_status_and_reason_the_most_frequent_first() {
 async fn the_last_failure_is_told_with_its_time_and_text_and_holds_no_token_though_its_url_did() {
     let (_socket, address) = refusing();
     let apigee = Apigee::builder("o").base_url(format!("http://{address}/v1")).basic_auth("hush-user", "hush-password");
-    let cached = Cached::new(apigee.max_retries(0).build().unwrap());
+    let cached = Cached::new(apigee.limits(Limits::new().max_retries(0)).build().unwrap());
     let page = StatusPage::new(cached.handle());
     assert_eq!(
         (cells(&html(&page).await, "last_failure"), &figures(&page).await[0]["last_failure"]),
