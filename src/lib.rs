@@ -13,8 +13,7 @@
 //! * A *hit* is a request that is answered from the cache, without a question. On a *miss* a question is asked, or the
 //!   request waits for one that is under way already.
 //! * A *known* token was active when it was last asked about, as far as a [`Cached`] remembers; any other is a
-//!   *stranger*. A part of each limit, the *share* of known tokens, is kept for them, so that junk tokens cannot use it
-//!   up.
+//!   *stranger*. Known tokens come first in every limit, so that junk tokens cannot use it up.
 //!
 //! ```
 //! use std::convert::Infallible;

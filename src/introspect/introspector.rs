@@ -107,7 +107,7 @@ impl<'a> Ask<'a> {
     /// Whether the token is *known*: it was active when it was last asked about. A [`Cached`](crate::Cached) remembers
     /// that; without one all tokens are strangers.
     ///
-    /// The endpoints of this crate keep a share of their limits, and a circuit breaker of its own, for known tokens, so
+    /// In the limits of this crate's endpoints known tokens come first, and they have a circuit breaker of their own, so
     /// that a flood of junk tokens cannot starve them.
     #[must_use]
     pub fn is_known(&self) -> bool {

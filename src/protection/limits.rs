@@ -99,16 +99,18 @@ impl Limits {
     }
 
     /// How many questions may be under way at the authority at a time, each of them one HTTP request. Others wait for
-    /// their turn; three quarters of the places are for all, the last quarter is kept for [known
-    /// tokens](crate::introspect::Ask::is_known). Default: 100.
+    /// their turn, [known tokens](crate::introspect::Ask::is_known) first. Strangers leave a quarter of the places free
+    /// (one at least, of two or more), so that a known token finds one at once; known tokens can have all of them.
+    /// Default: 100.
     pub fn max_concurrent_requests(mut self, requests: usize) -> Self {
         self.max_concurrent_requests = requests;
         self
     }
 
     /// How long a question may wait for its turn before it fails with
-    /// [`Overloaded`](crate::introspect::IntrospectErrorKind::Overloaded). Zero means that none waits. Default: 1
-    /// second.
+    /// [`Overloaded`](crate::introspect::IntrospectErrorKind::Overloaded). Zero means that none waits. A
+    /// question about a stranger fails sooner if [known tokens](crate::introspect::Ask::is_known) would have to wait for
+    /// more than half of this. Default: 1 second.
     #[doc(alias = "timeout")]
     pub fn max_wait(mut self, wait: Duration) -> Self {
         self.max_wait = wait;
@@ -120,8 +122,15 @@ impl Limits {
     /// [`max_concurrent_requests`](Self::max_concurrent_requests) or for a retry's pause.) Each retry takes a turn, and
     /// so does a question repeated with renewed credentials.
     ///
-    /// A sixtieth of the turns may come at once; if that is fewer than ten, then ten, but no more than a quarter. The
-    /// others are spread over the period. The last quarter is kept for [known tokens](crate::introspect::Ask::is_known).
+    /// A sixtieth of the turns may come at once; if that is fewer than ten, then ten, but no more than a quarter.
+    /// Besides these, a sixtieth is kept for [known tokens](crate::introspect::Ask::is_known); if that is fewer than a
+    /// quarter of those that come at once, then that quarter, and one at least. The others are spread over the period:
+    /// with 6,000 a minute, 100 may come at once, 100 are kept, and 5,800 are spread.
+    ///
+    /// Known tokens come first in the whole limit, and strangers get what they leave: a turn that is kept is there for a
+    /// known token whatever strangers have booked, and as long as known tokens have used some, strangers wait until all
+    /// are back. So known tokens that need the whole limit leave nothing to tokens never seen before: raise it then, or
+    /// `max_ttl`. (A limit of one question has no part to keep.)
     ///
     /// Default: the endpoint's own, 6,000 a minute for Apigee, of the 10,000 that the vendor allows an organisation,
     /// and 60,000 a minute for RFC 7662.

@@ -6,8 +6,8 @@
 //!    ▼
 //! breaker           is the authority known to be down?                    ── yes ──────▶ CircuitOpen, at once
 //!    ▼
-//! turn              a place among `max_concurrent_requests`, and a moment
-//!    │              that keeps `rate_limit`                               ── too late ─▶ Overloaded
+//! turn              a moment that keeps `rate_limit`, and a place among
+//!    │              `max_concurrent_requests`; known tokens come first    ── too late ─▶ Overloaded
 //!    ▼
 //! breaker           the one probe, if it was open
 //!    ▼

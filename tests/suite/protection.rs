@@ -116,7 +116,7 @@ async fn max_wait_is_how_long_a_question_waits_for_the_rate_limit() {
         assert_eq!(case.ask().await, Ok(true));
         assert_eq!(case.ask().await, Err(IntrospectErrorKind::Overloaded));
     });
-    each_endpoint!(limits(Limits::new().rate_limit(1, secs(10)).max_wait(secs(20))), request_timeout(secs(60)) => async |case: Case| {
+    each_endpoint!(limits(Limits::new().rate_limit(1, secs(10)).max_wait(secs(21))), request_timeout(secs(60)) => async |case: Case| {
         assert_eq!(case.ask().await, Ok(true));
         let case = Arc::new(case);
         let second = tokio::spawn({
