@@ -115,10 +115,16 @@ impl<I: Introspect> CachedBuilder<I> {
     /// token let in this way.
     ///
     /// The request first waits for the question to fail. It does not wait once the endpoint's circuit breaker is open.
-    /// For 30 seconds after a question about a known token failed, a question turned away as
-    /// [`Overloaded`](crate::introspect::IntrospectErrorKind::Overloaded) counts as a failure too, because after an
-    /// outage all tokens are asked about at once. Answers kept for this purpose count against
-    /// [`max_capacity`](Self::max_capacity).
+    /// Answers kept for this purpose count against [`max_capacity`](Self::max_capacity).
+    ///
+    /// A question that is turned away as [`Overloaded`](crate::introspect::IntrospectErrorKind::Overloaded) has not
+    /// failed at the authority, so no older answer serves: otherwise whoever sends enough requests could use a revoked token for this
+    /// long although the authority is well. Tokens never seen before cannot have known ones turned away, since known
+    /// ones come first in the limits of this crate's endpoints. If it happens, the known tokens themselves need more
+    /// than a limit allows: raise it, or [`max_ttl`](Self::max_ttl). In an outage it is different: for 30 seconds after
+    /// a question about a known token failed, an overload counts as a failure too, because at the end of an outage all
+    /// tokens are asked about at once. (While an authority hangs, the first such failure comes after the endpoint's
+    /// `request_timeout`; what is turned away before that gets 503.)
     ///
     /// Default: zero, so that in an outage a token is no longer accepted `max_ttl` after it was last asked about.
     pub fn stale_if_error(mut self, allowance: Duration) -> Self {

@@ -230,3 +230,56 @@ async fn an_answer_that_is_too_large_does_not_have_the_one_before_serve_on() {
         assert_eq!(ask(&cached).await.is_ok(), serves_on);
     }
 }
+
+#[tokio::test]
+#[cfg(feature = "sandbox")]
+async fn a_flood_of_junk_has_no_known_token_turned_away_and_keeps_no_answer_from_serving_on_in_an_outage() {
+    use tower_introspection::sandbox::{Fault, Sandbox, SandboxToken};
+
+    let clock = ManualClock::at(START);
+    let sandbox = Sandbox::start_with_clock(clock.clone()).await.unwrap();
+    let limits = Limits::new().max_wait(secs(0)).max_retries(0);
+    let apigee = sandbox.apigee().clock(clock.clone()).limits(limits).build().unwrap();
+    let cached = Cached::builder(apigee).clock(clock.clone()).stale_if_error(secs(300)).build().unwrap();
+    let tokens: Vec<_> = (0..60).map(|_| sandbox.issue(SandboxToken::new().expires_in(secs(3_600)))).collect();
+    for token in &tokens {
+        assert!(cached.introspect(Ask::new(&bearer(token))).await.unwrap().is_active());
+    }
+    for fails in [false, true] {
+        clock.advance(secs(61));
+        for n in 0..300 {
+            let _ = cached.introspect(Ask::new(&bearer(&format!("junk-{fails}-{n}")))).await;
+        }
+        assert!(cached.introspect(Ask::new(&bearer("more-junk"))).await.unwrap_err().is_overloaded());
+        if fails {
+            sandbox.set_fault(Fault::Reset);
+        }
+        for token in &tokens {
+            assert_eq!(token_of(cached.introspect(Ask::new(&bearer(token))).await).is_stale(), fails);
+        }
+    }
+}
+
+/// Or whoever sends enough requests could go on using a revoked token for as long as in an outage.
+#[tokio::test]
+#[cfg(feature = "sandbox")]
+async fn an_overload_has_no_answer_serve_on_while_the_authority_answers() {
+    use tower_introspection::sandbox::{Sandbox, SandboxToken};
+
+    let clock = ManualClock::at(START);
+    let sandbox = Sandbox::start_with_clock(clock.clone()).await.unwrap();
+    let limits = Limits::new().rate_limit(2, secs(100)).max_wait(secs(0));
+    let apigee = sandbox.apigee().clock(clock.clone()).limits(limits).build().unwrap();
+    let cached = Cached::builder(apigee).clock(clock.clone()).stale_if_error(secs(300)).build().unwrap();
+    let tokens = [0, 1].map(|_| sandbox.issue(SandboxToken::new().expires_in(secs(3_600))));
+    for token in &tokens {
+        clock.advance(secs(101));
+        assert!(cached.introspect(Ask::new(&bearer(token))).await.unwrap().is_active());
+    }
+    sandbox.revoke(&tokens[1]);
+    clock.advance(secs(61));
+    assert!(cached.introspect(Ask::new(&bearer(&tokens[0]))).await.unwrap().is_active(), "known, and so asked about");
+    assert!(cached.introspect(Ask::new(&bearer(&tokens[1]))).await.unwrap_err().is_overloaded());
+    clock.advance(secs(101));
+    assert!(!cached.introspect(Ask::new(&bearer(&tokens[1]))).await.unwrap().is_active());
+}
