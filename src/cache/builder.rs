@@ -51,9 +51,15 @@ impl<I: Introspect> CachedBuilder<I> {
         self
     }
 
-    /// How many active tokens are remembered. Zero remembers none. Default: 100,000. An entry holds the facts of the
-    /// answer, so its size is the authority's choice, up to a multiple of the endpoint's `max_response_bytes`. How many
-    /// tokens stay *known* follows from it, too: see [`Cached`].
+    /// How many active tokens are remembered. Zero remembers none. Default: 100,000. How many tokens stay *known*
+    /// follows from it, too: see [`Cached`].
+    ///
+    /// A token takes the bytes of its facts and some 700 more (measured with glibc on 64 bits); with what Apigee's
+    /// documentation shows, 700 to 1,000 in all. How large the facts are is the authority's choice, up to the endpoint's
+    /// `max_response_bytes` and a little more. So that memory has a bound, a token with more than 4 KiB of facts counts
+    /// as several, one for each 4 KiB that it began: **a cache takes less than 5 KiB for each token of its capacity**,
+    /// 500 MB with the default, and would take that only if all facts were of 4 KiB. (Over it may be, for a third of a
+    /// second, up to 400 answers that have just come; and those of questions under way, which have limits of their own.)
     pub fn max_capacity(mut self, entries: u64) -> Self {
         self.settings.max_capacity = entries;
         self

@@ -21,6 +21,11 @@ pub(super) trait Entry: Clone + Send + Sync + 'static {
 
     /// The number it was inserted under.
     fn number(&self) -> u64;
+
+    /// As how many entries it counts, one at least.
+    fn weight(&self) -> u32 {
+        1
+    }
 }
 
 /// A table in parts, each behind a lock of its own.

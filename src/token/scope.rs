@@ -86,6 +86,11 @@ impl Scopes {
         !scope.is_empty() && !scope.contains(' ') && self.lists(scope)
     }
 
+    /// How many bytes the list takes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.as_bytes().len()
+    }
+
     /// Whether one of these was granted, each of which is known to be one scope.
     pub(crate) fn lists_any(&self, scopes: &[Box<str>]) -> bool {
         scopes.iter().any(|scope| self.lists(scope))

@@ -8,7 +8,9 @@
 //!    is in the index that moka does not count, and memory stays within the capacity.
 //! 2. Entries are numbered. What moka says may come late, when another entry has taken the place: it takes out only the
 //!    one that it is about.
-//! 3. moka hears of one read in [`READS_PER_SAMPLE`], of one answer in [`ANSWERS_PER_SAMPLE`] as of a read, and of
+//! 3. An entry counts as several if it is large (its *weight*), so that memory has a bound whatever authorities say of
+//!    tokens. moka takes what is too much away after up to a few hundred insertions, or within a third of a second.
+//! 4. moka hears of one read in [`READS_PER_SAMPLE`], of one answer in [`ANSWERS_PER_SAMPLE`] as of a read, and of
 //!    hardly any until it is half full: that is enough to tell which tokens are hot, and a fraction of the cost.
 //!
 //! Whoever inserts and removes holds the lock of the flights, so the two places change in the same order.
@@ -50,11 +52,24 @@ pub(super) struct Entries<T> {
 #[derive(Clone)]
 struct Kept {
     number: u64,
-    lasts: Duration,
+    /// In seconds, rounded up: the clock judges each read anyway, and there is one of these for each entry.
+    lasts: u32,
+    weight: u32,
+}
+
+impl Kept {
+    fn lasts(&self) -> Duration {
+        Duration::from_secs(self.lasts.into())
+    }
+}
+
+fn whole_seconds(duration: Duration) -> u32 {
+    let seconds = duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0));
+    u32::try_from(seconds).unwrap_or(u32::MAX)
 }
 
 impl<T: Entry> Entries<T> {
-    /// `evicted` is called for each entry for which there was no room. It must not panic: moka would let entries go
+    /// `capacity` is that of entries with a weight of one. `evicted` is called for each entry for which there was no room. It must not panic: moka would let entries go
     /// silently from then on, and the index would keep them.
     pub(super) fn new(name: &str, capacity: u64, evicted: impl Fn() + Send + Sync + 'static) -> Self {
         let index = Arc::new(Index::<T>::for_entries(capacity));
@@ -73,6 +88,7 @@ impl<T: Entry> Entries<T> {
             // Its tables start small then, and not with what suits thousands of entries.
             .initial_capacity(0)
             .expire_after(AtItsEnd)
+            .weigher(|_, kept: &Kept| kept.weight)
             .eviction_listener(let_go)
             .build_with_hasher(UniformState::default());
         Self { index, keeper, inserted: AtomicU64::new(0), capacity }
@@ -89,7 +105,7 @@ impl<T: Entry> Entries<T> {
 
     /// Until it is half full moka itself counts no reads.
     fn is_crowded(&self) -> bool {
-        self.keeper.entry_count() > self.capacity / 2
+        self.keeper.weighted_size() > self.capacity / 2
     }
 
     /// It may have to wait until a change is made: whoever judges by a clock looks at it after this.
@@ -111,11 +127,13 @@ impl<T: Entry> Entries<T> {
         let number = self.inserted.fetch_add(1, Ordering::Relaxed);
         let entry = entry(number);
         let key = entry.key();
+        // One that weighs more than there is room for would never be remembered.
+        let weight = entry.weight().min(u32::try_from(self.capacity).unwrap_or(u32::MAX));
         self.index.insert(entry);
         if is_one_in(ANSWERS_PER_SAMPLE, draw()) && self.is_crowded() {
             self.keeper.get(&key);
         }
-        self.keeper.insert(key, Kept { number, lasts: lasts.min(EVICTION_HORIZON) });
+        self.keeper.insert(key, Kept { number, lasts: whole_seconds(lasts.min(EVICTION_HORIZON)), weight });
     }
 
     pub(super) fn remove(&self, key: TokenKey) {
@@ -179,11 +197,11 @@ struct AtItsEnd;
 
 impl Expiry<TokenKey, Kept> for AtItsEnd {
     fn expire_after_create(&self, _: &TokenKey, kept: &Kept, _: Instant) -> Option<Duration> {
-        Some(kept.lasts)
+        Some(kept.lasts())
     }
 
     fn expire_after_update(&self, _: &TokenKey, kept: &Kept, _: Instant, _: Option<Duration>) -> Option<Duration> {
-        Some(kept.lasts)
+        Some(kept.lasts())
     }
 }
 

@@ -88,7 +88,7 @@ fn what_lasts_for_months_is_kept_for_months() {
     const MONTHS: Duration = Duration::from_secs(200 * 24 * 60 * 60);
     let (entries, keys) = (with_capacity(10), keys(1));
     insert(&entries, keys[0], 0, MONTHS);
-    assert_eq!(entries.keeper.get(&keys[0]).map(|kept| kept.lasts), Some(MONTHS));
+    assert_eq!(entries.keeper.get(&keys[0]).map(|kept| kept.lasts()), Some(MONTHS));
 }
 
 #[test]

@@ -48,7 +48,14 @@ impl Entry for AccessToken {
     fn number(&self) -> u64 {
         self.entry_number()
     }
+
+    fn weight(&self) -> u32 {
+        u32::try_from(self.bytes().div_ceil(BYTES_OF_AN_ENTRY).max(1)).unwrap_or(u32::MAX)
+    }
 }
+
+/// An active token with facts of more bytes than this counts as several.
+const BYTES_OF_AN_ENTRY: usize = 4 * 1024;
 
 /// What stands in the cache, not judged yet.
 enum Found {

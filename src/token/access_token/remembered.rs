@@ -53,6 +53,11 @@ impl AccessToken {
         Self(Arc::new(Facts { number, term, refresh_at, uses: Uses::default(), ..(*self.0).clone() }))
     }
 
+    /// How much memory the facts take that have no bound.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.texts.len() + self.0.scopes.bytes()
+    }
+
     pub(crate) fn entry_number(&self) -> u64 {
         self.0.number
     }
