@@ -1,4 +1,4 @@
-//! What a flood of junk tokens does to tokens in use: `cargo bench --bench flood`, about a minute and a half.
+//! What a flood of junk tokens does to tokens in use: `cargo bench --bench flood`, about two and a half minutes.
 //!
 //! Everything in one process, with two threads: the layer over `Cached` over `Apigee` around a service that does next
 //! to nothing, and the sandbox on loopback, which takes 3 ms for an answer. Good tokens are used at a steady rate from
@@ -14,11 +14,15 @@
 //! the bound is the median of the rounds' ratios.
 //!
 //! The default settings hold but for `max_ttl`, which is so short that every good token is asked about again in every
-//! phase. A quarter of the rate limit is kept for tokens in use: 24 questions a second. So the good tokens have to need
-//! less than that (100 tokens every 4 to 4.5 seconds need 23), or the limit would keep some waiting.
+//! phase: 100 tokens every 4 to 4.5 seconds need 23 questions a second, about a quarter of the rate limit.
+//!
+//! Then there are three floods of 10,000 junk tokens a second, in each of which the good tokens, used five times a
+//! second, need another part of the rate limit: a quarter, a half and nine tenths. They get all they need, without and
+//! with the flood, and junk gets no more than what they leave.
 //!
 //! The environment can change what is measured: `FLOOD_HOT` good tokens, `FLOOD_MAX_TTL` seconds, `FLOOD_GOOD_RATE` a
-//! second, `FLOOD_JUNK` tokens in all, `FLOOD_ROUNDS`, `FLOOD_SECONDS` of a phase, and `FLOOD_RATE_LIMIT` a minute.
+//! second, `FLOOD_JUNK` tokens in all, `FLOOD_ROUNDS`, `FLOOD_SECONDS` of a phase, `FLOOD_RATE_LIMIT` a minute, and
+//! `FLOOD_PARTS_SECONDS` of each of the three floods (0: none).
 #![allow(missing_docs, missing_debug_implementations)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::panic, clippy::disallowed_methods)]
 
@@ -58,6 +62,14 @@ const MEMORY_BOUND: u64 = 8 * 1024 * 1024;
 /// From the end of a flood to the next quiet phase.
 const SETTLING: Duration = Duration::from_secs(2);
 const WORST_RATIO: f64 = 1.5;
+/// Which parts of the rate limit, in hundredths, good tokens need in the floods of the second half, and how long an
+/// answer serves there. Each is asked about again after 80 to 90 % of it, by a use that comes a fifth of a second later
+/// at most: after 5.2 s on average.
+const PARTS: [usize; 3] = [25, 50, 90];
+const PARTS_MAX_TTL: Duration = Duration::from_secs(6);
+const ASKED_ABOUT_EVERY_MILLIS: usize = 5_200;
+const USES_A_SECOND: usize = 5;
+const JUNK_A_SECOND: usize = 10_000;
 
 struct Plan {
     hot: usize,
@@ -67,6 +79,7 @@ struct Plan {
     rounds: usize,
     phase: Duration,
     rate_limit: Option<u32>,
+    parts_time: Duration,
 }
 
 impl Plan {
@@ -80,6 +93,7 @@ impl Plan {
             rounds: setting("FLOOD_ROUNDS", 5),
             phase: Duration::from_secs(setting("FLOOD_SECONDS", 5)),
             rate_limit: (rate_limit > 0).then_some(rate_limit),
+            parts_time: Duration::from_secs(setting("FLOOD_PARTS_SECONDS", 12)),
         }
     }
 }
@@ -342,7 +356,53 @@ async fn run(plan: &Plan) -> ExitCode {
     bounds.check(left == 0, format_args!("{left} questions are under way when nobody asks any more"));
     let (sent, arrived) = (endpoint.stats().attempts, sandbox.total_calls());
     bounds.check(arrived <= sent, format_args!("the sandbox got {arrived} calls in all, the endpoint counts {sent}"));
+    if !plan.parts_time.is_zero() {
+        for part in PARTS {
+            need(part, plan.parts_time, &mut bounds).await;
+        }
+    }
     bounds.verdict()
+}
+
+/// Good tokens need a part of the rate limit, in hundredths, and junk comes for some `time`.
+async fn need(part: usize, time: Duration, bounds: &mut Bounds) {
+    let sandbox = Sandbox::start().await.unwrap();
+    sandbox.set_fault(Fault::Delay(ANSWER_TIME));
+    let cached = Cached::builder(sandbox.apigee().build().unwrap()).max_ttl(PARTS_MAX_TTL).build().unwrap();
+    let cache = cached.handle();
+    let watch = Watch::start(tower_introspection::Introspect::endpoint(&cached).unwrap());
+    let service = IntrospectionLayer::new(cached).layer(service_fn(|_| async { Ok(Response::new(())) }));
+    let tokens = usize::try_from(LIMIT).unwrap() * part / 100 * ASKED_ABOUT_EVERY_MILLIS / 60_000;
+    let hot: Vec<_> = (0..tokens).map(|_| sandbox.issue(SandboxToken::new())).collect();
+    let seconds = usize::try_from(time.as_secs()).unwrap();
+    let good = || call(service.clone(), tokens * USES_A_SECOND * seconds, time, |n| request_with(&hot[n % tokens]));
+
+    let first_uses = Duration::from_millis(20 * tokens as u64);
+    call(service.clone(), tokens, first_uses, |n| request_with(&hot[n])).await;
+    good().await;
+    let quiet = good().await;
+    let (before, sent_before) = (cache.stats(), watch.endpoint.stats().attempts);
+    let junk = call(service.clone(), JUNK_A_SECOND * seconds, time, |n| request_with(&token_name('p', n)));
+    let (flood, junk) = tokio::join!(good(), junk);
+    let asked = cache.stats().refreshes - before.refreshes;
+    let sent = watch.endpoint.stats().attempts - sent_before;
+    watch.look();
+
+    println!("\n{tokens} good tokens need {part} % of the rate limit");
+    println!("  good, quiet:      {quiet}");
+    println!("  good, in a flood: {flood}");
+    println!("  junk:             {junk}");
+    println!("  in the flood {asked} questions ahead of time about good tokens, of {sent} in {seconds} s");
+    let refused = |fared: &Fared| fared.statuses().other_than(&[200]);
+    bounds.check(
+        refused(&flood) == 0 && refused(&quiet) == 0,
+        format_args!("{} good requests of {} refused in the flood", refused(&flood), flood.statuses().total()),
+    );
+    let statuses = junk.statuses();
+    let answered = statuses.total() - statuses.other_than(&[401]);
+    bounds.check(answered > 0, format_args!("{answered} junk tokens got an answer: what good ones leave"));
+    let most = watch.most_in_a_minute();
+    bounds.check(most <= LIMIT, format_args!("{most} endpoint calls in the busiest minute, at most {LIMIT}"));
 }
 
 /// How many active answers were used by requests that waited for them. Junk is never active.
