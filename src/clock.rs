@@ -1,6 +1,6 @@
 //! Wall time, injected.
 //!
-//! Whatever depends on the time of day asks a [`Clock`]. Programs use [`SystemClock`]; tests use [`ManualClock`], which
+//! Whatever depends on the time of day asks a [`Clock`]. Programs use [`SystemClock`]; tests use `ManualClock`, which
 //! stands still until it is moved, so that the instant at which a token expires can be hit exactly.
 
 use std::fmt;

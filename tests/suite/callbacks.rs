@@ -7,14 +7,17 @@ use std::thread;
 
 use crate::support::*;
 use tokio::task::JoinHandle;
-use tower_introspection::IntrospectError;
-use tower_introspection::clock::{Clock, ManualClock, Timestamp};
-use tower_introspection::connection::Limits;
 #[cfg(feature = "test-util")]
+use tower_introspection::IntrospectError;
+#[cfg(feature = "test-util")]
+use tower_introspection::clock::{Clock, ManualClock, Timestamp};
+#[cfg(all(feature = "test-util", feature = "sandbox"))]
+use tower_introspection::connection::Limits;
 use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
 #[cfg(all(feature = "test-util", feature = "sandbox"))]
 use tower_introspection::sandbox::{Fault, Sandbox, SandboxToken};
+#[cfg(all(feature = "test-util", feature = "sandbox"))]
 use tower_introspection::stats::BreakerState;
 use tower_introspection::{CacheHandle, Cached, InactiveReason, Introspect};
 #[cfg(feature = "test-util")]

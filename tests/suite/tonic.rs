@@ -19,6 +19,7 @@ use tower::{Layer, ServiceExt};
 #[cfg(feature = "sandbox")]
 use tower_introspection::Cached;
 use tower_introspection::introspect::IntrospectErrorKind;
+#[cfg(feature = "sandbox")]
 use tower_introspection::sandbox::{Fault, Sandbox, SandboxToken};
 use tower_introspection::{AccessTokenExt, IntrospectionLayer};
 

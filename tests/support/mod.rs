@@ -21,10 +21,11 @@ use tokio::net::TcpSocket;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tower::Service;
+#[cfg(feature = "test-util")]
 use tower_introspection::cache::CachedBuilder;
+#[cfg(feature = "test-util")]
 use tower_introspection::clock::ManualClock;
 use tower_introspection::clock::Timestamp;
-#[cfg(feature = "test-util")]
 use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
 use tower_introspection::rejection::RejectionKind;

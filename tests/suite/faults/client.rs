@@ -1,6 +1,9 @@
 //! What this crate's own HTTP client does, whatever an application switches on in reqwest: these tests have its
 //! features on, HTTP/2, cookies and every coding among them.
 
+// Without TLS there is nothing to stall.
+#![cfg_attr(not(feature = "rustls"), allow(dead_code))]
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 

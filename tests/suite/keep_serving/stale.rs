@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use super::{OUTAGE, ask, token_of};
 use crate::support::*;
-use tower_introspection::Cached;
-use tower_introspection::clock::ManualClock;
-use tower_introspection::connection::{Connection, Limits};
 #[cfg(feature = "sandbox")]
+use tower_introspection::Cached;
+#[cfg(feature = "sandbox")]
+use tower_introspection::clock::ManualClock;
+#[cfg(feature = "sandbox")]
+use tower_introspection::connection::{Connection, Limits};
 use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
 use tower_introspection::{Introspect, IntrospectError};
