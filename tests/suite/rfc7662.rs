@@ -169,7 +169,7 @@ fn login(recorder: &Recorder) -> ClientCredentials {
     ClientCredentials::new(format!("{}/token", recorder.url()), "my api", "secret")
 }
 
-#[cfg(any(feature = "http-client", feature = "test-util"))]
+#[cfg(feature = "test-util")]
 fn login_by_form(recorder: &Recorder) -> ClientCredentials {
     ClientCredentials::with_client_secret_post(format!("{}/token", recorder.url()), "my api", "secret")
 }
