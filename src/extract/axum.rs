@@ -29,7 +29,7 @@ use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 
 use crate::layer::guard::{Anonymous, RejectsBelow, missing_layer, report_missing_layer};
-use crate::rejection::{EmptyBody, Refused, Rejection, RejectionKind, RejectionReason, is_grpc, respond};
+use crate::rejection::{EmptyBody, GrpcForm, Refused, Rejection, RejectionKind, RejectionReason, respond};
 use crate::request::RequestView;
 use crate::token::AccessToken;
 
@@ -70,7 +70,7 @@ impl AccessTokenRejection {
 
     fn missing_layer(request: &Parts) -> Self {
         report_missing_layer("the AccessToken extractor");
-        Self::of(None, missing_layer(is_grpc(&RequestView::new(request))))
+        Self::of(None, missing_layer(GrpcForm::of(&RequestView::new(request))))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::layer::stats::{HasOutcomes, Outcomes};
 use crate::log_limit::LogLimit;
 use crate::policy::Policy;
 use crate::rejection::{
-    Refused, Rejection, RejectionContext, RejectionReason, RejectionResponse, grpc_trailers, respond,
+    GrpcForm, Refused, Rejection, RejectionContext, RejectionReason, RejectionResponse, grpc_trailers, respond,
 };
 use crate::request::RequestView;
 use crate::source::{Presented, TokenSources};
@@ -41,10 +41,10 @@ pub(crate) struct Anonymous(pub(crate) RejectionContext);
 pub(crate) const NOT_SET_UP: &str = "the service is not set up to check access tokens";
 
 /// The answer to a fault in the application's wiring, which is not the caller's.
-pub(crate) fn missing_layer<B: Default>(is_grpc: bool) -> Response<B> {
+pub(crate) fn missing_layer<B: Default>(grpc: Option<GrpcForm>) -> Response<B> {
     const GRPC_INTERNAL: u8 = 13;
-    if is_grpc {
-        return grpc_trailers(B::default(), GRPC_INTERNAL, NOT_SET_UP);
+    if let Some(form) = grpc {
+        return grpc_trailers(B::default(), form, GRPC_INTERNAL, NOT_SET_UP);
     }
     let mut response = Response::new(B::default());
     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;

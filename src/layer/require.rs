@@ -13,7 +13,7 @@ use super::future::ResponseFuture;
 use super::guard::{Anonymous, Guard, missing_layer, report_missing_layer};
 use crate::build_error::BuildError;
 use crate::policy::Policy;
-use crate::rejection::{EmptyBody, Refused, RejectionReason, RejectionResponse, is_grpc};
+use crate::rejection::{EmptyBody, GrpcForm, Refused, RejectionReason, RejectionResponse};
 use crate::request::RequestView;
 use crate::token::AccessToken;
 
@@ -79,7 +79,7 @@ impl<R> Requirement<R> {
             (None, Some(_)) => Refused::For(RejectionReason::MissingToken),
             (None, None) => {
                 report_missing_layer("RequireLayer");
-                return Some(missing_layer(is_grpc(&view)));
+                return Some(missing_layer(GrpcForm::of(&view)));
             }
         };
         Some(self.guard.reject_by(&self.policy, refused, request))

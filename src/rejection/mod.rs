@@ -4,16 +4,17 @@
 //! renderers of `response` write them as HTTP or gRPC.
 
 mod challenge;
+mod grpc;
 mod reason;
 mod response;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, StatusCode};
 
 pub(crate) use challenge::Challenge;
+pub(crate) use grpc::GrpcForm;
 pub use reason::RejectionReason;
 pub use response::{EmptyBody, ProblemJson, RejectionResponse};
 pub(crate) use response::{grpc_trailers, respond};
@@ -126,7 +127,8 @@ pub struct Rejection {
     wanted_scopes: Option<String>,
     cause: Option<IntrospectError>,
     context: RejectionContext,
-    grpc: bool,
+    /// `None` if the request is no gRPC call.
+    grpc: Option<GrpcForm>,
 }
 
 /// The soonest a caller is told to come back.
@@ -197,7 +199,7 @@ impl Rejection {
             }
             Refused::For(_) => (None, None),
         };
-        Self { reason, wanted_scopes, cause, context: context.clone(), grpc: is_grpc(request) }
+        Self { reason, wanted_scopes, cause, context: context.clone(), grpc: GrpcForm::of(request) }
     }
 
     /// What it comes down to.
@@ -255,7 +257,7 @@ impl Rejection {
     /// `application/grpc`.
     #[must_use]
     pub fn is_grpc(&self) -> bool {
-        self.grpc
+        self.grpc.is_some()
     }
 
     /// Tells the operator. Nothing here comes from the request.
@@ -273,13 +275,4 @@ impl Rejection {
             None => tracing::debug!(kind, reason, cause, ?error, "request rejected: {description}"),
         }
     }
-}
-
-/// A POST with a content type that begins with `application/grpc`. Any other method is no call, and its answer must say
-/// in its status that it is a refusal: a proxy that asks whether to let a request in, with the request's own headers
-/// (`auth_request` of nginx and the like), would take the HTTP 200 of gRPC for a yes, and a shared cache would keep it.
-pub(crate) fn is_grpc(request: &RequestView) -> bool {
-    const GRPC: &[u8] = b"application/grpc";
-    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.as_bytes().get(..GRPC.len()));
-    *request.method() == Method::POST && content_type.is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
 }

@@ -6,7 +6,7 @@ use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use super::Rejection;
+use super::{GrpcForm, Rejection};
 use crate::request::RequestView;
 
 /// Turns rejections into responses with the body type `B` of the inner service.
@@ -134,18 +134,19 @@ impl Rejection {
     }
 
     /// A gRPC answer that consists of trailers only: HTTP 200, the status in the headers, and `body`, which has to be
-    /// empty.
+    /// empty. gRPC-Web has these answers too (`PROTOCOL-WEB.md` of grpc/grpc). The content type is the call's own; for
+    /// a message format that gRPC does not name, it is the one without a format.
     #[must_use]
     pub fn grpc_response<B>(&self, body: B) -> Response<B> {
-        grpc_trailers(body, self.kind().grpc_code(), self.description())
+        grpc_trailers(body, self.grpc.unwrap_or_default(), self.kind().grpc_code(), self.description())
     }
 }
 
-pub(crate) fn grpc_trailers<B>(body: B, code: u8, message: &str) -> Response<B> {
+pub(crate) fn grpc_trailers<B>(body: B, form: GrpcForm, code: u8, message: &str) -> Response<B> {
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::OK;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(CONTENT_TYPE, form.content_type());
     headers.insert("grpc-status", u16::from(code).into());
     // Percent-encoded text is ASCII, so this always succeeds.
     if let Ok(message) = HeaderValue::try_from(utf8_percent_encode(message, GRPC_MESSAGE).to_string()) {
@@ -181,7 +182,7 @@ mod tests {
     fn a_grpc_message_is_escaped_byte_by_byte() {
         let message = "50 % of\r\ngrpc-status: 0\u{7f} caf\u{e9} \u{1f512}";
         assert_eq!(
-            grpc_trailers((), 0, message).headers()["grpc-message"],
+            grpc_trailers((), GrpcForm::default(), 0, message).headers()["grpc-message"],
             "50 %25 of%0D%0Agrpc-status: 0%7F caf%C3%A9 %F0%9F%94%92"
         );
     }

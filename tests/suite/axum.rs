@@ -220,6 +220,9 @@ async fn the_extractors_rejection_says_what_is_missing() {
     parts.headers.insert("content-type", "application/grpc".parse().unwrap());
     let rejection = <AccessToken as FromRequestParts<()>>::from_request_parts(&mut parts, &()).await.unwrap_err();
     assert_eq!(rejection.into_response().headers()["grpc-status"], "13");
+    parts.headers.insert("content-type", "application/grpc-web+proto".parse().unwrap());
+    let rejection = <AccessToken as FromRequestParts<()>>::from_request_parts(&mut parts, &()).await.unwrap_err();
+    assert_eq!(rejection.into_response().headers()["content-type"], "application/grpc-web+proto");
     let layer = IntrospectionLayer::builder(Authority::new(active())).optional(true).build().unwrap();
     let inner = tower::service_fn(async |request: axum::http::Request<()>| {
         let (mut parts, ()) = request.into_parts();
@@ -228,8 +231,13 @@ async fn the_extractors_rejection_says_what_is_missing() {
         assert_eq!(rejection.kind(), Some(RejectionKind::MissingToken));
         Ok::<_, std::convert::Infallible>(rejection.into_response())
     });
-    let response = layer.layer(inner).oneshot(axum::http::Request::new(())).await.unwrap();
+    let service = layer.layer(inner);
+    let response = service.clone().oneshot(axum::http::Request::new(())).await.unwrap();
     assert_eq!(response.status(), 401);
+    let call = axum::http::Request::post("/").header("content-type", "application/grpc-web-text+proto").body(());
+    let response = service.oneshot(call.unwrap()).await.unwrap();
+    assert_eq!(response.headers()["grpc-status"], "16");
+    assert_eq!(response.headers()["content-type"], "application/grpc-web-text+proto");
 }
 
 #[tokio::test]

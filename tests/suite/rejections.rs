@@ -170,12 +170,22 @@ async fn without_credentials_the_challenge_is_bare() {
 
 #[tokio::test]
 async fn every_kind_has_its_grpc_answer_chosen_by_the_requests_content_type() {
-    for content_type in ["application/grpc", "application/grpc+proto", "Application/GRPC"] {
+    for (content_type, answered) in [
+        ("application/grpc", "application/grpc"),
+        ("application/grpc+proto", "application/grpc+proto"),
+        ("Application/GRPC; x=y", "application/grpc"),
+        ("application/grpc-web", "application/grpc-web"),
+        ("application/grpc-web+proto", "application/grpc-web+proto"),
+        ("application/grpc-web-text", "application/grpc-web-text"),
+        ("Application/gRPC-Web-Text+Proto", "application/grpc-web-text+proto"),
+        ("application/grpc-web+the-callers-own", "application/grpc-web"),
+        ("application/grpc-the-callers-own", "application/grpc"),
+    ] {
         for row in table() {
             let response = reject(builder(&row), &row, Some(content_type)).await;
             assert_eq!(response.extensions().get(), Some(&row.kind));
             assert_eq!(response.status(), StatusCode::OK);
-            assert_eq!(response.headers()["content-type"], "application/grpc");
+            assert_eq!(response.headers()["content-type"], answered, "of {content_type}");
             assert_eq!(response.headers()["grpc-status"], row.grpc, "{:?}", row.kind);
             assert_eq!(response.headers()["grpc-message"], row.says, "there is nothing to escape in it");
             assert_eq!(response.headers().len(), 3);
@@ -186,6 +196,18 @@ async fn every_kind_has_its_grpc_answer_chosen_by_the_requests_content_type() {
     for content_type in ["application/json", "application/gr", "text/plain; x=application/grpc"] {
         assert_eq!(reject(builder(row), row, Some(content_type)).await.status(), StatusCode::UNAUTHORIZED);
     }
+}
+
+#[tokio::test]
+async fn a_grpc_web_call_to_a_route_without_the_layer_around_gets_its_own_content_type() {
+    let route = requires("read");
+    let inner = service_fn(|_: Request<String>| async { Ok::<_, Infallible>(Response::<String>::default()) });
+    let mut call = Request::new(String::new());
+    *call.method_mut() = Method::POST;
+    call.headers_mut().insert("content-type", "application/grpc-web-text".parse().unwrap());
+    let response = route.layer(inner).oneshot(call).await.unwrap();
+    assert_eq!(response.headers()["grpc-status"], "13");
+    assert_eq!(response.headers()["content-type"], "application/grpc-web-text");
 }
 
 /// A proxy that asks whether it may let a request in sends the request's own headers, and takes any 2xx for a yes.
