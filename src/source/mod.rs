@@ -50,8 +50,8 @@ pub trait TokenSource: Send + Sync + 'static {
     }
 }
 
-/// A header whose whole value is the token, such as `x-access-token`. An empty one is malformed. Responses to requests
-/// with a token in it get `Cache-Control: private`.
+/// A header whose whole value is the token, such as `x-access-token`. An empty one is malformed, and so is one with a
+/// blank before or after the token. Responses to requests with a token in it get `Cache-Control: private`.
 ///
 /// ```
 /// use http::HeaderName;
@@ -218,7 +218,10 @@ impl TokenSources {
 /// What stands after the scheme in `Authorization: Bearer <token>`, RFC 6750 section 2.1.
 ///
 /// The scheme's name is matched in any case. Another scheme is no token; two `Authorization` headers are malformed, and
-/// so is anything between the scheme and the end of the line that is not one token.
+/// so is anything between the scheme and the end of the line that is not one token. A value that does not begin with
+/// the name of a scheme is malformed as well. It may begin with a blank: HTTP/1 takes that away, but a peer can send it
+/// over HTTP/2, where RFC 9113 section 8.2.1 calls it malformed. Code that reads the header after this layer might
+/// overlook the blank, and see a token that nobody has judged.
 fn found(headers: &HeaderMap) -> Result<Option<&[u8]>, MalformedToken> {
     check_not_repeated(headers, &AUTHORIZATION)?;
     headers.get(AUTHORIZATION).map_or(Ok(None), bearer_credentials)
@@ -240,12 +243,13 @@ fn check_not_repeated(headers: &HeaderMap, name: &HeaderName) -> Result<(), Malf
 
 fn bearer_credentials(value: &HeaderValue) -> Result<Option<&[u8]>, MalformedToken> {
     const SCHEME: &[u8] = b"Bearer";
-    let Some((scheme, rest)) = value.as_bytes().split_at_checked(SCHEME.len()) else {
-        return Ok(None);
+    let value = value.as_bytes();
+    let Some((scheme, rest)) = value.split_at_checked(SCHEME.len()) else {
+        return another_scheme(value);
     };
     // As almost everyone writes it, or in any other case.
     if scheme != SCHEME && !scheme.eq_ignore_ascii_case(SCHEME) {
-        return Ok(None);
+        return another_scheme(value);
     }
     match rest {
         [b' ', ..] => {
@@ -255,13 +259,22 @@ fn bearer_credentials(value: &HeaderValue) -> Result<Option<&[u8]>, MalformedTok
             }
             Ok(Some(token))
         }
-        [byte, ..] if continues_a_scheme(*byte) => Ok(None),
+        // A longer name, such as `Bearer-x`.
+        [byte, ..] if is_of_a_scheme(*byte) => Ok(None),
         _ => Err(MalformedToken::Syntax),
     }
 }
 
-/// Whether `byte` belongs to a longer scheme name than the one before it: `tchar` of RFC 9110 section 5.6.2.
-fn continues_a_scheme(byte: u8) -> bool {
+/// No token, if this is a scheme at all. An empty value is none either, but presents nothing.
+fn another_scheme(value: &[u8]) -> Result<Option<&[u8]>, MalformedToken> {
+    match value {
+        [first, ..] if !is_of_a_scheme(*first) => Err(MalformedToken::Syntax),
+        _ => Ok(None),
+    }
+}
+
+/// Whether `byte` can stand in the name of a scheme: `tchar` of RFC 9110 section 5.6.2.
+fn is_of_a_scheme(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 

@@ -61,6 +61,53 @@ fn whatever_else_follows_the_scheme_is_malformed() {
     }
 }
 
+/// HTTP/1 takes blanks at both ends away. Over HTTP/2 they arrive, though RFC 9113 section 8.2.1 forbids them.
+#[test]
+fn a_value_that_does_not_begin_with_a_scheme_is_malformed_and_not_of_another_scheme() {
+    for value in [
+        " Bearer abc",
+        "\tBearer abc",
+        "  bearer abc",
+        " Basic abc",
+        " Bear",
+        " ",
+        "\t",
+        "\"Bearer abc\"",
+        ", Bearer abc",
+        "=",
+    ] {
+        assert_eq!(found(&[("authorization", value)]), Err(MalformedToken::Syntax), "{value:?}");
+    }
+    // What some readers take for a blank: a no-break space and a byte order mark.
+    for value in [&b"\xa0Bearer abc"[..], b"\xc2\xa0Bearer abc", b"\xef\xbb\xbfBearer abc"] {
+        assert_eq!(find_bytes(value), Err(MalformedToken::Syntax), "{value:?}");
+    }
+}
+
+#[test]
+fn a_blank_at_the_end_is_malformed_after_a_token_and_nothing_here_after_another_scheme() {
+    for value in ["Bearer abc ", "Bearer abc\t", "Bearer  ", "Bearer\t", "Bearer abc\u{a0}"] {
+        assert_eq!(found(&[("authorization", value)]), Err(MalformedToken::Syntax), "{value:?}");
+    }
+    assert_eq!(found(&[("authorization", "Basic abc ")]), Ok(None));
+}
+
+#[test]
+fn a_blank_around_the_token_in_a_header_of_its_own_is_malformed_and_around_a_cookie_means_nothing() {
+    for value in [" abc", "abc ", "\tabc", "abc\t", " "] {
+        assert_eq!(found(&[("x-access-token", value)]), Err(MalformedToken::Syntax), "{value:?}");
+    }
+    let cookie = TokenCookie::new("token").unwrap();
+    let found_in = |value: &str| {
+        let request = parts(&[("cookie", value)]);
+        cookie.find(&RequestView::new(&request)).map(|text| text.map(Cow::into_owned))
+    };
+    for value in [" token=abc", "\ttoken=abc", "token=abc ", "token=abc\t", "a=b;\ttoken=abc", "token = abc"] {
+        assert_eq!(found_in(value), Ok(Some("abc".into())), "{value:?}");
+    }
+    assert_eq!(found_in("token=\" abc\""), Ok(Some(" abc".into())), "malformed as a token");
+}
+
 #[test]
 fn two_headers_or_two_places_are_refused() {
     let twice = [("authorization", "Bearer a"), ("authorization", "Bearer a")];

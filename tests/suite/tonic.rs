@@ -136,6 +136,19 @@ async fn the_request_tells_no_token_from_no_layer() {
     assert_eq!(call(&client, "Bearer abc").await.unwrap_err().code(), Code::Internal);
 }
 
+/// HTTP/1 takes the blank away; RFC 9113 section 8.2.1 has none in front of a value, but a peer can send it.
+#[tokio::test]
+async fn a_token_with_a_blank_in_front_of_its_scheme_does_not_come_in_as_anonymous_over_http_2() {
+    let layer = IntrospectionLayer::builder(Authority::new(active())).optional(true).build().unwrap();
+    let client = serve(layer.layer(HealthServer::new(Guarded))).await;
+    for authorization in [" Bearer abc", "\tBearer abc", " Basic abc"] {
+        let status = call(&client, authorization).await.unwrap_err();
+        assert_eq!((status.code(), status.message()), (Code::Unauthenticated, "the access token is malformed"));
+    }
+    let stats = layer.stats();
+    assert_eq!((stats.anonymous, stats.accepted), (0, 0));
+}
+
 #[tokio::test]
 async fn a_token_may_be_asked_for_that_need_not_be_there() {
     let inner = tower::service_fn(async |request: http::Request<()>| {
