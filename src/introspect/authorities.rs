@@ -89,7 +89,8 @@ pub struct Authorities {
 pub struct ChosenAuthority(Arc<str>);
 
 impl ChosenAuthority {
-    /// The name it was [added](AuthoritiesBuilder::authority) by; that of a host is in lower case.
+    /// The name it was [added](AuthoritiesBuilder::authority) by; that of a host is in lower case, without a dot at its
+    /// end.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0
@@ -107,10 +108,14 @@ impl Authorities {
         AuthoritiesBuilder { choose: Arc::new(choose), by_name: HashMap::new(), any_case: false, repeated: None }
     }
 
-    /// Chooses the authority that is named like the request's host, in whichever case, without a port. The host comes
-    /// from the request's target and from its one `Host` header, and thus from the caller; a request in which the two
-    /// differ chooses none. A name with a scheme, a port or a path could never be chosen and is refused by
-    /// [`build`](AuthoritiesBuilder::build).
+    /// Chooses the authority that is named like the request's host, in whichever case, without a port and without the
+    /// dot that a host may end with (RFC 3986 section 3.2.2): `https://Acme.Example.:8443/` chooses `acme.example`. The
+    /// host comes from the request's target and from its one `Host` header, and thus from the caller; a request in
+    /// which the two differ chooses none. An IP address is chosen as it is written: `[::1]` is not `[0:0:0:0:0:0:0:1]`.
+    ///
+    /// A name with a scheme, a port or a path could never be chosen and is refused by
+    /// [`build`](AuthoritiesBuilder::build); so is one with other characters than ASCII, which requests have as
+    /// `xn--...`.
     ///
     /// Other headers are not looked at. **A handler that trusts `X-Forwarded-Host` or `Forwarded`**, as the `Host`
     /// extractor of `axum-extra` does, can see another host than the one that was chosen by, and take a token of one
@@ -121,7 +126,7 @@ impl Authorities {
     }
 
     /// The authority of this name, to ask it without a request: at start-up, or again while a WebSocket is open, for
-    /// which [`ChosenAuthority`] has the name. Of a host it is in lower case.
+    /// which [`ChosenAuthority`] has the name. Of a host it is in lower case, without a dot at its end.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&AnyIntrospector> {
         self.by_name.get(name).map(|introspector| &**introspector)
@@ -141,12 +146,23 @@ fn host(request: &RequestView) -> Option<String> {
     stated.is_none_or(|stated| stated == target).then_some(target)
 }
 
-/// In lower case, without a port; `None` if there is a user before it, or behind it something that is no port.
+/// In lower case, without a port and the dot of the root; `None` if there is a user before it, or behind it something
+/// that is no port, or nothing is left of it.
 fn bare_host(authority: &http::uri::Authority) -> Option<String> {
     let host = authority.host();
     let rest = authority.as_str().strip_prefix(host)?;
     let is_port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    (rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port)).then(|| host.to_ascii_lowercase())
+    let host = without_root(host);
+    // Two dots at the end are no name, and what some readers make of them is not to be guessed.
+    let is_name = !host.is_empty() && !host.ends_with('.');
+    let is_whole = rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port);
+    (is_name && is_whole).then(|| host.to_ascii_lowercase())
+}
+
+/// Without the dot at the end that stands for the root of all names, RFC 3986 section 3.2.2. With it or without, a name
+/// is that of the same host.
+fn without_root(host: &str) -> &str {
+    host.strip_suffix('.').unwrap_or(host)
 }
 
 impl ChooseIntrospector for Authorities {
@@ -180,10 +196,12 @@ pub struct AuthoritiesBuilder {
 }
 
 impl AuthoritiesBuilder {
-    /// Adds an authority. Wrap its endpoint in a [`Cached`](crate::Cached) of its own.
+    /// Adds an authority. Wrap its endpoint in a [`Cached`](crate::Cached) of its own. The case of a host and a dot at
+    /// its end mean nothing.
     pub fn authority(mut self, name: impl Into<String>, introspector: impl Introspect) -> Self {
         let mut name = name.into();
         if self.any_case {
+            name.truncate(without_root(&name).len());
             name.make_ascii_lowercase();
         }
         match self.by_name.entry(name.into()) {
@@ -208,7 +226,7 @@ impl AuthoritiesBuilder {
         if let Some(name) = self.by_name.keys().find(|name| self.any_case && !is_host(name)) {
             return Err(BuildError::new(
                 "authority",
-                format!("{name:?} is no host: name it without scheme, port and path"),
+                format!("{name:?} is no host: name it without scheme, port and path, in ASCII"),
             ));
         }
         Ok(Authorities { choose: self.choose, by_name: self.by_name })
@@ -239,9 +257,56 @@ mod tests {
         assert_eq!(host_of("https://acme.example/x", &["ACME.example"]).as_deref(), Some("acme.example"));
         assert_eq!(host_of("/x", &["Acme.Example:8443"]).as_deref(), Some("acme.example"));
         assert_eq!(host_of("/x", &["[::1]:80"]).as_deref(), Some("[::1]"));
+        assert_eq!(host_of("/x", &["127.0.0.1:80"]).as_deref(), Some("127.0.0.1"));
         assert_eq!(host_of("/x", &[]), None);
         assert_eq!(host_of("/x", &["a.example", "a.example"]), None);
         assert_eq!(host_of("/x", &["a b"]), None);
+    }
+
+    #[test]
+    fn however_a_host_is_written_it_is_the_same() {
+        let written = [
+            "acme.example",
+            "acme.example.",
+            "ACME.Example.",
+            "acme.example:443",
+            "acme.example:80",
+            "acme.example.:443",
+            "acme.example:",
+            "acme.example.:",
+        ];
+        for target in written {
+            for header in written {
+                assert_eq!(host_of("/x", &[header]).as_deref(), Some("acme.example"), "{header}");
+                let whole = format!("https://{target}/x");
+                assert_eq!(host_of(&whole, &[header]).as_deref(), Some("acme.example"), "{target} {header}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_host_chooses_nobody() {
+        for header in [
+            "",
+            ".",
+            "..",
+            ".:80",
+            ":80",
+            "acme.example..",
+            "acme.example..:443",
+            "acme.example.:x",
+            "acme.example:80:80",
+            " acme.example",
+            "acme.example ",
+            "acme.example, b.example",
+            "acme.example/x",
+            "acme%2eexample",
+            "[::1].",
+            "[::1]x",
+            "::1",
+        ] {
+            assert_eq!(host_of("/x", &[header]), None, "{header:?}");
+        }
     }
 
     #[test]
@@ -251,10 +316,20 @@ mod tests {
                 crate::introspect_fn(|_| async { Ok(crate::Verdict::Inactive(crate::InactiveReason::Unknown)) });
             Authorities::by_host().authority(name, nobody).build()
         };
-        for host in ["a.example", "A.Example", "localhost", "127.0.0.1", "[::1]"] {
+        for host in ["a.example", "A.Example", "a.example.", "localhost", "localhost.", "127.0.0.1", "[::1]"] {
             assert!(named(host).is_ok(), "{host}");
         }
-        for other in ["https://a.example", "a.example:443", "a.example/x", "", "a b", "user@a.example"] {
+        for other in [
+            "https://a.example",
+            "a.example:443",
+            "a.example/x",
+            "",
+            ".",
+            "a.example..",
+            "a b",
+            "user@a.example",
+            "\u{e4}.example",
+        ] {
             assert_eq!(named(other).unwrap_err().setting(), "authority", "{other}");
         }
     }

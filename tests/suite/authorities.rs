@@ -44,6 +44,19 @@ async fn each_request_asks_the_authority_it_chooses_and_no_authority_answers_for
 }
 
 #[tokio::test]
+async fn a_dot_at_the_end_of_a_host_chooses_the_same_authority_as_none() {
+    for named in ["a.example", "A.Example."] {
+        let authorities = Authorities::by_host().authority(named, Authority::new(issued_to("a"))).build().unwrap();
+        assert!(authorities.get("a.example").is_some(), "by the name it is chosen by");
+        let layer = IntrospectionLayer::new(authorities);
+        for uri in ["https://a.example/", "https://a.example./", "https://A.EXAMPLE.:443/", "https://a.example:443/"] {
+            assert_eq!(answer(&layer, uri).await.body(), "a", "{uri} of {named}");
+        }
+        assert_eq!(answer(&layer, "https://a.example../").await.status(), 401, "of {named}");
+    }
+}
+
+#[tokio::test]
 async fn a_rule_and_the_handler_learn_which_authority_was_chosen() {
     let authorities = Authorities::by_host()
         .authority("A.Example", Cached::new(Authority::new(active())))
@@ -111,6 +124,8 @@ fn no_authority_and_two_of_one_name_are_refused() {
     assert_eq!(Authorities::by_host().build().unwrap_err().setting(), "authority");
     let twice = || Authority::new(active());
     let error = Authorities::by_host().authority("a", twice()).authority("a", twice()).build().unwrap_err();
+    assert!(error.to_string().contains("two of the name \"a\""), "{error}");
+    let error = Authorities::by_host().authority("a", twice()).authority("A.", twice()).build().unwrap_err();
     assert!(error.to_string().contains("two of the name \"a\""), "{error}");
 }
 
