@@ -1,4 +1,4 @@
-//! The status page in a browser: Chromium, without a window, on loopback.
+//! The status page, and a script of another origin, in a browser: Chromium, without a window, on loopback.
 //!
 //! Where there is none these tests say so and test nothing, unless `BROWSER=required` is set, as it is in CI: then what
 //! is missing is a failure.
@@ -368,4 +368,60 @@ async fn these_tests_would_see_what_the_console_says() {
         let Seen { console, .. } = look(&browser, &url).await;
         assert_eq!(console.len(), 1, "{page}: {console:?}");
     }
+}
+
+/// A page of one origin, and a guarded service of another, as the documentation has it set up.
+#[tokio::test]
+async fn a_script_of_another_origin_calls_with_a_token_and_reads_a_refusal_and_the_document_about_the_resource() {
+    use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+    use tower_http::cors::{AllowOrigin, CorsLayer};
+    use tower_introspection::{IntrospectionLayer, ProtectedResource};
+
+    let Some(browser) = browser() else { return };
+    let bind = async || tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (pages, services) = (bind().await, bind().await);
+    let page_origin = format!("http://{}", pages.local_addr().unwrap());
+    let service_origin = format!("http://{}", services.local_addr().unwrap());
+
+    let cors = CorsLayer::new()
+        .allow_origin(AllowOrigin::exact(page_origin.parse().unwrap()))
+        .allow_methods([http::Method::GET, http::Method::POST])
+        .allow_headers([AUTHORIZATION, CONTENT_TYPE])
+        .expose_headers([WWW_AUTHENTICATE, RETRY_AFTER]);
+    let metadata = ProtectedResource::builder(&service_origin).authorization_server("https://auth.example.com");
+    let metadata = metadata.build().unwrap();
+    let guard = IntrospectionLayer::new(Authority::new(active()));
+    let app = Router::new()
+        .route("/orders", axum::routing::post(async || "ordered"))
+        .layer(tower::ServiceBuilder::new().layer(cors).layer(guard))
+        .route_service(metadata.path(), metadata.clone());
+    tokio::spawn(async move { axum::serve(services, app).await });
+
+    let script = format!(
+        r#"(async () => {{
+            const call = async (headers) => {{
+                headers["content-type"] = "application/json";
+                const answer = await fetch("{service_origin}/orders", {{ method: "POST", headers, body: "{{}}" }});
+                return [answer.status, await answer.text(), answer.headers.get("www-authenticate")];
+            }};
+            const asking = {{ headers: {{ "mcp-protocol-version": "2025-06-18" }} }};
+            const metadata = await (await fetch("{service_origin}{}", asking)).json();
+            const seen = [await call({{ authorization: "Bearer abc" }}), await call({{}}), metadata.authorization_servers];
+            document.body.textContent = JSON.stringify(seen);
+        }})()"#,
+        metadata.path()
+    );
+    let page = Router::new().fallback(move || async move {
+        axum::response::Html(format!(
+            "<title>A shop</title><link rel=icon href=\"data:,\"><body><script>{script}</script>"
+        ))
+    });
+    tokio::spawn(async move { axum::serve(pages, page).await });
+    let Seen { dom, console } = look(&browser, &page_origin).await;
+    let ordered = r#"[200,"ordered",null]"#;
+    let refused = r#"[401,"","Bearer realm=\"api\""]"#;
+    let expected = format!(r#"[{ordered},{refused},["https://auth.example.com"]]"#);
+    assert!(dom.contains(&format!("<body>{expected}</body>")), "{dom}");
+    // That a status is no success is told there, and nothing else.
+    assert!(console.iter().all(|line| line.contains("status of 401")), "{console:?}");
 }

@@ -6,7 +6,10 @@ use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CONTENT_TYPE,
+    HeaderValue,
+};
 use http::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -17,7 +20,14 @@ use crate::token::is_scope_token;
 use crate::url::absolute_url;
 
 /// Serves the metadata of a protected resource, RFC 9728, from configuration: which authorization servers issue tokens
-/// for it, and with which scopes. It is a service that answers GET and HEAD, for the route [`path`](Self::path).
+/// for it, and with which scopes. It is a service that answers GET, HEAD and OPTIONS, for the route
+/// [`path`](Self::path).
+///
+/// Scripts of any origin may read it: it sends `Access-Control-Allow-Origin: *` and answers a browser's preflight,
+/// since clients in browsers ask for it with headers of their own (those of the Model Context Protocol name its
+/// version). The document is for everyone who has no token yet, and a script cannot read it with `*` if it sent cookies
+/// along. A CORS layer around this service puts its own headers in place of these. A script can read the 401 that names
+/// the document if a CORS layer around the guarded routes exposes `WWW-Authenticate`.
 ///
 /// ```
 /// use axum::{Router, routing::get};
@@ -94,6 +104,9 @@ impl ProtectedResource {
     }
 }
 
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
+
 impl<B> Service<Request<B>> for ProtectedResource {
     type Response = Response<String>;
     type Error = Infallible;
@@ -105,16 +118,26 @@ impl<B> Service<Request<B>> for ProtectedResource {
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let mut response = Response::new(String::new());
+        let headers = response.headers_mut();
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         match *request.method() {
-            Method::GET | Method::HEAD => {
-                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-                if request.method() == Method::GET {
-                    *response.body_mut() = self.0.body.clone();
-                }
+            Method::GET => {
+                headers.insert(CONTENT_TYPE, JSON);
+                *response.body_mut() = self.0.body.clone();
+            }
+            Method::HEAD => {
+                headers.insert(CONTENT_TYPE, JSON);
+            }
+            // A browser's preflight, or anybody's question.
+            Method::OPTIONS => {
+                headers.insert(ALLOW, METHODS);
+                headers.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+                headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*"));
+                *response.status_mut() = StatusCode::NO_CONTENT;
             }
             _ => {
+                headers.insert(ALLOW, METHODS);
                 *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-                response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             }
         }
         ready(Ok(response))

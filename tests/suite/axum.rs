@@ -8,12 +8,15 @@ use axum::extract::FromRequestParts;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use http::StatusCode;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{Method, StatusCode};
 use tower::{Layer, ServiceBuilder, ServiceExt};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_introspection::introspect::IntrospectErrorKind;
 use tower_introspection::rejection::RejectionKind;
 #[cfg(feature = "sandbox")]
 use tower_introspection::sandbox::{Fault, Sandbox, SandboxToken};
-use tower_introspection::{AccessToken, Cached, IntrospectionLayer};
+use tower_introspection::{AccessToken, Cached, IntrospectionLayer, ProtectedResource};
 
 async fn serve(app: Router) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -251,18 +254,90 @@ async fn a_request_body_arrives_whole_on_a_miss_and_on_a_hit() {
     }
 }
 
+/// As the documentation has it. `*` would not do: it never covers `Authorization` (Fetch standard, CORS-preflight
+/// fetch).
+fn cors() -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::exact("https://shop.example".parse().unwrap()))
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([AUTHORIZATION, CONTENT_TYPE])
+        .expose_headers([WWW_AUTHENTICATE, RETRY_AFTER])
+}
+
+/// What a browser sends before a script of `https://shop.example` may ask with a token and a JSON body.
+fn preflight(url: &str) -> reqwest::RequestBuilder {
+    client()
+        .request(Method::OPTIONS, url)
+        .header("accept", "*/*")
+        .header("access-control-request-method", "POST")
+        .header("access-control-request-headers", "authorization,content-type")
+        .header("origin", "https://shop.example")
+        .header("sec-fetch-mode", "cors")
+        .header("sec-fetch-site", "cross-site")
+        .header("sec-fetch-dest", "empty")
+}
+
+/// The names that a list in a header has, which is empty if the header is not there.
+fn names(response: &reqwest::Response, header: &str) -> Vec<String> {
+    let value = response.headers().get(header).map_or("", |value| value.to_str().unwrap());
+    value.split(',').map(|name| name.trim().to_ascii_lowercase()).collect()
+}
+
 #[tokio::test]
-async fn a_cors_layer_outside_answers_preflights_before_the_guard_sees_them() {
-    let guard = IntrospectionLayer::new(Authority::new(active()));
-    let cors = tower_http::cors::CorsLayer::permissive();
-    let app = Router::new().route("/", get(greet)).layer(ServiceBuilder::new().layer(cors).layer(guard));
+async fn a_cors_layer_outside_answers_preflights_by_name_before_the_guard_sees_them() {
+    let authority = Authority::new(active());
+    let guard = IntrospectionLayer::new(authority.clone());
+    let app = Router::new().route("/", post(greet)).layer(ServiceBuilder::new().layer(cors()).layer(guard.clone()));
     let base = serve(app).await;
-    let preflight = client()
-        .request(http::Method::OPTIONS, &base)
-        .header("origin", "https://example.com")
-        .header("access-control-request-method", "GET");
-    assert_eq!(preflight.send().await.unwrap().status(), 200);
-    assert_eq!(get_with(base, "").await.status(), 401);
+    let answer = preflight(&base).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["access-control-allow-origin"], "https://shop.example");
+    let allowed = names(&answer, "access-control-allow-headers");
+    assert!(allowed.contains(&"authorization".into()), "by its name: {allowed:?}");
+    assert!(names(&answer, "access-control-allow-methods").contains(&"post".into()));
+    let stats = guard.stats();
+    assert_eq!((authority.questions(), stats.accepted, stats.rejected.len()), (0, 0, 0), "the guard has not seen it");
+}
+
+#[tokio::test]
+async fn with_a_cors_layer_outside_a_script_can_read_why_it_was_refused() {
+    let authority = Authority::new(active());
+    let guard = IntrospectionLayer::new(authority.clone());
+    let app = Router::new().route("/", post(greet)).layer(ServiceBuilder::new().layer(cors()).layer(guard));
+    let base = serve(app).await;
+    let call = || client().post(&base).header("origin", "https://shop.example");
+    let refused = call().send().await.unwrap();
+    assert_eq!(refused.status(), 401);
+    assert_eq!(refused.headers()["access-control-allow-origin"], "https://shop.example");
+    assert!(refused.headers().contains_key("www-authenticate"));
+    assert!(names(&refused, "access-control-expose-headers").contains(&"www-authenticate".into()));
+    authority.says(failure(IntrospectErrorKind::Connect));
+    let failed = call().header("authorization", "Bearer abc").send().await.unwrap();
+    assert_eq!(failed.status(), 503);
+    assert_eq!(failed.headers()["access-control-allow-origin"], "https://shop.example");
+    assert!(names(&failed, "access-control-expose-headers").contains(&"retry-after".into()));
+}
+
+/// Why the order matters: the browser takes the 401 for "no", and never sends the request.
+#[tokio::test]
+async fn a_cors_layer_inside_answers_no_preflight() {
+    let guard = IntrospectionLayer::new(Authority::new(active()));
+    let app = Router::new().route("/", post(greet)).layer(ServiceBuilder::new().layer(guard).layer(cors()));
+    let base = serve(app).await;
+    let answer = preflight(&base).send().await.unwrap();
+    assert_eq!(answer.status(), 401);
+    assert!(!answer.headers().contains_key("access-control-allow-origin"));
+}
+
+#[tokio::test]
+async fn a_cors_layer_around_the_document_about_the_resource_puts_its_headers_in_place_of_the_documents() {
+    let metadata = ProtectedResource::builder("https://api.example").authorization_server("https://as.example");
+    let metadata = metadata.build().unwrap();
+    let app = Router::new().route_service(metadata.path(), metadata.clone()).layer(cors());
+    let url = format!("{}{}", serve(app).await, metadata.path());
+    let answer = client().get(url).header("origin", "https://shop.example").send().await.unwrap();
+    let origins: Vec<_> = answer.headers().get_all("access-control-allow-origin").iter().collect();
+    assert_eq!(origins, ["https://shop.example"], "one, or a browser takes none");
 }
 
 #[tokio::test]

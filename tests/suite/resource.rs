@@ -122,7 +122,35 @@ async fn the_document_is_served_from_configuration() {
     let head = fetched(&resource, Method::HEAD).await;
     assert!(head.status() == 200 && head.body().is_empty());
     let post = fetched(&resource, Method::POST).await;
-    assert_eq!((post.status().as_u16(), &post.headers()["allow"]), (405, &HeaderValue::from_static("GET, HEAD")));
+    assert_eq!((post.status().as_u16(), post.headers()["allow"].as_bytes()), (405, &b"GET, HEAD, OPTIONS"[..]));
+}
+
+/// What a browser sends before a script of another origin may ask for the document with a header of its own, as clients
+/// of the Model Context Protocol do.
+#[tokio::test]
+async fn a_browsers_preflight_for_the_document_is_answered_and_any_origin_may_read_it() {
+    let resource =
+        ProtectedResource::builder("https://r.example").authorization_server("https://as.example").build().unwrap();
+    let preflight = Request::builder()
+        .method(Method::OPTIONS)
+        .uri(resource.path())
+        .header("origin", "https://client.example")
+        .header("access-control-request-method", "GET")
+        .header("access-control-request-headers", "mcp-protocol-version")
+        .header("sec-fetch-mode", "cors");
+    let answer = resource.clone().oneshot(preflight.body(()).unwrap()).await.unwrap();
+    assert!(answer.status().is_success() && answer.body().is_empty());
+    for (name, value) in [
+        ("access-control-allow-origin", "*"),
+        ("access-control-allow-methods", "GET, HEAD, OPTIONS"),
+        ("access-control-allow-headers", "*"),
+    ] {
+        assert_eq!(answer.headers()[name], value, "{name}");
+    }
+    assert!(!answer.headers().contains_key("access-control-allow-credentials"), "no cookies");
+    for method in [Method::GET, Method::HEAD, Method::POST] {
+        assert_eq!(fetched(&resource, method).await.headers()["access-control-allow-origin"], "*");
+    }
 }
 
 #[test]
