@@ -280,10 +280,10 @@ async fn retries_keep_the_rate_as_well() {
     assert_eq!(asked.attempts(), 1, "the second would come too early");
 }
 
-/// One question a second, each of which may wait for its turn until the one after the next.
+/// One question a second, each of which may wait for the next turn: a stranger half as long as a known token.
 fn one_a_second(settings: &mut Limits) {
     settings.rate_limit = Some(RateLimit { questions: 1, per: Duration::from_secs(1) });
-    settings.max_wait = Duration::from_secs(2);
+    settings.max_wait = Duration::from_secs(3);
 }
 
 #[tokio::test(start_paused = true)]
