@@ -12,21 +12,26 @@ use crate::clock::{Clock, Stopwatch};
 use crate::credentials::source::CredentialSource;
 use crate::error::{IntrospectError, IntrospectErrorKind};
 use crate::http::credential::Credential;
-use crate::http::exchange::{Answer, Exchange, Question};
+use crate::http::exchange::{Answer, Question};
 use crate::http::link::Link;
 use crate::log_limit::LogLimit;
 use crate::protection::Share;
 use crate::protection::{EndpointHandle, Limits, Progress, Protection, RateLimit};
+use crate::target::{Search, Sought, Target};
 
 pub(crate) struct Endpoint {
-    exchange: Exchange,
-    credentials: CredentialSource,
+    asked: Asked,
     protection: Arc<Protection>,
     clock: Arc<dyn Clock>,
-    /// The host that is asked, for spans.
+    /// The host that is asked, for spans: that of the issuer, if the endpoint is found by a question.
     host: String,
     /// By status too, or a login that fails would hide that its token is refused.
     failures: LogLimit<(IntrospectErrorKind, Option<StatusCode>, Share)>,
+}
+
+enum Asked {
+    Given(Target),
+    Sought(Sought),
 }
 
 impl Endpoint {
@@ -43,17 +48,64 @@ impl Endpoint {
         credentials: CredentialSource,
     ) -> Result<Self, BuildError> {
         let exchange = link.open(url_setting, url)?;
+        let target = Target { url: url.as_str().to_owned(), exchange, credentials: Arc::new(credentials) };
+        Self::at(target, url, link, limits, rate_limit)
+    }
+
+    /// `rate_limit` is for who sets none.
+    ///
+    /// # Errors
+    /// Of the limits.
+    pub(crate) fn at(
+        target: Target,
+        url: &Url,
+        link: Link,
+        limits: &Limits,
+        rate_limit: RateLimit,
+    ) -> Result<Self, BuildError> {
+        Self::of(Asked::Given(target), url, link, limits, rate_limit)
+    }
+
+    /// An endpoint of this issuer that the first question finds. `rate_limit` is for who sets none.
+    ///
+    /// # Errors
+    /// Of the limits.
+    pub(crate) fn sought(
+        search: impl Search + 'static,
+        issuer: &Url,
+        link: Link,
+        limits: &Limits,
+        rate_limit: RateLimit,
+    ) -> Result<Self, BuildError> {
+        Self::of(Asked::Sought(Sought::new(search)), issuer, link, limits, rate_limit)
+    }
+
+    fn of(asked: Asked, url: &Url, link: Link, limits: &Limits, rate_limit: RateLimit) -> Result<Self, BuildError> {
         limits.check()?;
         let (clock, host) = (link.clock, url.host_str().unwrap_or_default());
-        let protection = Protection::new(limits, rate_limit, exchange.request_timeout(), Arc::clone(&clock), host);
+        let protection = Protection::new(limits, rate_limit, link.request_timeout, Arc::clone(&clock), host);
         Ok(Self {
-            exchange,
-            credentials,
+            asked,
             protection: Arc::new(protection),
             clock,
             host: host.to_owned(),
             failures: LogLimit::new(),
         })
+    }
+
+    /// What is asked, if that is known yet.
+    pub(crate) fn target(&self) -> Option<&Target> {
+        match &self.asked {
+            Asked::Given(target) => Some(target),
+            Asked::Sought(sought) => sought.found(),
+        }
+    }
+
+    async fn find(&self, progress: &Progress) -> Result<&Target, IntrospectError> {
+        match &self.asked {
+            Asked::Given(target) => Ok(target),
+            Asked::Sought(sought) => progress.searching(sought.find(&*self.clock, &|| progress.sends())).await,
+        }
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {
@@ -64,13 +116,14 @@ impl Endpoint {
         EndpointHandle::new(Arc::clone(&self.protection))
     }
 
-    /// Asks, and has `read` make something of the answer.
+    /// Asks, at `url` if the question has one of its own, and has `read` make something of the answer.
     ///
     /// If the authority refuses this service's credentials with 401 and there is a way to renew them, it is asked once
     /// more with the new ones.
     pub(crate) async fn ask<T: Send>(
         &self,
-        question: Question<'_>,
+        url: Option<&str>,
+        form: Option<&[(&str, &str)]>,
         share: Share,
         read: impl Fn(&Answer) -> Result<T, IntrospectError> + Send + Sync,
     ) -> Result<T, IntrospectError> {
@@ -86,7 +139,7 @@ impl Endpoint {
             let stopwatch = Stopwatch::start();
             let progress = Progress::default();
             let outcome =
-                self.protection.run(share, &progress, || self.attempt(question, share, &progress, &span, &read)).await;
+                self.protection.run(share, &progress, || self.attempt(url, form, share, &progress, &span, &read)).await;
             let latency_ms = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
             match outcome {
                 Ok(answer) => {
@@ -105,26 +158,29 @@ impl Endpoint {
 
     async fn attempt<T>(
         &self,
-        question: Question<'_>,
+        url: Option<&str>,
+        form: Option<&[(&str, &str)]>,
         share: Share,
         progress: &Progress,
         span: &Span,
         read: impl Fn(&Answer) -> Result<T, IntrospectError>,
     ) -> Result<T, IntrospectError> {
+        let target = self.find(progress).await?;
+        let question = Question { url: url.unwrap_or(&target.url), form };
         let exchange_with = async |credential: &Credential| {
             self.protection.sends(progress);
-            let answer = self.exchange.send(question, credential).await?;
+            let answer = target.exchange.send(question, credential).await?;
             span.record("http.response.status_code", answer.status.as_u16());
             read(&answer)
         };
-        let lease = self.credentials.current(&self.clock).await?;
+        let lease = target.credentials.current(&self.clock).await?;
         let outcome = exchange_with(&lease.credential).await;
         let is_refusal = outcome.as_ref().is_err_and(|error| error.status() == Some(StatusCode::UNAUTHORIZED));
         if !is_refusal {
             return outcome;
         }
         progress.is_answered();
-        let Some(renewed) = self.credentials.instead_of(&lease, &self.clock).await? else { return outcome };
+        let Some(renewed) = target.credentials.instead_of(&lease, &self.clock).await? else { return outcome };
         self.protection.take_another_turn(share).await?;
         exchange_with(&renewed.credential).await
     }
@@ -142,6 +198,13 @@ impl Endpoint {
             return;
         };
         tracing::warn!(server.address = host, kind, ?error, latency_ms, untold, "the authority could not be asked");
+        if error.kind() == IntrospectErrorKind::Discovery && !error.is_outage() {
+            tracing::error!(
+                server.address = host,
+                ?error,
+                "the introspection endpoint was not discovered, and somebody has to change something; callers get 503 until then"
+            );
+        }
         // Without a status it was a login that failed, and that has told so itself.
         if error.is_credentials() && error.status().is_some() {
             tracing::error!(

@@ -22,6 +22,8 @@ pub struct IntrospectError {
     is_reported: bool,
     /// There was an answer, and it was larger than is read.
     is_too_large: bool,
+    /// The issuer could not be reached, or is busy: nobody has to change anything.
+    is_undiscovered_for_now: bool,
 }
 
 /// What kept the authority from answering.
@@ -36,6 +38,9 @@ pub enum IntrospectErrorKind {
     Timeout,
     /// The authority refused *this service's* credentials, or they could not be obtained. An operator has to act.
     Credentials,
+    /// The endpoint is to be found in the metadata of its issuer (see [`Rfc7662::discover`](crate::Rfc7662::discover)),
+    /// and was not. The cause says what each well-known place gave.
+    Discovery,
     /// The authority asks for fewer questions (HTTP 429).
     RateLimited,
     /// The authority answered with an HTTP status that says nothing about the token.
@@ -53,11 +58,12 @@ pub enum IntrospectErrorKind {
 
 impl IntrospectErrorKind {
     /// All of them, each at its own number.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Connect,
         Self::Transport,
         Self::Timeout,
         Self::Credentials,
+        Self::Discovery,
         Self::RateLimited,
         Self::Status,
         Self::Answer,
@@ -74,6 +80,7 @@ impl IntrospectErrorKind {
             Self::Transport => "transport",
             Self::Timeout => "timeout",
             Self::Credentials => "credentials",
+            Self::Discovery => "discovery",
             Self::RateLimited => "rate_limited",
             Self::Status => "status",
             Self::Answer => "answer",
@@ -96,6 +103,7 @@ impl IntrospectError {
             before_answer: false,
             is_reported: false,
             is_too_large: false,
+            is_undiscovered_for_now: false,
         }
     }
 
@@ -130,6 +138,12 @@ impl IntrospectError {
     pub(crate) fn too_large(mut self) -> Self {
         self.is_too_large = true;
         self
+    }
+
+    /// The endpoint was not discovered, because of this failure to ask the issuer. It counts as that one does.
+    pub(crate) fn of_discovery(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        let is_undiscovered_for_now = self.is_outage();
+        Self { kind: IntrospectErrorKind::Discovery, is_undiscovered_for_now, ..self }.with_source(source)
     }
 
     pub(crate) fn before_answer(mut self) -> Self {
@@ -186,6 +200,7 @@ impl IntrospectError {
             | IntrospectErrorKind::Transport
             | IntrospectErrorKind::Timeout
             | IntrospectErrorKind::RateLimited => true,
+            IntrospectErrorKind::Discovery => self.is_undiscovered_for_now,
             _ => self.is_gateway_failure(),
         }
     }
@@ -228,6 +243,7 @@ impl fmt::Display for IntrospectError {
             IntrospectErrorKind::Transport => "the connection to the authority broke",
             IntrospectErrorKind::Timeout => "the authority did not answer in time",
             IntrospectErrorKind::Credentials => "this service's own credentials were refused, or could not be obtained",
+            IntrospectErrorKind::Discovery => "the introspection endpoint was not discovered",
             IntrospectErrorKind::RateLimited => "the authority asks for fewer questions",
             IntrospectErrorKind::Status => "the authority answered with an unexpected status",
             IntrospectErrorKind::Answer => "the authority's answer cannot be used",

@@ -189,6 +189,7 @@ mod settings;
 #[cfg(feature = "status-page")]
 mod status_page;
 mod striped;
+mod target;
 mod url;
 
 pub mod apigee;

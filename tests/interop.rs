@@ -170,7 +170,7 @@ async fn the_endpoint_is_discovered_from_the_issuer() {
             .client_secret(server.text("/basic/client_id"), server.text("/basic/client_secret"))
             .build()
             .unwrap();
-        assert_eq!(endpoint.url(), server.text("/introspection_endpoint"));
+        assert_eq!(endpoint.url(), Some(server.text("/introspection_endpoint")));
         active(&endpoint, &server.issue().await).await;
     }
 }

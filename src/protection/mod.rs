@@ -76,6 +76,8 @@ pub(crate) struct Protection {
 pub(crate) struct Progress {
     /// Whether the last attempt has sent something to the authority.
     is_sent: AtomicBool,
+    /// Whether the endpoint is being discovered.
+    is_searching: AtomicBool,
     /// Since when the authority is waited for.
     waiting: Mutex<Option<Stopwatch>>,
     /// Why the last attempt failed that has ended.
@@ -83,6 +85,20 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
+    /// Notes that something goes out to the authority.
+    pub(crate) fn sends(&self) {
+        self.is_sent.store(true, Relaxed);
+        lock(&self.waiting).get_or_insert_with(Stopwatch::start);
+    }
+
+    /// Whoever is out of time meanwhile is so for want of an endpoint.
+    pub(crate) async fn searching<T>(&self, search: impl Future<Output = T>) -> T {
+        self.is_searching.store(true, Relaxed);
+        let outcome = search.await;
+        self.is_searching.store(false, Relaxed);
+        outcome
+    }
+
     /// Notes that an HTTP request was answered, and what takes time from now on is not the authority.
     pub(crate) fn is_answered(&self) {
         *lock(&self.waiting) = None;
@@ -177,12 +193,15 @@ impl Protection {
 
     fn out_of_time(&self, progress: &Progress) -> IntrospectError {
         let passed = format!("{:?} passed (`request_timeout`)", self.deadline);
+        let timeout = IntrospectError::new(IntrospectErrorKind::Timeout);
+        if progress.is_searching.load(Relaxed) {
+            return timeout.of_discovery(format!("{passed}, and the issuer's metadata had not been read"));
+        }
         match lock(&progress.failure).take() {
-            None => IntrospectError::new(IntrospectErrorKind::Timeout).with_source(passed),
+            None => timeout.with_source(passed),
             // Whatever came of the attempt that was cut off, nobody was reached.
             Some(failure) if failure.kind() == IntrospectErrorKind::Connect => failure,
-            Some(failure) => IntrospectError::new(IntrospectErrorKind::Timeout)
-                .with_source(format!("{passed} in another attempt, after {failure:?}")),
+            Some(failure) => timeout.with_source(format!("{passed} in another attempt, after {failure:?}")),
         }
     }
 
@@ -221,11 +240,10 @@ impl Protection {
         Ok(())
     }
 
-    /// Notes that an HTTP request goes out.
+    /// Notes that an HTTP request about a token goes out.
     pub(crate) fn sends(&self, progress: &Progress) {
         self.counters.attempts.fetch_add(1, Relaxed);
-        progress.is_sent.store(true, Relaxed);
-        lock(&progress.waiting).get_or_insert_with(Stopwatch::start);
+        progress.sends();
     }
 
     fn breaker(&self, share: Share) -> &Breaker {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 
+use super::discovery::{Discovery, DiscoveryError, FirstQuestion, Found};
 use super::endpoint::Rfc7662;
 use super::wire::Reading;
 use crate::build_error::BuildError;
@@ -21,6 +22,7 @@ use crate::http::connection::Connection;
 use crate::http::credential::{Credential, check_client_id};
 use crate::http::link::Link;
 use crate::protection::{Limits, RateLimit};
+use crate::target::Target;
 use crate::url::shown;
 
 /// Questions a minute.
@@ -44,28 +46,104 @@ const RATE_LIMIT: u32 = 60_000;
 /// ```
 #[must_use]
 pub struct Rfc7662Builder {
-    url: String,
-    /// What a discovered server says of itself.
-    pub(crate) issuer: Option<String>,
-    pub(crate) auth_methods: Option<Vec<String>>,
-    /// Where it wants clients with a certificate to ask.
-    pub(crate) mtls_url: Option<String>,
-    credentials: Option<Result<CredentialSource, BuildError>>,
+    place: Place,
+    authentication: Option<Result<Authentication, BuildError>>,
     token_type_hint: Option<String>,
     parameters: Vec<(String, String)>,
     reading: Reading,
-    pub(crate) link: Link,
+    link: Link,
     limits: Limits,
 }
 
+/// Where the endpoint is.
+enum Place {
+    At {
+        found: Found,
+        /// In whose metadata it was found.
+        issuer: Option<String>,
+    },
+    /// Where the metadata of this issuer says, which nobody has read yet.
+    IssuerSays(String),
+}
+
+/// How this service authenticates.
+enum Authentication {
+    By(CredentialSource),
+    /// In the way that the server lists: in the header, or in the form.
+    Secret(Credential, Credential),
+}
+
+/// The same, to be looked at as often as the endpoint is searched for.
+pub(crate) enum Credentials {
+    By(Arc<CredentialSource>),
+    Secret(Credential, Credential),
+}
+
+impl Credentials {
+    /// What to send to a server that lists these methods.
+    fn for_methods(&self, methods: Option<&[String]>) -> Result<Arc<CredentialSource>, BuildError> {
+        let lists = |method: &str| methods.is_none_or(|methods| methods.iter().any(|listed| listed == method));
+        match self {
+            Self::By(source) => Ok(Arc::clone(source)),
+            Self::Secret(basic, _) if lists("client_secret_basic") => {
+                Ok(Arc::new(CredentialSource::Fixed(basic.clone())))
+            }
+            Self::Secret(_, post) if lists("client_secret_post") => Ok(Arc::new(CredentialSource::Fixed(post.clone()))),
+            Self::Secret(..) => Err(BuildError::new(
+                "client_secret",
+                format!("the server accepts no client secret, only {:?}", methods.unwrap_or_default()),
+            )),
+        }
+    }
+}
+
+/// How an endpoint is asked that was found in the metadata of `issuer`, or given.
+pub(crate) fn reach(
+    found: &Found,
+    issuer: Option<&str>,
+    credentials: &Credentials,
+    parameters: &[(String, String)],
+    link: &Link,
+) -> Result<(Target, Url), BuildError> {
+    // The URL of a discovered endpoint comes from the metadata; what can be wrong with it is named as there.
+    let (url, url_setting) = match &found.mtls_url {
+        Some(url) if link.identity.is_some() => (url, "mtls_endpoint_aliases"),
+        _ if issuer.is_some() => (&found.url, "introspection_endpoint"),
+        _ => (&found.url, "url"),
+    };
+    let parsed = Url::parse(url).map_err(|error| BuildError::new(url_setting, format!("not a URL: {error}")))?;
+    if issuer.is_some_and(|issuer| issuer.starts_with("https:")) && parsed.scheme() != "https" {
+        return Err(BuildError::new(url_setting, "the issuer is https, and the endpoint it names is not"));
+    }
+    let credentials = credentials.for_methods(found.auth_methods.as_deref())?;
+    check_parameters(&credentials, parameters)?;
+    let exchange = link.open(url_setting, &parsed)?;
+    Ok((Target { url: url.clone(), exchange, credentials }, parsed))
+}
+
+fn check_parameters(credentials: &CredentialSource, parameters: &[(String, String)]) -> Result<(), BuildError> {
+    credentials.check_parameters("parameter", parameters, &["token", "token_type_hint"])
+}
+
 impl Rfc7662Builder {
-    pub(crate) fn new(url: String) -> Self {
+    pub(crate) fn at_url(url: String) -> Self {
+        Self::new(Place::At { found: Found { url, mtls_url: None, auth_methods: None }, issuer: None })
+    }
+
+    pub(crate) fn of_issuer(issuer: String) -> Self {
+        Self::new(Place::IssuerSays(issuer))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn found_at(url: &str, issuer: &str) -> Self {
+        let found = Found { url: url.to_owned(), mtls_url: None, auth_methods: None };
+        Self::new(Place::At { found, issuer: Some(issuer.to_owned()) })
+    }
+
+    fn new(place: Place) -> Self {
         Self {
-            url,
-            issuer: None,
-            auth_methods: None,
-            mtls_url: None,
-            credentials: None,
+            place,
+            authentication: None,
             token_type_hint: Some("access_token".into()),
             parameters: Vec::new(),
             reading: Reading::default(),
@@ -106,31 +184,23 @@ impl Rfc7662Builder {
     /// Authenticates with the client's identifier and secret in the way the discovered server lists
     /// (`introspection_endpoint_auth_methods_supported`, or else what it lists for its token endpoint): in the header
     /// if it lists `client_secret_basic` or nothing at all, in the form if it lists `client_secret_post`. If it lists
-    /// neither, [`build`](Self::build) fails. For an endpoint that was not discovered this is
-    /// [`client_secret_basic`](Self::client_secret_basic).
+    /// neither, [`build`](Self::build) fails after a [`fetch`](Self::fetch), and each question without one. For an
+    /// endpoint that is not discovered this is [`client_secret_basic`](Self::client_secret_basic).
     pub fn client_secret(mut self, client_id: impl AsRef<str>, client_secret: impl AsRef<str>) -> Self {
-        let lists = |method: &str| self.auth_methods.as_ref().is_none_or(|methods| methods.iter().any(|m| m == method));
-        if lists("client_secret_basic") {
-            self.client_secret_basic(client_id, client_secret)
-        } else if lists("client_secret_post") {
-            self.client_secret_post(client_id, client_secret)
-        } else {
-            self.credentials = Some(Err(BuildError::new(
-                "client_secret",
-                format!(
-                    "the server accepts no client secret, only {:?}",
-                    self.auth_methods.as_deref().unwrap_or_default()
-                ),
-            )));
-            self
-        }
+        let (client_id, client_secret) = (client_id.as_ref(), client_secret.as_ref());
+        let authentication = Authentication::Secret(
+            Credential::client_secret_basic(client_id, client_secret),
+            Credential::client_secret_post(client_id, client_secret),
+        );
+        self.authentication = Some(check_client_id("client_secret", client_id).map(|()| authentication));
+        self
     }
 
     /// Authenticates with a signed assertion (feature `private-key-jwt`). Whom it is meant for is set by
     /// [`PrivateKeyJwt::audience`]: look there if a server refuses it, Okta above all.
     #[cfg(feature = "private-key-jwt")]
     pub fn private_key_jwt(mut self, key: PrivateKeyJwt) -> Self {
-        self.credentials = Some(Ok(CredentialSource::Signed(Box::new(key))));
+        self.authentication = Some(Ok(Authentication::By(CredentialSource::Signed(Box::new(key)))));
         self
     }
 
@@ -146,14 +216,14 @@ impl Rfc7662Builder {
 
     /// Authenticates with a bearer token that never changes.
     pub fn bearer_token(mut self, token: impl AsRef<str>) -> Self {
-        self.credentials =
-            Some(Credential::bearer_given_as("bearer_token", token.as_ref()).map(CredentialSource::Fixed));
+        self.authentication =
+            Some(Credential::bearer_given_as("bearer_token", token.as_ref()).map(|token| Authentication::By(CredentialSource::Fixed(token))));
         self
     }
 
     /// Authenticates with a bearer token from the client credentials grant, kept and renewed early.
     pub fn client_credentials(mut self, login: ClientCredentials) -> Self {
-        self.credentials = Some(login.into_credentials());
+        self.authentication = Some(login.into_credentials().map(Authentication::By));
         self
     }
 
@@ -164,19 +234,21 @@ impl Rfc7662Builder {
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Credential, Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
-        self.credentials = Some(Ok(CredentialSource::renewed("the `credentials` hook", provider)));
+        self.authentication =
+            Some(Ok(Authentication::By(CredentialSource::renewed("the `credentials` hook", provider))));
         self
     }
 
     /// Does not authenticate: for endpoints that only a network guards, such as Hydra's admin port, and for an
     /// `http_client` that does it.
     pub fn without_credentials(mut self) -> Self {
-        self.credentials = Some(Ok(CredentialSource::Fixed(Credential::none())));
+        self.authentication = Some(Ok(Authentication::By(CredentialSource::Fixed(Credential::none()))));
         self
     }
 
     fn client(mut self, setting: &'static str, client_id: &str, credential: Credential) -> Self {
-        self.credentials = Some(check_client_id(setting, client_id).map(|()| CredentialSource::Fixed(credential)));
+        let authentication = Authentication::By(CredentialSource::Fixed(credential));
+        self.authentication = Some(check_client_id(setting, client_id).map(|()| authentication));
         self
     }
 
@@ -247,14 +319,36 @@ impl Rfc7662Builder {
         self
     }
 
-    /// Checks every setting.
+    /// Fetches the metadata of the issuer now, so that a program which cannot do without the authority fails when it
+    /// starts. What is found goes over to the builder that this returns. Without it the first question discovers; see
+    /// [`Rfc7662::discover`]. A builder that was given a URL, or has fetched, is returned as it is.
+    ///
+    /// # Errors
+    /// If the issuer is not an `https` URL (`http` works on loopback, and with
+    /// [`dangerously_allow_plain_http`](Connection::dangerously_allow_plain_http)) or has a query or a fragment; if it cannot
+    /// be reached, publishes no such document, or publishes one of another issuer (RFC 8414 section 3.3): the two must
+    /// be the same to the letter, a slash at the end included; or if a setting of the connection cannot work, such as a
+    /// timeout of zero. The message tells what each place gave.
+    pub async fn fetch(mut self) -> Result<Self, DiscoveryError> {
+        if let Place::IssuerSays(issuer) = self.place {
+            let (discovery, _) = Discovery::new(&issuer, &self.link)
+                .map_err(|error| DiscoveryError::new(&issuer, error.to_string()))?;
+            let found = discovery.find(&|| {}).await?;
+            self.place = Place::At { found, issuer: Some(issuer) };
+        }
+        Ok(self)
+    }
+
+    /// Checks every setting. Asks nobody: with [`Rfc7662::discover`] what the metadata says is checked by the first
+    /// question, unless it was [fetched](Self::fetch).
     ///
     /// # Errors
     /// Names the setting that cannot work:
     ///
     /// * a URL that is none, or has a fragment, a user name or a password; `http` to another machine without
-    ///   [`dangerously_allow_plain_http`](Connection::dangerously_allow_plain_http), or of a discovered endpoint whose
-    ///   issuer is `https`; `https` without the feature `rustls` or `native-tls` (or an `http_client`)
+    ///   [`dangerously_allow_plain_http`](Connection::dangerously_allow_plain_http), or of a discovered endpoint whose issuer
+    ///   is `https`; `https` without the feature `rustls` or `native-tls` (or an `http_client`)
+    /// * an issuer for which the same holds, or one with a query
     /// * no credentials, or some that cannot be sent: an empty client identifier, a bearer token with a line end, a
     ///   login with a setting that cannot work; a secret for a discovered server that lists no way to send it; a
     ///   certificate that cannot be read, or for `http`
@@ -262,34 +356,48 @@ impl Rfc7662Builder {
     /// * zero for a timeout, `max_response_bytes`, `max_concurrent_requests`, `rate_limit`, `breaker_threshold` or
     ///   `breaker_pause`
     /// * a [`root_certificate`](Connection::root_certificate) that is none, and what an `http_client` does not go with
-    pub fn build(mut self) -> Result<Rfc7662, BuildError> {
-        // The URL of a discovered endpoint comes from the metadata; what can be wrong with it is named as there.
-        let mut url_setting = if self.issuer.is_some() { "introspection_endpoint" } else { "url" };
-        if let (Some(url), Some(_)) = (self.mtls_url.take(), &self.link.identity) {
-            (self.url, url_setting) = (url, "mtls_endpoint_aliases");
-        }
-        let url = Url::parse(&self.url).map_err(|error| BuildError::new(url_setting, format!("not a URL: {error}")))?;
-        if self.issuer.as_ref().is_some_and(|issuer| issuer.starts_with("https:")) && url.scheme() != "https" {
-            return Err(BuildError::new(url_setting, "the issuer is https, and the endpoint it names is not"));
-        }
-        let credentials = self.credentials.unwrap_or_else(|| {
+    pub fn build(self) -> Result<Rfc7662, BuildError> {
+        let authentication = self.authentication.unwrap_or_else(|| {
             Err(BuildError::new(
                 "client_secret_basic",
                 "no credentials are set; call `client_secret_basic`, another of its kind, or `without_credentials`",
             ))
         })?;
-        credentials.check_parameters("parameter", &self.parameters, &["token", "token_type_hint"])?;
-        #[cfg(feature = "private-key-jwt")]
-        let credentials = match credentials {
-            CredentialSource::Signed(key) => {
-                CredentialSource::Signed(Box::new(key.or_audience(self.issuer.as_deref().unwrap_or(&self.url))))
+        let credentials = match authentication {
+            Authentication::By(source) => {
+                #[cfg(feature = "private-key-jwt")]
+                let source = match (source, &self.place) {
+                    (
+                        CredentialSource::Signed(key),
+                        Place::IssuerSays(audience)
+                        | Place::At { issuer: Some(audience), .. }
+                        | Place::At { found: Found { url: audience, .. }, .. },
+                    ) => CredentialSource::Signed(Box::new(key.or_audience(audience))),
+                    (other, _) => other,
+                };
+                check_parameters(&source, &self.parameters)?;
+                Credentials::By(Arc::new(source))
             }
-            other => other,
+            Authentication::Secret(basic, post) => {
+                check_parameters(&CredentialSource::Fixed(basic.clone()), &self.parameters)?;
+                Credentials::Secret(basic, post)
+            }
         };
-        let endpoint =
-            Endpoint::open(url_setting, &url, self.link, &self.limits, RateLimit::per_minute(RATE_LIMIT), credentials)?;
+        let rate_limit = RateLimit::per_minute(RATE_LIMIT);
+        let (place, endpoint) = match self.place {
+            Place::At { found, issuer } => {
+                let (target, url) = reach(&found, issuer.as_deref(), &credentials, &self.parameters, &self.link)?;
+                (found.url, Endpoint::at(target, &url, self.link, &self.limits, rate_limit)?)
+            }
+            Place::IssuerSays(issuer) => {
+                let (discovery, url) = Discovery::new(&issuer, &self.link)?;
+                let (parameters, link) = (self.parameters.clone(), self.link.clone());
+                let search = FirstQuestion { discovery, credentials, parameters, link };
+                (issuer, Endpoint::sought(search, &url, self.link, &self.limits, rate_limit)?)
+            }
+        };
         Ok(Rfc7662 {
-            url: self.url,
+            place,
             token_type_hint: self.token_type_hint,
             parameters: self.parameters,
             reading: self.reading,
@@ -300,7 +408,12 @@ impl Rfc7662Builder {
 
 impl fmt::Debug for Rfc7662Builder {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.debug_struct("Rfc7662Builder").field("url", &shown(&self.url)).finish_non_exhaustive()
+        let mut shows = f.debug_struct("Rfc7662Builder");
+        match &self.place {
+            Place::At { found, .. } => shows.field("url", &shown(&found.url)),
+            Place::IssuerSays(issuer) => shows.field("issuer", &shown(issuer)),
+        };
+        shows.finish_non_exhaustive()
     }
 }
 

@@ -2,31 +2,21 @@
 
 use std::error::Error;
 use std::fmt;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::StatusCode;
 use reqwest::Url;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Rfc7662Builder;
-use crate::error::IntrospectError;
-use crate::error::innermost;
-use crate::http::connection::Connection;
+use super::builder::{Credentials, reach};
+use crate::build_error::BuildError;
+use crate::error::{IntrospectError, IntrospectErrorKind, innermost};
 use crate::http::credential::Credential;
-use crate::http::exchange::{Question, status_error};
+use crate::http::exchange::{Answer, Exchange, Question, status_error};
 use crate::http::link::Link;
+use crate::target::{Search, Searching};
 use crate::url::shown;
-
-/// Finds the endpoint in the metadata of an issuer. Made by [`Rfc7662::discover`](crate::Rfc7662::discover).
-///
-/// The settings go over to the builder that [`fetch`](Self::fetch) returns.
-#[derive(Clone)]
-#[must_use]
-pub struct Rfc7662Discovery {
-    issuer: String,
-    link: Link,
-}
 
 /// The members of RFC 8414 section 2 that are needed here.
 #[derive(Deserialize)]
@@ -40,86 +30,122 @@ struct Metadata {
     mtls_endpoint_aliases: Value,
 }
 
-impl Metadata {
+/// What the metadata says of the endpoint.
+#[derive(Clone)]
+pub(crate) struct Found {
+    pub(crate) url: String,
+    /// Where the server wants clients with a certificate to ask.
+    pub(crate) mtls_url: Option<String>,
     /// How clients authenticate at the introspection endpoint. Where that is not said, what the token endpoint takes is
     /// the best guess: they are the same clients.
-    fn auth_methods(self) -> Option<Vec<String>> {
-        self.introspection_endpoint_auth_methods_supported.or(self.token_endpoint_auth_methods_supported)
-    }
+    pub(crate) auth_methods: Option<Vec<String>>,
 }
 
-impl Rfc7662Discovery {
-    pub(crate) fn new(issuer: String) -> Self {
-        Self { issuer, link: Link::default() }
-    }
+/// An issuer, and how its metadata is fetched.
+pub(crate) struct Discovery {
+    issuer: String,
+    places: Vec<String>,
+    exchange: Exchange,
+    /// Where the next search begins: behind a place that took up all the time of the last one.
+    first: AtomicUsize,
+}
 
-    /// How the issuer is reached, and later the endpoint, unless the builder is given another connection. Default:
-    /// [`Connection::new`].
-    pub fn connection(mut self, connection: Connection) -> Self {
-        self.link.connection = connection;
-        self
-    }
-
-    /// How long each of up to three exchanges may take, and later a question of the builder. Default: 3 seconds.
-    #[doc(alias = "timeout")]
-    pub fn request_timeout(mut self, timeout: Duration) -> Self {
-        self.link.request_timeout = timeout;
-        self
-    }
-
-    /// Fetches the metadata: `/.well-known/oauth-authorization-server` with the issuer's path behind it (RFC 8414
-    /// section 3), then `/.well-known/openid-configuration` behind the issuer's path (OpenID Connect Discovery section
-    /// 4), then before it (RFC 8414 section 5). The first document that names an introspection endpoint serves.
-    ///
+impl Discovery {
     /// # Errors
-    /// If the issuer is not an `https` URL (`http` works on loopback, and with
-    /// [`dangerously_allow_plain_http`](Connection::dangerously_allow_plain_http)) or has a query or a fragment; if it
-    /// cannot be reached, publishes no such document, or publishes one of another issuer (RFC 8414 section 3.3): the
-    /// two must be the same to the letter, a slash at the end included; or if a setting cannot work, such as a timeout
-    /// of zero.
-    pub async fn fetch(self) -> Result<Rfc7662Builder, DiscoveryError> {
-        let issuer = shown(&self.issuer).into_owned();
-        let fail = |problem: String| DiscoveryError { issuer: issuer.clone(), problem, unreachable: false };
-        let no_answer = |error: &IntrospectError| DiscoveryError {
-            unreachable: error.is_outage(),
-            ..fail(format!("{error}: {}", innermost(error)))
-        };
-        let url = Url::parse(&self.issuer).map_err(|error| fail(format!("not a URL: {error}")))?;
+    /// If the issuer is no URL that serves, or for a setting of the connection.
+    pub(crate) fn new(issuer: &str, link: &Link) -> Result<(Self, Url), BuildError> {
+        let fail = |problem: String| BuildError::new("issuer", problem);
+        let url = Url::parse(issuer).map_err(|error| fail(format!("not a URL: {error}")))?;
         if url.query().is_some() || url.fragment().is_some() {
             return Err(fail("an issuer has no query and no fragment".into()));
         }
-        let exchange = self.link.open("issuer", &url).map_err(|error| fail(error.to_string()))?;
-        let (mut tried, mut busy) = (Vec::new(), false);
-        for url in well_known(&self.issuer, &url) {
-            let question = Question { url: &url, form: None };
-            let answer = exchange.send(question, &Credential::none()).await.map_err(|error| no_answer(&error))?;
-            busy |= status_error(answer.status).is_outage();
-            let outcome = match serde_json::from_slice::<Metadata>(&answer.body) {
-                _ if answer.status != StatusCode::OK => format!("HTTP status {}", answer.status.as_u16()),
-                Err(_) => answer.foreign_coding().unwrap_or_else(|| "not a metadata document".into()),
-                Ok(metadata) if metadata.issuer != self.issuer => {
-                    return Err(fail(format!(
-                        "{url} is the metadata of another issuer, {:?}; give the issuer exactly as it is written there",
-                        metadata.issuer
-                    )));
-                }
-                Ok(mut metadata) => match metadata.introspection_endpoint.take() {
-                    None => "no `introspection_endpoint`".into(),
-                    Some(endpoint) => {
-                        let mut builder = Rfc7662Builder::new(endpoint);
-                        builder.mtls_url =
-                            metadata.mtls_endpoint_aliases["introspection_endpoint"].as_str().map(Into::into);
-                        builder.issuer = Some(self.issuer);
-                        builder.auth_methods = metadata.auth_methods();
-                        builder.link = self.link;
-                        return Ok(builder);
+        let exchange = link.open("issuer", &url)?;
+        let places = well_known(issuer, &url);
+        Ok((Self { issuer: issuer.to_owned(), places, exchange, first: AtomicUsize::new(0) }, url))
+    }
+
+    /// Looks at one place after the other, each within the request timeout.
+    pub(crate) async fn find(&self, sends: &(dyn Fn() + Sync)) -> Result<Found, DiscoveryError> {
+        let (mut tried, mut outage) = (Vec::new(), None);
+        let first = self.first.load(Ordering::Relaxed);
+        for nth in (first..).take(self.places.len()) {
+            let Some(url) = self.places.get(nth % self.places.len()) else { break };
+            // If this is given up while it waits, the place is no reason not to look at the others.
+            self.first.store(nth + 1, Ordering::Relaxed);
+            sends();
+            let outcome = match self.exchange.send(Question { url, form: None }, &Credential::none()).await {
+                Ok(answer) => match self.read(url, &answer)? {
+                    Ok(found) => return Ok(found),
+                    Err(outcome) => {
+                        let error = status_error(answer.status);
+                        outage = outage.or(error.is_outage().then_some(error));
+                        outcome
                     }
                 },
+                Err(error) => {
+                    let outcome = format!("{error}: {}", innermost(&error));
+                    outage = outage.or(error.is_outage().then_some(error));
+                    outcome
+                }
             };
             tried.push(format!("{url}: {outcome}"));
         }
-        let problem = format!("no introspection endpoint found; {}", tried.join("; "));
-        Err(DiscoveryError { unreachable: busy, ..fail(problem) })
+        self.first.store(0, Ordering::Relaxed);
+        Err(DiscoveryError { outage, ..self.fail(format!("no introspection endpoint found; {}", tried.join("; "))) })
+    }
+
+    /// What the answer of a place says, or why it says nothing.
+    ///
+    /// # Errors
+    /// If it is about another issuer.
+    fn read(&self, url: &str, answer: &Answer) -> Result<Result<Found, String>, DiscoveryError> {
+        if answer.status != StatusCode::OK {
+            return Ok(Err(format!("HTTP status {}", answer.status.as_u16())));
+        }
+        let Ok(metadata) = serde_json::from_slice::<Metadata>(&answer.body) else {
+            return Ok(Err(answer.foreign_coding().unwrap_or_else(|| "not a metadata document".into())));
+        };
+        if metadata.issuer != self.issuer {
+            return Err(self.fail(format!(
+                "{url} is the metadata of another issuer, {:?}; give the issuer exactly as it is written there",
+                metadata.issuer
+            )));
+        }
+        let Some(endpoint) = metadata.introspection_endpoint else {
+            return Ok(Err("no `introspection_endpoint`".into()));
+        };
+        Ok(Ok(Found {
+            url: endpoint,
+            mtls_url: metadata.mtls_endpoint_aliases["introspection_endpoint"].as_str().map(Into::into),
+            auth_methods: metadata
+                .introspection_endpoint_auth_methods_supported
+                .or(metadata.token_endpoint_auth_methods_supported),
+        }))
+    }
+
+    fn fail(&self, problem: String) -> DiscoveryError {
+        DiscoveryError::new(&self.issuer, problem)
+    }
+}
+
+/// Finds the endpoint for the first question.
+pub(crate) struct FirstQuestion {
+    pub(crate) discovery: Discovery,
+    pub(crate) credentials: Credentials,
+    pub(crate) parameters: Vec<(String, String)>,
+    pub(crate) link: Link,
+}
+
+impl Search for FirstQuestion {
+    fn search<'s>(&'s self, sends: &'s (dyn Fn() + Sync)) -> Searching<'s> {
+        Box::pin(async move {
+            let found = self.discovery.find(sends).await?;
+            let issuer = &self.discovery.issuer;
+            let reached = reach(&found, Some(issuer), &self.credentials, &self.parameters, &self.link);
+            let (target, _) = reached.map_err(|error| DiscoveryError::new(issuer, error.to_string()))?;
+            tracing::info!(issuer = %shown(issuer), endpoint = %shown(&target.url), "the introspection endpoint was discovered");
+            Ok(target)
+        })
     }
 }
 
@@ -141,26 +167,32 @@ fn well_known(issuer: &str, url: &Url) -> Vec<String> {
     places
 }
 
-impl fmt::Debug for Rfc7662Discovery {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.debug_struct("Rfc7662Discovery").field("issuer", &shown(&self.issuer)).finish_non_exhaustive()
-    }
-}
-
 /// The introspection endpoint of an issuer was not found.
 #[derive(Debug)]
 pub struct DiscoveryError {
     issuer: String,
     problem: String,
-    unreachable: bool,
+    /// The first failure that may be over another time.
+    outage: Option<IntrospectError>,
 }
 
 impl DiscoveryError {
-    /// Whether the server could not be reached, did not answer completely and in time, or said that it is busy (429,
-    /// 502, 503, 504): it may answer another time. Otherwise somebody has to change something.
+    pub(crate) fn new(issuer: &str, problem: String) -> Self {
+        Self { issuer: shown(issuer).into_owned(), problem, outage: None }
+    }
+
+    /// Whether a place to look at could not be reached, did not answer completely and in time, or said that the server
+    /// is busy (429, 502, 503, 504): it may answer another time. Otherwise somebody has to change something.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
-        self.unreachable
+        self.outage.is_some()
+    }
+}
+
+impl From<DiscoveryError> for IntrospectError {
+    fn from(error: DiscoveryError) -> Self {
+        let cause = error.outage.clone().unwrap_or_else(|| Self::new(IntrospectErrorKind::Discovery));
+        cause.of_discovery(error)
     }
 }
 

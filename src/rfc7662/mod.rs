@@ -8,4 +8,4 @@ pub(crate) mod endpoint;
 pub(crate) mod wire;
 
 pub use builder::Rfc7662Builder;
-pub use discovery::{DiscoveryError, Rfc7662Discovery};
+pub use discovery::DiscoveryError;

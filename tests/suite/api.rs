@@ -74,7 +74,6 @@ fn every_public_type_is_send_sync_and_debug() {
     assert_send_sync_debug::<RequireLayer>();
     assert_send_sync_debug::<Rfc7662>();
     assert_send_sync_debug::<Rfc7662Builder>();
-    assert_send_sync_debug::<Rfc7662Discovery>();
     assert_send_sync_debug::<Scopes>();
     assert_send_sync_debug::<SystemClock>();
     assert_send_sync_debug::<Timestamp>();
@@ -145,6 +144,7 @@ fn every_kind_and_reason_has_one_word_of_its_own() {
             "transport",
             "timeout",
             "credentials",
+            "discovery",
             "rate_limited",
             "status",
             "answer",
@@ -186,7 +186,7 @@ fn debug_says_what_it_is_and_what_can_be_shown() {
     let rfc7662 = || Rfc7662::builder("http://127.0.0.1/introspect").client_secret_basic("api", "hush");
     shows(&rfc7662(), &["Rfc7662Builder", "http://127.0.0.1/introspect"]);
     shows(&rfc7662().build().unwrap(), &["Rfc7662", "http://127.0.0.1/introspect"]);
-    shows(&Rfc7662::discover("https://auth.example.com"), &["Rfc7662Discovery", "https://auth.example.com"]);
+    shows(&Rfc7662::discover("https://auth.example.com"), &["Rfc7662Builder", "https://auth.example.com"]);
     let cached =
         || Cached::builder(Authority::new(crate::support::active())).max_ttl(std::time::Duration::from_secs(7));
     shows(&cached(), &["CachedBuilder", "7s", "100000"]);

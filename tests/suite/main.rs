@@ -12,6 +12,7 @@ mod authorities;
 mod axum;
 mod cache;
 mod callbacks;
+mod discovery;
 mod faults;
 mod flight_stress;
 mod flights;

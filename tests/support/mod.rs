@@ -34,11 +34,12 @@ use tower_introspection::{
 };
 
 /// Every way in which an authority can fail to be asked.
-pub const ERROR_KINDS: [IntrospectErrorKind; 10] = [
+pub const ERROR_KINDS: [IntrospectErrorKind; 11] = [
     IntrospectErrorKind::Connect,
     IntrospectErrorKind::Transport,
     IntrospectErrorKind::Timeout,
     IntrospectErrorKind::Credentials,
+    IntrospectErrorKind::Discovery,
     IntrospectErrorKind::RateLimited,
     IntrospectErrorKind::Status,
     IntrospectErrorKind::Answer,

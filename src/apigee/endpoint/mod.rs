@@ -22,7 +22,7 @@ use crate::endpoint::Endpoint;
 use crate::error::IntrospectError;
 use crate::http::connection::Connection;
 use crate::http::credential::Credential;
-use crate::http::exchange::{Answer, Question};
+use crate::http::exchange::Answer;
 use crate::http::link::Link;
 use crate::introspect::{Ask, InactiveReason, Introspect, Verdict};
 use crate::protection::Share;
@@ -106,7 +106,7 @@ impl Apigee {
         if is_path_elsewhere(token.expose()) || url.len() - self.tokens_url.len() > LONGEST_SEGMENT {
             return Ok(Verdict::Inactive(InactiveReason::Unknown));
         }
-        self.endpoint.ask(Question { url: &url, form: None }, share, |answer| self.verdict(answer, token)).await
+        self.endpoint.ask(Some(&url), None, share, |answer| self.verdict(answer, token)).await
     }
 }
 

@@ -47,10 +47,6 @@ impl Exchange {
         Self { client, request_timeout, max_response_bytes }
     }
 
-    pub(crate) fn request_timeout(&self) -> Duration {
-        self.request_timeout
-    }
-
     /// Sends `question` once and reads the whole answer, within the request timeout.
     pub(crate) async fn send(
         &self,

@@ -8,11 +8,10 @@ use std::fmt;
 use http::StatusCode;
 
 use super::builder::Rfc7662Builder;
-use super::discovery::Rfc7662Discovery;
 use super::wire::{self, Reading};
 use crate::endpoint::Endpoint;
 use crate::error::IntrospectError;
-use crate::http::exchange::{Answer, Question, status_error};
+use crate::http::exchange::{Answer, status_error};
 use crate::http::json;
 use crate::introspect::{Ask, InactiveReason, Introspect, Verdict};
 use crate::protection::EndpointHandle;
@@ -47,7 +46,8 @@ use crate::url::shown;
 /// HTTP 401 and 403, and the errors `invalid_client` and `unauthorized_client`, are about *this service*. The error
 /// `unsupported_token_type` is about the token.
 pub struct Rfc7662 {
-    pub(super) url: String,
+    /// The URL it was given or was found at, or the issuer that says where it is.
+    pub(super) place: String,
     pub(super) token_type_hint: Option<String>,
     pub(super) parameters: Vec<(String, String)>,
     pub(super) reading: Reading,
@@ -58,27 +58,48 @@ impl Rfc7662 {
     /// Starts with the endpoint's URL. [Credentials](Rfc7662Builder::client_secret_basic) are required, the rest has
     /// defaults.
     pub fn builder(url: impl Into<String>) -> Rfc7662Builder {
-        Rfc7662Builder::new(url.into())
+        Rfc7662Builder::at_url(url.into())
     }
 
-    /// Finds the endpoint in the metadata that `issuer` publishes: RFC 8414, or OpenID Connect Discovery.
+    /// Finds the endpoint in the metadata that `issuer` publishes: `/.well-known/oauth-authorization-server` with the
+    /// issuer's path behind it (RFC 8414 section 3), then `/.well-known/openid-configuration` behind the issuer's path
+    /// (OpenID Connect Discovery section 4), then before it (RFC 8414 section 5). The first document that names an
+    /// introspection endpoint serves; whatever else a place gives, the next one is tried.
+    ///
+    /// The first question discovers, so that a service starts while its authority is down:
+    ///
+    /// ```
+    /// use tower_introspection::Rfc7662;
+    ///
+    /// # fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let endpoint = Rfc7662::discover("https://auth.example.com").client_secret("my-api", "secret").build()?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// One discovery is under way at a time, however many questions wait for it. It belongs to the question that began
+    /// it: `request_timeout`, retries and the circuit breaker are the same as for any question, and its failure is 503
+    /// with the kind [`Discovery`](crate::IntrospectErrorKind::Discovery). What somebody has to change (another issuer
+    /// in the metadata, no introspection endpoint, no way to authenticate) is logged as an error, and looked at again
+    /// after ten seconds. What was found serves until the process ends.
+    ///
+    /// With [`fetch`](Rfc7662Builder::fetch) a program discovers when it starts, or fails:
     ///
     /// ```no_run
     /// use tower_introspection::Rfc7662;
     ///
     /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
     /// let endpoint =
-    ///     Rfc7662::discover("https://auth.example.com").fetch().await?.client_secret("my-api", "secret").build()?;
+    ///     Rfc7662::discover("https://auth.example.com").client_secret("my-api", "secret").fetch().await?.build()?;
     /// # Ok(()) }
     /// ```
-    pub fn discover(issuer: impl Into<String>) -> Rfc7662Discovery {
-        Rfc7662Discovery::new(issuer.into())
+    pub fn discover(issuer: impl Into<String>) -> Rfc7662Builder {
+        Rfc7662Builder::of_issuer(issuer.into())
     }
 
-    /// The endpoint's URL.
+    /// The endpoint's URL. `None` as long as it is not discovered.
     #[must_use]
-    pub fn url(&self) -> &str {
-        &self.url
+    pub fn url(&self) -> Option<&str> {
+        self.endpoint.target().map(|target| target.url.as_str())
     }
 
     fn form<'q>(&'q self, token: &'q BearerToken) -> Vec<(&'q str, &'q str)> {
@@ -109,8 +130,7 @@ impl Rfc7662 {
 
     async fn ask(&self, token: &BearerToken<'_>, share: Share) -> Result<Verdict, IntrospectError> {
         let form = self.form(token);
-        let question = Question { url: &self.url, form: Some(&form) };
-        self.endpoint.ask(question, share, |answer| self.verdict(answer, token)).await
+        self.endpoint.ask(None, Some(&form), share, |answer| self.verdict(answer, token)).await
     }
 }
 
@@ -134,7 +154,7 @@ fn says(body: &[u8], codes: &[&str]) -> bool {
 
 impl fmt::Debug for Rfc7662 {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.debug_struct("Rfc7662").field("url", &shown(&self.url)).finish_non_exhaustive()
+        f.debug_struct("Rfc7662").field("place", &shown(self.url().unwrap_or(&self.place))).finish_non_exhaustive()
     }
 }
 

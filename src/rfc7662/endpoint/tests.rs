@@ -355,8 +355,7 @@ mod building {
     #[test]
     fn an_https_issuer_cannot_send_secrets_over_http_not_even_to_this_machine() {
         let discovered_by = |issuer: &str| {
-            let mut builder = Rfc7662::builder("http://127.0.0.1:1/x").without_credentials();
-            builder.issuer = Some(issuer.into());
+            let builder = Rfc7662Builder::found_at("http://127.0.0.1:1/x", issuer).without_credentials();
             builder.build().map_err(|error| error.setting()).err()
         };
         assert_eq!(discovered_by("https://tenant.example"), Some("introspection_endpoint"));

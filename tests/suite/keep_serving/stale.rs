@@ -181,6 +181,7 @@ async fn only_a_failure_of_the_authority_serves_a_stale_answer_and_not_one_of_ou
         (IntrospectErrorKind::Transport, true),
         (IntrospectErrorKind::Timeout, true),
         (IntrospectErrorKind::Credentials, true),
+        (IntrospectErrorKind::Discovery, true),
         (IntrospectErrorKind::RateLimited, true),
         (IntrospectErrorKind::Status, true),
         (IntrospectErrorKind::Answer, true),
