@@ -84,13 +84,7 @@ impl Endpoint {
         limits.check()?;
         let (clock, host) = (link.clock, url.host_str().unwrap_or_default());
         let protection = Protection::new(limits, rate_limit, link.request_timeout, Arc::clone(&clock), host);
-        Ok(Self {
-            asked,
-            protection: Arc::new(protection),
-            clock,
-            host: host.to_owned(),
-            failures: LogLimit::new(),
-        })
+        Ok(Self { asked, protection: Arc::new(protection), clock, host: host.to_owned(), failures: LogLimit::new() })
     }
 
     /// What is asked, if that is known yet.
@@ -202,7 +196,7 @@ impl Endpoint {
             tracing::error!(
                 server.address = host,
                 ?error,
-                "the introspection endpoint was not discovered, and somebody has to change something; callers get 503 until then"
+                "the introspection endpoint was not discovered, and somebody has to change something: callers get 503 until then"
             );
         }
         // Without a status it was a login that failed, and that has told so itself.

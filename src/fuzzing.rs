@@ -14,6 +14,7 @@ use crate::apigee::endpoint::{Apigee, is_path_elsewhere};
 use crate::apigee::wire as apigee_wire;
 use crate::clock::Timestamp;
 use crate::error::IntrospectError;
+use crate::http::json;
 use crate::introspect::{InactiveReason, Verdict};
 use crate::rfc7662::wire as rfc7662_wire;
 use crate::source::TokenSources;
@@ -127,7 +128,7 @@ pub fn apigee_answer(body: &[u8]) {
     });
     assert!(!judged[0] || judged[1..].iter().all(|active| *active), "the strictest reading is not the strictest");
     if apigee_wire::says_no_such_token(body) {
-        let said = serde_json::from_slice::<Value>(body).map_or_else(
+        let said = json::parse(body, &[]).map(Value::Object).map_or_else(
             |_| std::str::from_utf8(body).expect("the code was read as text").to_owned(),
             |error| error.to_string(),
         );
@@ -241,7 +242,12 @@ fn parsed(token: &str) -> BearerToken<'_> {
 }
 
 fn object(body: &[u8]) -> Option<Map<String, Value>> {
-    serde_json::from_slice(body).ok()
+    let ours = json::parse(body, &[]).ok();
+    let theirs = serde_json::from_slice(body).ok();
+    if let (Some(ours), Some(theirs)) = (&ours, &theirs) {
+        assert_eq!(ours.len(), Map::len(theirs), "serde reads something else");
+    }
+    theirs.or(ours)
 }
 
 /// The answer with [`SECRET`] in these members, unless it stands somewhere already.

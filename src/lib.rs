@@ -123,6 +123,7 @@
 //! | level | event | fields |
 //! | --- | --- | --- |
 //! | error | "the authority refused this service's own credentials: ..." | `server.address`, `error` |
+//! | error | "the introspection endpoint was not discovered, and somebody has to change something: ..." | `server.address`, `error` |
 //! | error | "this service could not log in, ..." | `login` (the token endpoint, or the hook), `error`, `untold` |
 //! | error | "... found no IntrospectionLayer around it: ..." (a scope requirement or an extractor) | `untold` |
 //! | warn | "the authority could not be asked" | `server.address`, `kind`, `error`, `latency_ms`, `untold` |
@@ -133,6 +134,8 @@
 //! | warn | "request rejected: ..." (the authority could not be asked, and nobody has said so yet: an introspector of your own, or a question that the cache gave up) | `kind`, `reason`, `cause`, `error`, `untold` |
 //! | info | "the authority answers again; ..." (the breaker closes, and the log told that it was open) | `server.address`, `share` |
 //! | info | "the authority's answer is not a clear yes, so the token counts as inactive" | `cause`, `untold` |
+//! | info | "the authority answered 401 with `{"active":false}` and no challenge: ..." | `endpoint`, `untold` |
+//! | info | "the introspection endpoint was discovered" | `issuer`, `endpoint` |
 //! | debug | "the authority answered" | `latency_ms` |
 //! | debug | "the authority was not asked" (overload, or the breaker is open) | `server.address`, `kind`, `error` |
 //! | debug | "request rejected: ..." (for any other reason, or for a failure that was said once already) | `kind`, `reason`, and `cause` and `error` of a failure |

@@ -1,4 +1,7 @@
 //! Wire form to verdict: pure functions of an answer, the token asked for, and the time.
+//!
+//! A byte order mark may stand before an answer. A member that an object holds twice, at any depth, makes it a failure;
+//! so does what was damaged in a member that decides, see [`DECISIVE`].
 
 use serde_json::{Map, Value};
 
@@ -14,6 +17,23 @@ const NO_SUCH_TOKEN: [&str; 4] = [
     "keymanagement.service.oauth_access_token_doesnot_exist",
     "keymanagement.service.invalid_access_token",
     "keymanagement.service.invalid_accesstoken",
+];
+
+/// Members that decide whether a token comes in, or who its holder is: half a character or a number beyond a float in
+/// one of them is a failure. Elsewhere, in `attributes` say, half a character is kept as U+FFFD, and such a number as
+/// `null`: nobody is locked out by a name that was cut in an emoji.
+const DECISIVE: [&str; 11] = [
+    "status",
+    "expiresAt",
+    "tokenType",
+    "token",
+    "scope",
+    "clientId",
+    "app",
+    "appId",
+    "apiProducts",
+    "grantType",
+    "cnf",
 ];
 
 /// How an answer is read where the vendor leaves a choice.
@@ -39,7 +59,7 @@ pub(crate) fn read(
     now: Timestamp,
     reading: Reading,
 ) -> Result<Verdict, IntrospectError> {
-    let answer = json::object(body)?;
+    let answer = json::object(body, &DECISIVE)?;
     if reading.verify_token_echo && echoes_another(&answer, presented) {
         return Err(unusable("it speaks of another token than the one asked for (`verify_token_echo`)"));
     }
@@ -61,11 +81,15 @@ pub(crate) fn read(
 
 /// Whether an error body, in any of the forms this API has been seen to use, says that the token does not exist.
 pub(crate) fn says_no_such_token(body: &[u8]) -> bool {
-    let code = match serde_json::from_slice::<Value>(body) {
-        Ok(error) => ["/code", "/fault/detail/errorcode", "/error/code"]
-            .iter()
-            .find_map(|place| error.pointer(place)?.as_str().map(str::to_owned)),
-        Err(_) => xml_code(body),
+    let code = match json::parse(body, &["code", "fault", "error"]) {
+        Ok(error) => {
+            let error = Value::Object(error);
+            ["/code", "/fault/detail/errorcode", "/error/code"]
+                .iter()
+                .find_map(|place| error.pointer(place)?.as_str().map(str::to_owned))
+        }
+        Err(fault) if fault.is_not_json() => xml_code(body),
+        Err(_) => None,
     };
     code.is_some_and(|code| NO_SUCH_TOKEN.contains(&code.trim()))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use reqwest::Url;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tower::BoxError;
 
 use super::source::CredentialSource;
@@ -88,9 +88,8 @@ impl TokenEndpoint {
 }
 
 fn granted(body: &[u8]) -> Result<Granted, BoxError> {
-    let Ok(answer) = serde_json::from_slice::<Map<String, Value>>(body) else {
-        return Err("the token endpoint's answer is not a JSON object".into());
-    };
+    let answer = json::parse(body, &["access_token", "expires_in", "refresh_token"])
+        .map_err(|fault| format!("the token endpoint's answer cannot be used: {fault}"))?;
     let text = |member: &str| answer.get(member).and_then(Value::as_str);
     let access_token = text("access_token").ok_or("the token endpoint's answer holds no `access_token`")?;
     let mut credential = Credential::bearer_given_as("access_token", access_token)?;

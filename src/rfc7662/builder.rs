@@ -21,6 +21,7 @@ use crate::endpoint::Endpoint;
 use crate::http::connection::Connection;
 use crate::http::credential::{Credential, check_client_id};
 use crate::http::link::Link;
+use crate::log_limit::LogLimit;
 use crate::protection::{Limits, RateLimit};
 use crate::target::Target;
 use crate::url::shown;
@@ -216,8 +217,10 @@ impl Rfc7662Builder {
 
     /// Authenticates with a bearer token that never changes.
     pub fn bearer_token(mut self, token: impl AsRef<str>) -> Self {
-        self.authentication =
-            Some(Credential::bearer_given_as("bearer_token", token.as_ref()).map(|token| Authentication::By(CredentialSource::Fixed(token))));
+        self.authentication = Some(
+            Credential::bearer_given_as("bearer_token", token.as_ref())
+                .map(|token| Authentication::By(CredentialSource::Fixed(token))),
+        );
         self
     }
 
@@ -331,8 +334,8 @@ impl Rfc7662Builder {
     /// timeout of zero. The message tells what each place gave.
     pub async fn fetch(mut self) -> Result<Self, DiscoveryError> {
         if let Place::IssuerSays(issuer) = self.place {
-            let (discovery, _) = Discovery::new(&issuer, &self.link)
-                .map_err(|error| DiscoveryError::new(&issuer, error.to_string()))?;
+            let (discovery, _) =
+                Discovery::new(&issuer, &self.link).map_err(|error| DiscoveryError::new(&issuer, error.to_string()))?;
             let found = discovery.find(&|| {}).await?;
             self.place = Place::At { found, issuer: Some(issuer) };
         }
@@ -402,6 +405,7 @@ impl Rfc7662Builder {
             parameters: self.parameters,
             reading: self.reading,
             endpoint,
+            odd_verdicts: LogLimit::new(),
         })
     }
 }

@@ -14,6 +14,7 @@ use crate::build_error::BuildError;
 use crate::error::{IntrospectError, IntrospectErrorKind, innermost};
 use crate::http::credential::Credential;
 use crate::http::exchange::{Answer, Exchange, Question, status_error};
+use crate::http::json;
 use crate::http::link::Link;
 use crate::target::{Search, Searching};
 use crate::url::shown;
@@ -102,8 +103,18 @@ impl Discovery {
         if answer.status != StatusCode::OK {
             return Ok(Err(format!("HTTP status {}", answer.status.as_u16())));
         }
-        let Ok(metadata) = serde_json::from_slice::<Metadata>(&answer.body) else {
-            return Ok(Err(answer.foreign_coding().unwrap_or_else(|| "not a metadata document".into())));
+        let members = match json::parse(&answer.body, &["issuer", "introspection_endpoint"]) {
+            Ok(members) => members,
+            Err(fault) => {
+                let coding = answer.foreign_coding();
+                return Ok(Err(coding.unwrap_or_else(|| format!("not a metadata document: {fault}"))));
+            }
+        };
+        if !members.contains_key("issuer") {
+            return Ok(Err("not a metadata document: it names no `issuer`".into()));
+        }
+        let Ok(metadata) = serde_json::from_value::<Metadata>(Value::Object(members)) else {
+            return Ok(Err("not a metadata document: a member has another type than RFC 8414 section 2 says".into()));
         };
         if metadata.issuer != self.issuer {
             return Err(self.fail(format!(

@@ -1,4 +1,7 @@
 //! Wire form to verdict: a pure function of an answer, the token asked about, and the time.
+//!
+//! A byte order mark may stand before an answer. A member that an object holds twice, at any depth, makes it a failure;
+//! so does what was damaged in a member that decides, see [`DECISIVE`].
 
 use serde_json::{Map, Value};
 
@@ -7,6 +10,27 @@ use crate::error::IntrospectError;
 use crate::http::json::{self, holds, is_or_holds, unusable};
 use crate::introspect::{InactiveReason, Verdict, unclear};
 use crate::token::{AccessToken, AccessTokenBuilder, BearerToken, is_scope_token};
+
+/// Members that decide whether a token comes in, or who its holder is: half a character or a number beyond a float in
+/// one of them is a failure, since two holders whose names differ there would look the same, and `exp` and `nbf` would
+/// be no bound. Elsewhere half a character is kept as U+FFFD, and such a number as `null`: nobody is locked out by a
+/// display name that was cut in an emoji. `iat` decides nothing.
+const DECISIVE: [&str; 14] = [
+    "active",
+    "exp",
+    "nbf",
+    "scope",
+    "aud",
+    "iss",
+    "sub",
+    "client_id",
+    "jti",
+    "cnf",
+    "token_type",
+    "token_use",
+    "token_usage",
+    "typ",
+];
 
 /// How an answer is read where servers differ.
 #[derive(Clone, Copy, Default)]
@@ -24,7 +48,7 @@ pub(crate) fn read(
     now: Timestamp,
     reading: Reading,
 ) -> Result<Verdict, IntrospectError> {
-    let answer = json::object(body)?;
+    let answer = json::object(body, &DECISIVE)?;
     match answer.get("active") {
         Some(Value::Bool(true)) => {}
         Some(Value::Bool(false)) => return Ok(Verdict::Inactive(InactiveReason::Unknown)),
@@ -35,6 +59,15 @@ pub(crate) fn read(
         return Ok(Verdict::Inactive(unclear("it has no `token_type` (`require_token_type`)")));
     }
     Ok(active(answer, presented, now).map_or_else(Verdict::Inactive, Verdict::Active))
+}
+
+/// Whether the body of a 401 is about the token alone: it says `{"active":false}` and not a word more.
+///
+/// Django OAuth Toolkit up to 2.x answers so for a token that it does not know, and 403 without a verdict for a client
+/// that it does not accept. Any caller can bring it about.
+pub(crate) fn says_inactive_alone(body: &[u8]) -> bool {
+    json::parse(body, &DECISIVE)
+        .is_ok_and(|answer| answer.len() == 1 && answer.get("active") == Some(&Value::Bool(false)))
 }
 
 fn active(answer: Map<String, Value>, presented: &BearerToken, now: Timestamp) -> Result<AccessToken, InactiveReason> {

@@ -38,7 +38,8 @@ fn faults() -> Vec<(Vec<Step>, &'static str)> {
     let large = format!("<html>{}", " ".repeat(96 * 1024));
     vec![
         (ok(&large), "larger than 65536 bytes (`max_response_bytes`)"),
-        (ok("<html>"), "not a metadata document"),
+        (ok("<html>"), "not a metadata document: it is not JSON: byte 0 "),
+        (ok("{}"), "not a metadata document: it names no `issuer`"),
         (vec![Step::Reset], "the connection to the authority broke"),
         (
             vec![Step::Send("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{".into())],
@@ -46,7 +47,7 @@ fn faults() -> Vec<(Vec<Step>, &'static str)> {
         ),
         (status("404 Not Found"), "HTTP status 404"),
         (status("503 Service Unavailable"), "HTTP status 503"),
-        (ok(r#"{"issuer":1}"#), "not a metadata document"),
+        (ok(r#"{"issuer":1}"#), "not a metadata document: a member has another type"),
     ]
 }
 
@@ -144,7 +145,9 @@ async fn at_once(endpoint: &Arc<Rfc7662>, questions: usize) -> Vec<Result<bool, 
     let mut asking = tokio::task::JoinSet::new();
     for _ in 0..questions {
         let endpoint = Arc::clone(endpoint);
-        asking.spawn(async move { endpoint.introspect(Ask::new(&bearer("abc"))).await.map(|verdict| verdict.is_active()) });
+        asking.spawn(
+            async move { endpoint.introspect(Ask::new(&bearer("abc"))).await.map(|verdict| verdict.is_active()) },
+        );
     }
     patiently(asking.join_all()).await
 }

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::support::faulty::{Faulty, answer};
 use crate::support::recorder::{Recorder, Seen};
 use crate::support::*;
 use tower_introspection::connection::{Connection, Limits};
@@ -10,7 +11,7 @@ use tower_introspection::credentials::{ClientCredentials, Credential};
 use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
 use tower_introspection::rfc7662::{DiscoveryError, Rfc7662Builder};
-use tower_introspection::{Apigee, Introspect, Rfc7662};
+use tower_introspection::{Apigee, InactiveReason, Introspect, Rfc7662, Verdict};
 
 const ACTIVE: &str = r#"{"active":true}"#;
 
@@ -116,6 +117,40 @@ async fn a_client_that_is_refused_is_our_fault_whatever_the_status() {
         let endpoint = introspection(&recorder).client_secret_basic("a", "b").build().unwrap();
         assert_eq!(endpoint.introspect(Ask::new(&bearer("abc"))).await.unwrap_err().kind(), kind, "{status} {body}");
         assert_eq!(recorder.requests().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_401_that_says_inactive_and_nothing_of_this_service_is_about_the_token() {
+    let ask = async |status: u16, challenge: bool, body: &str| {
+        let challenge = if challenge { "www-authenticate: Basic realm=\"x\"\r\n" } else { "" };
+        let authority = Faulty::start();
+        let status = if status == 401 { "401 Unauthorized" } else { "403 Forbidden" };
+        authority.does(vec![answer(status, &format!("content-type: application/json\r\n{challenge}"), body)]);
+        let endpoint = Rfc7662::builder(authority.url()).client_secret_basic("a", "b").build().unwrap();
+        let verdict = endpoint.introspect(Ask::new(&bearer("abc"))).await;
+        assert_eq!(authority.requests(), 1);
+        match verdict {
+            Ok(Verdict::Inactive(reason)) => Ok(reason),
+            Ok(Verdict::Active(_)) => panic!("it is not active"),
+            Err(error) => Err((error.kind(), error.status().map(|status| status.as_u16()))),
+        }
+    };
+    let unknown = Ok(InactiveReason::Unknown);
+    assert_eq!(ask(401, false, r#"{"active": false}"#).await, unknown, "django-oauth-toolkit");
+    let ours = |status| Err((IntrospectErrorKind::Credentials, Some(status)));
+    for (status, challenge, body) in [
+        (401, true, r#"{"active":false}"#),
+        (401, false, r#"{"active":false,"error":"invalid_client"}"#),
+        (401, false, r#"{"error":"invalid_client"}"#),
+        (401, false, r#"{"active":true}"#),
+        (401, false, r#"{"active":"false"}"#),
+        (401, false, r#"{"active":false,"active":false}"#),
+        (401, false, "{}"),
+        (401, false, ""),
+        (403, false, r#"{"active":false}"#),
+    ] {
+        assert_eq!(ask(status, challenge, body).await, ours(status), "{status} {body}");
     }
 }
 
@@ -396,8 +431,13 @@ async fn an_answer_that_is_not_json_is_named_by_its_content_type_at_both_endpoin
             "it is not JSON, but `application/token-introspection+jwt`",
         ),
         ("text/html; charset=utf-8", "<html>", "it is not JSON, but `text/html`"),
-        ("text/html", "[]", "it is not a JSON object, or holds a member twice"),
-        ("application/json", "<html>", "it is not a JSON object, or holds a member twice"),
+        ("text/html", "[]", "it is JSON, but not an object"),
+        ("application/json", "<html>", "it is not JSON: byte 0 is none that may stand there"),
+        (
+            "text/plain",
+            r#"{"active":true,"a":{"b":1,"b":2}}"#,
+            "an object holds a member twice, the second time before byte 31",
+        ),
     ] {
         let recorder = Recorder::answering_as(content_type, body).await;
         let endpoint = introspection(&recorder).client_secret_basic("a", "b").build().unwrap();

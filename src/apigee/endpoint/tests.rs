@@ -510,3 +510,35 @@ proptest! {
         prop_assert!(!says_no_such_token(&body));
     }
 }
+
+#[test]
+fn what_was_damaged_locks_nobody_out_unless_it_decides() {
+    let read = |member: &str| {
+        let body = format!(r#"{{"status":"approved","expiresAt":{EXPIRES_AT},{member}}}"#);
+        let token = BearerToken::parse(TOKEN).unwrap();
+        read(body.as_bytes(), &token, Timestamp::from_unix_millis(NOW), Reading::default())
+    };
+    let Ok(Verdict::Active(token)) = read(r#""attributes":[{"name":"n","value":"Jo \ud83d"}],"createdAt":1e400"#)
+    else {
+        panic!("a name that was cut")
+    };
+    assert_eq!(token.attribute("n"), Some("Jo \u{fffd}"));
+    for member in ["token", "tokenType", "scope", "clientId", "app", "appId", "grantType", "cnf", "apiProducts"] {
+        let error = read(&format!(r#""{member}":["\udc00"]"#)).unwrap_err();
+        assert!(format!("{error:?}").contains(&format!("`{member}`, which decides")), "{error:?}");
+    }
+    let token = BearerToken::parse(TOKEN).unwrap();
+    for body in [r#"{"status":"approved","expiresAt":1e400}"#, r#"{"status":"\ud83d","expiresAt":1}"#] {
+        assert!(
+            super::super::wire::read(body.as_bytes(), &token, Timestamp::from_unix_millis(NOW), Reading::default())
+                .is_err()
+        );
+    }
+}
+
+#[test]
+fn a_code_in_a_text_of_json_that_is_refused_is_no_code() {
+    let body = r#"{"a":"<Error><Code>keymanagement.service.invalid_access_token</Code>","b":1,"b":2}"#;
+    assert!(!says_no_such_token(body.as_bytes()));
+    assert!(says_no_such_token(b"\xef\xbb\xbf{\"code\":\"keymanagement.service.invalid_access_token\"}"));
+}

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, RETRY_AFTER, USER_AGENT};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, RETRY_AFTER, USER_AGENT, WWW_AUTHENTICATE,
+};
 use reqwest::{Client, Response};
-use serde::de::IgnoredAny;
 
+use super::json::{self, Fault};
 use crate::clock::Timestamp;
 use crate::error::{IntrospectError, IntrospectErrorKind};
 use crate::http::credential::Credential;
@@ -155,7 +157,7 @@ impl Answer {
     }
 
     fn is_json(&self) -> bool {
-        serde_json::from_slice::<IgnoredAny>(&self.body).is_ok()
+        !json::parse(&self.body, &[]).is_err_and(Fault::is_not_json)
     }
 
     /// Why the body cannot be read, if it is the coding of a server or proxy that compresses unasked. There are servers
@@ -181,6 +183,11 @@ impl Answer {
         let is_json = subtype.to_ascii_lowercase().ends_with("json");
         let is_shown = kind.bytes().all(|byte| byte.is_ascii_graphic()) && !kind.contains(presented.expose());
         (is_shown && !is_json).then(|| &kind[..kind.len().min(LONGEST_CONTENT_TYPE)])
+    }
+
+    /// Whether it asks for credentials, as RFC 9110 section 15.5.2 has whoever refuses those of a request do.
+    pub(crate) fn is_challenge(&self) -> bool {
+        self.headers.contains_key(WWW_AUTHENTICATE)
     }
 
     /// How long the authority wants to be left alone: seconds or a date, RFC 9110 section 10.2.3, with the two statuses

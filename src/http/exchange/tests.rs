@@ -51,7 +51,7 @@ fn what_is_not_json_is_named_by_the_content_type_it_came_with_and_never_by_a_tok
     assert_eq!(names(&token_at_the_end), None, "not even the half of it that would be shown");
     assert_eq!(named(Some(b"text/\xfftml"), b"<html>"), None);
     assert_eq!(named(None, b"<html>"), None);
-    for json in [&br#"{"active":"true"}"#[..], b"[]", br#"{"active":true,"active":false}"#] {
+    for json in [&br#"{"active":"true"}"#[..], b"[]", br#"{"active":true,"active":false}"#, b"\xef\xbb\xbf{}"] {
         assert_eq!(named(Some(b"text/plain"), json), None, "what is JSON is wrong for another reason");
     }
 }

@@ -14,6 +14,7 @@ use crate::error::IntrospectError;
 use crate::http::exchange::{Answer, status_error};
 use crate::http::json;
 use crate::introspect::{Ask, InactiveReason, Introspect, Verdict};
+use crate::log_limit::LogLimit;
 use crate::protection::EndpointHandle;
 use crate::protection::Share;
 use crate::token::BearerToken;
@@ -44,7 +45,9 @@ use crate::url::shown;
 /// their content type.
 ///
 /// HTTP 401 and 403, and the errors `invalid_client` and `unauthorized_client`, are about *this service*. The error
-/// `unsupported_token_type` is about the token.
+/// `unsupported_token_type` is about the token, and so is a 401 without `WWW-Authenticate` (which RFC 9110 section 15.5.2
+/// has a refusal of credentials carry) whose body is `{"active":false}` and nothing else: Django OAuth Toolkit says so
+/// of a token it does not know. The log tells of those at the level `info`.
 pub struct Rfc7662 {
     /// The URL it was given or was found at, or the issuer that says where it is.
     pub(super) place: String,
@@ -52,6 +55,8 @@ pub struct Rfc7662 {
     pub(super) parameters: Vec<(String, String)>,
     pub(super) reading: Reading,
     pub(super) endpoint: Endpoint,
+    /// Of which verdicts with a 401 the operator was told.
+    pub(super) odd_verdicts: LogLimit<Share>,
 }
 
 impl Rfc7662 {
@@ -109,7 +114,7 @@ impl Rfc7662 {
         form
     }
 
-    fn verdict(&self, answer: &Answer, token: &BearerToken) -> Result<Verdict, IntrospectError> {
+    fn verdict(&self, answer: &Answer, token: &BearerToken, share: Share) -> Result<Verdict, IntrospectError> {
         let now = self.endpoint.clock().now();
         match answer.status {
             StatusCode::OK => {
@@ -124,13 +129,29 @@ impl Rfc7662 {
             StatusCode::BAD_REQUEST if says(&answer.body, &["unsupported_token_type"]) => {
                 Ok(Verdict::Inactive(InactiveReason::Unclear))
             }
+            // A server that means this service asks for credentials with its 401, or names an error.
+            StatusCode::UNAUTHORIZED if !answer.is_challenge() && wire::says_inactive_alone(&answer.body) => {
+                self.tell_of_odd_verdict(share);
+                Ok(Verdict::Inactive(InactiveReason::Unknown))
+            }
             _ => Err(answer.status_error(now)),
+        }
+    }
+
+    /// Should it be about this service after all, the operator finds it here.
+    fn tell_of_odd_verdict(&self, share: Share) {
+        if let Some(untold) = self.odd_verdicts.due(share) {
+            tracing::info!(
+                endpoint = %shown(self.url().unwrap_or(&self.place)),
+                untold,
+                "the authority answered 401 with `{{\"active\":false}}` and no challenge: the token counts as unknown"
+            );
         }
     }
 
     async fn ask(&self, token: &BearerToken<'_>, share: Share) -> Result<Verdict, IntrospectError> {
         let form = self.form(token);
-        self.endpoint.ask(None, Some(&form), share, |answer| self.verdict(answer, token)).await
+        self.endpoint.ask(None, Some(&form), share, |answer| self.verdict(answer, token, share)).await
     }
 }
 

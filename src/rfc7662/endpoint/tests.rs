@@ -85,6 +85,55 @@ fn active_is_a_boolean_or_the_answer_is_a_failure() {
     }
 }
 
+fn judged(body: &[u8]) -> Result<Verdict, IntrospectError> {
+    read(body, &BearerToken::parse("2YotnFZFEjr1zCsicMWpAA").unwrap(), NOW, Reading::default())
+}
+
+#[test]
+fn what_was_damaged_locks_nobody_out_unless_it_decides() {
+    for member in [r#""name":"Jo \ud83d""#, r#""username":"\ud83d""#, r#""iat":1e400"#, r#""x":{"y":["\udfff",1e400]}"#]
+    {
+        let body = format!(r#"{{"active":true,{member},"blocked":true}}"#);
+        let Ok(Verdict::Active(token)) = judged(body.as_bytes()) else { panic!("{member}") };
+        assert_eq!(token.claim("blocked"), Some(true), "{member}");
+    }
+    let Ok(Verdict::Active(token)) = judged(b"\xef\xbb\xbf{\"active\":true,\"name\":\"a\\ud83d\"}") else { panic!() };
+    assert_eq!(token.claim::<String>("name").as_deref(), Some("a\u{fffd}"));
+    for member in [
+        r#""exp":1e400"#,
+        r#""nbf":-1e400"#,
+        r#""scope":"a \ud83d""#,
+        r#""aud":["\ud83d"]"#,
+        r#""iss":"\ud83d""#,
+        r#""sub":"a\ud83d""#,
+        r#""client_id":"\ud83d""#,
+        r#""jti":"\ud83d""#,
+        r#""cnf":{"jkt":"\ud83d"}"#,
+        r#""token_type":"\ud83d""#,
+        r#""token_use":"\ud83d""#,
+        r#""token_usage":"\ud83d""#,
+        r#""typ":"\ud83d""#,
+    ] {
+        let error = judged(format!(r#"{{"active":true,{member}}}"#).as_bytes()).unwrap_err();
+        assert!(
+            error.kind() == IntrospectErrorKind::Answer && format!("{error:?}").contains("which decides"),
+            "{error:?}"
+        );
+    }
+}
+
+#[test]
+fn a_member_that_is_there_twice_is_refused_at_any_depth() {
+    for body in [
+        r#"{"active":true,"sub":"a","sub":"a"}"#,
+        r#"{"active":true,"realm_access":{"roles":["user"],"roles":["admin"]}}"#,
+        r#"{"active":true,"a":[{"b":{"c":1,"\u0063":1}}]}"#,
+    ] {
+        let error = judged(body.as_bytes()).unwrap_err();
+        assert!(format!("{error:?}").contains("holds a member twice"), "{error:?}");
+    }
+}
+
 #[test]
 fn times_may_have_fractions_and_saturate_and_the_bounds_are_exclusive() {
     let millis = |answer| active(answer).expires_at().map(Timestamp::as_unix_millis);

@@ -1,23 +1,21 @@
 //! Reading the answers of authorities.
 
-use std::fmt;
+mod reader;
 
-use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_json::{Map, Value};
+
+pub(crate) use self::reader::{Fault, parse};
 
 use crate::error::{IntrospectError, IntrospectErrorKind};
 use crate::token::BearerToken;
 
-/// The members of a JSON object.
+/// The members of a JSON object that an authority answers with; [`parse`] says how it is read.
 ///
 /// # Errors
-/// If `body` is none, or holds a member twice: whoever reads the first and whoever reads the last would hold different
-/// things true of one token.
-pub(crate) fn object(body: &[u8]) -> Result<Map<String, Value>, IntrospectError> {
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let members = deserializer.deserialize_map(Members);
-    let members = members.and_then(|members| deserializer.end().map(|()| members));
-    members.map_err(|_| unusable("it is not a JSON object, or holds a member twice"))
+/// If `body` is none; if it holds a member twice, at any depth: whoever reads the first and whoever reads the last would
+/// hold different things true of one token; or if a member that is `decisive` was damaged.
+pub(crate) fn object(body: &[u8], decisive: &[&'static str]) -> Result<Map<String, Value>, IntrospectError> {
+    parse(body, decisive).map_err(|fault| IntrospectError::new(IntrospectErrorKind::Answer).with_source(fault))
 }
 
 /// The authority answered with something that says nothing of the token.
@@ -27,15 +25,14 @@ pub(crate) fn unusable(why: &'static str) -> IntrospectError {
 
 /// The `error` of an OAuth error answer, RFC 6749 section 5.2.
 pub(crate) fn error_code(body: &[u8]) -> Option<String> {
-    let answer: Value = serde_json::from_slice(body).ok()?;
-    answer.get("error")?.as_str().map(str::to_owned)
+    parse(body, &["error"]).ok()?.get("error")?.as_str().map(str::to_owned)
 }
 
 /// A shorter token may stand in other texts by chance.
 const LONG: usize = 16;
 
-/// Whether a token stands anywhere in `value`, by itself or, if it is long, within another text. No deeper than a JSON
-/// parser goes, which is 128 levels.
+/// Whether a token stands anywhere in `value`, by itself or, if it is long, within another text. No deeper than
+/// [`parse`] goes.
 pub(crate) fn holds(value: &Value, presented: &BearerToken) -> bool {
     match value {
         Value::String(text) => is_or_holds(text, presented),
@@ -52,26 +49,6 @@ pub(crate) fn is_or_holds(text: &str, presented: &BearerToken) -> bool {
     text == token || (token.len() >= LONG && text.contains(token))
 }
 
-struct Members;
-
-impl<'de> Visitor<'de> for Members {
-    type Value = Map<String, Value>;
-
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("an object that holds no member twice")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
-        let mut members = Map::new();
-        while let Some((name, value)) = access.next_entry::<String, Value>()? {
-            if members.insert(name, value).is_some() {
-                return Err(Error::custom("a member is there twice"));
-            }
-        }
-        Ok(members)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,9 +62,10 @@ mod tests {
 
     #[test]
     fn an_object_is_read_whole_and_with_each_member_once() {
-        assert_eq!(object(br#" {"a":1,"b":{"a":2}} "#).unwrap()["b"]["a"], 2);
+        assert_eq!(object(br#" {"a":1,"b":{"a":2}} "#, &[]).unwrap()["b"]["a"], 2);
         for bad in [
             &br#"{"active":false,"active":true}"#[..],
+            br#"{"realm_access":{"roles":["user"],"roles":["admin"]}}"#,
             br#"{"a":1,"\u0061":1}"#,
             br#"{"a":1} {"a":1}"#,
             br#"{"a":1}x"#,
@@ -95,7 +73,7 @@ mod tests {
             b"null",
             b"",
         ] {
-            assert!(object(bad).is_err(), "{}", String::from_utf8_lossy(bad));
+            assert_eq!(object(bad, &[]).unwrap_err().kind(), IntrospectErrorKind::Answer);
         }
     }
 }

@@ -1,0 +1,130 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+fn read(body: &str) -> Result<Value, Fault> {
+    parse(body.as_bytes(), &[]).map(Value::Object)
+}
+
+#[test]
+fn each_fault_is_told_by_what_it_is() {
+    let told = |body: &[u8]| parse(body, &["exp"]).unwrap_err().to_string();
+    for (body, text) in [
+        (&b""[..], "it is empty"),
+        (b" \n", "it is empty"),
+        (b"\xef\xbb\xbf", "it is empty"),
+        (b"\xff\xfe{\0}\0", "it is UTF-16, and JSON is UTF-8"),
+        (b"\xfe\xff\0{\0}", "it is UTF-16, and JSON is UTF-8"),
+        (b"{\"a\":\"\xff\"}", "it is not UTF-8, as JSON is"),
+        (b"{\"a\":1", "it is not JSON: it ends too early"),
+        (b"{\"a\":tru", "it is not JSON: it ends too early"),
+        (b"{\"a", "it is not JSON: it ends too early"),
+        (b"<html>", "it is not JSON: byte 0 is none that may stand there"),
+        (b"{\"a\":01}", "it is not JSON: byte 6 is none that may stand there"),
+        (b"{'a':1}", "it is not JSON: byte 1 is none that may stand there"),
+        (b"{\"a\":1}{}", "it is not JSON: it goes on after its end, at byte 7"),
+        (b"[{\"a\":1}]", "it is JSON, but not an object"),
+        (b"null", "it is JSON, but not an object"),
+        (br#"{"a":1,"\u0061":1}"#, "an object holds a member twice, the second time before byte 17"),
+        (br#"{"b":[{"a":1,"a":1}]}"#, "an object holds a member twice, the second time before byte 18"),
+        (br#"{"$serde_json::private::Number":"1"}"#, "a member has a name that begins with `$serde_json::private::`"),
+        (br#"{"exp":["\ud800"]}"#, "`exp`, which decides, holds half a character (a lone surrogate)"),
+        (br#"{"exp":1e400}"#, "`exp`, which decides, holds a number beyond what 64 bits hold"),
+    ] {
+        assert_eq!(told(body), text);
+    }
+    let nested = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
+    assert_eq!(read(&nested(128)), Err(Fault::TooDeep));
+    assert_eq!(read(&nested(100_000)), Err(Fault::TooDeep));
+    let deepest = read(&nested(127)).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&deepest.to_string()).unwrap(), deepest, "it is read back");
+}
+
+#[test]
+fn what_nobody_needs_may_be_damaged() {
+    for (body, value) in [
+        (r#"{"a":"x\ud83d"}"#, json!({"a": "x\u{fffd}"})),
+        (r#"{"a":"\ude00\ud83dx"}"#, json!({"a": "\u{fffd}\u{fffd}x"})),
+        (r#"{"a":"\ud83d\n\ud83d\ud83d\ude00"}"#, json!({"a": "\u{fffd}\n\u{fffd}\u{1f600}"})),
+        (r#"{"a":["\ud83d\u0041"],"exp":1}"#, json!({"a": ["\u{fffd}A"], "exp": 1})),
+        (r#"{"\ud83d":1e400,"a":-1e400}"#, json!({"\u{fffd}": null, "a": null})),
+    ] {
+        assert_eq!(parse(body.as_bytes(), &["exp"]).map(Value::Object), Ok(value), "{body}");
+    }
+    assert_eq!(parse(b"\xef\xbb\xbf {\"a\":1}\n", &[]).map(Value::Object), Ok(json!({"a": 1})));
+    // A member of that name within another decides nothing.
+    assert!(parse(br#"{"a":{"exp":1e400}}"#, &["exp"]).is_ok());
+}
+
+#[test]
+fn texts_and_numbers_are_read_as_they_are_meant() {
+    let body = r#"{"t":"\"\\\/\b\f\n\r\té\u00e9\ud83d\ude00😀","e":[],"o":{},"n":[true,false,null],"i":[0,-1,9223372036854775807,18446744073709551615],"f":[0.5,-1.25e2,1E+2,2e-1]}"#;
+    let value = json!({
+        "t": "\"\\/\u{8}\u{c}\n\r\téé😀😀", "e": [], "o": {}, "n": [true, false, null],
+        "i": [0, -1, i64::MAX, u64::MAX], "f": [0.5, -125.0, 100.0, 0.2]
+    });
+    assert_eq!(read(body), Ok(value));
+    let beyond = read(r#"{"a":18446744073709551616}"#).unwrap();
+    assert_eq!(beyond["a"].as_f64(), Some(18_446_744_073_709_551_616.0));
+    assert_eq!(beyond["a"].as_i64(), None);
+    for bad in ["+1", "1.", ".5", "1e", "-", "01", "0x1", "NaN", "Infinity", "1_0"] {
+        assert!(read(&format!("{{\"a\":{bad}}}")).is_err_and(Fault::is_not_json), "{bad}");
+    }
+    for bad in ["\"\u{1}\"", "\"\n\"", r#""\x""#, r#""\u12""#, r#""\u+123""#, "'a'", "\"a"] {
+        assert!(read(&format!("{{\"a\":{bad}}}")).is_err_and(Fault::is_not_json), "{bad}");
+    }
+    for bad in [
+        "{\"a\":1,}",
+        "{,}",
+        "{\"a\" 1}",
+        "{\"a\":[1,]}",
+        "{a:1}",
+        "{\"a\":1 \"b\":2}",
+        "{\"a\":\u{a0}1}",
+        "{]",
+        "// x",
+    ] {
+        assert!(read(bad).is_err_and(Fault::is_not_json), "{bad}");
+    }
+}
+
+/// As two readers have it, of which one may round a float to its neighbour.
+fn are_alike(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) => {
+            let (a, b) = (one.as_f64().unwrap(), other.as_f64().unwrap());
+            one == other || (a - b).abs() <= (a.abs() * f64::EPSILON * 2.0).max(f64::MIN_POSITIVE)
+        }
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| are_alike(one, other))
+        }
+        (Value::Object(one), Value::Object(other)) => {
+            one.len() == other.len()
+                && one.iter().all(|(name, one)| other.get(name).is_some_and(|other| are_alike(one, other)))
+        }
+        (one, other) => one == other,
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_it_reads_serde_reads_too_and_as_the_same(text in r#"(\{"[a-c]":)?([-0-9.eE+]{0,8}|["\\/ubnd08Fa\[\]{},:tre ]{0,16})\}?"#) {
+        let ours = parse(text.as_bytes(), &[]).map(Value::Object);
+        match (ours, serde_json::from_str::<Value>(&text)) {
+            (Ok(ours), Ok(theirs)) => prop_assert!(are_alike(&ours, &theirs), "{} {}", ours, theirs),
+            (Ok(_), Err(_)) => prop_assert!(text.contains("\\u") || text.contains(['e', 'E']), "{}", text),
+            (Err(fault), Ok(theirs)) => {
+                prop_assert!(!theirs.is_object() || matches!(fault, Fault::Twice { .. }), "{} {:?}", text, fault);
+            }
+            (Err(_), Err(_)) => {}
+        }
+    }
+
+    #[test]
+    fn what_serde_writes_is_read_as_it_was(values in prop::collection::btree_map(".{0,6}", any::<(Option<f64>, String, i64)>(), 0..5)) {
+        let text = serde_json::to_string(&values).unwrap();
+        let theirs: Value = serde_json::from_str(&text).unwrap();
+        prop_assert!(are_alike(&read(&text).unwrap(), &theirs));
+    }
+}
