@@ -118,6 +118,7 @@ pub fn apigee_answer(body: &[u8]) {
         if let Ok(Verdict::Active(token)) = &judged {
             let answer = answer.as_ref().expect("only an object can be active");
             check_apigee_active(token, answer, reading, TOKEN);
+            check_read_back(token);
             check_times(token, NOW, |now| read(body, TOKEN, now));
             assert!(read(&with_twice(answer, "status"), TOKEN, NOW).is_err());
         }
@@ -168,6 +169,7 @@ pub fn rfc7662_answer(body: &[u8]) {
         if let Ok(Verdict::Active(token)) = &judged {
             let answer = answer.as_ref().expect("only an object can be active");
             check_rfc7662_active(token, answer, NOW);
+            check_read_back(token);
             assert!(!require_token_type || answer.get("token_type").is_some_and(Value::is_string));
             check_times(token, NOW, |now| read(body, now));
             assert!(read(&with_twice(answer, "active"), NOW).is_err());
@@ -211,6 +213,18 @@ fn check_rfc7662_active(token: &AccessToken, answer: &Map<String, Value>, now: T
     assert_eq!(token.expires_at().is_some(), seconds("exp").is_some());
     assert_eq!(token.not_before().is_some(), seconds("nbf").is_some());
     assert!(token.scopes().iter().all(is_scope_token), "a scope would break out of a challenge");
+}
+
+/// What is serialized is read back as the same.
+fn check_read_back(token: &AccessToken) {
+    let text = serde_json::to_string(token).expect("facts have a form in JSON");
+    let back: AccessToken = serde_json::from_str(&text).expect("facts are read back");
+    assert_eq!(back.is_sender_constrained(), token.is_sender_constrained());
+    // Beyond, a float of seconds no longer tells one millisecond from the next.
+    let is_near = |time: Option<Timestamp>| time.is_none_or(|time| time.as_unix_millis().unsigned_abs() < 1 << 45);
+    if [token.expires_at(), token.issued_at(), token.not_before()].into_iter().all(is_near) {
+        assert_eq!(serde_json::to_string(&back).expect("facts have a form in JSON"), text);
+    }
 }
 
 /// Whether a token that is active at `now` is active from its first moment to its last, and at no other.
@@ -278,8 +292,8 @@ fn assert_hides(judged: &Judged, secret: &str) {
 /// All that is kept of a token but its confirmation, which stays whatever it holds.
 fn without_confirmation(token: &AccessToken) -> Value {
     let mut kept = serde_json::to_value(token).expect("facts have a form in JSON");
-    if let Some(claims) = kept.get_mut("claims").and_then(Value::as_object_mut) {
-        claims.remove("cnf");
+    if let Some(members) = kept.as_object_mut() {
+        members.remove("cnf");
     }
     kept
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
-use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 /// The further members of an answer: a JSON object, kept as its text. Read seldom and remembered for each token, it is
@@ -29,14 +28,8 @@ impl Claims<'_> {
         self.members().into_keys().collect()
     }
 
-    fn members(&self) -> BTreeMap<String, Value> {
+    pub(super) fn members(&self) -> BTreeMap<String, Value> {
         serde_json::from_str(self.0).unwrap_or_default()
-    }
-}
-
-impl Serialize for Claims<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.members().serialize(serializer)
     }
 }
 
@@ -69,12 +62,12 @@ mod tests {
         let text = text(json!({}));
         let none = Claims(&text);
         assert_eq!((&*text, none.get::<u8>("a"), none.names().len()), ("", None, 0));
-        assert_eq!(serde_json::to_value(&none).unwrap(), json!({}));
+        assert!(none.members().is_empty());
     }
 
     #[test]
-    fn they_serialize_as_they_were_stated() {
+    fn they_are_read_as_they_were_stated() {
         let stated = json!({"n": 1.5, "o": {"z": 1, "a": []}, "t": "é", "big": u64::MAX});
-        assert_eq!(serde_json::to_value(Claims(&text(stated.clone()))).unwrap(), stated);
+        assert_eq!(json!(Claims(&text(stated.clone())).members()), stated);
     }
 }

@@ -8,8 +8,8 @@ mod claims;
 mod packed;
 pub(crate) mod scope;
 
-pub use access_token::AccessTokenBuilder;
 pub(crate) use access_token::{AccessToken, Term};
+pub use access_token::{AccessTokenBuilder, ClaimsError};
 pub(crate) use bearer::BearerToken;
 pub use bearer::MalformedToken;
 pub(crate) use scope::{Scopes, is_scope_token};

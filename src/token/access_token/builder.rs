@@ -48,6 +48,10 @@ pub struct AccessTokenBuilder {
     claims: BTreeMap<Box<str>, Value>,
 }
 
+/// RFC 7662 section 2.2.
+pub(super) const HAVE_A_SETTING: [&str; 11] =
+    ["active", "scope", "client_id", "username", "exp", "iat", "nbf", "sub", "aud", "iss", "jti"];
+
 macro_rules! text_members {
     ($($(#[$doc:meta])* $member:ident;)*) => {$(
         $(#[$doc])*
@@ -130,10 +134,13 @@ impl AccessTokenBuilder {
     /// Adds a further member of the answer. See [`AccessToken::claim`].
     ///
     /// # Errors
-    /// If `value` has no form in JSON, such as a map whose keys are not strings, or one that is nested too deeply to be
+    /// If the name is that of a fact with a setting of its own, such as `sub`; if `value` has no form in JSON, such as a map whose keys are not strings, or one that is nested too deeply to be
     /// read back (about 125 levels).
     pub fn claim(self, name: impl Into<String>, value: impl Serialize) -> Result<Self, BuildError> {
         let name = name.into();
+        if HAVE_A_SETTING.contains(&name.as_str()) {
+            return Err(BuildError::new("claim", format!("{name:?} has a setting of its own, or is no claim")));
+        }
         let value = Self::claim_as_json(&name, value)?;
         let text = Claims::text_of(&BTreeMap::from([(name.as_str().into(), value.clone())]));
         if serde_json::from_str::<Value>(&text).is_err() {

@@ -1,11 +1,9 @@
 //! The facts about an active token.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
-use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use super::Scopes;
 use super::claims::Claims;
@@ -13,9 +11,11 @@ use super::packed::Packed;
 use crate::clock::Timestamp;
 
 mod builder;
+mod json;
 mod remembered;
 
 pub use self::builder::AccessTokenBuilder;
+pub use self::json::ClaimsError;
 pub(crate) use self::remembered::Term;
 use self::remembered::{RefreshAt, Uses};
 
@@ -25,10 +25,14 @@ use self::remembered::{RefreshAt, Uses};
 /// only: not the token, not a refresh token, and not what a route requires. (Out of reach, it also holds what a cache
 /// notes, the token's keyed fingerprint among it.)
 ///
-/// Each member is `None` (or empty) when the authority did not state it. It serializes to one JSON object that always
-/// has all its keys (later versions may add some), `null` or empty for what was not stated, and times in milliseconds
-/// since the Unix epoch; whether it is stale is not among them. Think of who will read that: with Apigee the client's
-/// identifier is an API key, and attributes and claims may be personal.
+/// Each member is `None` (or empty) when the authority did not state it.
+///
+/// It serializes to one JSON object, and is read back from it: under the names of RFC 7662 and RFC 7519 `scope` (one
+/// string), `client_id`, `username`, `sub`, `aud`, `iss`, `jti`, and `exp`, `iat` and `nbf` in seconds since the Unix
+/// epoch (with a fraction if there is one); what Apigee states as `app`, `app_id`, `api_products`, `attributes` and
+/// `grant_type`; and every further claim beside them. What was not stated is left out, and so is whether it is stale.
+/// What is refused when it is read back is told at its `Deserialize`. Think of who will read that: with Apigee the
+/// client's identifier is an API key, and attributes and claims may be personal.
 ///
 /// ```
 /// use tower_introspection::AccessToken;
@@ -245,29 +249,6 @@ impl AccessToken {
     #[must_use]
     pub fn is_sender_constrained(&self) -> bool {
         self.0.sender_constrained
-    }
-}
-
-impl Serialize for AccessToken {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut members = serializer.serialize_struct("AccessToken", 16)?;
-        members.serialize_field("scopes", self.scopes())?;
-        members.serialize_field("client_id", &self.client_id())?;
-        members.serialize_field("app", &self.app())?;
-        members.serialize_field("app_id", &self.app_id())?;
-        members.serialize_field("api_products", &self.api_products().map(Iterator::collect::<Vec<_>>))?;
-        members.serialize_field("attributes", &self.attributes().collect::<BTreeMap<_, _>>())?;
-        members.serialize_field("grant_type", &self.grant_type())?;
-        members.serialize_field("issued_at", &self.issued_at())?;
-        members.serialize_field("not_before", &self.not_before())?;
-        members.serialize_field("expires_at", &self.expires_at())?;
-        members.serialize_field("subject", &self.subject())?;
-        members.serialize_field("username", &self.username())?;
-        members.serialize_field("audience", &self.audience().collect::<Vec<_>>())?;
-        members.serialize_field("issuer", &self.issuer())?;
-        members.serialize_field("token_id", &self.token_id())?;
-        members.serialize_field("claims", &self.0.claims())?;
-        members.end()
     }
 }
 

@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
@@ -19,42 +20,6 @@ fn a_confirmation_makes_a_token_sender_constrained_unless_it_is_null() {
     assert!(bound(serde_json::json!({})));
     assert!(!bound(Value::Null));
     assert!(!AccessToken::builder().build().is_sender_constrained());
-}
-
-#[test]
-fn every_member_serializes_under_the_name_of_its_accessor() {
-    let token = AccessToken::builder()
-        .client_id("c")
-        .app("a")
-        .app_id("i")
-        .api_products(["p"])
-        .scopes(Scopes::parse("s t"))
-        .attribute("tier", "gold")
-        .grant_type("password")
-        .issued_at(Timestamp::from_unix_millis(1))
-        .not_before(Timestamp::from_unix_millis(2))
-        .expires_at(Timestamp::from_unix_millis(3))
-        .subject("sub")
-        .username("u")
-        .audience(["aud"])
-        .issuer("iss")
-        .token_id("jti")
-        .claim("x", [1, 2])
-        .unwrap()
-        .build();
-    assert_eq!(
-        serde_json::to_value(&token).unwrap(),
-        serde_json::json!({
-            "client_id": "c", "app": "a", "app_id": "i", "api_products": ["p"], "scopes": ["s", "t"],
-            "attributes": {"tier": "gold"}, "grant_type": "password", "issued_at": 1, "not_before": 2,
-            "expires_at": 3, "subject": "sub", "username": "u", "audience": ["aud"], "issuer": "iss",
-            "token_id": "jti", "claims": {"x": [1, 2]},
-        })
-    );
-    let nothing = serde_json::to_value(AccessToken::builder().build()).unwrap();
-    assert_eq!(nothing["expires_at"], Value::Null);
-    assert_eq!(nothing["api_products"], Value::Null);
-    assert_eq!(nothing["scopes"], serde_json::json!([]));
 }
 
 #[test]
@@ -121,4 +86,203 @@ fn no_products_is_not_the_same_as_unknown_products() {
 fn a_test_can_have_a_token_that_is_stale() {
     let token = AccessToken::builder().stale(true).client_id("app").build();
     assert!(token.is_stale() && !AccessToken::builder().build().is_stale());
+}
+
+fn full() -> AccessTokenBuilder {
+    AccessToken::builder()
+        .client_id("c")
+        .app("a")
+        .app_id("i")
+        .api_products(["p"])
+        .scopes(Scopes::parse("s t"))
+        .attribute("tier", "gold")
+        .grant_type("password")
+        .issued_at(Timestamp::from_unix_millis(1_000))
+        .not_before(Timestamp::from_unix_millis(-2_500))
+        .expires_at(Timestamp::from_unix_millis(1_700_000_000_001))
+        .subject("sub")
+        .username("u")
+        .audience(["aud"])
+        .issuer("iss")
+        .token_id("jti")
+        .claim("x", [1, 2])
+        .unwrap()
+}
+
+#[test]
+fn a_token_serializes_as_the_claims_that_people_who_know_oauth_expect() {
+    assert_eq!(
+        serde_json::to_value(full().build()).unwrap(),
+        serde_json::json!({
+            "scope": "s t", "client_id": "c", "username": "u", "sub": "sub", "aud": "aud", "iss": "iss", "jti": "jti",
+            "exp": 1_700_000_000.001, "iat": 1, "nbf": -2.5, "app": "a", "app_id": "i", "api_products": ["p"],
+            "attributes": {"tier": "gold"}, "grant_type": "password", "x": [1, 2],
+        })
+    );
+    assert_eq!(serde_json::to_value(AccessToken::builder().build()).unwrap(), serde_json::json!({}));
+    let audience = AccessToken::builder().audience(["a", "b"]).api_products(Vec::<String>::new()).build();
+    assert_eq!(serde_json::to_value(audience).unwrap(), serde_json::json!({"aud": ["a", "b"], "api_products": []}));
+}
+
+#[test]
+fn a_claim_cannot_take_the_place_of_a_fact() {
+    for name in ["active", "scope", "client_id", "username", "sub", "aud", "iss", "jti", "exp", "iat", "nbf"] {
+        let error = AccessToken::builder().claim(name, 1).unwrap_err();
+        assert!(error.setting() == "claim" && error.to_string().contains(name), "{error}");
+    }
+    let both = AccessToken::builder().app("fact").claim("app", "claim").unwrap().build();
+    assert_eq!(serde_json::to_string(&both).unwrap(), r#"{"app":"fact"}"#);
+}
+
+fn read(text: &str) -> Result<AccessToken, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
+#[test]
+fn claims_are_read_back_as_facts() {
+    let text = serde_json::to_string(&full().build()).unwrap();
+    let token = read(&text).unwrap();
+    assert_eq!(serde_json::to_string(&token).unwrap(), text);
+    assert_eq!((token.subject(), token.client_id(), token.token_id()), (Some("sub"), Some("c"), Some("jti")));
+    assert_eq!(token.expires_at(), Some(Timestamp::from_unix_millis(1_700_000_000_001)));
+    assert_eq!(token.not_before(), Some(Timestamp::from_unix_millis(-2_500)));
+    assert!(token.scopes().contains("t") && token.attribute("tier") == Some("gold") && !token.is_stale());
+    assert_eq!(token.claim("x"), Some([1, 2]));
+    let token = read(r#"{"active":true,"scope":["a","b c"],"aud":[],"exp":null,"cnf":{},"api_products":"x"}"#).unwrap();
+    assert_eq!((token.scopes().to_string().as_str(), token.expires_at()), ("a b c", None));
+    assert!(token.is_sender_constrained() && token.api_products().is_none());
+    assert_eq!(token.claim::<String>("api_products").as_deref(), Some("x"));
+}
+
+#[test]
+fn claims_that_would_decide_wrongly_are_refused_and_none_is_shown() {
+    for (text, told) in [
+        ("[]", "an object of claims"),
+        ("\"hush\"", "an object of claims"),
+        (r#"{"x":1,"x":2}"#, "a member is there twice"),
+        (r#"{"active":false}"#, "`active` is not `true`"),
+        (r#"{"active":"true"}"#, "`active` is not `true`"),
+        (r#"{"scope":1}"#, "`scope` is a number, not a string or an array of strings"),
+        (r#"{"scope":["a",1]}"#, "`scope` is an array, not a string or an array of strings"),
+        (r#"{"aud":{"a":"hush"}}"#, "`aud` is an object, not a string or an array of strings"),
+        (r#"{"exp":"hush"}"#, "`exp` is a string, not a number of seconds"),
+        (r#"{"nbf":true}"#, "`nbf` is a boolean, not a number of seconds"),
+        (r#"{"iat":[]}"#, "`iat` is an array, not a number of seconds"),
+        (r#"{"sub":1}"#, "`sub` is a number, not a string"),
+        (r#"{"client_id":1}"#, "`client_id` is a number, not a string"),
+        (r#"{"username":1}"#, "`username` is a number, not a string"),
+        (r#"{"iss":1}"#, "`iss` is a number, not a string"),
+        (r#"{"jti":1}"#, "`jti` is a number, not a string"),
+    ] {
+        let error = read(text).unwrap_err();
+        assert!(error.contains(told), "{text}: {error}");
+        assert!(text == "\"hush\"" || !error.contains("hush"), "{error}");
+    }
+}
+
+#[test]
+fn all_claims_are_had_as_a_type_of_ones_own_and_what_does_not_fit_is_named() {
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    struct Mine {
+        sub: String,
+        exp: f64,
+        tier: Option<Tier>,
+        #[serde(flatten)]
+        rest: std::collections::BTreeMap<String, Value>,
+    }
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Tier {
+        Gold,
+    }
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Strict {
+        #[allow(dead_code)]
+        sub: u8,
+    }
+    let token = |tier: Value| {
+        let facts = AccessToken::builder().subject("ann").expires_at(Timestamp::from_unix_millis(1_500));
+        facts.claim_value("tier", tier).claim_value("roles", serde_json::json!(["hush"])).build()
+    };
+    let mine: Mine = token("gold".into()).claims().unwrap();
+    assert_eq!((mine.sub.as_str(), mine.exp, mine.tier), ("ann", 1.5, Some(Tier::Gold)));
+    assert_eq!(mine.rest["roles"][0], "hush");
+    assert!(token(Value::Null).claims::<Option<Value>>().unwrap().is_some());
+    let told = |error: ClaimsError| format!("{error} {error:?}");
+    let error = told(token("hush".into()).claims::<Strict>().unwrap_err());
+    assert!(error.contains("`exp` is not expected") || error.contains("`sub` is a string"), "{error}");
+    #[derive(Debug, serde::Deserialize)]
+    #[allow(dead_code)]
+    struct Roles {
+        roles: Vec<u8>,
+    }
+    #[derive(Debug, serde::Deserialize)]
+    #[allow(dead_code)]
+    struct Missing {
+        tenant: u8,
+    }
+    #[derive(Debug, serde::Deserialize)]
+    #[allow(dead_code)]
+    struct Tiered {
+        tier: Tier,
+    }
+    let roles = told(token(Value::Null).claims::<Roles>().unwrap_err());
+    assert!(roles.contains("something in `roles`, which is an array, is not what is expected there"), "{roles}");
+    let missing = told(token(Value::Null).claims::<Missing>().unwrap_err());
+    assert!(missing.contains("`tenant` is missing"), "{missing}");
+    let tier = told(token("hush".into()).claims::<Tiered>().unwrap_err());
+    assert!(tier.contains("`tier` is a string, and something else is expected there"), "{tier}");
+    let flattened = told(token("hush".into()).claims::<Mine>().unwrap_err());
+    for shown in [roles, missing, tier, flattened, told(token("hush".into()).claims::<u8>().unwrap_err())] {
+        assert!(!shown.contains("hush"), "{shown}");
+    }
+}
+
+fn text() -> impl Strategy<Value = Option<String>> {
+    prop::option::of(".{0,12}")
+}
+
+fn moment() -> impl Strategy<Value = Option<Timestamp>> {
+    prop::option::of((-(1_i64 << 45)..(1_i64 << 45)).prop_map(Timestamp::from_unix_millis))
+}
+
+proptest! {
+    #[test]
+    fn what_was_serialized_is_read_back_as_the_same(
+        texts in prop::collection::vec(text(), 8),
+        times in prop::collection::vec(moment(), 3),
+        lists in prop::collection::vec(prop::collection::vec("[!#-~]{1,40}", 0..4), 2),
+        attributes in prop::collection::btree_map(".{0,8}", ".{0,8}", 0..3),
+        claims in prop::collection::btree_map("[x-z]{1,3}", any::<(Option<u64>, bool, String)>(), 0..3),
+    ) {
+        type Set<T> = fn(AccessTokenBuilder, T) -> AccessTokenBuilder;
+        let setters: [Set<String>; 8] = [
+            AccessTokenBuilder::client_id, AccessTokenBuilder::app, AccessTokenBuilder::app_id,
+            AccessTokenBuilder::grant_type, AccessTokenBuilder::subject, AccessTokenBuilder::username,
+            AccessTokenBuilder::issuer, AccessTokenBuilder::token_id,
+        ];
+        let moments: [Set<Timestamp>; 3] =
+            [AccessTokenBuilder::issued_at, AccessTokenBuilder::not_before, AccessTokenBuilder::expires_at];
+        let mut facts = AccessToken::builder().scopes(lists[0].iter().collect()).audience(lists[1].clone());
+        for (set, text) in setters.into_iter().zip(texts) {
+            facts = match text { Some(text) => set(facts, text), None => facts };
+        }
+        for (set, moment) in moments.into_iter().zip(times) {
+            facts = match moment { Some(moment) => set(facts, moment), None => facts };
+        }
+        for (name, value) in attributes {
+            facts = facts.attribute(name, value);
+        }
+        for (name, value) in claims {
+            facts = facts.claim(name, value).unwrap();
+        }
+        let token = facts.build();
+        let text = serde_json::to_string(&token).unwrap();
+        let back = read(&text).unwrap();
+        prop_assert_eq!(serde_json::to_string(&back).unwrap(), text);
+        prop_assert_eq!((back.expires_at(), back.not_before(), back.issued_at()), (token.expires_at(), token.not_before(), token.issued_at()));
+        prop_assert_eq!((back.subject(), back.scopes()), (token.subject(), token.scopes()));
+        prop_assert!(back.audience().eq(token.audience()) && back.attributes().eq(token.attributes()));
+    }
 }
