@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::support::faulty::{Faulty, GOOD, Step, answer};
 use crate::support::recorder::{Recorder, Seen};
 use crate::support::*;
+use tower_introspection::connection::Limits;
 use tower_introspection::introspect::{Ask, IntrospectErrorKind};
 use tower_introspection::rfc7662::Rfc7662Builder;
 use tower_introspection::{Introspect, IntrospectError, Rfc7662};
@@ -95,7 +96,7 @@ async fn an_error_tells_of_each_place_what_it_gave() {
 async fn a_service_starts_while_its_authority_is_down_and_discovers_when_it_is_up() {
     let mut authority = Faulty::start();
     authority.refuse().await;
-    let endpoint = lazy(&authority).max_retries(0).build().unwrap();
+    let endpoint = lazy(&authority).limits(Limits::new().max_retries(0)).build().unwrap();
     assert_eq!(endpoint.url(), None);
     let error = endpoint.introspect(Ask::new(&bearer("abc"))).await.unwrap_err();
     assert_eq!(error.kind(), IntrospectErrorKind::Discovery);
@@ -122,7 +123,7 @@ async fn a_discovery_is_retried_like_any_question() {
 async fn discoveries_that_fail_open_the_breaker() {
     let mut authority = Faulty::start();
     authority.refuse().await;
-    let endpoint = lazy(&authority).max_retries(0).breaker_threshold(2).build().unwrap();
+    let endpoint = lazy(&authority).limits(Limits::new().max_retries(0).breaker_threshold(2)).build().unwrap();
     let kinds = [kind_of(&endpoint).await, kind_of(&endpoint).await, kind_of(&endpoint).await];
     use IntrospectErrorKind::{CircuitOpen, Discovery};
     assert_eq!(kinds, [Err(Discovery), Err(Discovery), Err(CircuitOpen)]);
@@ -162,7 +163,7 @@ async fn one_discovery_is_under_way_however_many_questions_wait_for_it() {
         }
     })
     .await;
-    let builder = Rfc7662::discover(server.url()).client_secret("id", "s").max_wait(secs(60));
+    let builder = Rfc7662::discover(server.url()).client_secret("id", "s").limits(Limits::new().max_wait(secs(60)));
     let endpoint = Arc::new(builder.request_timeout(secs(60)).build().unwrap());
     assert!(at_once(&endpoint, 50).await.into_iter().all(|answer| answer.unwrap()));
     let discoveries = server.requests().into_iter().filter(|seen| seen.uri != "/introspect").count();
@@ -195,7 +196,10 @@ async fn what_somebody_has_to_change_is_told_and_looked_at_again_after_a_pause_o
     ] {
         let server = url(document).await;
         let clock = tower_introspection::clock::ManualClock::at(START);
-        let builder = Rfc7662::discover(server.url()).client_secret("id", "s").clock(clock.clone()).max_wait(secs(60));
+        let builder = Rfc7662::discover(server.url())
+            .client_secret("id", "s")
+            .clock(clock.clone())
+            .limits(Limits::new().max_wait(secs(60)));
         let endpoint = Arc::new(builder.request_timeout(secs(60)).build().unwrap());
         for answer in at_once(&endpoint, 20).await {
             let error = answer.unwrap_err();
@@ -244,7 +248,7 @@ async fn what_can_be_checked_before_the_first_question_is_checked_by_build() {
     assert_eq!(refused(Rfc7662::discover(loopback)), "client_secret_basic");
     assert_eq!(refused(Rfc7662::discover(loopback).client_secret("", "s")), "client_secret");
     assert_eq!(refused(usable(loopback).request_timeout(secs(0))), "request_timeout");
-    assert_eq!(refused(usable(loopback).breaker_threshold(0)), "breaker_threshold");
+    assert_eq!(refused(usable(loopback).limits(Limits::new().breaker_threshold(0))), "breaker_threshold");
     assert_eq!(refused(usable(loopback).parameter("token", "x")), "parameter");
     assert_eq!(
         refused(Rfc7662::discover(loopback).client_secret_post("id", "s").parameter("client_id", "x")),
