@@ -2,41 +2,87 @@
 //! come in here?*
 //!
 //! Opaque access tokens mean nothing to the service that receives them; only the authority that issued them can tell
-//! what they are worth. This crate takes the token out of each request, asks that authority (Apigee Edge's access-token
-//! endpoint, an RFC 7662 introspection endpoint, or any [`Introspect`] of your own), remembers the answer no longer
+//! what they are worth. This crate takes the token out of each request, asks that authority (an RFC 7662 introspection
+//! endpoint, Apigee Edge's access-token endpoint, or any [`Introspect`] of your own), remembers the answer no longer
 //! than the token lives, and turns every refusal into the HTTP or gRPC answer the standards ask for.
+//!
+//! With axum (feature `axum`):
+//!
+#![cfg_attr(feature = "axum", doc = "```no_run")]
+#![cfg_attr(not(feature = "axum"), doc = "```ignore")]
+//! use axum::{Router, routing::get};
+//! use tower_introspection::{AccessToken, Cached, IntrospectionLayer, Policy, Rfc7662};
+//!
+//! async fn whoami(token: AccessToken) -> String {
+//!     format!("{} may {}", token.client_id().unwrap_or("somebody"), token.scopes())
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     // For Apigee Edge: `Apigee::builder("my-org").basic_auth("username", "password").build()?`
+//!     let server = Rfc7662::discover("https://auth.example.com").fetch().await?;
+//!     let server = server.client_secret("my-api", "secret").build()?;
+//!     let guard = IntrospectionLayer::builder(Cached::new(server))
+//!         // Without this, tokens that were issued for other services come in, too.
+//!         .require_audience("https://api.example.com")
+//!         .build()?;
+//!     let admin = guard.require(Policy::new().require_scope("admin"))?;
+//!
+//!     let app = Router::new()
+//!         .route("/whoami", get(whoami))
+//!         .route("/admin", get(async || "welcome").route_layer(admin))
+//!         .route_layer(guard)
+//!         // Added after the guard: open to everyone.
+//!         .route("/healthz", get(async || "ok"));
+//!     axum::serve(tokio::net::TcpListener::bind("127.0.0.1:3000").await?, app).await?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! With tonic (feature `tonic`):
+//!
+#![cfg_attr(feature = "tonic", doc = "```no_run")]
+#![cfg_attr(not(feature = "tonic"), doc = "```ignore")]
+//! use tonic::{Request, Response, Status, transport::Server};
+//! use tower_introspection::{AccessTokenExt, Cached, IntrospectionLayer, Rfc7662};
+//!
+//! /// As a method of your service has it.
+//! async fn greet(request: Request<String>) -> Result<Response<String>, Status> {
+//!     let token = request.access_token()?;
+//!     Ok(Response::new(format!("hello {}", token.client_id().unwrap_or("you"))))
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let server = Rfc7662::discover("https://auth.example.com").fetch().await?;
+//!     let server = server.client_secret("my-api", "secret").build()?;
+//!     let guard = IntrospectionLayer::builder(Cached::new(server));
+//!     let guard = guard.require_audience("https://greeter.example.com").build()?;
+//!     let (_, health) = tonic_health::server::health_reporter();
+//!
+//!     Server::builder()
+//!         // Around all services that are added.
+//!         .layer(guard)
+//!         .add_service(health)
+//!         .serve("127.0.0.1:50051".parse()?)
+//!         .await?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! Any other Tower service takes the layer by `tower::ServiceBuilder`, and finds the [`AccessToken`] in the request's
+//! extensions. The [`guide`] has all the rest: who is asked, what a route requires, tenants, outages, tests, and how it
+//! is operated.
 //!
 //! Terms used throughout:
 //!
 //! * The *authority* is the server that issued a token and can tell whether it is active.
-//! * A *question* is one attempt to learn from the authority whether one token is active, its retries included.
+//! * A *question* is one introspection request: one attempt to learn from the authority whether one token is active,
+//!   its retries included.
 //! * A *hit* is a request that is answered from the cache, without a question. On a *miss* a question is asked, or the
-//!   request waits for one that is under way already.
+//!   request waits for one that is under way already ("single flight").
 //! * A *known* token was active when it was last asked about, as far as a [`Cached`] remembers; any other is a
 //!   *stranger*. Known tokens come first in every limit, so that junk tokens cannot use it up.
-//!
-//! ```
-//! use std::convert::Infallible;
-//!
-//! use http::{Request, Response};
-//! use tower::ServiceBuilder;
-//! use tower_introspection::{AccessToken, Cached, IntrospectionLayer, Rfc7662};
-//!
-//! # fn main() -> Result<(), tower_introspection::BuildError> {
-//! // For Apigee Edge: `Apigee::builder("my-org").basic_auth("token-reader@example.com", "password").build()?`
-//! let endpoint = Rfc7662::builder("https://auth.example.com/introspect");
-//! let endpoint = endpoint.client_secret_basic("my-api", "secret").build()?;
-//! let layer = IntrospectionLayer::builder(Cached::new(endpoint))
-//!     .require_audience("https://api.example.com")
-//!     .require_scope("orders.read")
-//!     .build()?;
-//!
-//! let service = ServiceBuilder::new().layer(layer).service_fn(|request: Request<String>| async move {
-//!     let token = request.extensions().get::<AccessToken>().expect("the layer put it there");
-//!     Ok::<_, Infallible>(Response::new(format!("hello {}", token.client_id().unwrap_or("you"))))
-//! });
-//! # Ok(()) }
-//! ```
 //!
 //! # The way of a request
 //!
@@ -169,6 +215,7 @@
 //! | `tonic` | | `AccessTokenExt` for [`AccessToken`] of a `tonic::Request`; guarded services keep their gRPC name |
 //! | `metrics` | | counters, gauges and histograms through the [`metrics`](https://docs.rs/metrics) facade, of most of what `stats()` tells. Install the recorder before anything is asked, a check at start-up and `stats()` included: it is looked for at the first event |
 //! | `private-key-jwt` | | `PrivateKeyJwt`: client authentication with a signed assertion |
+//! | `http-client` | | `http_client` on builders: connections by a `reqwest::Client` of yours |
 //! | `status-page` | | `StatusPage`: a small page with the figures of caches |
 //! | `sandbox` | | an in-memory authority on loopback: Apigee's management API and an RFC 7662 server |
 //! | `test-util` | | `ManualClock`, for tests that stand still in time |
@@ -204,6 +251,15 @@ pub mod extract;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+// Text alone, so it is no part of the program. Its snippets want all features to compile.
+#[cfg(all(
+    doc,
+    any(
+        not(doctest),
+        all(feature = "axum", feature = "private-key-jwt", feature = "sandbox", feature = "status-page")
+    )
+))]
+pub mod guide;
 pub mod introspect;
 pub mod layer;
 pub mod rejection;
@@ -256,8 +312,3 @@ display_as_str!(BreakerState, Health, InactiveReason, IntrospectErrorKind, Rejec
 #[cfg(all(doctest, feature = "axum", feature = "private-key-jwt", feature = "tonic", feature = "sandbox"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
-
-/// The snippets of single servers, compiled.
-#[cfg(all(doctest, feature = "axum", feature = "private-key-jwt", feature = "tonic", feature = "sandbox"))]
-#[doc = include_str!("../docs/servers.md")]
-struct Servers;

@@ -1,0 +1,52 @@
+//! How to use the crate, chapter by chapter. (The files are in the repository's folder `docs`, too.)
+//!
+//! Building it in:
+//!
+//! * [Who is asked](endpoints): RFC 7662 servers, Apigee, credentials, certificates, proxies
+//! * [Servers](servers) one by one: what to know about each, and what to set
+//! * [What a route requires](requirements): audiences, scopes, rules, single routes, open routes
+//! * [Where the token is read from](tokens): headers, cookies, the query; what becomes of it; WebSockets
+//! * [Tenants](tenants): by host, by path, by a fact of the token
+//! * [Clients that look for a token, and browsers](browsers): RFC 9728, the Model Context Protocol, CORS
+//! * [In your own tests](testing): handlers, the layer, time
+//!
+//! Running it:
+//!
+//! * [The revocation window](revocation): how long a revoked token comes in, and Apigee's quota
+//! * [When the authority is slow, down, or under attack](outages): what is done about it, and what you decide
+//! * [Operations](operations): metrics, probes, logs, and what to look at when something goes wrong
+//! * [Defaults](defaults) of all settings
+//!
+//! How good it is:
+//!
+//! * [Performance](performance): what a request costs, beside others, and how it was measured
+//! * [Reliability](reliability): what was tested, and how
+
+macro_rules! chapters {
+    ($($name:ident: $file:literal),*) => {$(
+        // Where a link is defined twice, the first counts: here these, in the repository those at the end of the file.
+        #[doc = include_str!("links.md")]
+        #[doc = include_str!(concat!("../../docs/", $file))]
+        pub mod $name {}
+    )*};
+}
+
+chapters!(
+    endpoints: "endpoints.md",
+    servers: "servers.md",
+    requirements: "requirements.md",
+    tokens: "tokens.md",
+    tenants: "tenants.md",
+    browsers: "browsers.md",
+    revocation: "revocation.md",
+    outages: "outages.md",
+    operations: "operations.md",
+    testing: "testing.md",
+    defaults: "defaults.md",
+    reliability: "reliability.md"
+);
+
+#[doc = include_str!("links.md")]
+#[doc = include_str!("charts.md")]
+#[doc = include_str!("../../docs/performance.md")]
+pub mod performance {}
