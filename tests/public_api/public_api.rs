@@ -10,11 +10,12 @@ use std::sync::LazyLock;
 use public_api::PublicApi;
 
 /// Crates whose types may stand in the API whatever features are on. (`serde` is `serde_core` to rustdoc.)
-const ALWAYS: [&str; 9] =
-    ["alloc", "core", "http", "reqwest", "serde_core", "std", "tower_introspection", "tower_layer", "tower_service"];
+const ALWAYS: [&str; 8] =
+    ["alloc", "core", "http", "serde_core", "std", "tower_introspection", "tower_layer", "tower_service"];
 
 /// Features that bring in the types of another crate, and that crate.
-const BY_FEATURE: [(&str, &[&str]); 2] = [("axum", &["axum_core"]), ("tonic", &["tonic"])];
+const BY_FEATURE: [(&str, &[&str]); 3] =
+    [("axum", &["axum_core"]), ("http-client", &["reqwest"]), ("tonic", &["tonic"])];
 
 struct Listings {
     /// With all features.
