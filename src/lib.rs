@@ -20,7 +20,7 @@
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     // For Apigee Edge: `Apigee::builder("my-org").basic_auth("username", "password").build()?`
-//!     let server = Rfc7662::discover("https://auth.example.com").fetch().await?;
+//!     let server = Rfc7662::discover("https://auth.example.com");
 //!     let server = server.client_secret("my-api", "secret").build()?;
 //!     let guard = IntrospectionLayer::builder(Cached::new(server))
 //!         // Without this, tokens that were issued for other services come in, too.
@@ -54,7 +54,7 @@
 //!
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let server = Rfc7662::discover("https://auth.example.com").fetch().await?;
+//!     let server = Rfc7662::discover("https://auth.example.com");
 //!     let server = server.client_secret("my-api", "secret").build()?;
 //!     let guard = IntrospectionLayer::builder(Cached::new(server));
 //!     let guard = guard.require_audience("https://greeter.example.com").build()?;
