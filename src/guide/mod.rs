@@ -8,6 +8,8 @@
 //! * [Where the token is read from](tokens): headers, cookies, the query; what becomes of it; WebSockets
 //! * [Tenants](tenants): by host, by path, by a fact of the token
 //! * [Clients that look for a token, and browsers](browsers): RFC 9728, the Model Context Protocol, CORS
+//! * [Works with](works_with): tower-http and the order of layers, hyper, salvo, AWS Lambda, WebSockets, utoipa,
+//!   OpenTelemetry
 //! * [In your own tests](testing): handlers, the layer, time
 //!
 //! Running it:
@@ -38,6 +40,7 @@ chapters!(
     tokens: "tokens.md",
     tenants: "tenants.md",
     browsers: "browsers.md",
+    works_with: "works-with.md",
     revocation: "revocation.md",
     outages: "outages.md",
     operations: "operations.md",
