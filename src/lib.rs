@@ -189,9 +189,9 @@
 //! | debug | "a token in use is not asked about ahead of time" (there is no runtime) | `error` |
 //!
 //! No caller can fill the log at the levels above debug. Each of these events is written at once, and then every half
-//! minute while it goes on; `untold` says how many like it were left out since the last one. Those that are about single
-//! requests, questions or logins are debug events then, without `untold`. What is "like it" is told apart by `kind`,
-//! HTTP status and `share`, by `cause`, by `cache`, or by who found no layer. `share` is `known` or `stranger`.
+//! minute while it goes on; `untold` says how many like it were left out since the last one. Those that are about
+//! single requests, questions or logins are debug events then, without `untold`. What is "like it" is told apart by
+//! `kind`, HTTP status and `share`, by `cause`, by `cache`, or by who found no layer. `share` is `known` or `stranger`.
 //!
 //! Spans, at debug level:
 //!

@@ -55,11 +55,12 @@ impl<I: Introspect> CachedBuilder<I> {
     /// follows from it, too: see [`Cached`].
     ///
     /// A token takes the bytes of its facts and some 700 more (measured with glibc on 64 bits); with what Apigee's
-    /// documentation shows, 700 to 1,000 in all. How large the facts are is the authority's choice, up to the endpoint's
-    /// `max_response_bytes` and a little more. So that memory has a bound, a token with more than 4 KiB of facts counts
-    /// as several, one for each 4 KiB that it began: **a cache takes less than 5 KiB for each token of its capacity**,
-    /// 500 MB with the default, and would take that only if all facts were of 4 KiB. (Over it may be, for a third of a
-    /// second, up to 400 answers that have just come; and those of questions under way, which have limits of their own.)
+    /// documentation shows, 700 to 1,000 in all. How large the facts are is the authority's choice, up to the
+    /// endpoint's `max_response_bytes` and a little more. So that memory has a bound, a token with more than 4 KiB of
+    /// facts counts as several, one for each 4 KiB that it began: **a cache takes less than 5 KiB for each token of its
+    /// capacity**, 500 MB with the default, and would take that only if all facts were of 4 KiB. (Over it may be, for a
+    /// third of a second, up to 400 answers that have just come; and those of questions under way, which have limits of
+    /// their own.)
     pub fn max_capacity(mut self, entries: u64) -> Self {
         self.settings.max_capacity = entries;
         self
@@ -124,13 +125,13 @@ impl<I: Introspect> CachedBuilder<I> {
     /// Answers kept for this purpose count against [`max_capacity`](Self::max_capacity).
     ///
     /// A question that is turned away as [`Overloaded`](crate::introspect::IntrospectErrorKind::Overloaded) has not
-    /// failed at the authority, so no older answer serves: otherwise whoever sends enough requests could use a revoked token for this
-    /// long although the authority is well. Tokens never seen before cannot have known ones turned away, since known
-    /// ones come first in the limits of this crate's endpoints. If it happens, the known tokens themselves need more
-    /// than a limit allows: raise it, or [`max_ttl`](Self::max_ttl). In an outage it is different: for 30 seconds after
-    /// a question about a known token failed, an overload counts as a failure too, because at the end of an outage all
-    /// tokens are asked about at once. (While an authority hangs, the first such failure comes after the endpoint's
-    /// `request_timeout`; what is turned away before that gets 503.)
+    /// failed at the authority, so no older answer serves: otherwise whoever sends enough requests could use a revoked
+    /// token for this long although the authority is well. Tokens never seen before cannot have known ones turned away,
+    /// since known ones come first in the limits of this crate's endpoints. If it happens, the known tokens themselves
+    /// need more than a limit allows: raise it, or [`max_ttl`](Self::max_ttl). In an outage it is different: for 30
+    /// seconds after a question about a known token failed, an overload counts as a failure too, because at the end of
+    /// an outage all tokens are asked about at once. (While an authority hangs, the first such failure comes after the
+    /// endpoint's `request_timeout`; what is turned away before that gets 503.)
     ///
     /// Default: zero, so that in an outage a token is no longer accepted `max_ttl` after it was last asked about.
     pub fn stale_if_error(mut self, allowance: Duration) -> Self {

@@ -107,8 +107,8 @@ impl<'a> Ask<'a> {
     /// Whether the token is *known*: it was active when it was last asked about. A [`Cached`](crate::Cached) remembers
     /// that; without one all tokens are strangers.
     ///
-    /// In the limits of this crate's endpoints known tokens come first, and they have a circuit breaker of their own, so
-    /// that a flood of junk tokens cannot starve them.
+    /// In the limits of this crate's endpoints known tokens come first, and they have a circuit breaker of their own,
+    /// so that a flood of junk tokens cannot starve them.
     #[must_use]
     pub fn is_known(&self) -> bool {
         self.is_known

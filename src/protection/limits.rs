@@ -108,9 +108,9 @@ impl Limits {
     }
 
     /// How long a question may wait for its turn before it fails with
-    /// [`Overloaded`](crate::introspect::IntrospectErrorKind::Overloaded). Zero means that none waits. A
-    /// question about a stranger fails sooner if [known tokens](crate::introspect::Ask::is_known) would have to wait for
-    /// more than half of this. Default: 1 second.
+    /// [`Overloaded`](crate::introspect::IntrospectErrorKind::Overloaded). Zero means that none waits. A question about
+    /// a stranger fails sooner if [known tokens](crate::introspect::Ask::is_known) would have to wait for more than
+    /// half of this. Default: 1 second.
     #[doc(alias = "timeout")]
     pub fn max_wait(mut self, wait: Duration) -> Self {
         self.max_wait = wait;
@@ -127,10 +127,10 @@ impl Limits {
     /// quarter of those that come at once, then that quarter, and one at least. The others are spread over the period:
     /// with 6,000 a minute, 100 may come at once, 100 are kept, and 5,800 are spread.
     ///
-    /// Known tokens come first in the whole limit, and strangers get what they leave: a turn that is kept is there for a
-    /// known token whatever strangers have booked, and as long as known tokens have used some, strangers wait until all
-    /// are back. So known tokens that need the whole limit leave nothing to tokens never seen before: raise it then, or
-    /// `max_ttl`. (A limit of one question has no part to keep.)
+    /// Known tokens come first in the whole limit, and strangers get what they leave: a turn that is kept is there for
+    /// a known token whatever strangers have booked, and as long as known tokens have used some, strangers wait until
+    /// all are back. So known tokens that need the whole limit leave nothing to tokens never seen before: raise it
+    /// then, or `max_ttl`. (A limit of one question has no part to keep.)
     ///
     /// Default: the endpoint's own, 6,000 a minute for Apigee, of the 10,000 that the vendor allows an organisation,
     /// and 60,000 a minute for RFC 7662.
@@ -154,9 +154,9 @@ impl Limits {
 
     /// After how many failures in a row the authority is not asked for a while, so that callers learn at once that it
     /// is down: the circuit breaker opens. What counts is no connection, a broken one, a timeout, and HTTP 429, 502,
-    /// 503 and 504, each after all retries. [Known tokens](crate::introspect::Ask::is_known) have a breaker of their own,
-    /// which failures of other tokens do not open, and that of other tokens is closed only by an answer about one of
-    /// them. `u32::MAX` keeps asking, but for a `Retry-After`. Default: 5.
+    /// 503 and 504, each after all retries. [Known tokens](crate::introspect::Ask::is_known) have a breaker of their
+    /// own, which failures of other tokens do not open, and that of other tokens is closed only by an answer about one
+    /// of them. `u32::MAX` keeps asking, but for a `Retry-After`. Default: 5.
     #[doc(alias = "circuit breaker")]
     pub fn breaker_threshold(mut self, failures: u32) -> Self {
         self.breaker_threshold = failures;
@@ -164,8 +164,8 @@ impl Limits {
     }
 
     /// How long the authority is not asked when the circuit breaker opens. Then one question goes through: answered, it
-    /// closes the breaker; failed, the next pause is twice as long, up to 30 seconds. A verdict about another token ends
-    /// the pause of known tokens early. Default: 1 second.
+    /// closes the breaker; failed, the next pause is twice as long, up to 30 seconds. A verdict about another token
+    /// ends the pause of known tokens early. Default: 1 second.
     #[doc(alias = "circuit breaker")]
     pub fn breaker_pause(mut self, pause: Duration) -> Self {
         self.breaker_pause = pause;

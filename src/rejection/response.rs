@@ -20,7 +20,7 @@ use crate::request::RequestView;
 /// them; do not send any of it back.
 ///
 /// ```
-/// /// use tower_introspection::rejection::Rejection;
+/// use tower_introspection::rejection::Rejection;
 /// use tower_introspection::{IntrospectionLayer, RequestView};
 /// # let introspector = tower_introspection::introspect_fn(|_| async {
 /// #     Ok(tower_introspection::Verdict::Inactive(tower_introspection::InactiveReason::Unknown)) });

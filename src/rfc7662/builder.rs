@@ -328,10 +328,10 @@ impl Rfc7662Builder {
     ///
     /// # Errors
     /// If the issuer is not an `https` URL (`http` works on loopback, and with
-    /// [`dangerously_allow_plain_http`](Connection::dangerously_allow_plain_http)) or has a query or a fragment; if it cannot
-    /// be reached, publishes no such document, or publishes one of another issuer (RFC 8414 section 3.3): the two must
-    /// be the same to the letter, a slash at the end included; or if a setting of the connection cannot work, such as a
-    /// timeout of zero. The message tells what each place gave.
+    /// [`dangerously_allow_plain_http`](Connection::dangerously_allow_plain_http)) or has a query or a fragment; if it
+    /// cannot be reached, publishes no such document, or publishes one of another issuer (RFC 8414 section 3.3): the
+    /// two must be the same to the letter, a slash at the end included; or if a setting of the connection cannot work,
+    /// such as a timeout of zero. The message tells what each place gave.
     pub async fn fetch(mut self) -> Result<Self, DiscoveryError> {
         if let Place::IssuerSays(issuer) = self.place {
             let (discovery, _) =
@@ -349,8 +349,8 @@ impl Rfc7662Builder {
     /// Names the setting that cannot work:
     ///
     /// * a URL that is none, or has a fragment, a user name or a password; `http` to another machine without
-    ///   [`dangerously_allow_plain_http`](Connection::dangerously_allow_plain_http), or of a discovered endpoint whose issuer
-    ///   is `https`; `https` without the feature `rustls` or `native-tls` (or an `http_client`)
+    ///   [`dangerously_allow_plain_http`](Connection::dangerously_allow_plain_http), or of a discovered endpoint whose
+    ///   issuer is `https`; `https` without the feature `rustls` or `native-tls` (or an `http_client`)
     /// * an issuer for which the same holds, or one with a query
     /// * no credentials, or some that cannot be sent: an empty client identifier, a bearer token with a line end, a
     ///   login with a setting that cannot work; a secret for a discovered server that lists no way to send it; a

@@ -7,6 +7,7 @@
 //! crate's.
 //!
 //! ```
+//! use tower_introspection::introspect::Ask;
 //! use tower_introspection::sandbox::{Sandbox, SandboxToken};
 //! use tower_introspection::{BearerToken, Cached, Introspect};
 //!

@@ -69,8 +69,8 @@ fn whole_seconds(duration: Duration) -> u32 {
 }
 
 impl<T: Entry> Entries<T> {
-    /// `capacity` is that of entries with a weight of one. `evicted` is called for each entry for which there was no room. It must not panic: moka would let entries go
-    /// silently from then on, and the index would keep them.
+    /// `capacity` is that of entries with a weight of one. `evicted` is called for each entry for which there was no
+    /// room. It must not panic: moka would let entries go silently from then on, and the index would keep them.
     pub(super) fn new(name: &str, capacity: u64, evicted: impl Fn() + Send + Sync + 'static) -> Self {
         let index = Arc::new(Index::<T>::for_entries(capacity));
         let let_go = {

@@ -7,9 +7,10 @@
 //! still waits.
 //!
 //! Whatever changes what is remembered does so under the lock of the slots: an answer that lands, an invalidation, a
-//! refresh that is claimed. So none of them can bring back what another has just removed. Boarding and departing take it
-//! too, so it decides what came first, a request or a question: no clock does. No code of a user's runs under it (a clock, a predicate, a recorder of metrics, a subscriber of logs): it may use the cache's handle, which
-//! would wait for this very lock.
+//! refresh that is claimed. So none of them can bring back what another has just removed. Boarding and departing take
+//! it too, so it decides what came first, a request or a question: no clock does. No code of a user's runs under it (a
+//! clock, a predicate, a recorder of metrics, a subscriber of logs): it may use the cache's handle, which would wait
+//! for this very lock.
 
 use std::collections::HashMap;
 use std::mem;

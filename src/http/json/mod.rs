@@ -12,8 +12,8 @@ use crate::token::BearerToken;
 /// The members of a JSON object that an authority answers with; [`parse`] says how it is read.
 ///
 /// # Errors
-/// If `body` is none; if it holds a member twice, at any depth: whoever reads the first and whoever reads the last would
-/// hold different things true of one token; or if a member that is `decisive` was damaged.
+/// If `body` is none; if it holds a member twice, at any depth: whoever reads the first and whoever reads the last
+/// would hold different things true of one token; or if a member that is `decisive` was damaged.
 pub(crate) fn object(body: &[u8], decisive: &[&'static str]) -> Result<Map<String, Value>, IntrospectError> {
     parse(body, decisive).map_err(|fault| IntrospectError::new(IntrospectErrorKind::Answer).with_source(fault))
 }

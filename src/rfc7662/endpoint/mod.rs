@@ -45,9 +45,9 @@ use crate::url::shown;
 /// their content type.
 ///
 /// HTTP 401 and 403, and the errors `invalid_client` and `unauthorized_client`, are about *this service*. The error
-/// `unsupported_token_type` is about the token, and so is a 401 without `WWW-Authenticate` (which RFC 9110 section 15.5.2
-/// has a refusal of credentials carry) whose body is `{"active":false}` and nothing else: Django OAuth Toolkit says so
-/// of a token it does not know. The log tells of those at the level `info`.
+/// `unsupported_token_type` is about the token, and so is a 401 without `WWW-Authenticate` (which RFC 9110 section
+/// 15.5.2 has a refusal of credentials carry) whose body is `{"active":false}` and nothing else: Django OAuth Toolkit
+/// says so of a token it does not know. The log tells of those at the level `info`.
 pub struct Rfc7662 {
     /// The URL it was given or was found at, or the issuer that says where it is.
     pub(super) place: String,

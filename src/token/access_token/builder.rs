@@ -134,8 +134,8 @@ impl AccessTokenBuilder {
     /// Adds a further member of the answer. See [`AccessToken::claim`].
     ///
     /// # Errors
-    /// If the name is that of a fact with a setting of its own, such as `sub`; if `value` has no form in JSON, such as a map whose keys are not strings, or one that is nested too deeply to be
-    /// read back (about 125 levels).
+    /// If the name is that of a fact with a setting of its own, such as `sub`; if `value` has no form in JSON, such as
+    /// a map whose keys are not strings, or one that is nested too deeply to be read back (about 125 levels).
     pub fn claim(self, name: impl Into<String>, value: impl Serialize) -> Result<Self, BuildError> {
         let name = name.into();
         if HAVE_A_SETTING.contains(&name.as_str()) {

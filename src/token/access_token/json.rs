@@ -70,14 +70,15 @@ impl Serialize for NumericDate {
     }
 }
 
-/// Reads what [`Serialize`] writes, and the claims of RFC 7662 and RFC 7519 wherever they come from. Of those `null` is nothing.
+/// Reads what [`Serialize`] writes, and the claims of RFC 7662 and RFC 7519 wherever they come from. Of those `null` is
+/// nothing.
 ///
 /// # Errors
 /// What is no object, or holds a member twice; an `active` that is not `true`; a `scope` or `aud` that is neither a
-/// string nor an array of strings; a `client_id`, `username`, `sub`, `iss` or `jti` that is no string; an `exp`, `iat` or
-/// `nbf` that is no number. No text of an error holds a value. What Apigee states (`app`, `app_id`, `api_products`,
-/// `attributes`, `grant_type`) is a claim like any other, if it has another type than it has there. A time is read to the
-/// nearest millisecond, and none is compared with a clock.
+/// string nor an array of strings; a `client_id`, `username`, `sub`, `iss` or `jti` that is no string; an `exp`, `iat`
+/// or `nbf` that is no number. No text of an error holds a value. What Apigee states (`app`, `app_id`, `api_products`,
+/// `attributes`, `grant_type`) is a claim like any other, if it has another type than it has there. A time is read to
+/// the nearest millisecond, and none is compared with a clock.
 impl<'de> Deserialize<'de> for AccessToken {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let members = deserializer.deserialize_map(Members)?;
