@@ -12,7 +12,7 @@ use crate::clock::{Clock, Stopwatch};
 use crate::credentials::source::CredentialSource;
 use crate::error::{IntrospectError, IntrospectErrorKind};
 use crate::http::credential::Credential;
-use crate::http::exchange::{Answer, Question};
+use crate::http::exchange::{Call, Reply};
 use crate::http::link::Link;
 use crate::log_limit::LogLimit;
 use crate::protection::Share;
@@ -119,7 +119,7 @@ impl Endpoint {
         url: Option<&str>,
         form: Option<&[(&str, &str)]>,
         share: Share,
-        read: impl Fn(&Answer) -> Result<T, IntrospectError> + Send + Sync,
+        read: impl Fn(&Reply) -> Result<T, IntrospectError> + Send + Sync,
     ) -> Result<T, IntrospectError> {
         let span = tracing::debug_span!(
             "introspection",
@@ -157,15 +157,15 @@ impl Endpoint {
         share: Share,
         progress: &Progress,
         span: &Span,
-        read: impl Fn(&Answer) -> Result<T, IntrospectError>,
+        read: impl Fn(&Reply) -> Result<T, IntrospectError>,
     ) -> Result<T, IntrospectError> {
         let target = self.find(progress).await?;
-        let question = Question { url: url.unwrap_or(&target.url), form };
+        let call = Call { url: url.unwrap_or(&target.url), form };
         let exchange_with = async |credential: &Credential| {
             self.protection.sends(progress);
-            let answer = target.exchange.send(question, credential).await?;
-            span.record("http.response.status_code", answer.status.as_u16());
-            read(&answer)
+            let reply = target.exchange.send(call, credential).await?;
+            span.record("http.response.status_code", reply.status.as_u16());
+            read(&reply)
         };
         let lease = target.credentials.current(&self.clock).await?;
         let outcome = exchange_with(&lease.credential).await;

@@ -13,7 +13,7 @@ use super::source::CredentialSource;
 use crate::build_error::BuildError;
 use crate::clock::Clock;
 use crate::http::credential::Credential;
-use crate::http::exchange::{Exchange, Question};
+use crate::http::exchange::{Call, Exchange};
 use crate::http::json;
 use crate::http::link::Link;
 
@@ -70,17 +70,17 @@ impl TokenEndpoint {
     /// # Errors
     /// [`Refused`] if the endpoint said no; anything else is a failure to ask.
     pub(crate) async fn grant(&self, form: &[(&str, &str)]) -> Result<Granted, BoxError> {
-        let question = Question { url: &self.url, form: Some(form) };
+        let call = Call { url: &self.url, form: Some(form) };
         let lease = self.credentials.current(&self.clock).await?;
-        let answer = self.exchange.send(question, &lease.credential).await?;
-        let coding = answer.foreign_coding();
-        match answer.status {
+        let reply = self.exchange.send(call, &lease.credential).await?;
+        let coding = reply.foreign_coding();
+        match reply.status {
             StatusCode::OK => match coding {
                 Some(coding) => Err(format!("the token endpoint's answer cannot be read: {coding}").into()),
-                None => granted(&answer.body),
+                None => granted(&reply.body),
             },
             status @ (StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-                Err(Refused { status, error: coding.unwrap_or_else(|| error_code(&answer.body).into()) }.into())
+                Err(Refused { status, error: coding.unwrap_or_else(|| error_code(&reply.body).into()) }.into())
             }
             status => Err(format!("the token endpoint answered with HTTP status {}", status.as_u16()).into()),
         }

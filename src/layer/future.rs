@@ -16,7 +16,7 @@ use crate::layer::cache_control::kept_private;
 use crate::layer::guard::Guard;
 use crate::rejection::RejectionResponse;
 
-type Question = Pin<Box<dyn Future<Output = Result<Verdict, IntrospectError>> + Send>>;
+type Answering = Pin<Box<dyn Future<Output = Result<Verdict, IntrospectError>> + Send>>;
 
 pin_project! {
     /// The response to a guarded request: the inner service's, or a rejection.
@@ -42,7 +42,7 @@ pin_project! {
         /// The inner service is at work.
         Running { #[pin] future: F },
         /// The authority is being asked.
-        Asking { question: Question, held: Option<Box<Held<S, B, R>>> },
+        Asking { answering: Answering, held: Option<Box<Held<S, B, R>>> },
     }
 }
 
@@ -67,8 +67,8 @@ where
         Self { state: State::Running { future }, private }
     }
 
-    pub(crate) fn asking(question: Question, held: Held<S, B, R>, private: bool) -> Self {
-        Self { state: State::Asking { question, held: Some(Box::new(held)) }, private }
+    pub(crate) fn asking(answering: Answering, held: Held<S, B, R>, private: bool) -> Self {
+        Self { state: State::Asking { answering, held: Some(Box::new(held)) }, private }
     }
 }
 
@@ -94,8 +94,8 @@ where
                     let Some(response) = response.take() else { polled_after_completion() };
                     return Poll::Ready(Ok(if private { kept_private(*response) } else { *response }));
                 }
-                StateProjection::Asking { question, held } => {
-                    let answer = ready!(question.as_mut().poll(context));
+                StateProjection::Asking { answering, held } => {
+                    let answer = ready!(answering.as_mut().poll(context));
                     let Some(mut held) = held.take() else { polled_after_completion() };
                     // Asking -> Running: admitted; the service that was polled ready is the one that is called.
                     // Asking -> Rejected: the held service is dropped, and with it the readiness it reserved.

@@ -13,7 +13,7 @@ use super::builder::{Credentials, reach};
 use crate::build_error::BuildError;
 use crate::error::{IntrospectError, IntrospectErrorKind, innermost};
 use crate::http::credential::Credential;
-use crate::http::exchange::{Answer, Exchange, Question, status_error};
+use crate::http::exchange::{Call, Exchange, Reply, status_error};
 use crate::http::json;
 use crate::http::link::Link;
 use crate::target::{Search, Searching};
@@ -74,11 +74,11 @@ impl Discovery {
             // If this is given up while it waits, the place is no reason not to look at the others.
             self.first.store(nth + 1, Ordering::Relaxed);
             sends();
-            let outcome = match self.exchange.send(Question { url, form: None }, &Credential::none()).await {
-                Ok(answer) => match self.read(url, &answer)? {
+            let outcome = match self.exchange.send(Call { url, form: None }, &Credential::none()).await {
+                Ok(reply) => match self.read(url, &reply)? {
                     Ok(found) => return Ok(found),
                     Err(outcome) => {
-                        let error = status_error(answer.status);
+                        let error = status_error(reply.status);
                         outage = outage.or(error.is_outage().then_some(error));
                         outcome
                     }
@@ -99,14 +99,14 @@ impl Discovery {
     ///
     /// # Errors
     /// If it is about another issuer.
-    fn read(&self, url: &str, answer: &Answer) -> Result<Result<Found, String>, DiscoveryError> {
-        if answer.status != StatusCode::OK {
-            return Ok(Err(format!("HTTP status {}", answer.status.as_u16())));
+    fn read(&self, url: &str, reply: &Reply) -> Result<Result<Found, String>, DiscoveryError> {
+        if reply.status != StatusCode::OK {
+            return Ok(Err(format!("HTTP status {}", reply.status.as_u16())));
         }
-        let members = match json::parse(&answer.body, &["issuer", "introspection_endpoint"]) {
+        let members = match json::parse(&reply.body, &["issuer", "introspection_endpoint"]) {
             Ok(members) => members,
             Err(fault) => {
-                let coding = answer.foreign_coding();
+                let coding = reply.foreign_coding();
                 return Ok(Err(coding.unwrap_or_else(|| format!("not a metadata document: {fault}"))));
             }
         };

@@ -22,7 +22,7 @@ use crate::endpoint::Endpoint;
 use crate::error::IntrospectError;
 use crate::http::connection::Connection;
 use crate::http::credential::Credential;
-use crate::http::exchange::Answer;
+use crate::http::exchange::Reply;
 use crate::http::link::Link;
 use crate::introspect::{Ask, InactiveReason, Introspect, Verdict};
 use crate::protection::Share;
@@ -88,17 +88,17 @@ impl Apigee {
         format!("{}/{}", self.tokens_url, utf8_percent_encode(token.expose(), PATH_SEGMENT))
     }
 
-    fn verdict(&self, answer: &Answer, token: &BearerToken) -> Result<Verdict, IntrospectError> {
+    fn verdict(&self, reply: &Reply, token: &BearerToken) -> Result<Verdict, IntrospectError> {
         let now = self.endpoint.clock().now();
-        if answer.status == StatusCode::OK {
-            let verdict = wire::read(&answer.body, token, now, self.reading);
-            return verdict.map_err(|error| answer.explain(error, token));
+        if reply.status == StatusCode::OK {
+            let verdict = wire::read(&reply.body, token, now, self.reading);
+            return verdict.map_err(|error| reply.explain(error, token));
         }
         // The code before the status: the same code has been seen with five of them.
-        if wire::says_no_such_token(&answer.body) {
+        if wire::says_no_such_token(&reply.body) {
             return Ok(Verdict::Inactive(InactiveReason::Unknown));
         }
-        Err(answer.status_error(now))
+        Err(reply.status_error(now))
     }
 
     async fn ask(&self, token: &BearerToken<'_>, share: Share) -> Result<Verdict, IntrospectError> {
@@ -106,7 +106,7 @@ impl Apigee {
         if is_path_elsewhere(token.expose()) || url.len() - self.tokens_url.len() > LONGEST_SEGMENT {
             return Ok(Verdict::Inactive(InactiveReason::Unknown));
         }
-        self.endpoint.ask(Some(&url), None, share, |answer| self.verdict(answer, token)).await
+        self.endpoint.ask(Some(&url), None, share, |reply| self.verdict(reply, token)).await
     }
 }
 

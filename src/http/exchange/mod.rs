@@ -31,14 +31,14 @@ pub(crate) struct Exchange {
 
 /// What is sent, all but the credentials.
 #[derive(Clone, Copy)]
-pub(crate) struct Question<'q> {
+pub(crate) struct Call<'q> {
     pub(crate) url: &'q str,
     /// With a form it is a POST, without one a GET.
     pub(crate) form: Option<&'q [(&'q str, &'q str)]>,
 }
 
 /// A complete answer within the limits. Nothing is known about what it says.
-pub(crate) struct Answer {
+pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) body: Vec<u8>,
     headers: HeaderMap,
@@ -49,13 +49,9 @@ impl Exchange {
         Self { client, request_timeout, max_response_bytes }
     }
 
-    /// Sends `question` once and reads the whole answer, within the request timeout.
-    pub(crate) async fn send(
-        &self,
-        question: Question<'_>,
-        credential: &Credential,
-    ) -> Result<Answer, IntrospectError> {
-        tokio::time::timeout(self.request_timeout, self.send_without_limit(question, credential)).await.unwrap_or_else(
+    /// Sends `call` once and reads the whole answer, within the request timeout.
+    pub(crate) async fn send(&self, call: Call<'_>, credential: &Credential) -> Result<Reply, IntrospectError> {
+        tokio::time::timeout(self.request_timeout, self.send_without_limit(call, credential)).await.unwrap_or_else(
             |_| {
                 Err(IntrospectError::new(IntrospectErrorKind::Timeout)
                     .with_source(format!("{:?} passed (`request_timeout`)", self.request_timeout)))
@@ -63,17 +59,13 @@ impl Exchange {
         )
     }
 
-    async fn send_without_limit(
-        &self,
-        question: Question<'_>,
-        credential: &Credential,
-    ) -> Result<Answer, IntrospectError> {
-        let request = match question.form {
-            None => self.client.get(question.url),
+    async fn send_without_limit(&self, call: Call<'_>, credential: &Credential) -> Result<Reply, IntrospectError> {
+        let request = match call.form {
+            None => self.client.get(call.url),
             Some(form) => {
                 let mut body = form_urlencoded::Serializer::new(String::new());
                 body.extend_pairs(form).extend_pairs(credential.form_parameters());
-                let request = self.client.post(question.url);
+                let request = self.client.post(call.url);
                 request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body.finish())
             }
         };
@@ -91,7 +83,7 @@ impl Exchange {
         }
         let (status, headers) = (response.status(), response.headers().clone());
         let body = self.read(response).await?;
-        Ok(Answer { status, body, headers })
+        Ok(Reply { status, body, headers })
     }
 
     async fn read(&self, mut response: Response) -> Result<Vec<u8>, IntrospectError> {
@@ -130,7 +122,7 @@ fn broken(error: reqwest::Error) -> IntrospectError {
     IntrospectError::new(kind).with_source(error.without_url())
 }
 
-impl Answer {
+impl Reply {
     /// What the status says when the body says nothing: always something about us or the authority, never about a
     /// token.
     pub(crate) fn status_error(&self, now: Timestamp) -> IntrospectError {

@@ -18,7 +18,7 @@ fn what_is_not_json_is_named_by_the_content_type_it_came_with_and_never_by_a_tok
     let named = |content_type: Option<&[u8]>, body: &[u8]| {
         let value = content_type.map(|value| http::HeaderValue::from_bytes(value).unwrap());
         let headers = value.map(|value| (CONTENT_TYPE, value)).into_iter().collect();
-        let answer = Answer { status: StatusCode::OK, body: body.to_vec(), headers };
+        let answer = Reply { status: StatusCode::OK, body: body.to_vec(), headers };
         let error = IntrospectError::new(IntrospectErrorKind::Answer).with_source("as it was");
         let explained = answer.explain(error, &token);
         assert_eq!(explained.kind(), IntrospectErrorKind::Answer);
@@ -61,7 +61,7 @@ fn retry_after_is_read_as_seconds_and_as_a_date_and_with_two_statuses_only() {
     let now = Timestamp::from_unix_millis(1_445_412_470_000); // Wed, 21 Oct 2015 07:27:50 GMT
     let read = |status: u16, value: &'static str| {
         let headers = [(RETRY_AFTER, http::HeaderValue::from_static(value))].into_iter().collect();
-        let answer = Answer { status: StatusCode::from_u16(status).unwrap(), body: Vec::new(), headers };
+        let answer = Reply { status: StatusCode::from_u16(status).unwrap(), body: Vec::new(), headers };
         answer.status_error(now).retry_after()
     };
     assert_eq!(read(429, "7"), Some(Duration::from_secs(7)));

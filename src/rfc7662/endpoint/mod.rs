@@ -11,7 +11,7 @@ use super::builder::Rfc7662Builder;
 use super::wire::{self, Reading};
 use crate::endpoint::Endpoint;
 use crate::error::IntrospectError;
-use crate::http::exchange::{Answer, status_error};
+use crate::http::exchange::{Reply, status_error};
 use crate::http::json;
 use crate::introspect::{Ask, InactiveReason, Introspect, Verdict};
 use crate::log_limit::LogLimit;
@@ -114,27 +114,27 @@ impl Rfc7662 {
         form
     }
 
-    fn verdict(&self, answer: &Answer, token: &BearerToken, share: Share) -> Result<Verdict, IntrospectError> {
+    fn verdict(&self, reply: &Reply, token: &BearerToken, share: Share) -> Result<Verdict, IntrospectError> {
         let now = self.endpoint.clock().now();
-        match answer.status {
+        match reply.status {
             StatusCode::OK => {
-                wire::read(&answer.body, token, now, self.reading).map_err(|error| answer.explain(error, token))
+                wire::read(&reply.body, token, now, self.reading).map_err(|error| reply.explain(error, token))
             }
             // RFC 6749 section 5.2 allows 400 for a client that is not accepted, and some servers use it.
-            StatusCode::BAD_REQUEST if says(&answer.body, &["invalid_client", "unauthorized_client"]) => {
+            StatusCode::BAD_REQUEST if says(&reply.body, &["invalid_client", "unauthorized_client"]) => {
                 Err(status_error(StatusCode::UNAUTHORIZED)
                     .with_source("HTTP status 400, which says that this client may not ask"))
             }
             // oidc-provider's answer to whatever looks like a JWT: any caller can cause it, so it is about the token.
-            StatusCode::BAD_REQUEST if says(&answer.body, &["unsupported_token_type"]) => {
+            StatusCode::BAD_REQUEST if says(&reply.body, &["unsupported_token_type"]) => {
                 Ok(Verdict::Inactive(InactiveReason::Unclear))
             }
             // A server that means this service asks for credentials with its 401, or names an error.
-            StatusCode::UNAUTHORIZED if !answer.is_challenge() && wire::says_inactive_alone(&answer.body) => {
+            StatusCode::UNAUTHORIZED if !reply.is_challenge() && wire::says_inactive_alone(&reply.body) => {
                 self.tell_of_odd_verdict(share);
                 Ok(Verdict::Inactive(InactiveReason::Unknown))
             }
-            _ => Err(answer.status_error(now)),
+            _ => Err(reply.status_error(now)),
         }
     }
 
@@ -151,7 +151,7 @@ impl Rfc7662 {
 
     async fn ask(&self, token: &BearerToken<'_>, share: Share) -> Result<Verdict, IntrospectError> {
         let form = self.form(token);
-        self.endpoint.ask(None, Some(&form), share, |answer| self.verdict(answer, token, share)).await
+        self.endpoint.ask(None, Some(&form), share, |reply| self.verdict(reply, token, share)).await
     }
 }
 
