@@ -26,6 +26,7 @@
 
 macro_rules! chapters {
     ($($name:ident: $file:literal),*) => {$(
+        // (What is wrong in a snippet is said to be in the first of these files, at a line counted from its beginning.)
         // Where a link is defined twice, the first counts: here these, in the repository those at the end of the file.
         #[doc = include_str!("links.md")]
         #[doc = include_str!(concat!("../../docs/", $file))]
