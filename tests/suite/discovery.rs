@@ -39,7 +39,7 @@ fn faults() -> Vec<(Vec<Step>, &'static str)> {
     let large = format!("<html>{}", " ".repeat(96 * 1024));
     vec![
         (ok(&large), "larger than 65536 bytes (`max_response_bytes`)"),
-        (ok("<html>"), "not a metadata document: it is not JSON: byte 0 "),
+        (ok("<html>"), "not a metadata document: it is not JSON: the fault is near line 1, "),
         (ok("{}"), "not a metadata document: it names no `issuer`"),
         (vec![Step::Reset], "the connection to the authority broke"),
         (

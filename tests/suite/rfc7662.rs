@@ -432,7 +432,7 @@ async fn an_answer_that_is_not_json_is_named_by_its_content_type_at_both_endpoin
         ),
         ("text/html; charset=utf-8", "<html>", "it is not JSON, but `text/html`"),
         ("text/html", "[]", "it is JSON, but not an object"),
-        ("application/json", "<html>", "it is not JSON: byte 0 is none that may stand there"),
+        ("application/json", "<html>", "it is not JSON: the fault is near line 1, column 1"),
         (
             "text/plain",
             r#"{"active":true,"a":{"b":1,"b":2}}"#,

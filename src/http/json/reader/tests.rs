@@ -20,13 +20,16 @@ fn each_fault_is_told_by_what_it_is() {
         (b"{\"a\":1", "it is not JSON: it ends too early"),
         (b"{\"a\":tru", "it is not JSON: it ends too early"),
         (b"{\"a", "it is not JSON: it ends too early"),
-        (b"<html>", "it is not JSON: byte 0 is none that may stand there"),
-        (b"{\"a\":01}", "it is not JSON: byte 6 is none that may stand there"),
-        (b"{'a':1}", "it is not JSON: byte 1 is none that may stand there"),
-        (b"{\"a\":1}{}", "it is not JSON: it goes on after its end, at byte 7"),
+        (b"<html>", "it is not JSON: the fault is near line 1, column 1"),
+        (b"{\"a\":01}", "it is not JSON: the fault is near line 1, column 7"),
+        (b"{'a':1}", "it is not JSON: the fault is near line 1, column 2"),
+        (b"{\"a\":1}{}", "it is not JSON: the fault is near line 1, column 8"),
+        (b"{\n\"a\":\n  secret}", "it is not JSON: the fault is near line 3, column 3"),
+        // Of a text that is broken, nothing else is told.
+        (br#"{"exp":1e400,"a":1,"a":["#, "it is not JSON: it ends too early"),
         (b"[{\"a\":1}]", "it is JSON, but not an object"),
         (b"null", "it is JSON, but not an object"),
-        (br#"{"a":1,"\u0061":1}"#, "an object holds a member twice, the second time before byte 17"),
+        (br#"{"a":1,"\u0061":"b"}"#, "an object holds a member twice, the second time before byte 19"),
         (br#"{"b":[{"a":1,"a":1}]}"#, "an object holds a member twice, the second time before byte 18"),
         (br#"{"$serde_json::private::Number":"1"}"#, "a member has a name that begins with `$serde_json::private::`"),
         (br#"{"exp":["\ud800"]}"#, "`exp`, which decides, holds half a character (a lone surrogate)"),
@@ -68,6 +71,8 @@ fn texts_and_numbers_are_read_as_they_are_meant() {
     let beyond = read(r#"{"a":18446744073709551616}"#).unwrap();
     assert_eq!(beyond["a"].as_f64(), Some(18_446_744_073_709_551_616.0));
     assert_eq!(beyond["a"].as_i64(), None);
+    let negative = read(r#"{"a":-0}"#).unwrap();
+    assert!(negative["a"].is_f64() && negative["a"].as_f64().is_some_and(f64::is_sign_negative));
     for bad in ["+1", "1.", ".5", "1e", "-", "01", "0x1", "NaN", "Infinity", "1_0"] {
         assert!(read(&format!("{{\"a\":{bad}}}")).is_err_and(Fault::is_not_json), "{bad}");
     }
