@@ -12,8 +12,9 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
-/// Serde reads a text back, as claims are, that is nested so deeply and no deeper.
-const DEEPEST: usize = 127;
+/// What is nested is read again at each level, and whoever holds a token may have a say in its claims: no answer needs
+/// more.
+const DEEPEST: usize = 32;
 
 /// Serde takes an object with such a member for something else, if certain features are switched on.
 const RESERVED: &str = "$serde_json::private::";
