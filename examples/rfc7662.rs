@@ -5,7 +5,8 @@
 //! environment:
 //!
 //! * `INTROSPECTION_URL`: the endpoint to ask; or
-//! * `ISSUER`: the server that names it in its metadata, exactly as written there
+//! * `ISSUER`: the server that names it in its metadata, exactly as written there. This example looks at once, so that
+//!   a mistake shows; without `fetch` a service starts while the server is down
 //! * `CLIENT_ID`, `CLIENT_SECRET`: who asks; required with either
 //! * `REQUIRE_SCOPE`: a scope that `/whoami` and `/admin` require, or several with spaces between, all of them required
 //! * `LISTEN_ADDR`: where to listen; default `127.0.0.1:3000`, port 0 picks a free one

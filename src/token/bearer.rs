@@ -133,7 +133,7 @@ impl MalformedToken {
         match self {
             Self::Syntax => "the access token is malformed",
             Self::TooLong => "the access token is too long",
-            Self::Repeated => "the request presents more than one access token",
+            Self::Repeated => "the request presents more than one access token, or more than one Authorization header",
         }
     }
 }

@@ -52,8 +52,8 @@ fn table() -> Vec<Row> {
         "the access token is too long",
     );
     const REPEATED: (&str, &str) = (
-        "400 Bad Request\r\nwww-authenticate: Bearer realm=\"api\", error=\"invalid_request\", error_description=\"the request presents more than one access token\"\r\n",
-        "the request presents more than one access token",
+        "400 Bad Request\r\nwww-authenticate: Bearer realm=\"api\", error=\"invalid_request\", error_description=\"the request presents more than one access token, or more than one Authorization header\"\r\n",
+        "the request presents more than one access token, or more than one Authorization header",
     );
     const SCOPE: (&str, &str) = (
         "403 Forbidden\r\nwww-authenticate: Bearer realm=\"api\", error=\"insufficient_scope\", error_description=\"the request requires more scope than the access token has\", scope=\"read\"\r\n",
