@@ -29,7 +29,7 @@ use http::{Request, StatusCode};
 use tokio::runtime::Runtime;
 use tower::{Layer, ServiceExt};
 use tower_introspection::stats::CacheStats;
-use tower_introspection::{AccessToken, BearerToken, Cached, Introspect, IntrospectError, IntrospectionLayer, Verdict};
+use tower_introspection::{AccessToken, Cached, Introspect, IntrospectError, IntrospectionLayer, Verdict};
 
 use support::figures::{Lines, Series};
 use support::inner::Inner;
