@@ -73,7 +73,8 @@ impl<I, R> IntrospectionLayer<I, R> {
     }
 
     /// A layer for routes within this one that require more: scopes, or whatever else a [`Policy`] can require. It
-    /// answers and counts as this layer does.
+    /// answers and counts as this layer does. **Below another layer it judges the tokens that the other let in:** see
+    /// [`RequireLayer`].
     ///
     /// ```
     /// use axum::{Router, routing::get};

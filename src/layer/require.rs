@@ -22,8 +22,12 @@ use crate::token::AccessToken;
 ///
 /// It answers as the layer it was made from does, and counts there. A request without a token, let through by an
 /// optional layer, is [`MissingToken`](crate::rejection::RejectionKind::MissingToken). Without any layer around it
-/// every request gets a 500 (a gRPC call: status 13, `INTERNAL`) and the log names the fault: it never lets a request
-/// in by mistake. The response body of the inner service must be `Default`, however rejections are rendered.
+/// every request gets a 500 (a gRPC call: status 13, `INTERNAL`) and the log names the fault: without a layer it lets
+/// nobody in. The response body of the inner service must be `Default`, however rejections are rendered.
+///
+/// **A token that another layer let in is judged as if the layer this was made from had let it in.** A token does not
+/// say which layer that was; to note it would cost every request. So below a layer with another authority, or with
+/// another audience, a token that has the required scope comes in. Make this only with the layer that stands around it.
 pub struct RequireLayer<R = EmptyBody>(Arc<Requirement<R>>);
 
 struct Requirement<R> {
