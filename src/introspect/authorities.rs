@@ -9,6 +9,7 @@ use std::sync::Arc;
 use http::header::HOST;
 use http::request::Parts;
 
+use self::sealed::Choose;
 use super::{AnyIntrospector, Introspect};
 use crate::build_error::BuildError;
 use crate::request::RequestView;
@@ -20,23 +21,31 @@ use crate::request::RequestView;
     message = "`{Self}` cannot be asked about tokens",
     note = "implement `Introspect` for it, or use `Cached`, `Authorities` or `introspect_fn`"
 )]
-pub trait ChooseIntrospector: Send + Sync + 'static + sealed::Sealed {
-    /// What is chosen.
-    type Introspector: Introspect;
+pub trait ChooseIntrospector: Send + Sync + 'static + Choose {}
 
-    /// The introspector for this request; `None` if there is none. One of several is noted in the request's extensions,
-    /// in place of what a layer outside of this one has noted.
-    fn choose<'a>(self: &'a Arc<Self>, request: &mut Parts) -> Option<&'a Arc<Self::Introspector>>;
-}
+impl<I: Introspect> ChooseIntrospector for I {}
+
+impl ChooseIntrospector for Authorities {}
 
 mod sealed {
-    pub trait Sealed {}
+    use std::sync::Arc;
 
-    impl<I: super::Introspect> Sealed for I {}
-    impl Sealed for super::Authorities {}
+    use http::request::Parts;
+
+    use super::Introspect;
+
+    /// What a layer does with a [`ChooseIntrospector`](super::ChooseIntrospector), and nobody else.
+    pub trait Choose {
+        /// What is chosen.
+        type Introspector: Introspect;
+
+        /// The introspector for this request; `None` if there is none. One of several is noted in the request's
+        /// extensions, in place of what a layer outside of this one has noted.
+        fn choose<'a>(self: &'a Arc<Self>, request: &mut Parts) -> Option<&'a Arc<Self::Introspector>>;
+    }
 }
 
-impl<I: Introspect> ChooseIntrospector for I {
+impl<I: Introspect> Choose for I {
     type Introspector = I;
 
     fn choose<'a>(self: &'a Arc<Self>, request: &mut Parts) -> Option<&'a Arc<I>> {
@@ -165,7 +174,7 @@ fn without_root(host: &str) -> &str {
     host.strip_suffix('.').unwrap_or(host)
 }
 
-impl ChooseIntrospector for Authorities {
+impl Choose for Authorities {
     type Introspector = AnyIntrospector;
 
     fn choose<'a>(self: &'a Arc<Self>, request: &mut Parts) -> Option<&'a Arc<AnyIntrospector>> {
