@@ -57,6 +57,29 @@ pub struct RequestView<'r> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginalUri(pub Uri);
 
+/// For tests of rules. The parts are those that reach the layer, so the path is that of an
+/// [`OriginalUri`](crate::layer::OriginalUri), if there is one. What only the layer does is not done: no header is
+/// marked sensitive.
+///
+/// ```
+/// use tower_introspection::{AccessToken, RequestView};
+///
+/// fn own_tenant(token: &AccessToken, request: &RequestView) -> bool {
+///     let tenant = request.path().split('/').nth(1);
+///     tenant.is_some_and(|tenant| token.attribute("tenant") == Some(tenant))
+/// }
+///
+/// let token = AccessToken::builder().attribute("tenant", "acme").build();
+/// let (request, ()) = http::Request::get("/acme/orders").body(())?.into_parts();
+/// assert!(own_tenant(&token, &RequestView::from(&request)));
+/// # Ok::<(), http::Error>(())
+/// ```
+impl<'r> From<&'r Parts> for RequestView<'r> {
+    fn from(parts: &'r Parts) -> Self {
+        Self::new(parts)
+    }
+}
+
 impl<'r> RequestView<'r> {
     pub(crate) fn new(parts: &'r Parts) -> Self {
         Self { parts }

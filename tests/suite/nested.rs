@@ -168,3 +168,14 @@ async fn a_token_is_taken_out_of_the_copies_of_the_uri_too() {
     let response = app.oneshot(asked).await.unwrap();
     assert_eq!(axum::body::to_bytes(response.into_body(), 100).await.unwrap(), "/bob/x?y=1 /x?y=1");
 }
+
+#[test]
+fn a_rule_can_be_judged_without_a_layer_and_sees_the_same_path() {
+    let rule = |request: &RequestView| request.path() == "/bob/files";
+    let (mut parts, ()) = Request::get("/bob/files").body(()).unwrap().into_parts();
+    assert!(rule(&RequestView::from(&parts)));
+    parts.uri = Uri::from_static("/files");
+    assert!(!rule(&(&parts).into()));
+    parts.extensions.insert(OriginalUri(Uri::from_static("/bob/files")));
+    assert!(rule(&(&parts).into()));
+}
