@@ -211,7 +211,7 @@
 //! | `rustls` | yes | `https` to the authority with rustls |
 //! | `native-tls` | | `https` to the authority with the system's TLS |
 //! | `http-client` | | a `reqwest::Client` of your own for a [`Connection`](connection::Connection) |
-//! | `axum` | | [`AccessToken`] as an axum extractor |
+//! | `axum` | | [`AccessToken`] as an axum extractor. **Required wherever the layer stands in an axum `Router`:** without it rules and choices below `nest` see the shortened path |
 //! | `tonic` | | `AccessTokenExt` for [`AccessToken`] of a `tonic::Request`; guarded services keep their gRPC name |
 //! | `metrics` | | counters, gauges and histograms through the [`metrics`](https://docs.rs/metrics) facade, of most of what `stats()` tells. Install the recorder before anything is asked, a check at start-up and `stats()` included: it is looked for at the first event |
 //! | `private-key-jwt` | | `PrivateKeyJwt`: client authentication with a signed assertion |

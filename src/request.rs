@@ -19,6 +19,12 @@ use http::{Extensions, HeaderMap, Method, Uri};
 /// * Another router or middleware that changes the URI puts an [`OriginalUri`](crate::layer::OriginalUri) into the
 ///   request's extensions before it does so.
 ///
+/// **Whoever sends a request on under another path, within the process, has to say so:** a rewrite between two routers,
+/// or a request for another service that is made of the parts of this one, still holds the `OriginalUri` of axum, and a
+/// rule would judge the old path. Remove axum's from the extensions, or set
+/// [`layer::OriginalUri`](crate::layer::OriginalUri), which wins over it. And let rules allow what is below a prefix,
+/// instead of denying it: then a path they do not expect is refused.
+///
 /// The path is not decoded: `%61` is not `a`, and `//` is not `/`. A router decodes the parameters it takes from a
 /// path, so compare those with percent-encoding undone, or refuse a path that holds `%`.
 ///
