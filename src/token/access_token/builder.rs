@@ -131,7 +131,8 @@ impl AccessTokenBuilder {
         self
     }
 
-    /// Adds a further member of the answer. See [`AccessToken::claim`].
+    /// Adds a further member of the answer. See [`AccessToken::claim`]. One by the name of a fact that was stated, such
+    /// as `app`, is hidden by it.
     ///
     /// # Errors
     /// If the name is that of a fact with a setting of its own, such as `sub`; if `value` has no form in JSON, such as

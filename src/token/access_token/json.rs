@@ -15,39 +15,13 @@ use crate::token::Scopes;
 impl Serialize for AccessToken {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut members = serializer.serialize_map(None)?;
-        let mut stated = Vec::new();
-        macro_rules! member {
-            ($name:literal, $value:expr) => {
-                if let Some(value) = $value {
-                    stated.push($name);
-                    members.serialize_entry($name, &value)?;
-                }
-            };
+        for name in FACTS {
+            if let Some(value) = self.fact(name) {
+                members.serialize_entry(name, &value)?;
+            }
         }
-        let audience: Vec<_> = self.audience().collect();
-        let attributes: std::collections::BTreeMap<_, _> = self.attributes().collect();
-        member!("scope", (!self.scopes().is_empty()).then(|| self.scopes().to_string()));
-        member!("client_id", self.client_id());
-        member!("username", self.username());
-        member!("sub", self.subject());
-        match &*audience {
-            [] => {}
-            [one] => member!("aud", Some(one)),
-            several => member!("aud", Some(several)),
-        }
-        member!("iss", self.issuer());
-        member!("jti", self.token_id());
-        member!("exp", self.expires_at().map(NumericDate));
-        member!("iat", self.issued_at().map(NumericDate));
-        member!("nbf", self.not_before().map(NumericDate));
-        member!("app", self.app());
-        member!("app_id", self.app_id());
-        member!("api_products", self.api_products().map(Iterator::collect::<Vec<_>>));
-        member!("attributes", (!attributes.is_empty()).then_some(attributes));
-        member!("grant_type", self.grant_type());
-        // What has an accessor is what it says.
         for (name, value) in self.0.claims().members() {
-            if !stated.contains(&name.as_str()) {
+            if self.fact(&name).is_none() {
                 members.serialize_entry(&name, &value)?;
             }
         }
@@ -55,18 +29,75 @@ impl Serialize for AccessToken {
     }
 }
 
+/// What has an accessor, by its name among the claims.
+const FACTS: [&str; 15] = [
+    "scope",
+    "client_id",
+    "username",
+    "sub",
+    "aud",
+    "iss",
+    "jti",
+    "exp",
+    "iat",
+    "nbf",
+    "app",
+    "app_id",
+    "api_products",
+    "attributes",
+    "grant_type",
+];
+
+impl AccessToken {
+    /// One of the claims, be it a fact or a further one. What has an accessor is what that says.
+    pub(super) fn any_claim(&self, name: &str) -> Option<Value> {
+        self.fact(name).or_else(|| self.0.claims().members().remove(name))
+    }
+
+    /// One of [`FACTS`] as it is written, if it was stated.
+    fn fact(&self, name: &str) -> Option<Value> {
+        let text = |text: Option<&str>| text.map(Value::from);
+        let date = |moment: Option<Timestamp>| moment.map(|moment| NumericDate(moment).into());
+        match name {
+            "scope" => (!self.scopes().is_empty()).then(|| self.scopes().to_string().into()),
+            "client_id" => text(self.client_id()),
+            "username" => text(self.username()),
+            "sub" => text(self.subject()),
+            "aud" => match &*self.audience().collect::<Vec<_>>() {
+                [] => None,
+                [one] => Some((*one).into()),
+                several => Some(several.into()),
+            },
+            "iss" => text(self.issuer()),
+            "jti" => text(self.token_id()),
+            "exp" => date(self.expires_at()),
+            "iat" => date(self.issued_at()),
+            "nbf" => date(self.not_before()),
+            "app" => text(self.app()),
+            "app_id" => text(self.app_id()),
+            "api_products" => self.api_products().map(Iterator::collect),
+            "attributes" => {
+                let attributes: Map<_, _> =
+                    self.attributes().map(|(name, value)| (name.to_owned(), value.into())).collect();
+                (!attributes.is_empty()).then(|| attributes.into())
+            }
+            "grant_type" => text(self.grant_type()),
+            _ => None,
+        }
+    }
+}
+
 /// RFC 7519 section 2: seconds since the epoch, whole if they are.
 struct NumericDate(Timestamp);
 
-impl Serialize for NumericDate {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let millis = self.0.as_unix_millis();
+impl From<NumericDate> for Value {
+    fn from(NumericDate(moment): NumericDate) -> Self {
+        let millis = moment.as_unix_millis();
         if millis % 1_000 == 0 {
-            serializer.serialize_i64(millis / 1_000)
-        } else {
-            #[allow(clippy::cast_precision_loss)] // none within the next 280,000 years
-            serializer.serialize_f64(millis as f64 / 1_000.0)
+            return (millis / 1_000).into();
         }
+        #[allow(clippy::cast_precision_loss)] // none within the next 280,000 years
+        (millis as f64 / 1_000.0).into()
     }
 }
 

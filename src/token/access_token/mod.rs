@@ -212,22 +212,26 @@ impl AccessToken {
         self.0.text(Member::TokenId)
     }
 
-    /// Any further member of the answer, by its name on the wire. `None` if it is absent or not a `T`: a rule must not
-    /// take that for a harmless value. Ask for a `serde_json::Value` to tell the two apart.
+    /// One of the [`claims`](Self::claims), by its name there: what has an accessor of its own (`sub`, `client_id`,
+    /// `scope` as one string, `exp` in seconds), or any further member of the answer, by its name on the wire. `None`
+    /// if it is absent or not a `T`: a rule must not take that for a harmless value. Ask for a `serde_json::Value` to
+    /// tell the two apart.
     ///
-    /// Apigee fills `createdBy`, `createdAt`, `lastModifiedBy`, `lastModifiedAt` and `refreshCount`.
+    /// Of Apigee's answer `createdBy`, `createdAt`, `lastModifiedBy`, `lastModifiedAt` and `refreshCount` are further
+    /// members.
     ///
     /// ```
     /// use tower_introspection::AccessToken;
     ///
-    /// let token = AccessToken::builder().claim("refreshCount", 3)?.build();
+    /// let token = AccessToken::builder().subject("ann").claim("refreshCount", 3)?.build();
+    /// assert_eq!(token.claim::<String>("sub").as_deref(), Some("ann"));
     /// assert_eq!(token.claim::<u64>("refreshCount"), Some(3));
     /// assert_eq!(token.claim::<String>("refreshCount"), None);
     /// # Ok::<(), tower_introspection::BuildError>(())
     /// ```
     #[must_use]
     pub fn claim<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
-        self.0.claims().get(name)
+        serde_json::from_value(self.any_claim(name)?).ok()
     }
 
     /// Whether the authority could not be asked again in time, and this is its last answer, served on because

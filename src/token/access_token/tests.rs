@@ -134,6 +134,21 @@ fn a_claim_cannot_take_the_place_of_a_fact() {
     assert_eq!(serde_json::to_string(&both).unwrap(), r#"{"app":"fact"}"#);
 }
 
+#[test]
+fn one_claim_is_read_as_it_is_among_all_of_them() {
+    let token = full().build();
+    let all: std::collections::BTreeMap<String, Value> = token.claims().unwrap();
+    assert_eq!(all.len(), 16, "{all:?}");
+    for (name, value) in &all {
+        assert_eq!(token.claim::<Value>(name).as_ref(), Some(value), "{name}");
+        assert_eq!(AccessToken::builder().build().claim::<Value>(name), None, "{name}");
+    }
+    assert_eq!((token.claim::<String>("sub").as_deref(), token.claim::<u8>("sub")), (Some("sub"), None));
+    let claim = || AccessToken::builder().claim("app", "claim").unwrap();
+    assert_eq!(claim().build().claim::<String>("app").as_deref(), Some("claim"));
+    assert_eq!(claim().app("fact").build().claim::<String>("app").as_deref(), Some("fact"));
+}
+
 fn read(text: &str) -> Result<AccessToken, String> {
     serde_json::from_str(text).map_err(|error| error.to_string())
 }
