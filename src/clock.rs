@@ -7,11 +7,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::Number;
 
 /// A moment: milliseconds since the Unix epoch.
 ///
 /// Arithmetic saturates, so no answer of an authority can make a time wrap around.
+///
+/// It is written and read as the `NumericDate` that `exp`, `iat` and `nbf` of a token are, RFC 7519 section 2: a number
+/// of seconds since the Unix epoch, whole if it can be. A fraction is read to the nearest millisecond.
 ///
 /// ```
 /// use std::time::Duration;
@@ -20,8 +24,7 @@ use serde::Serialize;
 /// let issued = Timestamp::from_unix_millis(1_343_036_540_877);
 /// assert_eq!((issued + Duration::from_secs(1_800)).as_unix_millis(), 1_343_038_340_877);
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
@@ -43,6 +46,12 @@ impl Timestamp {
     #[must_use]
     pub const fn from_unix_millis(millis: i64) -> Self {
         Self(millis)
+    }
+
+    /// The moment `seconds` seconds after the Unix epoch.
+    #[must_use]
+    pub const fn from_unix_seconds(seconds: i64) -> Self {
+        Self(seconds.saturating_mul(1_000))
     }
 
     /// Milliseconds since the Unix epoch.
@@ -94,6 +103,29 @@ impl From<SystemTime> for Timestamp {
             Ok(after) => Self(whole_millis(after)),
             Err(before) => Self(-whole_millis(before.duration())),
         }
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0 % 1_000 == 0 {
+            return serializer.serialize_i64(self.0 / 1_000);
+        }
+        #[allow(clippy::cast_precision_loss)] // none within the next 280,000 years
+        serializer.serialize_f64(self.0 as f64 / 1_000.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = Number::deserialize(deserializer)?;
+        if let Some(seconds) = number.as_i64() {
+            return Ok(Self::from_unix_seconds(seconds));
+        }
+        let seconds = number.as_f64().filter(|seconds| seconds.is_finite());
+        let seconds = seconds.ok_or_else(|| de::Error::custom("not a number of seconds"))?;
+        #[allow(clippy::cast_possible_truncation)] // it saturates
+        Ok(Self((seconds * 1_000.0).round() as i64))
     }
 }
 
@@ -260,6 +292,30 @@ mod tests {
         for end in [i64::MIN, i64::MAX] {
             let there = Timestamp::from_unix_millis(end).to_system_time();
             assert!(there.is_none_or(|time| Timestamp::from(time).as_unix_millis().abs_diff(end) <= 1));
+        }
+    }
+
+    #[test]
+    fn a_moment_is_written_and_read_as_the_numeric_date_that_it_is_in_a_token() {
+        for (millis, text) in
+            [(0, "0"), (1_700_000_000_000, "1700000000"), (-2_500, "-2.5"), (1_700_000_000_001, "1700000000.001")]
+        {
+            let moment = Timestamp::from_unix_millis(millis);
+            assert_eq!(serde_json::to_string(&moment).unwrap(), text);
+            assert_eq!(serde_json::from_str::<Timestamp>(text).unwrap(), moment);
+        }
+        assert_eq!(Timestamp::from_unix_seconds(-3), Timestamp::from_unix_millis(-3_000));
+        for (text, millis) in [
+            ("1.0", 1_000),
+            ("0.0004", 0),
+            ("9223372036854775807", i64::MAX),
+            ("18446744073709551615", i64::MAX),
+            ("-1e300", i64::MIN),
+        ] {
+            assert_eq!(serde_json::from_str::<Timestamp>(text).unwrap().as_unix_millis(), millis, "{text}");
+        }
+        for other in ["\"1\"", "null", "true", "[1]", "{}"] {
+            assert!(serde_json::from_str::<Timestamp>(other).is_err(), "{other}");
         }
     }
 

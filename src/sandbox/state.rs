@@ -136,6 +136,7 @@ impl SandboxToken {
     }
 
     fn record(self, token: &str, serial: u64, now: Timestamp) -> Record {
+        let now_millis = now.as_unix_millis();
         let expires_at = match self.expiry {
             Expiry::In(lifetime) => (now + lifetime).as_unix_millis(),
             Expiry::At(expires_at) => expires_at.as_unix_millis(),
@@ -144,9 +145,9 @@ impl SandboxToken {
         let attributes: Vec<_> =
             self.attributes.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
         let members = json!({
-            "app": self.app, "attributes": attributes, "clientId": self.client_id, "createdAt": now,
+            "app": self.app, "attributes": attributes, "clientId": self.client_id, "createdAt": now_millis,
             "createdBy": self.end_user.as_deref().unwrap_or("defaultUser"), "expiresAt": expires_at,
-            "grantType": "client_credentials", "issuedAt": now, "lastModifiedAt": now, "lastModifiedBy": "defaultUser",
+            "grantType": "client_credentials", "issuedAt": now_millis, "lastModifiedAt": now_millis, "lastModifiedBy": "defaultUser",
             "refreshCount": 0, "refreshToken": format!("sandbox-refresh-token-{serial}"), "scope": self.scope,
             "status": "approved", "token": token, "tokenType": "BearerToken", "enduser": self.end_user,
         });
@@ -217,7 +218,7 @@ impl State {
         let mut inner = self.inner();
         let record = inner.tokens.get_mut(token)?;
         change(record);
-        record.insert("lastModifiedAt".into(), json!(self.clock.now()));
+        record.insert("lastModifiedAt".into(), json!(self.clock.now().as_unix_millis()));
         Some(record.clone())
     }
 

@@ -192,7 +192,7 @@ impl From<Figure> for Value {
             Figure::Failure(failure) => failure
                 .map(|(LastFailure { at, kind, text }, seconds_ago)| {
                     json!({
-                        "at_unix_millis": at, "seconds_ago": seconds_ago, "kind": kind.as_str(), "text": &*text,
+                        "at_unix_millis": at.as_unix_millis(), "seconds_ago": seconds_ago, "kind": kind.as_str(), "text": &*text,
                     })
                 })
                 .into(),

@@ -117,8 +117,8 @@ impl StatusPage {
         let layers: Vec<Value> = self.layers().map(json_of).collect();
         let caches: Vec<Value> = self.caches(now).map(json_of).collect();
         json!({
-            "at_unix_millis": now,
-            "page_made_at_unix_millis": self.made_at,
+            "at_unix_millis": now.as_unix_millis(),
+            "page_made_at_unix_millis": self.made_at.as_unix_millis(),
             "layers": layers,
             "caches": caches,
         })

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 use serde::{Serialize, Serializer};
 
 /// The scopes an access token was granted, in the order its authority lists them.
@@ -151,9 +152,42 @@ impl fmt::Debug for Scopes {
     }
 }
 
+/// One text with single spaces between the scopes, as `scope` of a token is: RFC 6749 section 3.3.
 impl Serialize for Scopes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.iter())
+        serializer.serialize_str(self.0.as_str())
+    }
+}
+
+/// Such a text, or an array of them. A comma separates nothing here: it may stand in a scope.
+///
+/// # Errors
+/// Anything else.
+impl<'de> Deserialize<'de> for Scopes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Listed)
+    }
+}
+
+struct Listed;
+
+impl<'de> Visitor<'de> for Listed {
+    type Value = Scopes;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("scopes separated by spaces, or an array of them")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Scopes, E> {
+        Ok([text].into_iter().collect())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut texts: A) -> Result<Scopes, A::Error> {
+        let mut scopes = Vec::new();
+        while let Some(text) = texts.next_element::<String>()? {
+            scopes.push(text);
+        }
+        Ok(scopes.into_iter().collect())
     }
 }
 
@@ -202,9 +236,22 @@ mod tests {
     }
 
     #[test]
-    fn scopes_serialize_as_an_array() {
-        assert_eq!(serde_json::to_string(&Scopes::parse("a b")).unwrap(), r#"["a","b"]"#);
-        assert_eq!(serde_json::to_string(&Scopes::default()).unwrap(), "[]");
+    fn scopes_serialize_as_one_text_as_they_do_in_a_token() {
+        assert_eq!(serde_json::to_string(&Scopes::parse("a b")).unwrap(), r#""a b""#);
+        assert_eq!(serde_json::to_string(&Scopes::default()).unwrap(), r#""""#);
+    }
+
+    #[test]
+    fn scopes_are_read_from_one_text_or_from_an_array_and_from_nothing_else() {
+        let read = |text| serde_json::from_str::<Scopes>(text).map(|scopes| scopes.to_string()).ok();
+        for (text, scopes) in
+            [(r#""a  b,c""#, "a b,c"), (r#"["a","b c"]"#, "a b c"), ("[]", ""), (r#""""#, ""), (r#""\u0061""#, "a")]
+        {
+            assert_eq!(read(text).as_deref(), Some(scopes), "{text}");
+        }
+        for other in ["1", "null", "{}", r#"["a",1]"#, "true"] {
+            assert_eq!(read(other), None, "{other}");
+        }
     }
 
     #[test]

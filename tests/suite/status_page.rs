@@ -385,3 +385,16 @@ async fn reading_the_page_asks_nothing_and_changes_no_figure() {
     html(&page).await;
     assert_eq!((authority.questions(), figures(&page).await), before);
 }
+
+#[tokio::test]
+async fn the_moments_of_the_page_are_told_in_milliseconds() {
+    let cached = Cached::new(Authority::new(active()));
+    let before = Timestamp::now().as_unix_millis();
+    let page = StatusPage::new(cached.handle());
+    let body = answer(&page, Method::GET, &["application/json"]).await.into_body();
+    let body: Value = serde_json::from_str(&body).unwrap();
+    for moment in ["at_unix_millis", "page_made_at_unix_millis"] {
+        let at = body[moment].as_i64().unwrap_or_default();
+        assert!((before..=Timestamp::now().as_unix_millis()).contains(&at), "{moment}: {at}");
+    }
+}

@@ -57,7 +57,8 @@ impl AccessToken {
     /// One of [`FACTS`] as it is written, if it was stated.
     fn fact(&self, name: &str) -> Option<Value> {
         let text = |text: Option<&str>| text.map(Value::from);
-        let date = |moment: Option<Timestamp>| moment.map(|moment| NumericDate(moment).into());
+        // A number always has a form in JSON.
+        let date = |moment: Option<Timestamp>| serde_json::to_value(moment?).ok();
         match name {
             "scope" => (!self.scopes().is_empty()).then(|| self.scopes().to_string().into()),
             "client_id" => text(self.client_id()),
@@ -84,20 +85,6 @@ impl AccessToken {
             "grant_type" => text(self.grant_type()),
             _ => None,
         }
-    }
-}
-
-/// RFC 7519 section 2: seconds since the epoch, whole if they are.
-struct NumericDate(Timestamp);
-
-impl From<NumericDate> for Value {
-    fn from(NumericDate(moment): NumericDate) -> Self {
-        let millis = moment.as_unix_millis();
-        if millis % 1_000 == 0 {
-            return (millis / 1_000).into();
-        }
-        #[allow(clippy::cast_precision_loss)] // none within the next 280,000 years
-        (millis as f64 / 1_000.0).into()
     }
 }
 
@@ -148,7 +135,8 @@ impl AccessToken {
         Ok(facts.build())
     }
 
-    /// All claims at once, as a type of your own: the object that [`Serialize`] gives.
+    /// All claims at once, as a type of your own: the object that [`Serialize`] gives. [`Scopes`] fits `scope`,
+    /// [`Timestamp`] fits `exp`, `iat` and `nbf`.
     ///
     /// ```
     /// use serde::Deserialize;
@@ -201,7 +189,7 @@ fn with_claim(facts: AccessTokenBuilder, name: &str, value: Value) -> Result<Acc
             (None, _) => return wrong("a string or an array of strings"),
         },
         "exp" | "iat" | "nbf" => {
-            let Some(time) = time(&value) else { return wrong("a number of seconds") };
+            let Ok(time) = Timestamp::deserialize(&value) else { return wrong("a number of seconds") };
             match name {
                 "exp" => facts.expires_at(time),
                 "iat" => facts.issued_at(time),
@@ -237,15 +225,6 @@ fn strings(value: &Value) -> Option<Vec<&str>> {
         Value::Array(many) => many.iter().map(Value::as_str).collect(),
         _ => None,
     }
-}
-
-#[allow(clippy::cast_possible_truncation)] // it saturates
-fn time(value: &Value) -> Option<Timestamp> {
-    let millis = match value.as_i64() {
-        Some(seconds) => seconds.saturating_mul(1_000),
-        None => (value.as_f64().filter(|seconds| seconds.is_finite())? * 1_000.0).round() as i64,
-    };
-    Some(Timestamp::from_unix_millis(millis))
 }
 
 fn type_of(value: &Value) -> &'static str {

@@ -254,6 +254,24 @@ fn all_claims_are_had_as_a_type_of_ones_own_and_what_does_not_fit_is_named() {
     }
 }
 
+#[test]
+fn scopes_and_moments_are_had_from_the_claims_as_what_they_are() {
+    #[derive(Debug, serde::Deserialize, serde::Serialize)]
+    struct Claims {
+        scope: Scopes,
+        exp: Timestamp,
+        nbf: Option<Timestamp>,
+    }
+    let token = full().build();
+    let claims: Claims = token.claims().unwrap();
+    assert_eq!((&claims.scope, Some(claims.exp), claims.nbf), (token.scopes(), token.expires_at(), token.not_before()));
+    let text = serde_json::to_string(&claims).unwrap();
+    assert_eq!(text, r#"{"scope":"s t","exp":1700000000.001,"nbf":-2.5}"#);
+    let back = read(&text).unwrap();
+    assert_eq!((back.scopes(), back.expires_at()), (token.scopes(), token.expires_at()));
+    assert_eq!((token.claim("scope"), token.claim("exp")), (Some(claims.scope), Some(claims.exp)));
+}
+
 fn text() -> impl Strategy<Value = Option<String>> {
     prop::option::of(".{0,12}")
 }
