@@ -56,13 +56,14 @@ impl AccessTokenRejection {
     }
 
     /// An optional layer let the request in.
-    fn missing_token(Anonymous(context): &Anonymous, request: &mut Parts) -> Self {
+    fn missing_token(anonymous: &Anonymous, request: &mut Parts) -> Self {
         let response = match request.extensions.get::<RejectsBelow<Body>>().cloned() {
             Some(layer) => layer.reject(request),
             None => {
+                anonymous.count_missing_token();
                 let request = RequestView::new(request);
                 let refused = Refused::For(RejectionReason::MissingToken);
-                respond(&EmptyBody, &Rejection::new(refused, context, &request, None), &request)
+                respond(&EmptyBody, &Rejection::new(refused, &anonymous.context, &request, None), &request)
             }
         };
         Self::of(Some(RejectionKind::MissingToken), response)

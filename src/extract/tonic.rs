@@ -27,7 +27,8 @@ pub trait AccessTokenExt: sealed::Sealed {
     /// The token the request came in with.
     ///
     /// # Errors
-    /// `UNAUTHENTICATED` if an optional layer let the request in without one; `INTERNAL`, and a log line that names the
+    /// `UNAUTHENTICATED` if an optional layer let the request in without one, which that layer counts as a
+    /// [`MissingToken`](crate::rejection::RejectionKind::MissingToken). `INTERNAL`, and a log line that names the
     /// fault, if there is no layer around the service.
     // A `Status` is large, but it is what every tonic handler returns.
     #[allow(clippy::result_large_err)]
@@ -52,7 +53,12 @@ mod sealed {
 impl<T> AccessTokenExt for Request<T> {
     fn access_token(&self) -> Result<&AccessToken, Status> {
         let token = self.optional_access_token()?;
-        token.ok_or_else(|| Status::unauthenticated("an access token is required"))
+        token.ok_or_else(|| {
+            if let Some(anonymous) = self.extensions().get::<Anonymous>() {
+                anonymous.count_missing_token();
+            }
+            Status::unauthenticated("an access token is required")
+        })
     }
 
     fn optional_access_token(&self) -> Result<Option<&AccessToken>, Status> {

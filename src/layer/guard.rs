@@ -33,10 +33,22 @@ pub(crate) struct Guard<R> {
 }
 
 /// Stands in the extensions of a request that an optional layer let through without a token, so that what runs below
-/// can tell "no token" from "no layer", and answer with the same challenge.
+/// can tell "no token" from "no layer", answer with the same challenge, and count where the layer does.
 #[derive(Clone)]
-#[cfg_attr(not(feature = "axum"), allow(dead_code))] // only an extractor answers by it
-pub(crate) struct Anonymous(pub(crate) RejectionContext);
+#[cfg_attr(not(any(feature = "axum", feature = "tonic")), allow(dead_code))] // only what is in `extract` reads it
+pub(crate) struct Anonymous {
+    #[cfg_attr(not(feature = "axum"), allow(dead_code))] // a gRPC status has no challenge
+    pub(crate) context: RejectionContext,
+    layer: Arc<dyn HasOutcomes>,
+}
+
+impl Anonymous {
+    /// What runs below wants a token.
+    #[cfg(any(feature = "axum", feature = "tonic"))]
+    pub(crate) fn count_missing_token(&self) {
+        self.layer.outcomes().rejected(RejectionReason::MissingToken);
+    }
+}
 
 pub(crate) const NOT_SET_UP: &str = "the service is not set up to check access tokens";
 
@@ -119,7 +131,8 @@ impl<R> Guard<R> {
     {
         self.sources.mark_sensitive(request);
         request.extensions.remove::<AccessToken>();
-        request.extensions.insert(Anonymous(self.context.clone()));
+        let layer = Arc::<Self>::clone(self);
+        request.extensions.insert(Anonymous { context: self.context.clone(), layer });
         #[cfg(feature = "axum")]
         request.extensions.insert(RejectsBelow::<B>(Arc::<Self>::clone(self)));
         self.outcomes.anonymous();

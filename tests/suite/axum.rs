@@ -13,7 +13,7 @@ use http::{Method, StatusCode};
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_introspection::introspect::IntrospectErrorKind;
-use tower_introspection::rejection::RejectionKind;
+use tower_introspection::rejection::{RejectionKind, RejectionReason};
 #[cfg(feature = "sandbox")]
 use tower_introspection::sandbox::{Fault, Sandbox, SandboxToken};
 use tower_introspection::{AccessToken, Cached, IntrospectionLayer, ProtectedResource};
@@ -196,10 +196,12 @@ async fn an_extractor_answers_as_the_layer_around_its_route_does_and_is_counted_
 
     // A layer between the two changes the type of the body.
     let between = tower::util::MapResponseLayer::new(|response: axum::response::Response| response.map(Other));
-    let inner = ServiceBuilder::new().layer(layer).layer(between).service(Router::new().route("/", get(whoami)));
+    let inner =
+        ServiceBuilder::new().layer(layer.clone()).layer(between).service(Router::new().route("/", get(whoami)));
     let response = inner.oneshot(http::Request::new(axum::body::Body::empty())).await.unwrap();
     assert_eq!(response.status(), 401);
     assert!(response.headers().contains_key("www-authenticate"));
+    assert_eq!(layer.stats().rejected_by_reason, [(RejectionReason::MissingToken, 2)]);
 }
 
 /// A body that is not axum's.

@@ -19,6 +19,7 @@ use tower::{Layer, ServiceExt};
 #[cfg(feature = "sandbox")]
 use tower_introspection::Cached;
 use tower_introspection::introspect::IntrospectErrorKind;
+use tower_introspection::rejection::RejectionReason;
 #[cfg(feature = "sandbox")]
 use tower_introspection::sandbox::{Fault, Sandbox, SandboxToken};
 use tower_introspection::{AccessTokenExt, IntrospectionLayer};
@@ -130,6 +131,10 @@ async fn the_request_tells_no_token_from_no_layer() {
     let client = serve(optional.layer(HealthServer::new(Guarded))).await;
     assert_eq!(call(&client, "").await.unwrap_err().code(), Code::Unauthenticated);
     assert_eq!(call(&client, "Bearer abc").await.unwrap(), 1);
+    let stats = optional.stats();
+    assert_eq!((stats.anonymous, stats.accepted), (1, 1));
+    let reason = (RejectionReason::MissingToken, 1);
+    assert_eq!(stats.rejected_by_reason, [reason], "counted at the layer that let the call in");
     let client = serve(HealthServer::new(Guarded)).await;
     assert_eq!(call(&client, "Bearer abc").await.unwrap_err().code(), Code::Internal);
     let client = serve(requires("read").layer(HealthServer::new(Guarded))).await;
