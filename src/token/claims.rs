@@ -18,6 +18,12 @@ impl Claims<'_> {
         serde_json::to_string(claims).unwrap_or_default()
     }
 
+    /// Whether it can be read back from the text: it is not nested too deeply.
+    pub(super) fn can_hold(value: &Value) -> bool {
+        let text = Self::text_of(&BTreeMap::from([(Box::from(""), value.clone())]));
+        serde_json::from_str::<Value>(&text).is_ok()
+    }
+
     pub(super) fn names(&self) -> Vec<String> {
         self.members().into_keys().collect()
     }

@@ -11,6 +11,7 @@ use super::builder::HAVE_A_SETTING;
 use super::{AccessToken, AccessTokenBuilder};
 use crate::clock::Timestamp;
 use crate::token::Scopes;
+use crate::token::claims::Claims;
 
 impl Serialize for AccessToken {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -91,12 +92,19 @@ impl AccessToken {
 /// Reads what [`Serialize`] writes, and the claims of RFC 7662 and RFC 7519 wherever they come from. Of those `null` is
 /// nothing.
 ///
+/// **This is no verdict.** `{}` is read as a token without facts, and an `active` that is missing as none that is
+/// false. Whoever makes a verdict of an authority's answer looks at its `active` first.
+///
+/// What stands under a name of Apigee's facts becomes that fact, whoever states it, and
+/// [`require_api_product`](crate::Policy::require_api_product) goes by it: `app`, `app_id` and `grant_type` if they are
+/// strings, `api_products` if it is an array of strings, `attributes` if it is an object of strings. Take such members
+/// out of what comes from others than your authority. Of another type they are further claims.
+///
 /// # Errors
 /// What is no object, or holds a member twice; an `active` that is not `true`; a `scope` or `aud` that is neither a
 /// string nor an array of strings; a `client_id`, `username`, `sub`, `iss` or `jti` that is no string; an `exp`, `iat`
-/// or `nbf` that is no number. No text of an error holds a value. What Apigee states (`app`, `app_id`, `api_products`,
-/// `attributes`, `grant_type`) is a claim like any other, if it has another type than it has there. A time is read to
-/// the nearest millisecond, and none is compared with a clock.
+/// or `nbf` that is no number; a further claim that is nested too deeply to be read back (about 125 levels). No text of
+/// an error holds a value. A time is read to the nearest millisecond, and none is compared with a clock.
 impl<'de> Deserialize<'de> for AccessToken {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let members = deserializer.deserialize_map(Members)?;
@@ -196,6 +204,7 @@ fn with_claim(facts: AccessTokenBuilder, name: &str, value: Value) -> Result<Acc
                 _ => facts.not_before(time),
             }
         }
+        _ if !Claims::can_hold(&value) => return Err(format!("`{name}` is nested too deeply")),
         _ => with_vendor_claim(facts, name, value),
     })
 }

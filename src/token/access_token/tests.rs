@@ -149,6 +149,14 @@ fn one_claim_is_read_as_it_is_among_all_of_them() {
     assert_eq!(claim().app("fact").build().claim::<String>("app").as_deref(), Some("fact"));
 }
 
+#[test]
+fn a_claim_that_could_not_be_read_back_is_refused_in_what_is_read_too() {
+    let nested = |levels| (0..levels).fold(Value::Null, |inner, _| Value::Array(vec![inner]));
+    let read = |levels| serde_json::from_value::<AccessToken>(serde_json::json!({"deep": nested(levels)}));
+    assert_eq!(read(120).unwrap().claim("deep"), Some(nested(120)));
+    assert_eq!(read(200).unwrap_err().to_string(), "`deep` is nested too deeply");
+}
+
 fn read(text: &str) -> Result<AccessToken, String> {
     serde_json::from_str(text).map_err(|error| error.to_string())
 }
