@@ -274,7 +274,7 @@ async fn other_clients(captured: &Captured, sandbox: &Sandbox, token: &BearerTok
     assert!(!endpoint().build().unwrap().introspect(Ask::new(token)).await.unwrap().is_active());
     assert_eq!(said(), said_before, "how many errors, warnings and infos");
     let layer = IntrospectionLayer::builder(endpoint().build().unwrap())
-        .token_source(TokenQueryParameter)
+        .token_source(TokenQueryParameter::new())
         .token_source(TokenCookie::new("t").unwrap())
         .remove_token(true)
         .build()

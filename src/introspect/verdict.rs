@@ -4,6 +4,9 @@ use crate::log_limit::LogLimit;
 use crate::token::AccessToken;
 
 /// What an authority says of a token.
+///
+/// This enum is exhaustive on purpose: a token is active or it is not, and whoever matches on it must not have to write
+/// a third arm that could let a token in. New reasons become an [`InactiveReason`].
 #[derive(Clone, Debug)]
 pub enum Verdict {
     /// The token is active, and these are its facts.

@@ -63,7 +63,16 @@ where
 
 /// No body, the headers say it all. What a layer answers unless told otherwise.
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub struct EmptyBody;
+
+impl EmptyBody {
+    /// Answers without a body.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self
+    }
+}
 
 impl<B: Default> RejectionResponse<B> for EmptyBody {
     fn http(&self, rejection: &Rejection, _: &RequestView) -> Response<B> {
@@ -78,7 +87,16 @@ impl<B: Default> RejectionResponse<B> for EmptyBody {
 /// An `application/problem+json` document, RFC 9457, with `title`, `status`, `detail` and the
 /// [kind](super::RejectionKind).
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub struct ProblemJson;
+
+impl ProblemJson {
+    /// Answers with such a document.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self
+    }
+}
 
 impl<B: Default + From<String>> RejectionResponse<B> for ProblemJson {
     fn http(&self, rejection: &Rejection, _: &RequestView) -> Response<B> {

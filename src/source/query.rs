@@ -19,9 +19,16 @@ use crate::token::MalformedToken;
 /// in it get `Cache-Control: private`. A repeated parameter is malformed, and so is an empty one: 400, also by an
 /// optional layer.
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub struct TokenQueryParameter;
 
 impl TokenQueryParameter {
+    /// Looks for `access_token`.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self
+    }
+
     const NAME: &str = "access_token";
 
     fn holds_token(pair: &str) -> bool {

@@ -112,7 +112,9 @@ fn services_layers_and_caches_are_clone_whatever_they_ask() {
 
 #[test]
 fn traits_that_are_kept_behind_pointers_can_be() {
-    let _: Arc<dyn TokenSource> = Arc::new(TokenQueryParameter);
+    let _: (Arc<dyn RejectionResponse<()>>, Arc<dyn RejectionResponse<String>>) =
+        (Arc::new(EmptyBody::new()), Arc::new(ProblemJson::new()));
+    let _: Arc<dyn TokenSource> = Arc::new(TokenQueryParameter::new());
     let _: Arc<dyn Clock> = Arc::new(SystemClock);
 }
 

@@ -160,7 +160,7 @@ fn a_header_that_is_there_twice_is_no_header_to_judge_by() {
 
 #[tokio::test]
 async fn a_token_is_taken_out_of_the_copies_of_the_uri_too() {
-    let layer = IntrospectionLayer::builder(bobs()).token_source(TokenQueryParameter).remove_token(true);
+    let layer = IntrospectionLayer::builder(bobs()).token_source(TokenQueryParameter::new()).remove_token(true);
     let show = async |uri: axum::extract::OriginalUri, request: Request<Body>| format!("{} {}", uri.0, request.uri());
     let routes = Router::new().route("/x", get(show)).layer(layer.build().unwrap());
     let app = Router::new().nest("/{tenant}", routes);

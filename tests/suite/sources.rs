@@ -51,7 +51,7 @@ async fn the_query_and_cookies_are_not_looked_at_unless_that_is_switched_on() {
 
 #[tokio::test]
 async fn a_token_in_the_query_comes_in_and_the_answer_is_private() {
-    let query = || IntrospectionLayer::builder(abc()).token_source(TokenQueryParameter);
+    let query = || IntrospectionLayer::builder(abc()).token_source(TokenQueryParameter::new());
     for (theirs, ours) in [
         (None, "private"),
         (Some("max-age=60, public"), "private, max-age=60"),
@@ -75,7 +75,7 @@ async fn a_token_in_the_query_comes_in_and_the_answer_is_private() {
 #[tokio::test]
 async fn a_token_in_the_query_keeps_a_hit_private_too() {
     let cached = Cached::builder(abc()).inactive_ttl(secs(60)).build().unwrap();
-    let builder = || IntrospectionLayer::builder(cached.clone()).token_source(TokenQueryParameter);
+    let builder = || IntrospectionLayer::builder(cached.clone()).token_source(TokenQueryParameter::new());
     for (token, refused) in [("abc", None), ("other", Some(RejectionKind::InvalidToken))] {
         for _miss_and_hit in 0..2 {
             let response = answer(builder(), get(&format!("/x?access_token={token}"), &[]), None).await;
@@ -93,7 +93,7 @@ async fn a_token_in_the_query_keeps_a_hit_private_too() {
 async fn a_token_presented_twice_or_in_two_ways_is_malformed() {
     let both = || {
         IntrospectionLayer::builder(abc())
-            .token_source(TokenQueryParameter)
+            .token_source(TokenQueryParameter::new())
             .token_source(TokenCookie::new("t").unwrap())
     };
     for request in [
@@ -123,7 +123,7 @@ async fn the_longest_token_is_as_long_in_every_place_and_what_is_refused_is_not_
         ),
         (
             "the query",
-            |builder| builder.token_source(TokenQueryParameter),
+            |builder| builder.token_source(TokenQueryParameter::new()),
             |token| get(&format!("/?access_token={token}"), &[]),
         ),
         (
@@ -169,7 +169,7 @@ async fn a_cookies_token_comes_in_marked_and_is_taken_out_if_so_wished() {
     let header = IntrospectionLayer::builder(abc()).authorization_header(false).token_source(header);
     let response = answer(header, get("/x", &[("authorization", "abc")]), None).await;
     assert!(!response.headers().contains_key("cache-control"));
-    let query = IntrospectionLayer::builder(abc()).token_source(TokenQueryParameter).remove_token(true);
+    let query = IntrospectionLayer::builder(abc()).token_source(TokenQueryParameter::new()).remove_token(true);
     assert_eq!(answer(query, get("/x?a=b&access_token=abc", &[]), None).await.body(), "/x?a=b {}");
     let layer = cookie().remove_token(true).build().unwrap();
     let inner = service_fn(|request: Request<String>| async move {
