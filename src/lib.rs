@@ -246,7 +246,10 @@ pub mod cache;
 pub mod clock;
 pub mod connection;
 pub mod credentials;
+#[cfg(feature = "axum")]
 pub mod extract;
+#[cfg(all(feature = "tonic", not(feature = "axum")))]
+mod extract;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -1,24 +1,4 @@
 //! [`AccessToken`] as an axum extractor (feature `axum`).
-//!
-//! `AccessToken` is for routes that need a token, `Option<AccessToken>` for routes behind an
-//! [optional](crate::layer::IntrospectionLayerBuilder::optional) layer. On a route without any layer both answer 500 (a
-//! gRPC call: status 13, `INTERNAL`) and log the fault, so that a forgotten layer is found by the first request and
-//! lets nobody in.
-//!
-//! ```
-//! use axum::{Router, routing::get};
-//! use tower_introspection::{AccessToken, IntrospectionLayer};
-//! # let introspector = tower_introspection::introspect_fn(|_| async {
-//! #     Ok(tower_introspection::Verdict::Inactive(tower_introspection::InactiveReason::Unknown)) });
-//!
-//! async fn whoami(token: AccessToken) -> String {
-//!     token.client_id().unwrap_or("unknown").to_owned()
-//! }
-//!
-//! let app: Router = Router::new()
-//!     .route("/whoami", get(whoami))
-//!     .route_layer(IntrospectionLayer::new(introspector));
-//! ```
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
