@@ -101,9 +101,9 @@ impl<I: ChooseIntrospector, R> IntrospectionLayerBuilder<I, R> {
     }
 
     /// Whether to take the token out of the request before the inner service sees it. Otherwise it stays, marked
-    /// sensitive where it is a header: `Debug` of the request shows one in the query. Of copies made before the layer
-    /// ran it reaches [`OriginalUri`](crate::layer::OriginalUri) and, with the feature `axum`, that of axum. A source
-    /// made by [`token_source_fn`](crate::source::token_source_fn) can do neither. Default: `false`.
+    /// sensitive where it is a header: `Debug` of the request shows one in the query. Copies of the URI
+    /// ([`OriginalUri`](crate::layer::OriginalUri), and axum's with that feature) lose it too. What a
+    /// [`token_source_fn`](crate::source::token_source_fn) found is neither marked nor removed. Default: `false`.
     pub fn remove_token(mut self, remove: bool) -> Self {
         self.guard.remove_token = remove;
         self
