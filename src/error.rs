@@ -22,8 +22,8 @@ pub struct IntrospectError {
     is_reported: bool,
     /// There was an answer, and it was larger than is read.
     is_too_large: bool,
-    /// The issuer could not be reached, or is busy: nobody has to change anything.
-    is_undiscovered_for_now: bool,
+    /// Of discovery, or a login: the server asked could not be reached, or is busy. Nobody has to change anything.
+    may_pass: bool,
 }
 
 /// What kept the authority from answering.
@@ -36,7 +36,8 @@ pub enum IntrospectErrorKind {
     Transport,
     /// The answer did not come in time.
     Timeout,
-    /// The authority refused *this service's* credentials, or they could not be obtained. An operator has to act.
+    /// The authority refused *this service's* credentials, or they could not be obtained. An operator has to act,
+    /// unless it is an [outage](IntrospectError::is_outage) of the server that hands them out.
     Credentials,
     /// The endpoint is to be found in the metadata of its issuer (see [`Rfc7662::discover`](crate::Rfc7662::discover)),
     /// and was not. The cause says what each well-known place gave.
@@ -103,7 +104,7 @@ impl IntrospectError {
             before_answer: false,
             is_reported: false,
             is_too_large: false,
-            is_undiscovered_for_now: false,
+            may_pass: false,
         }
     }
 
@@ -142,8 +143,13 @@ impl IntrospectError {
 
     /// The endpoint was not discovered, because of this failure to ask the issuer. It counts as that one does.
     pub(crate) fn of_discovery(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        let is_undiscovered_for_now = self.is_outage();
-        Self { kind: IntrospectErrorKind::Discovery, is_undiscovered_for_now, ..self }.with_source(source)
+        let may_pass = self.is_outage();
+        Self { kind: IntrospectErrorKind::Discovery, may_pass, ..self }.with_source(source)
+    }
+
+    /// This error of a login, whose server could not be asked.
+    pub(crate) fn that_may_pass(self) -> Self {
+        Self { may_pass: true, ..self }
     }
 
     pub(crate) fn before_answer(mut self) -> Self {
@@ -167,7 +173,7 @@ impl IntrospectError {
         self.kind
     }
 
-    /// Whether the authority refused this service's own credentials.
+    /// Whether the authority refused this service's own credentials, or they could not be obtained.
     #[must_use]
     pub fn is_credentials(&self) -> bool {
         self.kind == IntrospectErrorKind::Credentials
@@ -192,17 +198,42 @@ impl IntrospectError {
         self.status
     }
 
-    /// Whether it says that the authority is down or wants to be left alone. Other failures may be the doing of whoever
-    /// sent the token.
-    pub(crate) fn is_outage(&self) -> bool {
+    /// Whether a server is down or busy, so that the same question may be answered another time and nobody has to
+    /// change a setting:
+    ///
+    /// * The authority could not be reached, broke off, did not answer in time, or answered with HTTP 429, 502, 503 or
+    ///   504; or it was not asked because it failed so a moment ago
+    ///   ([`CircuitOpen`](IntrospectErrorKind::CircuitOpen)).
+    /// * The same holds of the issuer whose metadata were looked for
+    ///   ([`Discovery`](IntrospectErrorKind::Discovery)), or of the token endpoint where this service logs in
+    ///   ([`Credentials`](IntrospectErrorKind::Credentials)), of which any 5xx counts. A `credentials` hook tells it by
+    ///   failing with an `IntrospectError` that is an outage.
+    ///
+    /// A host name with a typing error, or a certificate that is not trusted, looks like an outage. A 500 of the
+    /// authority does not: the token may have caused it. An overload ([`is_overloaded`](Self::is_overloaded)) is none.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
         match self.kind {
             IntrospectErrorKind::Connect
             | IntrospectErrorKind::Transport
             | IntrospectErrorKind::Timeout
-            | IntrospectErrorKind::RateLimited => true,
-            IntrospectErrorKind::Discovery => self.is_undiscovered_for_now,
+            | IntrospectErrorKind::RateLimited
+            | IntrospectErrorKind::CircuitOpen => true,
+            IntrospectErrorKind::Discovery | IntrospectErrorKind::Credentials if self.may_pass => true,
+            IntrospectErrorKind::Discovery => false,
             _ => self.is_gateway_failure(),
         }
+    }
+
+    /// Whether it says that the authority is down or wants to be left alone. A login that fails says nothing of it;
+    /// other failures may be the doing of whoever sent the token.
+    pub(crate) fn is_outage_of_the_authority(&self) -> bool {
+        self.is_outage() && !(self.kind == IntrospectErrorKind::Credentials && self.may_pass)
+    }
+
+    /// Whether a login failed with this because its server is down or busy. No caller's token can make it answer 500.
+    pub(crate) fn is_outage_of_a_login(&self) -> bool {
+        self.is_outage() || self.status.is_some_and(|status| status.is_server_error())
     }
 
     /// Whether asking again at once may help, and can do no harm. A pause that the authority asks for is not an "at

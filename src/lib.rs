@@ -170,9 +170,10 @@
 //! | --- | --- | --- |
 //! | error | "the authority refused this service's own credentials: ..." | `server.address`, `error` |
 //! | error | "the introspection endpoint was not discovered, and somebody has to change something: ..." | `server.address`, `error` |
-//! | error | "this service could not log in, ..." | `login` (the token endpoint, or the hook), `error`, `untold` |
+//! | error | "this service could not log in, ..." (somebody has to change something) | `login` (the token endpoint, or the hook), `error`, `untold` |
 //! | error | "... found no IntrospectionLayer around it: ..." (a scope requirement or an extractor) | `untold` |
 //! | warn | "the authority could not be asked" | `server.address`, `kind`, `error`, `latency_ms`, `untold` |
+//! | warn | "this service could not log in for now: ..." (the token endpoint is down or busy) | `login`, `error`, `untold` |
 //! | warn | "the authority is not asked for a while: ..." (the breaker opens, or its probe failed) | `server.address`, `share`, `failures`, `pause_ms`, `untold` |
 //! | warn | "questions are turned away, ..." (overload; `error` names the limits) | `cache`, `share`, `error`, `untold` |
 //! | warn | "the authority fails; answers it gave before serve on ..." | `cache`, `untold` |

@@ -305,12 +305,13 @@ async fn other_clients(captured: &Captured, sandbox: &Sandbox, token: &BearerTok
     let server = Recorder::start(|_, seen: &Seen| match seen.uri.as_str() {
         "/token" => (200, r#"{"access_token":"hush-granted","refresh_token":"hush-refresh","expires_in":60}"#),
         "/refused?key=hush" => (401, r#"{"error":"hush"}"#),
+        "/busy" => (503, "hush"),
         "/garbage" => (200, "hush"),
         _ => (401, "hush"),
     })
     .await;
     let url = |path: &str| format!("{}{path}", server.url());
-    for login in ["/token", "/refused?key=hush", "/garbage"] {
+    for login in ["/token", "/refused?key=hush", "/busy", "/garbage"] {
         let login = url(login);
         let grant = ClientCredentials::with_client_secret_post(&login, "hush-id", "hush-secret");
         captured.show(&grant);
@@ -500,6 +501,7 @@ fn assert_events_are_as_documented(captured: &Captured) {
         ),
         ("ERROR", ["this service could not log in", "login=\"the `credentials` hook\""]),
         ("ERROR", ["this service could not log in", "/refused"]),
+        ("WARN", ["this service could not log in for now", "/busy"]),
         ("ERROR", ["found no IntrospectionLayer around it", "RequireLayer"]),
         ("WARN", ["the authority could not be asked", "server.address=\"127.0.0.1\" kind=\"status\""]),
         ("WARN", ["request rejected", "reason=\"unavailable\" cause=\"answer\" error=IntrospectError"]),

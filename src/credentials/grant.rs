@@ -13,7 +13,7 @@ use super::source::CredentialSource;
 use crate::build_error::BuildError;
 use crate::clock::Clock;
 use crate::http::credential::Credential;
-use crate::http::exchange::{Call, Exchange};
+use crate::http::exchange::{Call, Exchange, status_error};
 use crate::http::json;
 use crate::http::link::Link;
 
@@ -82,7 +82,10 @@ impl TokenEndpoint {
             status @ (StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
                 Err(Refused { status, error: coding.unwrap_or_else(|| error_code(&reply.body).into()) }.into())
             }
-            status => Err(format!("the token endpoint answered with HTTP status {}", status.as_u16()).into()),
+            status => {
+                let told = format!("the token endpoint answered with HTTP status {}", status.as_u16());
+                Err(status_error(status).with_source(told).into())
+            }
         }
     }
 }

@@ -11,7 +11,8 @@ use tower_introspection::credentials::{ClientCredentials, Credential};
 use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
 use tower_introspection::rfc7662::{DiscoveryError, Rfc7662Builder};
-use tower_introspection::{Apigee, InactiveReason, Introspect, Rfc7662, Verdict};
+use tower_introspection::stats::BreakerState;
+use tower_introspection::{Apigee, InactiveReason, Introspect, IntrospectError, Rfc7662, Verdict};
 
 const ACTIVE: &str = r#"{"active":true}"#;
 
@@ -268,6 +269,47 @@ async fn a_refused_login_is_our_fault_and_names_the_standards_code_only() {
     let error = endpoint.introspect(Ask::new(&bearer("abc"))).await.unwrap_err();
     assert!(error.is_credentials());
     assert!(format!("{error:?}").contains("invalid_client"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_login_whose_server_is_down_or_busy_is_an_outage_and_any_other_failed_login_a_mistake() {
+    for (status, is_outage) in
+        [(429, true), (500, true), (502, true), (503, true), (504, true), (400, false), (401, false), (404, false)]
+    {
+        let recorder = Recorder::start(move |_, _| (status, "{}")).await;
+        let endpoint = introspection(&recorder).client_credentials(login(&recorder)).build().unwrap();
+        let error = endpoint.introspect(Ask::new(&bearer("abc"))).await.unwrap_err();
+        assert_eq!((error.is_credentials(), error.is_outage()), (true, is_outage), "{status}: {error:?}");
+        assert!(format!("{error:?}").contains(&format!("HTTP status {status}")), "{error:?}");
+    }
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let recorder = Recorder::start(|_, _| (200, "{}")).await;
+    let login = ClientCredentials::new(format!("http://{nobody}/token"), "my-api", "secret");
+    let endpoint = introspection(&recorder).client_credentials(login).build().unwrap();
+    let error = endpoint.introspect(Ask::new(&bearer("abc"))).await.unwrap_err();
+    assert!(error.is_credentials() && error.is_outage(), "{error:?}");
+    for (told, is_outage) in [(IntrospectErrorKind::Connect, true), (IntrospectErrorKind::Answer, false)] {
+        let hook = move || async move { Err(IntrospectError::new(told).into()) };
+        let endpoint = introspection(&recorder).credentials(hook).build().unwrap();
+        let error = endpoint.introspect(Ask::new(&bearer("abc"))).await.unwrap_err();
+        assert_eq!((error.is_credentials(), error.is_outage()), (true, is_outage), "a hook: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_login_whose_server_is_down_is_no_outage_of_the_authority_that_was_asked_before_it() {
+    let logins = AtomicUsize::new(0);
+    let recorder = Recorder::start(move |_, seen: &Seen| match seen.uri.as_str() {
+        "/token" if logins.fetch_add(1, Ordering::SeqCst) == 0 => (200, r#"{"access_token":"a","expires_in":600}"#),
+        "/token" => (503, ""),
+        _ => (401, ""),
+    })
+    .await;
+    let builder = introspection(&recorder).client_credentials(login(&recorder));
+    let endpoint = builder.limits(Limits::new().breaker_threshold(1)).build().unwrap();
+    let error = endpoint.introspect(Ask::new(&bearer("abc"))).await.unwrap_err();
+    assert!(error.is_outage(), "{error:?}");
+    assert_eq!(endpoint.endpoint().unwrap().stats().breaker, BreakerState::Closed);
 }
 
 #[tokio::test]

@@ -195,7 +195,8 @@ impl ApigeeBuilder {
     /// Asks with what `provider` hands out. It is called for the first question; for the next question once a
     /// credential has no more than 30 seconds left (half its life, if it lives less than a minute); and after the
     /// authority refused one (HTTP 401), unless another refusal led to a call within the last 30 seconds. Its errors
-    /// are logged, with what caused them: no secret may be in them.
+    /// are logged, with what caused them: no secret may be in them. An [`IntrospectError`] tells by what
+    /// [it is](IntrospectError::is_outage) whether it is an outage; any other error is a mistake somebody has to mend.
     ///
     /// One call is under way at a time, in a task of its own, for 30 seconds at most. Questions wait for it only if no
     /// valid credential is at hand, and no longer than their own [`request_timeout`](Self::request_timeout). A failed

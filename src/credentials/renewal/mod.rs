@@ -41,7 +41,8 @@ struct Shared {
     login: String,
     provider: Provider,
     state: Mutex<State>,
-    failures: LogLimit<()>,
+    /// Whether it is an outage.
+    failures: LogLimit<bool>,
 }
 
 type LoginOutcome = Result<Lease, IntrospectError>;
@@ -148,7 +149,10 @@ impl Shared {
 }
 
 fn login_error(source: impl Into<Box<dyn Error + Send + Sync>>) -> IntrospectError {
-    IntrospectError::new(IntrospectErrorKind::Credentials).with_source(source)
+    let source = source.into();
+    let is_outage = source.downcast_ref().is_some_and(IntrospectError::is_outage_of_a_login);
+    let error = IntrospectError::new(IntrospectErrorKind::Credentials).with_source(source);
+    if is_outage { error.that_may_pass() } else { error }
 }
 
 const GIVEN_UP: &str = "the login was given up: its hook panicked, or its runtime went away";
@@ -173,7 +177,10 @@ impl Login {
 
     async fn run(self) {
         let timeout = tokio::time::timeout(LOGIN_TIMEOUT, (self.shared.provider)());
-        let obtained = timeout.await.unwrap_or_else(|_| Err("it did not answer within 30 seconds".into()));
+        let obtained = timeout.await.unwrap_or_else(|_| {
+            let error = IntrospectError::new(IntrospectErrorKind::Timeout);
+            Err(error.with_source("the login did not end within 30 seconds").into())
+        });
         match obtained {
             Ok(credential) => self.ends(Ok(credential)),
             Err(error) => self.fails(error),
@@ -183,7 +190,13 @@ impl Login {
     fn fails(&self, source: impl Into<Box<dyn Error + Send + Sync>>) {
         let error = login_error(source);
         let login = &self.shared.login;
-        match self.shared.failures.due(()) {
+        match self.shared.failures.due(error.is_outage()) {
+            Some(untold) if error.is_outage() => tracing::warn!(
+                login,
+                ?error,
+                untold,
+                "this service could not log in for now: the server that hands out its credentials is down or busy; without valid ones the authority is not asked"
+            ),
             Some(untold) => tracing::error!(
                 login,
                 ?error,

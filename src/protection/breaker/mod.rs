@@ -9,8 +9,8 @@
 //! ```
 //!
 //! It has no timer and no task: time is what the next question brings along. Only failures that say the authority is
-//! down or wants to be left alone count ([`IntrospectError::is_outage`]), since a caller can cause any other by sending
-//! an odd token.
+//! down or wants to be left alone count ([`IntrospectError::is_outage_of_the_authority`]), since a caller can cause any
+//! other by sending an odd token.
 //!
 //! Strangers and known tokens have a breaker each, and only an answer about its own kind of tokens closes it: junk that
 //! something in front of the authority refuses goes on to fail, however well known tokens are answered. What they have
@@ -205,8 +205,8 @@ impl Breaker {
     pub(super) fn hear<T>(&self, news: &News<T>, now: Timestamp) {
         let mut state = self.lock();
         match news.outcome {
-            Err(error) if error.is_outage() && !news.is_to_count(&state, error) => {}
-            Err(error) if error.is_outage() => {
+            Err(error) if error.is_outage_of_the_authority() && !news.is_to_count(&state, error) => {}
+            Err(error) if error.is_outage_of_the_authority() => {
                 state.heard = state.heard.saturating_add(1);
                 let is_hearsay = state.failures < self.threshold;
                 self.failed(state, false, is_hearsay, error.retry_after(), now);
@@ -233,8 +233,8 @@ impl Breaker {
         let mut state = self.lock();
         let is_old = news.is_old(&state);
         match news.outcome {
-            Err(error) if error.is_outage() && !news.is_to_count(&state, error) => {}
-            Err(error) if error.is_outage() => {
+            Err(error) if error.is_outage_of_the_authority() && !news.is_to_count(&state, error) => {}
+            Err(error) if error.is_outage_of_the_authority() => {
                 state.failures = state.failures.saturating_add(1);
                 self.failed(state, is_probe && !is_old, false, error.retry_after(), now);
             }
