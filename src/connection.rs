@@ -19,7 +19,7 @@
 //!
 //! let file = r#"{
 //!     "connection": { "connect_timeout": 0.5 },
-//!     "limits": { "rate_limit": { "questions": 3000, "per": 60 }, "max_retries": 1 },
+//!     "limits": { "rate_limit": { "requests": 3000, "per": 60 }, "max_retries": 1 },
 //!     "cache": { "max_ttl": 30 }
 //! }"#;
 //! let settings: Introspection = serde_json::from_str(file)?;

@@ -77,8 +77,8 @@
 //! Terms used throughout:
 //!
 //! * The *authority* is the server that issued a token and can tell whether it is active.
-//! * A *question* is one introspection request: one attempt to learn from the authority whether one token is active,
-//!   its retries included.
+//! * A *question* is one attempt to learn from the authority whether one token is active. It is one HTTP request, and
+//!   one more for each retry and for renewed credentials.
 //! * A *hit* is a request that is answered from the cache, without a question. On a *miss* a question is asked, or the
 //!   request waits for one that is under way already ("single flight").
 //! * A *known* token was active when it was last asked about, as far as a [`Cached`] remembers; any other is a
@@ -137,18 +137,19 @@
 //!    ▼
 //! breaker   closed: on. Open: CircuitOpen, at once. Half open: one question is the probe
 //!    ▼
-//! turn      max_concurrent_requests, rate_limit; later than max_wait: Overloaded, at once if that is clear at first
+//! waiting   for a turn (rate_limit), then a place (max_concurrent_requests); later than max_wait: Overloaded, at once
+//!    │      if that is clear at first
 //!    ▼
 //! retries   no connection, reset before an answer, 502, 504, 503 without Retry-After: max_retries, within a budget
 //!    ▼
 //! exchange  one HTTP request: credentials, connect_timeout, max_response_bytes, no redirects
 //! ```
 //!
-//! In this order because each step is cheaper than the one below it. The breaker is above the turns, so that an outage
-//! does not fill them with questions that wait for nothing; retries are inside of a turn, or they could outnumber the
-//! places; the breaker counts a question with all its retries once; and the deadline is outermost, so that whatever
-//! happens below, the caller has an answer by then. Retries are tower's, with its budget and backoff; the rest has to
-//! tell known tokens from strangers, or to keep an injected clock.
+//! In this order because each step is cheaper than the one below it. The breaker is above the waiting, so that an
+//! outage does not fill it with questions that wait for nothing; retries keep the question's place, or they could
+//! outnumber the places, and take a turn each; the breaker counts a question with all its retries once; and the
+//! deadline is outermost, so that whatever happens below, the caller has an answer by then. Retries are tower's, with
+//! its budget and backoff; the rest has to tell known tokens from strangers, or to keep an injected clock.
 //!
 //! # What it does not do
 //!

@@ -278,7 +278,7 @@ mod published {
         describe_counter!(ATTEMPTS, "HTTP exchanges with the authority, retries included");
         describe_counter!(RETRIES, "Retries among them");
         describe_gauge!(UNDER_WAY, "Questions under way");
-        describe_gauge!(WAITING, "Questions that wait for their turn");
+        describe_gauge!(WAITING, "Questions that wait for their turn or a place");
         describe_gauge!(BREAKER, "The circuit breaker: 0 closed, 1 half open, 2 open");
     }
 }

@@ -42,10 +42,10 @@ pub struct CacheStats {
     pub refreshes: u64,
     /// How many of them failed, and changed nothing.
     pub failed_refreshes: u64,
-    /// Questions under way now, those included that wait for their turn.
+    /// Questions under way now, those included that wait for their turn or a place.
     pub questions_under_way: usize,
-    /// How long questions took: turn, login and retries included, but without the questions that an open breaker or the
-    /// lack of a turn kept from the authority.
+    /// How long questions took: waiting, login and retries included, but without the questions that an open breaker or
+    /// an overload kept from the authority.
     pub question_latency: Histogram,
     /// How old an active verdict was when the cache gave it, counted from when it was asked for: the revocation window
     /// as it really was. It is recorded before the policy of a route is judged, so requests that were then refused with

@@ -90,9 +90,9 @@ pub struct EndpointStats {
     pub attempts: u64,
     /// How often a question was tried again.
     pub retries: u64,
-    /// Questions that were not sent because their turn would not have come in time.
+    /// Questions that were not sent because neither a turn nor a place came in time, or only one of them.
     pub turned_away: u64,
-    /// Questions that wait for their turn now.
+    /// Questions that wait for their turn or a place now.
     pub waiting: usize,
     /// Questions under way now.
     pub under_way: usize,
@@ -101,7 +101,7 @@ pub struct EndpointStats {
     /// one of them is asked about.
     pub breaker: BreakerState,
     /// The last question that failed, whatever became of later ones. One that was not sent, because the breaker was
-    /// open or there was no turn, does not count: it would hide why.
+    /// open or it could not go out in time, does not count: it would hide why.
     pub last_failure: Option<LastFailure>,
 }
 
@@ -159,10 +159,15 @@ pub enum Health {
     /// It failed, and the next question finds out whether it answers again. Counts as ready: without traffic there
     /// would be no next question.
     Recovering,
-    /// Neither about known tokens nor about others is it asked at the moment; or the last five questions all failed, in
-    /// whatever way, the last one within 30 seconds, unless the last question about a known token was answered, within
-    /// two minutes. (While no known token is asked about, a caller can be the cause, where something in front of the
-    /// authority refuses odd tokens.) Tokens that are not in the cache get 503.
+    /// Tokens that are not in the cache get 503. One of these is so:
+    ///
+    /// * The breaker for strangers is open, and that for known tokens is open or half open.
+    /// * The last five questions all failed, in whatever way, the last one within 30 seconds (or the breaker for
+    ///   strangers is open), and no question about a known token was answered within two minutes, or a later one about
+    ///   a known token failed. While no known token is asked about, a caller can be the cause, where something in front
+    ///   of the authority refuses odd tokens.
+    ///
+    /// Once the breaker for strangers is half open, it is [`Recovering`](Self::Recovering).
     Failing,
 }
 

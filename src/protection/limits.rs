@@ -21,7 +21,7 @@ use crate::build_error::BuildError;
 /// ```
 ///
 /// With serde the members have the names of the methods, durations are seconds, and the rate limit is
-/// `{ "questions": 3000, "per": 60 }`. Zero for `max_concurrent_requests`, a part of `rate_limit`, `breaker_threshold`
+/// `{ "requests": 3000, "per": 60 }`. Zero for `max_concurrent_requests`, a part of `rate_limit`, `breaker_threshold`
 /// or `breaker_pause` makes `build` of the endpoint fail.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -63,18 +63,18 @@ mod read {
     }
 }
 
-/// At most so many questions in so much time.
+/// At most so many HTTP requests about tokens in so much time.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RateLimit {
-    pub(crate) questions: u32,
+    pub(crate) requests: u32,
     #[serde(deserialize_with = "crate::settings::seconds")]
     pub(crate) per: Duration,
 }
 
 impl RateLimit {
-    pub(crate) fn per_minute(questions: u32) -> Self {
-        Self { questions, per: Duration::from_secs(60) }
+    pub(crate) fn per_minute(requests: u32) -> Self {
+        Self { requests, per: Duration::from_secs(60) }
     }
 }
 
@@ -98,16 +98,17 @@ impl Limits {
         Self::default()
     }
 
-    /// How many questions may be under way at the authority at a time, each of them one HTTP request. Others wait for
-    /// their turn, [known tokens](crate::introspect::Ask::is_known) first. Strangers leave a quarter of the places free
-    /// (one at least, of two or more), so that a known token finds one at once; known tokens can have all of them.
-    /// Default: 100.
+    /// How many questions may be under way at the authority at a time, each of them one HTTP request at a time. Others
+    /// wait for a place, [known tokens](crate::introspect::Ask::is_known) first. Strangers leave a quarter of the
+    /// places free (one at least, of two or more), so that a known token finds one at once; known tokens can have all
+    /// of them. Default: 100.
     pub fn max_concurrent_requests(mut self, requests: usize) -> Self {
         self.max_concurrent_requests = requests;
         self
     }
 
-    /// How long a question may wait for its turn before it fails with
+    /// How long a question may wait for its turn, by [`rate_limit`](Self::rate_limit), and for a place among
+    /// [`max_concurrent_requests`](Self::max_concurrent_requests), before it fails with
     /// [`Overloaded`](crate::introspect::IntrospectErrorKind::Overloaded). Zero means that none waits. A question about
     /// a stranger fails sooner if [known tokens](crate::introspect::Ask::is_known) would have to wait for more than
     /// half of this. Default: 1 second.
@@ -117,26 +118,26 @@ impl Limits {
         self
     }
 
-    /// How many questions this process may ask in a period `per`. Any window of that length has at most this many
-    /// turns. (A question may go out a little after its turn, if it still waits for a place among
-    /// [`max_concurrent_requests`](Self::max_concurrent_requests) or for a retry's pause.) Each retry takes a turn, and
-    /// so does a question repeated with renewed credentials.
+    /// How many HTTP requests about tokens this process may send in a period `per`. Each takes a turn: a question's
+    /// first, each retry, and the one with renewed credentials. Any window of that length has at most this many turns.
+    /// (A request may go out a little after its turn, if it still waits for a place among
+    /// [`max_concurrent_requests`](Self::max_concurrent_requests) or for a retry's pause.)
     ///
-    /// A sixtieth of the turns may come at once; if that is fewer than ten, then ten, but no more than a quarter.
-    /// Besides these, a sixtieth is kept for [known tokens](crate::introspect::Ask::is_known); if that is fewer than a
-    /// quarter of those that come at once, then that quarter, and one at least. The others are spread over the period:
-    /// with 6,000 a minute, 100 may come at once, 100 are kept, and 5,800 are spread.
+    /// The burst, which may come at once, is a sixtieth of the limit, at least ten, and never more than a quarter of
+    /// the limit. For [known tokens](crate::introspect::Ask::is_known) a further sixtieth is kept: at least a quarter
+    /// of the burst, and at least one. The others are spread over the period: with 6,000 a minute, 100 may come at
+    /// once, 100 are kept, and 5,800 are spread.
     ///
     /// Known tokens come first in the whole limit, and strangers get what they leave: a turn that is kept is there for
     /// a known token whatever strangers have booked, and as long as known tokens have used some, strangers wait until
     /// all are back. So known tokens that need the whole limit leave nothing to tokens never seen before: raise it
-    /// then, or `max_ttl`. (A limit of one question has no part to keep.)
+    /// then, or `max_ttl`. (A limit of one request has no part to keep.)
     ///
     /// Default: the endpoint's own, 6,000 a minute for Apigee, of the 10,000 that the vendor allows an organisation,
     /// and 60,000 a minute for RFC 7662.
     #[doc(alias = "rate limit")]
-    pub fn rate_limit(mut self, questions: u32, per: Duration) -> Self {
-        self.rate_limit = Some(RateLimit { questions, per });
+    pub fn rate_limit(mut self, requests: u32, per: Duration) -> Self {
+        self.rate_limit = Some(RateLimit { requests, per });
         self
     }
 
@@ -154,9 +155,11 @@ impl Limits {
 
     /// After how many failures in a row the authority is not asked for a while, so that callers learn at once that it
     /// is down: the circuit breaker opens. What counts is no connection, a broken one, a timeout, and HTTP 429, 502,
-    /// 503 and 504, each after all retries. [Known tokens](crate::introspect::Ask::is_known) have a breaker of their
-    /// own, which failures of other tokens do not open, and that of other tokens is closed only by an answer about one
-    /// of them. `u32::MAX` keeps asking, but for a `Retry-After`. Default: 5.
+    /// 503 and 504, each after all retries. `u32::MAX` keeps asking, but for a `Retry-After`. Default: 5.
+    ///
+    /// There are two breakers, one for [known tokens](crate::introspect::Ask::is_known) and one for strangers. Only
+    /// failures about known tokens open the first. The second counts all failures, and only an answer about a stranger
+    /// closes it, unless failures about known tokens alone have opened it: then one about a known token does, too.
     #[doc(alias = "circuit breaker")]
     pub fn breaker_threshold(mut self, failures: u32) -> Self {
         self.breaker_threshold = failures;
@@ -164,7 +167,7 @@ impl Limits {
     }
 
     /// How long the authority is not asked when the circuit breaker opens. Then one question goes through: answered, it
-    /// closes the breaker; failed, the next pause is twice as long, up to 30 seconds. A verdict about another token
+    /// closes the breaker; failed, the next pause is twice as long, up to 30 seconds. A verdict about a stranger
     /// ends the pause of known tokens early. Default: 1 second.
     #[doc(alias = "circuit breaker")]
     pub fn breaker_pause(mut self, pause: Duration) -> Self {
@@ -173,9 +176,9 @@ impl Limits {
     }
 
     /// The longest `Retry-After` that is honoured: an authority that answers 429 or 503 with one is not asked until
-    /// then, and callers are told to come back then. If it was asked about a known token, that holds for all, but ends
-    /// early for known tokens when a question about another one gets a verdict meanwhile; if not, it does not hold for
-    /// known tokens. A longer one counts as this. Zero ignores them. Default: 30 seconds.
+    /// then, and callers are told to come back then. A pause asked for in an answer about a known token holds for all,
+    /// and ends early for known tokens with a verdict about a stranger. One asked for in an answer about a stranger
+    /// holds for strangers only. A longer one counts as this. Zero ignores them. Default: 30 seconds.
     pub fn max_retry_after(mut self, delay: Duration) -> Self {
         self.max_retry_after = delay;
         self
@@ -186,8 +189,8 @@ impl Limits {
             ("max_concurrent_requests", self.max_concurrent_requests == 0, "zero would let no question through"),
             (
                 "rate_limit",
-                self.rate_limit.is_some_and(|limit| limit.questions == 0),
-                "zero questions would let none through",
+                self.rate_limit.is_some_and(|limit| limit.requests == 0),
+                "zero requests would let no question through",
             ),
             (
                 "rate_limit",
@@ -228,7 +231,7 @@ mod tests {
     #[test]
     fn a_file_says_what_the_methods_say() {
         let read: Limits = serde_json::from_str(
-            r#"{"rate_limit":{"questions":6000,"per":60},"max_concurrent_requests":7,"max_wait":0.5,"max_retries":0,
+            r#"{"rate_limit":{"requests":6000,"per":60},"max_concurrent_requests":7,"max_wait":0.5,"max_retries":0,
                 "breaker_threshold":3,"breaker_pause":2,"max_retry_after":0}"#,
         )
         .unwrap();
@@ -248,9 +251,9 @@ mod tests {
     fn what_cannot_be_read_is_named() {
         for (file, error) in [
             (r#"{"rate_limit":6000}"#, "`rate_limit`: invalid type: integer `6000`, expected struct RateLimit"),
-            (r#"{"rate_limit":{"questions":1}}"#, "`rate_limit`: missing field `per`"),
-            (r#"{"rate_limit":{"questions":-1,"per":1}}"#, "`rate_limit`: invalid value: integer `-1`, expected u32"),
-            (r#"{"rate_limit":{"questions":1,"in":1}}"#, "`rate_limit`: unknown field `in`, expected `questions` or"),
+            (r#"{"rate_limit":{"requests":1}}"#, "`rate_limit`: missing field `per`"),
+            (r#"{"rate_limit":{"requests":-1,"per":1}}"#, "`rate_limit`: invalid value: integer `-1`, expected u32"),
+            (r#"{"rate_limit":{"requests":1,"in":1}}"#, "`rate_limit`: unknown field `in`, expected `requests` or"),
             (r#"{"max_wait":true}"#, "`max_wait`: invalid type: boolean `true`, expected a number of seconds"),
             (r#"{"max_retry":1}"#, "unknown field `max_retry`, expected one of `max_concurrent_requests`, `max_wait`"),
         ] {

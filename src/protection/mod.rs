@@ -295,7 +295,7 @@ impl Protection {
     fn overloaded(&self) -> IntrospectError {
         self.counters.turned_away.fetch_add(1, Relaxed);
         IntrospectError::new(IntrospectErrorKind::Overloaded)
-            .with_source("its turn would not come in time (`max_wait`, `rate_limit`, `max_concurrent_requests`)")
+            .with_source("it would not go out in time (`max_wait`, `rate_limit`, `max_concurrent_requests`)")
     }
 }
 

@@ -257,7 +257,7 @@ async fn a_pause_the_authority_asks_for_is_kept_within_its_bound() {
 #[tokio::test(start_paused = true)]
 async fn a_question_whose_turn_is_too_far_away_is_turned_away_at_once_and_not_counted_as_an_outage() {
     let asked = Asked::with(|settings| {
-        settings.rate_limit = Some(RateLimit { questions: 1, per: Duration::from_secs(60) });
+        settings.rate_limit = Some(RateLimit { requests: 1, per: Duration::from_secs(60) });
         settings.breaker_threshold = 1;
     });
     assert!(asked.ask(Ok).await.is_ok());
@@ -273,7 +273,7 @@ async fn a_question_whose_turn_is_too_far_away_is_turned_away_at_once_and_not_co
 #[tokio::test(start_paused = true)]
 async fn retries_keep_the_rate_as_well() {
     let asked = Asked::with(|settings| {
-        settings.rate_limit = Some(RateLimit { questions: 2, per: Duration::from_secs(60) });
+        settings.rate_limit = Some(RateLimit { requests: 2, per: Duration::from_secs(60) });
         settings.max_wait = Duration::ZERO;
     });
     asked.ask(|_| no_answer()).await.unwrap_err();
@@ -282,7 +282,7 @@ async fn retries_keep_the_rate_as_well() {
 
 /// One question a second, each of which may wait for the next turn: a stranger half as long as a known token.
 fn one_a_second(settings: &mut Limits) {
-    settings.rate_limit = Some(RateLimit { questions: 1, per: Duration::from_secs(1) });
+    settings.rate_limit = Some(RateLimit { requests: 1, per: Duration::from_secs(1) });
     settings.max_wait = Duration::from_secs(3);
 }
 

@@ -302,8 +302,8 @@ impl Rfc7662Builder {
         self
     }
 
-    /// How long a question may take in all: waiting for its turn, credentials, connection, retries, and the last byte
-    /// of the answer. Default: 3 seconds.
+    /// How long a question may take in all: waiting for its turn and a place, credentials, connection, retries, and the
+    /// last byte of the answer. Default: 3 seconds.
     #[doc(alias = "timeout")]
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.link.request_timeout = timeout;
@@ -428,6 +428,6 @@ mod tests {
     #[test]
     fn unless_it_is_told_otherwise_it_asks_60_000_questions_a_minute_at_most() {
         let limit = RateLimit::per_minute(RATE_LIMIT);
-        assert_eq!((limit.questions, limit.per), (60_000, Duration::from_secs(60)));
+        assert_eq!((limit.requests, limit.per), (60_000, Duration::from_secs(60)));
     }
 }

@@ -232,8 +232,8 @@ impl ApigeeBuilder {
         self
     }
 
-    /// How long a question may take in all: waiting for its turn, credentials, connection, retries, and the last byte
-    /// of the answer. Default: 3 seconds.
+    /// How long a question may take in all: waiting for its turn and a place, credentials, connection, retries, and the
+    /// last byte of the answer. Default: 3 seconds.
     #[doc(alias = "timeout")]
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.link.request_timeout = timeout;

@@ -441,7 +441,7 @@ fn unless_it_is_told_otherwise_it_asks_and_logs_in_at_the_vendors_own_addresses(
 #[test]
 fn unless_it_is_told_otherwise_it_asks_6_000_questions_a_minute_at_most() {
     let limit = RateLimit::per_minute(RATE_LIMIT);
-    assert_eq!((limit.questions, limit.per), (6_000, Duration::from_secs(60)));
+    assert_eq!((limit.requests, limit.per), (6_000, Duration::from_secs(60)));
 }
 
 #[test]

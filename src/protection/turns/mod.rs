@@ -173,7 +173,7 @@ mod tests {
     }
 
     fn turns(limit: usize, max_wait: Duration) -> Turns {
-        let rate = RateLimit { questions: u32::MAX, per: Duration::from_secs(1) };
+        let rate = RateLimit { requests: u32::MAX, per: Duration::from_secs(1) };
         Turns::new(limit, rate, max_wait, Arc::new(ManualClock::at(at(0))))
     }
 
@@ -268,7 +268,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_question_that_is_told_to_wait_waits() {
-        let rate = RateLimit { questions: 1, per: Duration::from_secs(10) };
+        let rate = RateLimit { requests: 1, per: Duration::from_secs(10) };
         let turns = Turns::new(8, rate, Duration::from_secs(60), Arc::new(ManualClock::at(at(0))));
         assert!(turns.take(Share::Stranger).await.is_ok());
         let mut next = std::pin::pin!(turns.take(Share::Stranger));

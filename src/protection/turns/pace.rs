@@ -25,14 +25,14 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// A sixtieth of the questions may come at once: of a limit for a minute, those of a second; or ten, or a quarter,
+    /// A sixtieth of the requests may come at once: of a limit for a minute, those of a second; or ten, or a quarter,
     /// if that is little. As many more are kept for known tokens, or a quarter of it, if that is little. The others are
     /// spread so that no window of this length holds more than the limit.
-    pub(super) fn new(RateLimit { questions, per }: RateLimit) -> Self {
-        let at_once = (questions / 60).max((questions / 4).min(10)).max(1);
-        let kept = (questions / 60).max(at_once / 4).max(1).min(questions - at_once);
-        let [questions, at_once, kept] = [questions, at_once, kept].map(i64::from);
-        let interval = (micros(per) / (questions - at_once - kept + 1)).saturating_add(1);
+    pub(super) fn new(RateLimit { requests, per }: RateLimit) -> Self {
+        let at_once = (requests / 60).max((requests / 4).min(10)).max(1);
+        let kept = (requests / 60).max(at_once / 4).max(1).min(requests - at_once);
+        let [requests, at_once, kept] = [requests, at_once, kept].map(i64::from);
+        let interval = (micros(per) / (requests - at_once - kept + 1)).saturating_add(1);
         Self {
             next: i64::MIN,
             interval,
@@ -82,7 +82,7 @@ mod tests {
     }
 
     fn pace(questions: u32) -> Pace {
-        Pace::new(RateLimit { questions, per: MINUTE })
+        Pace::new(RateLimit { requests: questions, per: MINUTE })
     }
 
     fn whole_millis(duration: Duration) -> i64 {
@@ -258,7 +258,7 @@ mod tests {
     fn known_tokens_come_within_max_wait_though_strangers_wait() {
         for (questions, per) in [(100_u32, 1_000_u32), (1_000, 1_000), (5, 100), (1, 100), (6_000, 60_000)] {
             for max_wait in [100, 1_000, 10_000].map(Duration::from_millis) {
-                let mut pace = Pace::new(RateLimit { questions, per: Duration::from_millis(per.into()) });
+                let mut pace = Pace::new(RateLimit { requests: questions, per: Duration::from_millis(per.into()) });
                 let strangers = (0..).take_while(|_| pace.reserve(Share::Stranger, at(0), max_wait).is_some()).count();
                 let known = (0..).take_while(|_| pace.reserve(Share::Known, at(0), max_wait).is_some()).count();
                 // All but what keeping the limit costs where it is small.
@@ -305,7 +305,7 @@ mod tests {
     fn extreme_limits_do_not_overflow() {
         for per in [Duration::from_nanos(1), Duration::MAX] {
             for questions in [1, 2, 3, u32::MAX] {
-                let mut pace = Pace::new(RateLimit { questions, per });
+                let mut pace = Pace::new(RateLimit { requests: questions, per });
                 assert_eq!(pace.reserve(Share::Stranger, at(0), Duration::MAX), Some(Duration::ZERO));
                 let _ = pace.reserve(Share::Known, at(0), Duration::MAX);
             }
