@@ -25,9 +25,11 @@ impl BuildError {
     }
 
     /// The method whose value was refused. What a builder starts with goes by the name of that parameter
-    /// (`org`, `url`, `issuer`, `resource`), and so does what a constructor takes that is no builder's (`username` of
-    /// [`Credential::basic`](crate::credentials::Credential::basic)); what a discovered server stated goes by its name
-    /// there (`introspection_endpoint`).
+    /// (`org`, `url`, `issuer`, `resource`), and so does what another constructor takes (`username` of
+    /// [`Credential::basic`](crate::credentials::Credential::basic), `token_url` and `client_id` of
+    /// [`ClientCredentials`](crate::credentials::ClientCredentials)); what a discovered server stated goes by its name
+    /// there (`introspection_endpoint`). `credentials` says that there are none. Of a setting of a login the message
+    /// says that it is the login's.
     #[must_use]
     pub fn setting(&self) -> &'static str {
         self.setting

@@ -108,12 +108,13 @@ impl ApigeeLogin {
 
     pub(crate) fn into_credentials(self) -> Result<CredentialSource, BuildError> {
         if let Some(zone) = self.bad_zone {
-            return Err(BuildError::new("login", format!("{zone:?} is no zone's name: letters, digits and `-`")));
+            let error = BuildError::new("zone", format!("{zone:?} is no zone's name: letters, digits and `-`"));
+            return Err(error.of_the_login());
         }
         // A constant that the vendor publishes for its clients: it is no secret, and it is the same for everyone.
         let client = CredentialSource::Fixed(Credential::basic("edgecli", "edgeclisecret")?);
         let account = Arc::new(Account {
-            endpoint: TokenEndpoint::new("login", &self.token_url, self.link, client)?,
+            endpoint: TokenEndpoint::new(&self.token_url, self.link, client)?,
             username: self.username,
             password: self.password,
             mfa_token: self.mfa_token,

@@ -113,7 +113,7 @@ impl ClientCredentials {
     pub(crate) fn into_credentials(self) -> Result<CredentialSource, BuildError> {
         let credentials = match self.client {
             Client::Secret { client_id, client_secret, in_form } => {
-                check_client_id("client_credentials", &client_id)?;
+                check_client_id("client_id", &client_id).map_err(BuildError::of_the_login)?;
                 CredentialSource::Fixed(if in_form {
                     Credential::client_secret_post(client_id, client_secret)
                 } else {
@@ -123,8 +123,10 @@ impl ClientCredentials {
             #[cfg(feature = "private-key-jwt")]
             Client::PrivateKey(key) => CredentialSource::Signed(Box::new(key.or_audience(&self.token_url))),
         };
-        credentials.check_parameters("client_credentials", &self.parameters, &["grant_type", "scope"])?;
-        let endpoint = TokenEndpoint::new("client_credentials", &self.token_url, self.link, credentials)?;
+        credentials
+            .check_parameters("parameter", &self.parameters, &["grant_type", "scope"])
+            .map_err(BuildError::of_the_login)?;
+        let endpoint = TokenEndpoint::new(&self.token_url, self.link, credentials)?;
         let scope = self.scope.map(|scope| ("scope".to_owned(), scope));
         let parameters: Vec<_> = scope.into_iter().chain(self.parameters).collect();
         let login = Arc::new((endpoint, parameters));

@@ -56,14 +56,12 @@ const ERRORS: [&str; 6] = [
 ];
 
 impl TokenEndpoint {
-    pub(crate) fn new(
-        setting: &'static str,
-        url: &str,
-        link: Link,
-        credentials: CredentialSource,
-    ) -> Result<Self, BuildError> {
-        let parsed = Url::parse(url).map_err(|error| BuildError::new(setting, format!("not a URL: {error}")))?;
-        let exchange = link.open(setting, &parsed).map_err(BuildError::of_the_login)?;
+    /// # Errors
+    /// What is wrong with `url` goes by `token_url`.
+    pub(crate) fn new(url: &str, link: Link, credentials: CredentialSource) -> Result<Self, BuildError> {
+        let setting = "token_url";
+        let parsed = Url::parse(url).map_err(|error| BuildError::new(setting, format!("not a URL: {error}")));
+        let exchange = parsed.and_then(|parsed| link.open(setting, &parsed)).map_err(BuildError::of_the_login)?;
         Ok(Self { url: url.to_owned(), exchange, credentials, clock: link.clock })
     }
 

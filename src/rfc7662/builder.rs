@@ -362,7 +362,7 @@ impl Rfc7662Builder {
     pub fn build(self) -> Result<Rfc7662, BuildError> {
         let authentication = self.authentication.unwrap_or_else(|| {
             Err(BuildError::new(
-                "client_secret_basic",
+                "credentials",
                 "no credentials are set; call `client_secret_basic`, another of its kind, or `without_credentials`",
             ))
         })?;

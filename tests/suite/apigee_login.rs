@@ -161,15 +161,21 @@ async fn a_refused_login_is_our_fault_and_a_hundred_questions_at_once_are_one_lo
 
 #[test]
 fn a_zone_and_a_token_url_that_cannot_be_are_named() {
-    let error = |login| Apigee::builder("o").login(login).build().unwrap_err();
-    assert_eq!(error(ApigeeLogin::new("a", "b").token_url("http://login.example/oauth/token")).setting(), "login");
+    let refused = |login| {
+        let error = Apigee::builder("o").login(login).build().unwrap_err();
+        assert!(error.to_string().contains("`: of the login: "), "{error}");
+        error.setting()
+    };
+    for url in ["http://login.example/oauth/token", "nonsense"] {
+        assert_eq!(refused(ApigeeLogin::new("a", "b").token_url(url)), "token_url", "{url}");
+    }
     #[cfg(any(feature = "rustls", feature = "native-tls"))]
     for zone in ["my-zone", "zone7"] {
         let login = ApigeeLogin::new("a", "b").zone(zone);
         assert!(Apigee::builder("my-org").login(login).build().is_ok(), "{zone}");
     }
     for zone in ["a b", "", "evil.example/?x=", "a.b", "evil.example#"] {
-        assert_eq!(error(ApigeeLogin::new("a", "b").zone(zone)).setting(), "login", "{zone}");
+        assert_eq!(refused(ApigeeLogin::new("a", "b").zone(zone)), "zone", "{zone}");
     }
     let corrected = ApigeeLogin::new("a", "b").zone("a b").token_url("http://127.0.0.1/oauth/token");
     assert!(Apigee::builder("my-org").base_url("http://127.0.0.1/v1").login(corrected).build().is_ok());

@@ -245,7 +245,7 @@ async fn what_can_be_checked_before_the_first_question_is_checked_by_build() {
     for issuer in ["nonsense", "http://auth.example.com", "http://127.0.0.1:1/?a=b", "http://a:b@127.0.0.1:1"] {
         assert_eq!(refused(usable(issuer)), "issuer", "{issuer}");
     }
-    assert_eq!(refused(Rfc7662::discover(loopback)), "client_secret_basic");
+    assert_eq!(refused(Rfc7662::discover(loopback)), "credentials");
     assert_eq!(refused(Rfc7662::discover(loopback).client_secret("", "s")), "client_secret");
     assert_eq!(refused(usable(loopback).request_timeout(secs(0))), "request_timeout");
     assert_eq!(refused(usable(loopback).limits(Limits::new().breaker_threshold(0))), "breaker_threshold");

@@ -296,7 +296,7 @@ impl ApigeeBuilder {
         }
         let credentials = self.credentials.unwrap_or_else(|| {
             Err(BuildError::new(
-                "basic_auth",
+                "credentials",
                 "no credentials are set; call `basic_auth`, `bearer_token`, `login` or `credentials`",
             ))
         })?;

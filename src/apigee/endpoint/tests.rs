@@ -390,7 +390,7 @@ fn every_setting_that_cannot_work_is_refused_by_name() {
         assert_eq!(refused(apigee(url)), "base_url", "{url:?}");
     }
     let usable = || apigee("http://localhost/v1");
-    assert_eq!(refused(Apigee::builder("o").base_url("http://localhost")), "basic_auth");
+    assert_eq!(refused(Apigee::builder("o").base_url("http://localhost")), "credentials");
     assert_eq!(refused(usable().basic_auth("a:b", "c")), "basic_auth");
     assert_eq!(refused(usable().bearer_token("a\n")), "bearer_token");
     assert_eq!(refused(usable().request_timeout(Duration::ZERO)), "request_timeout");

@@ -350,11 +350,19 @@ mod building {
         builder.build().map_err(|error| error.setting()).unwrap_err()
     }
 
+    /// What a login has refused. There are settings of the same name beside it.
+    #[cfg(any(feature = "rustls", feature = "native-tls"))]
+    fn refused_of(login: crate::credentials::ClientCredentials) -> &'static str {
+        let error = usable().client_credentials(login).build().unwrap_err();
+        assert!(error.to_string().starts_with(&format!("`{}`: of the login: ", error.setting())), "{error}");
+        error.setting()
+    }
+
     #[test]
     #[cfg(any(feature = "rustls", feature = "native-tls"))]
     fn a_setting_that_cannot_work_is_named() {
         usable().build().unwrap();
-        assert_eq!(refused(Rfc7662::builder("https://a.example")), "client_secret_basic");
+        assert_eq!(refused(Rfc7662::builder("https://a.example")), "credentials");
         for bad in
             ["nonsense", "ftp://a.example", "http://a.example/x", "https://u:p@a.example", "https://a.example/#x"]
         {
@@ -374,7 +382,7 @@ mod building {
             let login =
                 crate::credentials::ClientCredentials::with_client_secret_post("https://a.example/token", "id", "s");
             let login = login.parameter(name, "x");
-            assert_eq!(refused(usable().client_credentials(login)), "client_credentials");
+            assert_eq!(refused_of(login), "parameter");
         }
         assert_eq!(refused(usable().bearer_token("a b")), "bearer_token");
         assert_eq!(refused(usable().request_timeout(std::time::Duration::ZERO)), "request_timeout");
@@ -386,19 +394,18 @@ mod building {
         let own = || Connection::new().http_client(reqwest::Client::new());
         assert_eq!(refused(usable().connection(own().root_certificate("x"))), "root_certificate");
         assert_eq!(refused(usable().connection(own()).tls_client_auth("id", "x")), "tls_client_auth");
-        let plain = crate::credentials::ClientCredentials::new("http://a.example/token", "id", "s");
-        assert_eq!(refused(usable().client_credentials(plain)), "client_credentials");
+        for bad in ["http://a.example/token", "nonsense", "https://u:p@a.example/token"] {
+            assert_eq!(refused_of(crate::credentials::ClientCredentials::new(bad, "id", "s")), "token_url", "{bad}");
+        }
         let login = crate::credentials::ClientCredentials::new("https://a.example/token", "id", "s");
-        let hasty = login.request_timeout(std::time::Duration::ZERO);
-        let hasty = usable().client_credentials(hasty).build().unwrap_err();
-        assert!(hasty.to_string().starts_with("`request_timeout`: of the login: "), "{hasty}");
+        assert_eq!(refused_of(login.request_timeout(std::time::Duration::ZERO)), "request_timeout");
         let plain = Rfc7662::builder("http://127.0.0.1:1/x").tls_client_auth("id", "x").build().unwrap_err();
         assert!(plain.to_string().contains("over https only"), "{plain}");
         assert_eq!(refused(usable().client_secret_basic("", "s")), "client_secret_basic");
         assert_eq!(refused(usable().client_secret_post("", "s")), "client_secret_post");
         assert_eq!(refused(usable().tls_client_auth("", "x")), "tls_client_auth");
         let nobody = crate::credentials::ClientCredentials::new("https://a.example/token", "", "s");
-        assert_eq!(refused(usable().client_credentials(nobody)), "client_credentials");
+        assert_eq!(refused_of(nobody), "client_id");
     }
 
     #[test]
