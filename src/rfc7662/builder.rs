@@ -331,11 +331,11 @@ impl Rfc7662Builder {
     /// [`dangerously_allow_plain_http`](Connection::dangerously_allow_plain_http)) or has a query or a fragment; if it
     /// cannot be reached, publishes no such document, or publishes one of another issuer (RFC 8414 section 3.3): the
     /// two must be the same to the letter, a slash at the end included; or if a setting of the connection cannot work,
-    /// such as a timeout of zero. The message tells what each place gave.
+    /// such as a timeout of zero, which the source of the error then names. The message tells what each place gave.
     pub async fn fetch(mut self) -> Result<Self, DiscoveryError> {
         if let Place::IssuerSays(issuer) = self.place {
             let (discovery, _) =
-                Discovery::new(&issuer, &self.link).map_err(|error| DiscoveryError::new(&issuer, error.to_string()))?;
+                Discovery::new(&issuer, &self.link).map_err(|error| DiscoveryError::of_a_setting(&issuer, error))?;
             let found = discovery.find(&|| {}).await?;
             self.place = Place::At { found, issuer: Some(issuer) };
         }

@@ -153,7 +153,7 @@ impl Search for FirstQuestion {
             let found = self.discovery.find(sends).await?;
             let issuer = &self.discovery.issuer;
             let reached = reach(&found, Some(issuer), &self.credentials, &self.parameters, &self.link);
-            let (target, _) = reached.map_err(|error| DiscoveryError::new(issuer, error.to_string()))?;
+            let (target, _) = reached.map_err(|error| DiscoveryError::of_a_setting(issuer, error))?;
             tracing::info!(issuer = %shown(issuer), endpoint = %shown(&target.url), "the introspection endpoint was discovered");
             Ok(target)
         })
@@ -179,17 +179,25 @@ fn well_known(issuer: &str, url: &Url) -> Vec<String> {
 }
 
 /// The introspection endpoint of an issuer was not found.
+///
+/// If it is a setting that cannot work, or something that the metadata state, its source is the [`BuildError`].
 #[derive(Debug)]
 pub struct DiscoveryError {
     issuer: String,
     problem: String,
     /// The first failure that may be over another time.
     outage: Option<IntrospectError>,
+    cause: Option<Box<BuildError>>,
 }
 
 impl DiscoveryError {
-    pub(crate) fn new(issuer: &str, problem: String) -> Self {
-        Self { issuer: shown(issuer).into_owned(), problem, outage: None }
+    fn new(issuer: &str, problem: String) -> Self {
+        Self { issuer: shown(issuer).into_owned(), problem, outage: None, cause: None }
+    }
+
+    pub(crate) fn of_a_setting(issuer: &str, cause: BuildError) -> Self {
+        let problem = format!("`{}` cannot work", cause.setting());
+        Self { cause: Some(cause.into()), ..Self::new(issuer, problem) }
     }
 
     /// Whether a place to look at could not be reached, did not answer completely and in time, or said that the server
@@ -213,7 +221,11 @@ impl fmt::Display for DiscoveryError {
     }
 }
 
-impl Error for DiscoveryError {}
+impl Error for DiscoveryError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.as_deref().map(|cause| cause as &(dyn Error + 'static))
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! RFC 7662 over real sockets: what is sent, by every kind of client, and how the endpoint is found.
 #![allow(clippy::needless_pass_by_value)]
 
+use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::faulty::{Faulty, answer};
@@ -12,7 +13,7 @@ use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
 use tower_introspection::rfc7662::{DiscoveryError, Rfc7662Builder};
 use tower_introspection::stats::BreakerState;
-use tower_introspection::{Apigee, InactiveReason, Introspect, IntrospectError, Rfc7662, Verdict};
+use tower_introspection::{Apigee, BuildError, InactiveReason, Introspect, IntrospectError, Rfc7662, Verdict};
 
 const ACTIVE: &str = r#"{"active":true}"#;
 
@@ -409,14 +410,18 @@ async fn metadata_of_another_issuer_is_refused_and_whatever_is_missing_is_named(
     assert!(message(page.url().to_owned()).await.contains("not a metadata document"));
     for (issuer, named) in [
         ("nonsense", "not a URL"),
-        ("http://auth.example.com", "issuer"),
+        ("http://auth.example.com", "use https"),
         ("https://auth.example.com/?a=b", "no query"),
     ] {
-        let message = message(issuer.to_owned()).await;
+        let error = discovered(issuer.to_owned()).await.unwrap_err();
         // A query may be a secret.
         let shown = issuer.trim_end_matches("?a=b");
-        assert!(message.starts_with(&format!("discovery of {shown}: ")) && message.contains(named), "{message}");
+        assert_eq!(error.to_string(), format!("discovery of {shown}: `issuer` cannot work"));
+        let refused = error.source().unwrap().downcast_ref::<BuildError>().unwrap();
+        assert!(refused.setting() == "issuer" && refused.to_string().contains(named), "{refused}");
     }
+    let hasty = Rfc7662::discover(own.url()).request_timeout(secs(0)).fetch().await.unwrap_err();
+    assert_eq!(hasty.source().unwrap().downcast_ref::<BuildError>().unwrap().setting(), "request_timeout");
     let (_kept, address) = refusing();
     let error = discovered(format!("http://{address}")).await.unwrap_err();
     assert!(error.is_unreachable() && error.to_string().contains("refused"), "{error}");

@@ -39,7 +39,7 @@ macro_rules! outcome {
             }
             Asking::Discovery => {
                 let discovery = Rfc7662::discover(base)$(.$setting($value))*;
-                discovery.fetch().await.map(drop).map_err(|error| error.to_string())
+                discovery.fetch().await.map(drop).map_err(|error| format!("{error:?}"))
             }
         }
     }};
