@@ -49,7 +49,8 @@ const RATE_LIMIT: u32 = 60_000;
 pub struct Rfc7662Builder {
     place: Place,
     authentication: Option<Result<Authentication, BuildError>>,
-    token_type_hint: Option<String>,
+    token_type_hint: String,
+    send_token_type_hint: bool,
     parameters: Vec<(String, String)>,
     reading: Reading,
     link: Link,
@@ -145,7 +146,8 @@ impl Rfc7662Builder {
         Self {
             place,
             authentication: None,
-            token_type_hint: Some("access_token".into()),
+            token_type_hint: "access_token".into(),
+            send_token_type_hint: true,
             parameters: Vec::new(),
             reading: Reading::default(),
             link: Link::default(),
@@ -264,7 +266,6 @@ impl Rfc7662Builder {
     /// * oidc-provider: refresh tokens.
     /// * Spring Authorization Server: refresh and ID tokens, authorization codes, and device and user codes, these two
     ///   before anybody has consented.
-    /// * oidc-provider: refresh tokens.
     /// * Doorkeeper from 6.0 on: refresh tokens. Up to 5.9 they answer as their access token does, and nothing tells
     ///   them apart.
     ///
@@ -278,15 +279,15 @@ impl Rfc7662Builder {
     /// out: a server that finds nothing by it looks at all it has (RFC 7662 section 2.1). See
     /// [`require_token_type`](Self::require_token_type) for that.
     pub fn token_type_hint(mut self, hint: impl Into<String>) -> Self {
-        self.token_type_hint = Some(hint.into());
+        self.token_type_hint = hint.into();
         self
     }
 
-    /// Sends no `token_type_hint`, for servers that refuse one or find nothing with it, such as WSO2 Identity Server
-    /// before the
-    /// end of 2018. RFC 7662 section 2.1 makes the hint optional.
-    pub fn without_token_type_hint(mut self) -> Self {
-        self.token_type_hint = None;
+    /// Whether a [`token_type_hint`](Self::token_type_hint) is sent, which RFC 7662 section 2.1 makes optional.
+    /// Default: `true`. Switch it off for servers that refuse one or find nothing with it, such as WSO2 Identity Server
+    /// before the end of 2018.
+    pub fn send_token_type_hint(mut self, send: bool) -> Self {
+        self.send_token_type_hint = send;
         self
     }
 
@@ -401,7 +402,7 @@ impl Rfc7662Builder {
         };
         Ok(Rfc7662 {
             place,
-            token_type_hint: self.token_type_hint,
+            token_type_hint: self.send_token_type_hint.then_some(self.token_type_hint),
             parameters: self.parameters,
             reading: self.reading,
             endpoint,

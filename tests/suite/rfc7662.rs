@@ -33,7 +33,7 @@ async fn always_active() -> Recorder {
 #[tokio::test]
 async fn the_requests_of_rfc_7662_section_2_1_are_sent_as_the_standard_has_them() {
     let recorder = always_active().await;
-    asked(introspection(&recorder).bearer_token("23410913-abewfq.123483").without_token_type_hint()).await;
+    asked(introspection(&recorder).bearer_token("23410913-abewfq.123483").send_token_type_hint(false)).await;
     asked(introspection(&recorder).client_secret_basic("s6BhdRkqt3", "gX1fBat3bV")).await;
     let [with_bearer, with_secret] = &recorder.requests()[..] else { panic!("two requests") };
     for seen in [with_bearer, with_secret] {
@@ -53,7 +53,14 @@ async fn each_kind_of_client_shows_what_it_has_and_nothing_else() {
     let recorder = always_active().await;
     asked(introspection(&recorder).client_secret_basic("a:b+c/d%e&f g\u{e4}", "s:+/%& \u{20ac}")).await;
     asked(introspection(&recorder).client_secret_post("a&b", "s=\u{20ac}")).await;
-    asked(introspection(&recorder).without_credentials().token_type_hint("at").parameter("resource", "r&s")).await;
+    asked(
+        introspection(&recorder)
+            .without_credentials()
+            .send_token_type_hint(true)
+            .token_type_hint("at")
+            .parameter("resource", "r&s"),
+    )
+    .await;
     asked(introspection(&recorder).credentials(|| async { Ok(Credential::basic("plain", "as it is")?) })).await;
     asked(introspection(&recorder).client_secret_post("earlier", "x").bearer_token("the-last-counts")).await;
     let requests = recorder.requests();
