@@ -129,7 +129,7 @@ impl IntrospectError {
         self
     }
 
-    /// The HTTP status that the authority answered with.
+    /// This error with the HTTP status that the authority answered with.
     #[must_use]
     pub fn with_status(mut self, status: StatusCode) -> Self {
         self.status = Some(status);
@@ -289,6 +289,12 @@ impl fmt::Debug for IntrospectError {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let mut shown = f.debug_struct("IntrospectError");
         shown.field("kind", &self.kind);
+        if let Some(status) = self.status {
+            shown.field("status", &status.as_u16());
+        }
+        if let Some(delay) = self.retry_after {
+            shown.field("retry_after", &delay);
+        }
         // The whole chain: the first source of a failed connection says next to nothing, the last one says why.
         let mut causes = Vec::new();
         let mut next = self.source();
@@ -312,4 +318,21 @@ impl Error for IntrospectError {
 /// The last cause, which says most.
 pub(crate) fn innermost(error: &dyn Error) -> &dyn Error {
     error.source().map_or(error, innermost)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_log_prints_has_the_status_and_the_pause_that_was_asked_for() {
+        let error = IntrospectError::new(IntrospectErrorKind::RateLimited)
+            .with_status(StatusCode::TOO_MANY_REQUESTS)
+            .with_retry_after(Duration::from_secs(7))
+            .with_source("too many");
+        let shown = "IntrospectError { kind: RateLimited, status: 429, retry_after: 7s, cause: too many }";
+        assert_eq!(format!("{error:?}"), shown);
+        let other = IntrospectError::new(IntrospectErrorKind::Abandoned);
+        assert_eq!(format!("{other:?}"), "IntrospectError { kind: Abandoned }");
+    }
 }
