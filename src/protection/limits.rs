@@ -23,7 +23,7 @@ use crate::build_error::BuildError;
 /// With serde the members have the names of the methods, durations are seconds, and the rate limit is
 /// `{ "requests": 3000, "per": 60 }`. Zero for `max_concurrent_requests`, a part of `rate_limit`, `breaker_threshold`
 /// or `breaker_pause` makes `build` of the endpoint fail.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[must_use]
 pub struct Limits {
@@ -64,8 +64,8 @@ mod read {
 }
 
 /// At most so many HTTP requests about tokens in so much time.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "`requests` and the seconds they are for, `per`")]
 pub(crate) struct RateLimit {
     pub(crate) requests: u32,
     #[serde(deserialize_with = "crate::settings::seconds")]
@@ -243,14 +243,18 @@ mod tests {
             .breaker_threshold(3)
             .breaker_pause(Duration::from_secs(2))
             .max_retry_after(Duration::ZERO);
-        assert_eq!(format!("{read:?}"), format!("{set:?}"));
+        assert_eq!(read, set);
+        assert_ne!(read, Limits::new());
         assert!(serde_json::from_str::<Limits>(r#"{"rate_limit":null}"#).unwrap().rate_limit.is_none());
     }
 
     #[test]
     fn what_cannot_be_read_is_named() {
         for (file, error) in [
-            (r#"{"rate_limit":6000}"#, "`rate_limit`: invalid type: integer `6000`, expected struct RateLimit"),
+            (
+                r#"{"rate_limit":6000}"#,
+                "`rate_limit`: invalid type: integer `6000`, expected `requests` and the seconds they are for, `per`",
+            ),
             (r#"{"rate_limit":{"requests":1}}"#, "`rate_limit`: missing field `per`"),
             (r#"{"rate_limit":{"requests":-1,"per":1}}"#, "`rate_limit`: invalid value: integer `-1`, expected u32"),
             (r#"{"rate_limit":{"requests":1,"in":1}}"#, "`rate_limit`: unknown field `in`, expected `requests` or"),
