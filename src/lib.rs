@@ -79,8 +79,8 @@
 //! * The *authority* is the server that issued a token and can tell whether it is active.
 //! * A *question* is one attempt to learn from the authority whether one token is active. It is one HTTP request, and
 //!   one more for each retry and for renewed credentials.
-//! * A *hit* is a request that is answered from the cache, without a question. On a *miss* a question is asked, or the
-//!   request waits for one that is under way already ("single flight").
+//! * A *hit* is a request that is answered from the cache, without a question. A *miss* is one that starts a question.
+//!   One that waits for a question already under way is neither: it is *coalesced* ("single flight").
 //! * A *known* token was active when it was last asked about, as far as a [`Cached`] remembers; any other is a
 //!   *stranger*. Known tokens come first in every limit, so that junk tokens cannot use it up.
 //!

@@ -161,7 +161,7 @@ async fn use_every_outcome() -> CacheHandle {
     let route = outer.require(Policy::new().require_scope("admin")).unwrap();
     let below = outer.layer(route.layer(Idle)).oneshot(with("good")).await.unwrap();
     assert_eq!(kind(&below), Some(RejectionKind::InsufficientScope));
-    assert_eq!(outer.stats().rejected, [(RejectionKind::InsufficientScope, 1)]);
+    assert_eq!(outer.stats().rejected_by_kind, [(RejectionKind::InsufficientScope, 1)]);
     for (at, kind) in ERROR_KINDS.into_iter().enumerate() {
         authority.says(failure(kind));
         let wanted = if kind == IntrospectErrorKind::Overloaded {

@@ -14,13 +14,13 @@ use crate::striped::Striped;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheStats {
-    /// Requests answered from memory: active.
+    /// Hits, which are requests answered from memory, that found an active token.
     pub hits: u64,
-    /// Requests answered from memory: inactive.
+    /// Hits that found an inactive token.
     pub inactive_hits: u64,
-    /// Requests that started a question.
+    /// Misses, which are requests that started a question.
     pub misses: u64,
-    /// Requests that joined a question already under way.
+    /// Requests that waited for a question already under way, and started none.
     pub coalesced: u64,
     /// Requests turned away because [`max_flights`](super::CachedBuilder::max_flights) were under way.
     pub overloaded: u64,

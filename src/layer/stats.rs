@@ -41,7 +41,7 @@ impl Outcomes {
         LayerStats {
             accepted: self.accepted.all().map(read).sum(),
             anonymous: read(&self.anonymous),
-            rejected: self.rejections(),
+            rejected_by_kind: self.rejections(),
             rejected_by_reason: self.rejections_by_reason(),
         }
     }
@@ -102,7 +102,7 @@ impl fmt::Debug for LayerHandle {
 ///
 /// A request that the layer let through and a [`RequireLayer`](crate::layer::RequireLayer) of it, or an extractor, then
 /// refused is in both: in [`accepted`](Self::accepted) or [`anonymous`](Self::anonymous), and in
-/// [`rejected`](Self::rejected).
+/// [`rejected_by_kind`](Self::rejected_by_kind).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LayerStats {
@@ -111,7 +111,7 @@ pub struct LayerStats {
     /// Requests let through without one, as [`optional`](crate::layer::IntrospectionLayerBuilder::optional) has it.
     pub anonymous: u64,
     /// Requests rejected, by kind; kinds that did not occur are left out.
-    pub rejected: Vec<(RejectionKind, u64)>,
+    pub rejected_by_kind: Vec<(RejectionKind, u64)>,
     /// The same requests by reason; reasons that did not occur are left out.
     pub rejected_by_reason: Vec<(RejectionReason, u64)>,
 }

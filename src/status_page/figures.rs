@@ -238,7 +238,7 @@ mod tests {
             let stats = LayerStats {
                 accepted: 0,
                 anonymous: 0,
-                rejected: vec![(reason.kind(), 1)],
+                rejected_by_kind: vec![(reason.kind(), 1)],
                 rejected_by_reason: vec![(reason, 1)],
             };
             let shown = json_of(layer("a", &stats));

@@ -191,7 +191,7 @@ async fn an_extractor_answers_as_the_layer_around_its_route_does_and_is_counted_
     );
     let problem: serde_json::Value = response.json().await.unwrap();
     assert_eq!(problem["kind"], "missing_token");
-    assert_eq!(layer.stats().rejected, [(RejectionKind::MissingToken, 1)]);
+    assert_eq!(layer.stats().rejected_by_kind, [(RejectionKind::MissingToken, 1)]);
     assert_eq!(layer.stats().anonymous, 1);
 
     // A layer between the two changes the type of the body.
@@ -298,7 +298,11 @@ async fn a_cors_layer_outside_answers_preflights_by_name_before_the_guard_sees_t
     assert!(allowed.contains(&"authorization".into()), "by its name: {allowed:?}");
     assert!(names(&answer, "access-control-allow-methods").contains(&"post".into()));
     let stats = guard.stats();
-    assert_eq!((authority.questions(), stats.accepted, stats.rejected.len()), (0, 0, 0), "the guard has not seen it");
+    assert_eq!(
+        (authority.questions(), stats.accepted, stats.rejected_by_kind.len()),
+        (0, 0, 0),
+        "the guard has not seen it"
+    );
 }
 
 #[tokio::test]

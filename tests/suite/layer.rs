@@ -392,7 +392,7 @@ async fn stats_count_who_came_in_with_a_token_and_without_through_all_clones() {
     send(other, request("Bearer abc")).await;
     send(one, Request::new(String::new())).await;
     let stats = layer.stats();
-    assert_eq!((stats.accepted, stats.anonymous, &stats.rejected), (2, 1, &vec![]));
+    assert_eq!((stats.accepted, stats.anonymous, &stats.rejected_by_kind), (2, 1, &vec![]));
     assert_eq!(layer.handle().stats(), stats, "the handle looks at the same layer");
 }
 

@@ -159,5 +159,5 @@ async fn no_outage_lets_a_token_in_that_was_never_seen_and_none_turns_into_a_401
         assert_eq!(kind(&response), Some(RejectionKind::Unavailable));
     }
     assert_eq!(sandbox.total_calls(), 5);
-    assert_eq!(layer.stats().rejected, [(RejectionKind::Unavailable, 20)]);
+    assert_eq!(layer.stats().rejected_by_kind, [(RejectionKind::Unavailable, 20)]);
 }

@@ -150,7 +150,7 @@ async fn every_reason_is_told_to_layers_around_and_counted() {
         assert_eq!((reason.as_str(), response.status().as_u16()), (name, status));
         assert_eq!((reason.kind(), response.extensions().get()), (kind, Some(&kind)), "{name}");
         let stats = layer.stats();
-        assert_eq!((stats.rejected_by_reason, stats.rejected), (vec![(reason, 1)], vec![(kind, 1)]));
+        assert_eq!((stats.rejected_by_reason, stats.rejected_by_kind), (vec![(reason, 1)], vec![(kind, 1)]));
     }
 }
 
@@ -325,7 +325,7 @@ async fn a_requirement_of_a_route_answers_grpc_in_its_form_challenges_as_the_lay
 
     let stats = outer.stats();
     assert_eq!((stats.accepted, stats.anonymous), (2, 1));
-    assert_eq!(stats.rejected, [(RejectionKind::MissingToken, 1), (RejectionKind::InsufficientScope, 2)]);
+    assert_eq!(stats.rejected_by_kind, [(RejectionKind::MissingToken, 1), (RejectionKind::InsufficientScope, 2)]);
 }
 
 #[tokio::test]
