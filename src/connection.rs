@@ -1,4 +1,4 @@
-//! How an authority is reached, and how it is spared: the settings that all builders have in common which connect.
+//! How an authority is reached, and how it is spared: the settings shared by all builders that connect.
 //!
 //! [`Connection`] is about the way to a server, [`Limits`] about how much it is asked. Both are plain values, so one
 //! can serve several builders, and both can be read from a file with serde: durations are seconds, with a fraction or

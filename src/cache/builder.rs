@@ -58,9 +58,9 @@ impl<I: Introspect> CachedBuilder<I> {
     /// documentation shows, 700 to 1,000 in all. How large the facts are is the authority's choice, up to the
     /// endpoint's `max_response_bytes` and a little more. So that memory has a bound, a token with more than 4 KiB of
     /// facts counts as several, one for each 4 KiB that it began: **a cache takes less than 5 KiB for each token of its
-    /// capacity**, 500 MB with the default, and would take that only if all facts were of 4 KiB. (Over it may be, for a
-    /// third of a second, up to 400 answers that have just come; and those of questions under way, which have limits of
-    /// their own.)
+    /// capacity**, 500 MB with the default, and would take that only if all facts were of 4 KiB. (Up to
+    /// 400 new answers may exceed it for a third of a second, besides those of questions under way, which have limits
+    /// of their own.)
     pub fn max_capacity(mut self, entries: u64) -> Self {
         self.settings.max_capacity = entries;
         self
@@ -87,6 +87,7 @@ impl<I: Introspect> CachedBuilder<I> {
     /// each request asks. "Not valid yet" of an [`Rfc7662`](crate::Rfc7662) endpoint serves for a second at most, since
     /// a clock here may be a little behind; of an introspector that answers with an active token whose `not_before` is
     /// ahead, no longer than until then. Default: 10 seconds.
+    #[doc(alias = "TTL")]
     #[doc(alias = "negative cache")]
     pub fn inactive_ttl(mut self, ttl: Duration) -> Self {
         self.settings.inactive_ttl = ttl;
@@ -134,6 +135,7 @@ impl<I: Introspect> CachedBuilder<I> {
     /// endpoint's `request_timeout`; what is turned away before that gets 503.)
     ///
     /// Default: zero, so that in an outage a token is no longer accepted `max_ttl` after it was last asked about.
+    #[doc(alias = "stale-if-error")]
     pub fn stale_if_error(mut self, allowance: Duration) -> Self {
         self.settings.stale_if_error = allowance;
         self
@@ -152,6 +154,8 @@ impl<I: Introspect> CachedBuilder<I> {
     /// under way at a time, its flight, and all requests that present it wait for that one. A request that would start
     /// one more fails with [`Overloaded`](crate::introspect::IntrospectErrorKind::Overloaded). Default: 1,000.
     #[doc(alias = "single flight")]
+    #[doc(alias = "singleflight")]
+    #[doc(alias = "coalescing")]
     pub fn max_flights(mut self, flights: usize) -> Self {
         self.settings.max_flights = flights;
         self

@@ -49,14 +49,14 @@ const MAX_QUESTIONS_PER_FLIGHT: usize = 3;
 /// * One question per token is under way at a time. It runs in a task of its own and goes on when the request that
 ///   caused it goes away; its answer, or its failure, reaches everyone who waits for it.
 ///
-/// It also remembers which tokens are *known*, those that were active when they were last asked about, for whom
-/// endpoints [reserve](Ask::is_known) a share of their limits. This memory is a table that can lose tokens. It
-/// has two to four places for each token of [`max_capacity`](CachedBuilder::max_capacity), 1,048,576 at most; each
-/// token has one place in it, which it shares with others. The last one that was found active has the place, and the
-/// one before is a stranger, once its last answer is forgotten, until it is asked about again. With the default there
-/// are 262,144 places: of tokens that are asked about again after 100,000 others were found active, (1 −
-/// 1/262,144)^100,000 or 68 % are still known. A question asked [ahead of time](CachedBuilder::refresh_ahead) always
-/// has the share of known tokens.
+/// It also remembers which tokens are *known*, those that were active when they were last asked about: endpoints have
+/// [them](Ask::is_known) come first in the whole of their limits. This memory is a table that can lose tokens. It has
+/// two to four places for each token of [`max_capacity`](CachedBuilder::max_capacity), 1,048,576 at most; each token
+/// has one place in it, which it shares with others. A token found active takes the place from the one before, which
+/// becomes a stranger once its answer is forgotten, until it is asked about again. With the default there are 262,144
+/// places: of tokens that are asked about again after 100,000 others were found active, (1 − 1/262,144)^100,000 or 68 %
+/// are still known. A question asked [ahead of time](CachedBuilder::refresh_ahead) always counts as one about a known
+/// token.
 ///
 /// ```
 /// use std::time::Duration;
