@@ -325,6 +325,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_outage_is_what_may_be_answered_another_time_though_nobody_changes_anything() {
+        use IntrospectErrorKind::{CircuitOpen, Connect, RateLimited, Status, Timeout, Transport};
+        for kind in IntrospectErrorKind::ALL {
+            let is_outage = matches!(kind, Connect | Transport | Timeout | RateLimited | CircuitOpen);
+            assert_eq!(IntrospectError::new(kind).is_outage(), is_outage, "{kind}");
+        }
+        for (status, is_outage) in [(502, true), (503, true), (504, true), (500, false), (501, false), (404, false)] {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(IntrospectError::new(Status).with_status(status).is_outage(), is_outage, "{status}");
+        }
+    }
+
+    #[test]
     fn what_the_log_prints_has_the_status_and_the_pause_that_was_asked_for() {
         let error = IntrospectError::new(IntrospectErrorKind::RateLimited)
             .with_status(StatusCode::TOO_MANY_REQUESTS)

@@ -99,7 +99,7 @@ async fn a_service_starts_while_its_authority_is_down_and_discovers_when_it_is_u
     let endpoint = lazy(&authority).limits(Limits::new().max_retries(0)).build().unwrap();
     assert_eq!(endpoint.url(), None);
     let error = endpoint.introspect(Ask::new(&bearer("abc"))).await.unwrap_err();
-    assert_eq!(error.kind(), IntrospectErrorKind::Discovery);
+    assert_eq!((error.kind(), error.is_outage()), (IntrospectErrorKind::Discovery, true));
     let told = format!("{error:?}");
     assert!(told.contains("oauth-authorization-server: no connection to the authority: "), "{told}");
     authority.listen();
@@ -203,7 +203,7 @@ async fn what_somebody_has_to_change_is_told_and_looked_at_again_after_a_pause_o
         let endpoint = Arc::new(builder.request_timeout(secs(60)).build().unwrap());
         for answer in at_once(&endpoint, 20).await {
             let error = answer.unwrap_err();
-            assert_eq!(error.kind(), IntrospectErrorKind::Discovery);
+            assert_eq!((error.kind(), error.is_outage()), (IntrospectErrorKind::Discovery, false), "{error:?}");
             assert!(format!("{error:?}").contains(told), "{error:?}");
         }
         assert_eq!(server.requests().len(), places, "{document}");
