@@ -21,6 +21,7 @@ mod keep_serving;
 mod layer;
 mod model;
 mod mutual_tls;
+#[cfg(feature = "axum")]
 mod nested;
 mod outage;
 mod protection;
