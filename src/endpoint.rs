@@ -98,7 +98,7 @@ impl Endpoint {
     async fn find(&self, progress: &Progress) -> Result<&Target, IntrospectError> {
         match &self.asked {
             Asked::Given(target) => Ok(target),
-            Asked::Sought(sought) => progress.searching(sought.find(&*self.clock, &|| progress.sends())).await,
+            Asked::Sought(sought) => progress.searching(sought.find(&self.clock, || progress.sends())).await,
         }
     }
 

@@ -337,7 +337,7 @@ impl Rfc7662Builder {
         if let Place::IssuerSays(issuer) = self.place {
             let (discovery, _) =
                 Discovery::new(&issuer, &self.link).map_err(|error| DiscoveryError::of_a_setting(&issuer, error))?;
-            let found = discovery.find(&|| {}).await?;
+            let found = discovery.find().await?;
             self.place = Place::At { found, issuer: Some(issuer) };
         }
         Ok(self)

@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::StatusCode;
 use reqwest::Url;
@@ -47,8 +46,6 @@ pub(crate) struct Discovery {
     issuer: String,
     places: Vec<String>,
     exchange: Exchange,
-    /// Where the next search begins: behind a place that took up all the time of the last one.
-    first: AtomicUsize,
 }
 
 impl Discovery {
@@ -62,18 +59,13 @@ impl Discovery {
         }
         let exchange = link.open("issuer", &url)?;
         let places = well_known(issuer, &url);
-        Ok((Self { issuer: issuer.to_owned(), places, exchange, first: AtomicUsize::new(0) }, url))
+        Ok((Self { issuer: issuer.to_owned(), places, exchange }, url))
     }
 
     /// Looks at one place after the other, each within the request timeout.
-    pub(crate) async fn find(&self, sends: &(dyn Fn() + Sync)) -> Result<Found, DiscoveryError> {
+    pub(crate) async fn find(&self) -> Result<Found, DiscoveryError> {
         let (mut tried, mut outage) = (Vec::new(), None);
-        let first = self.first.load(Ordering::Relaxed);
-        for nth in (first..).take(self.places.len()) {
-            let Some(url) = self.places.get(nth % self.places.len()) else { break };
-            // If this is given up while it waits, the place is no reason not to look at the others.
-            self.first.store(nth + 1, Ordering::Relaxed);
-            sends();
+        for url in &self.places {
             let outcome = match self.exchange.send(Call { url, form: None }, &Credential::none()).await {
                 Ok(reply) => match self.read(url, &reply)? {
                     Ok(found) => return Ok(found),
@@ -91,7 +83,6 @@ impl Discovery {
             };
             tried.push(format!("{url}: {outcome}"));
         }
-        self.first.store(0, Ordering::Relaxed);
         Err(DiscoveryError { outage, ..self.fail(format!("no introspection endpoint found; {}", tried.join("; "))) })
     }
 
@@ -148,9 +139,9 @@ pub(crate) struct FirstQuestion {
 }
 
 impl Search for FirstQuestion {
-    fn search<'s>(&'s self, sends: &'s (dyn Fn() + Sync)) -> Searching<'s> {
+    fn search(&self) -> Searching<'_> {
         Box::pin(async move {
-            let found = self.discovery.find(sends).await?;
+            let found = self.discovery.find().await?;
             let issuer = &self.discovery.issuer;
             let reached = reach(&found, Some(issuer), &self.credentials, &self.parameters, &self.link);
             let (target, _) = reached.map_err(|error| DiscoveryError::of_a_setting(issuer, error))?;

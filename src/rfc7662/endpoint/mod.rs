@@ -81,9 +81,10 @@ impl Rfc7662 {
     /// # Ok(()) }
     /// ```
     ///
-    /// One discovery is under way at a time, however many questions wait for it. It belongs to the question that began
-    /// it: `request_timeout`, retries and the circuit breaker are the same as for any question, and its failure is 503
-    /// with the kind [`Discovery`](crate::IntrospectErrorKind::Discovery). What somebody has to change (another issuer
+    /// One discovery is under way at a time, however many questions wait for it, in a task of its own: each place has
+    /// `request_timeout` to answer, and a question that cannot wait so long leaves it behind. For the question that
+    /// began it, retries and the circuit breaker are the same as for any other. A failure is 503 with the kind
+    /// [`Discovery`](crate::IntrospectErrorKind::Discovery). What somebody has to change (another issuer
     /// in the metadata, no introspection endpoint, no way to authenticate) is logged as an error, and looked at again
     /// after ten seconds. What was found serves until the process ends.
     ///
