@@ -249,6 +249,13 @@ impl IntrospectError {
         )
     }
 
+    /// Whether the holder of the token may have brought it about: by an answer that cannot be read, say, or by a token
+    /// that makes the authority stumble.
+    pub(crate) fn may_be_the_holders_doing(&self) -> bool {
+        use IntrospectErrorKind::{Abandoned, Answer, Status};
+        matches!(self.kind, Status | Answer | Abandoned) && !self.is_outage()
+    }
+
     pub(crate) fn was_not_asked(&self) -> bool {
         matches!(self.kind, IntrospectErrorKind::Overloaded | IntrospectErrorKind::CircuitOpen)
     }

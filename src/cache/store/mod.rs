@@ -243,7 +243,8 @@ impl Store {
         self.instead_of(&error, key).ok_or(error)
     }
 
-    /// Whether the token was active when it was last asked about, as far as that is remembered. One whose answer is
+    /// Whether the token was active when it was last asked about, as far as that is remembered, and has not failed since
+    /// in a way that its holder may have brought about. One whose answer is
     /// kept has no other share, or whoever makes questions about strangers fail could have an old answer serve on.
     pub(super) fn share_of(&self, key: TokenKey) -> Share {
         if self.lately.contains(key) || self.active.get(key).is_some() { Share::Known } else { Share::Stranger }
@@ -352,7 +353,14 @@ impl Store {
     ) {
         match answer {
             Ok(verdict) => self.remember_verdict(key, verdict, asked_at, now),
-            Err(_) => self.refresh_later(key, now),
+            Err(error) => {
+                // Such a failure is never remembered, so the token is asked about by each request. One that its holder
+                // has made fail must not go on to be first. It is known again once it is answered.
+                if error.may_be_the_holders_doing() {
+                    self.lately.remove(key);
+                }
+                self.refresh_later(key, now);
+            }
         }
     }
 

@@ -67,3 +67,36 @@ fn a_token_whose_answer_is_kept_is_known_even_if_another_has_its_place() {
     store.active.remove(key);
     assert_eq!(store.share_of(key), Share::Stranger);
 }
+
+#[test]
+fn a_token_whose_holder_may_have_made_the_question_fail_is_known_no_longer_once_its_answer_is_gone() {
+    use IntrospectErrorKind::*;
+    let status = |status| IntrospectError::new(Status).with_status(http::StatusCode::from_u16(status).unwrap());
+    let kind = IntrospectError::new;
+    for (error, then) in [
+        (kind(Answer), Share::Stranger),
+        (kind(Answer).too_large(), Share::Stranger),
+        (kind(Abandoned), Share::Stranger),
+        (status(500), Share::Stranger),
+        (status(400), Share::Stranger),
+        (status(503), Share::Known),
+        (kind(Connect), Share::Known),
+        (kind(Transport), Share::Known),
+        (kind(Timeout), Share::Known),
+        (kind(RateLimited), Share::Known),
+        (kind(Discovery), Share::Known),
+        (kind(Credentials), Share::Known),
+        (kind(Overloaded), Share::Known),
+        (kind(CircuitOpen), Share::Known),
+    ] {
+        let clock = ManualClock::at(Timestamp::from_unix_millis(0));
+        let store = Store::new(CacheSettings::default(), Arc::new(clock.clone()), None);
+        let key = store.key_of(&BearerToken::parse("abc").unwrap());
+        store.remember(key, &Ok(Verdict::Active(AccessToken::builder().build())), clock.now(), clock.now());
+        let shown = format!("{error:?}");
+        store.remember(key, &Err(error), clock.now(), clock.now());
+        assert_eq!(store.share_of(key), Share::Known, "while an answer is kept: {shown}");
+        store.active.remove(key);
+        assert_eq!(store.share_of(key), then, "{shown}");
+    }
+}
