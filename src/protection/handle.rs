@@ -164,8 +164,8 @@ pub enum Health {
     /// * The breaker for strangers is open, and that for known tokens is open or half open.
     /// * The last five questions all failed, in whatever way, the last one within 30 seconds (or the breaker for
     ///   strangers is open), and no question about a known token was answered within two minutes, or a later one about
-    ///   a known token failed. While no known token is asked about, a caller can be the cause, where something in front
-    ///   of the authority refuses odd tokens.
+    ///   a known token failed in a way that its holder cannot have caused. While no known token is answered, a caller
+    ///   can be the cause, where something in front of the authority refuses odd tokens.
     ///
     /// Once the breaker for strangers is half open, it is [`Recovering`](Self::Recovering).
     Failing,

@@ -66,7 +66,7 @@ pub(crate) struct Protection {
     failures: AtomicU32,
     failed_at: AtomicI64,
     last_failure: Mutex<Option<LastFailure>>,
-    /// When a question about a known token was answered, unless the last one failed.
+    /// When a question about a known token was answered, unless one has failed since for which its holder is no cause.
     known_answered_at: AtomicI64,
     clock: Arc<dyn Clock>,
 }
@@ -220,7 +220,12 @@ impl Protection {
             }
         }
         if share == Share::Known {
-            self.known_answered_at.store(if outcome.is_ok() { now.as_unix_millis() } else { i64::MIN }, Relaxed);
+            match outcome {
+                Ok(_) => self.known_answered_at.store(now.as_unix_millis(), Relaxed),
+                // Tokens of others are answered nevertheless, as far as this tells.
+                Err(error) if error.may_be_the_holders_doing() => {}
+                Err(_) => self.known_answered_at.store(i64::MIN, Relaxed),
+            }
         }
         let Some(admission) = admission else { return };
         let news = admission.settle(outcome, now);

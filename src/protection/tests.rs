@@ -629,3 +629,28 @@ async fn a_question_given_up_after_the_authority_had_its_time_counts_as_a_timeou
     given_up_after(1_500).await;
     assert_eq!((state(), asked.protection.failures.load(Relaxed)), (BreakerState::Open, 2));
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_makes_the_answers_about_a_token_of_its_own_fail_does_not_make_the_endpoint_count_as_failing() {
+    use IntrospectErrorKind::{Abandoned, Answer, Credentials, Timeout};
+    let kind = IntrospectError::new;
+    for (error, then) in [
+        (kind(Answer), Health::Healthy),
+        (kind(Answer).too_large(), Health::Healthy),
+        (kind(Abandoned), Health::Healthy),
+        (gateway(500), Health::Healthy),
+        (gateway(502), Health::Failing),
+        (kind(Timeout), Health::Failing),
+        (kind(Credentials), Health::Failing),
+    ] {
+        let asked = Asked::with(|settings| (settings.breaker_threshold, settings.max_retries) = (100, 0));
+        asked.run_for(Share::Known, async || Ok(1)).await.unwrap();
+        for _ in 0..5 {
+            asked.run_for(Share::Known, || std::future::ready(Err(error.clone()))).await.unwrap_err();
+        }
+        assert_eq!(asked.protection.health(), then, "{error:?}");
+        asked.clock.advance(Duration::from_secs(120));
+        asked.run_for(Share::Known, || std::future::ready(Err(error.clone()))).await.unwrap_err();
+        assert_eq!(asked.protection.health(), Health::Failing, "nothing else is answered: {error:?}");
+    }
+}
