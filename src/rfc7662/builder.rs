@@ -114,7 +114,8 @@ pub(crate) fn reach(
         _ => (&found.url, "url"),
     };
     let parsed = Url::parse(url).map_err(|error| BuildError::new(url_setting, format!("not a URL: {error}")))?;
-    if issuer.is_some_and(|issuer| issuer.starts_with("https:")) && parsed.scheme() != "https" {
+    let is_https = |issuer: &str| Url::parse(issuer).is_ok_and(|issuer| issuer.scheme() == "https");
+    if issuer.is_some_and(is_https) && parsed.scheme() != "https" {
         return Err(BuildError::new(url_setting, "the issuer is https, and the endpoint it names is not"));
     }
     let credentials = credentials.for_methods(found.auth_methods.as_deref())?;
@@ -425,6 +426,15 @@ impl fmt::Debug for Rfc7662Builder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_endpoint_of_an_https_issuer_is_https_however_the_scheme_is_written() {
+        for issuer in ["https://as.example", "HTTPS://as.example", "hTTps://as.example"] {
+            let found = Rfc7662Builder::found_at("http://127.0.0.1:1/x", issuer).client_secret("id", "s").build();
+            let error = found.map(|_| ()).unwrap_err();
+            assert_eq!(error.setting(), "introspection_endpoint", "{issuer}");
+        }
+    }
 
     #[test]
     fn unless_it_is_told_otherwise_it_asks_60_000_questions_a_minute_at_most() {
