@@ -229,6 +229,7 @@ mod background;
 mod build_error;
 mod endpoint;
 mod error;
+mod excerpt;
 mod histogram;
 mod http;
 mod log_limit;

@@ -10,6 +10,7 @@ use super::exchange::Exchange;
 use crate::build_error::BuildError;
 use crate::clock::{Clock, SystemClock};
 use crate::error::innermost;
+use crate::excerpt::excerpt;
 use crate::url::is_loopback;
 
 #[derive(Clone)]
@@ -60,7 +61,10 @@ impl Link {
                     "http can be read and changed on the way; use https, or call `dangerously_allow_plain_http(true)`",
                 ));
             }
-            other => return Err(BuildError::new(url_setting, format!("the scheme is {other:?}, not https"))),
+            other => {
+                let problem = format!("the scheme is {:?}, not https", excerpt(other));
+                return Err(BuildError::new(url_setting, problem));
+            }
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(BuildError::new(url_setting, "it holds a user name or a password; set credentials instead"));

@@ -18,6 +18,7 @@ use crate::credentials::ClientCredentials;
 use crate::credentials::PrivateKeyJwt;
 use crate::credentials::source::CredentialSource;
 use crate::endpoint::Endpoint;
+use crate::excerpt::excerpt;
 use crate::http::connection::Connection;
 use crate::http::credential::{Credential, check_client_id};
 use crate::http::link::Link;
@@ -91,10 +92,11 @@ impl Credentials {
                 Ok(Arc::new(CredentialSource::Fixed(basic.clone())))
             }
             Self::Secret(_, post) if lists("client_secret_post") => Ok(Arc::new(CredentialSource::Fixed(post.clone()))),
-            Self::Secret(..) => Err(BuildError::new(
-                "client_secret",
-                format!("the server accepts no client secret, only {:?}", methods.unwrap_or_default()),
-            )),
+            Self::Secret(..) => {
+                let methods = format!("{:?}", methods.unwrap_or_default());
+                let problem = format!("the server accepts no client secret, only {}", excerpt(&methods));
+                Err(BuildError::new("client_secret", problem))
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::builder::{Credentials, reach};
 use crate::build_error::BuildError;
 use crate::error::{IntrospectError, IntrospectErrorKind, innermost};
+use crate::excerpt::excerpt;
 use crate::http::credential::Credential;
 use crate::http::exchange::{Call, Exchange, Reply, status_error};
 use crate::http::json;
@@ -110,7 +111,7 @@ impl Discovery {
         if metadata.issuer != self.issuer {
             return Err(self.fail(format!(
                 "{url} is the metadata of another issuer, {:?}; give the issuer exactly as it is written there",
-                metadata.issuer
+                excerpt(&metadata.issuer)
             )));
         }
         let Some(endpoint) = metadata.introspection_endpoint else {
@@ -145,7 +146,7 @@ impl Search for FirstQuestion {
             let issuer = &self.discovery.issuer;
             let reached = reach(&found, Some(issuer), &self.credentials, &self.parameters, &self.link);
             let (target, _) = reached.map_err(|error| DiscoveryError::of_a_setting(issuer, error))?;
-            tracing::info!(issuer = %shown(issuer), endpoint = %shown(&target.url), "the introspection endpoint was discovered");
+            tracing::info!(issuer = %shown(issuer), endpoint = %excerpt(&shown(&target.url)), "the introspection endpoint was discovered");
             Ok(target)
         })
     }

@@ -255,3 +255,25 @@ async fn what_can_be_checked_before_the_first_question_is_checked_by_build() {
         "parameter"
     );
 }
+
+#[tokio::test]
+async fn however_long_what_the_metadata_say_is_an_error_shows_the_beginning() {
+    let long = "x".repeat(20_000);
+    for (document, told) in [
+        (r#"{"issuer":"{long}","introspection_endpoint":"{issuer}/x"}"#, "another issuer, \"xxx"),
+        (
+            r#"{"issuer":"{issuer}","introspection_endpoint":"{issuer}/x","token_endpoint_auth_methods_supported":["{long}","y"]}"#,
+            "no client secret, only [\"xxx",
+        ),
+        (r#"{"issuer":"{issuer}","introspection_endpoint":"{long}:y"}"#, "the scheme is \"xxx"),
+    ] {
+        let document = document.replace("{long}", &long);
+        let server = Recorder::start(move |_, seen: &Seen| {
+            (200, document.replace("{issuer}", &format!("http://{}", seen.headers["host"].to_str().unwrap())))
+        })
+        .await;
+        let endpoint = Rfc7662::discover(server.url()).client_secret("id", "s").build().unwrap();
+        let shown = format!("{:?}", endpoint.introspect(Ask::new(&bearer("abc"))).await.unwrap_err());
+        assert!(shown.contains(told) && shown.len() < 1_000, "{} characters: {shown:.1000}", shown.len());
+    }
+}

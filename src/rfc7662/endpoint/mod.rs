@@ -11,6 +11,7 @@ use super::builder::Rfc7662Builder;
 use super::wire::{self, Reading};
 use crate::endpoint::Endpoint;
 use crate::error::IntrospectError;
+use crate::excerpt::excerpt;
 use crate::http::exchange::{Reply, status_error};
 use crate::http::json;
 use crate::introspect::{Ask, InactiveReason, Introspect, Verdict};
@@ -143,7 +144,7 @@ impl Rfc7662 {
     fn tell_of_odd_verdict(&self, share: Share) {
         if let Some(untold) = self.odd_verdicts.due(share) {
             tracing::info!(
-                endpoint = %shown(self.url().unwrap_or(&self.place)),
+                endpoint = %excerpt(&shown(self.url().unwrap_or(&self.place))),
                 untold,
                 "the authority answered 401 with `{{\"active\":false}}` and no challenge: the token counts as unknown"
             );
