@@ -29,6 +29,13 @@ pub(crate) struct Endpoint {
     failures: LogLimit<(IntrospectErrorKind, Option<StatusCode>, Share)>,
 }
 
+/// What an authority says.
+pub(crate) enum Heard<T> {
+    OfTheToken(T),
+    /// Or that it refuses this service's credentials: nobody can tell.
+    OfTheTokenOrUs(T),
+}
+
 enum Asked {
     Given(Target),
     Sought(Sought),
@@ -112,14 +119,14 @@ impl Endpoint {
 
     /// Asks, at `url` if the question has one of its own, and has `read` make something of the answer.
     ///
-    /// If the authority refuses this service's credentials with 401 and there is a way to renew them, it is asked once
-    /// more with the new ones.
+    /// If the authority refuses this service's credentials with 401, or may do so with what it says of a token, and there
+    /// is a way to renew them, it is asked once more with the new ones.
     pub(crate) async fn ask<T: Send>(
         &self,
         url: Option<&str>,
         form: Option<&[(&str, &str)]>,
         share: Share,
-        read: impl Fn(&Reply) -> Result<T, IntrospectError> + Send + Sync,
+        read: impl Fn(&Reply) -> Result<Heard<T>, IntrospectError> + Send + Sync,
     ) -> Result<T, IntrospectError> {
         let span = tracing::debug_span!(
             "introspection",
@@ -157,7 +164,7 @@ impl Endpoint {
         share: Share,
         progress: &Progress,
         span: &Span,
-        read: impl Fn(&Reply) -> Result<T, IntrospectError>,
+        read: impl Fn(&Reply) -> Result<Heard<T>, IntrospectError>,
     ) -> Result<T, IntrospectError> {
         let target = self.find(progress).await?;
         let call = Call { url: url.unwrap_or(&target.url), form };
@@ -169,14 +176,27 @@ impl Endpoint {
         };
         let lease = target.credentials.current(&self.clock).await?;
         let outcome = exchange_with(&lease.credential).await;
-        let is_refusal = outcome.as_ref().is_err_and(|error| error.status() == Some(StatusCode::UNAUTHORIZED));
-        if !is_refusal {
-            return outcome;
-        }
-        progress.is_answered();
-        let Some(renewed) = target.credentials.instead_of(&lease, &self.clock).await? else { return outcome };
-        self.protection.take_another_turn(share).await?;
-        exchange_with(&renewed.credential).await
+        let is_refusal = |error: &IntrospectError| error.status() == Some(StatusCode::UNAUTHORIZED);
+        let renewed = match &outcome {
+            Ok(Heard::OfTheTokenOrUs(_)) => {
+                progress.is_answered();
+                target.credentials.instead_in_doubt(&lease, &self.clock).await
+            }
+            Err(error) if is_refusal(error) => {
+                progress.is_answered();
+                target.credentials.instead_of(&lease, &self.clock).await?
+            }
+            _ => None,
+        };
+        let heard = match renewed {
+            None => outcome?,
+            Some(renewed) => {
+                self.protection.take_another_turn(share).await?;
+                exchange_with(&renewed.credential).await?
+            }
+        };
+        let (Heard::OfTheToken(answer) | Heard::OfTheTokenOrUs(answer)) = heard;
+        Ok(answer)
     }
 
     /// Tells the operator. What was not even asked is said once by the breaker, and by whoever counts.

@@ -75,4 +75,12 @@ impl CredentialSource {
             _ => Ok(None),
         }
     }
+
+    /// Another credential than `doubted`, which the authority may have refused or not, if one can be had.
+    pub(crate) async fn instead_in_doubt(&self, doubted: &Lease, clock: &Arc<dyn Clock>) -> Option<Lease> {
+        match self {
+            Self::Renewed(renewal) => renewal.instead_in_doubt(doubted, clock).await,
+            _ => None,
+        }
+    }
 }

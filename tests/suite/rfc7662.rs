@@ -2,6 +2,8 @@
 #![allow(clippy::needless_pass_by_value)]
 
 use std::error::Error;
+#[cfg(feature = "test-util")]
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::faulty::{Faulty, answer};
@@ -522,4 +524,62 @@ async fn a_discovered_endpoint_in_clear_text_is_refused() {
     .await;
     let error = discovered(server.url().to_owned()).await.unwrap().client_secret("a", "b").build().unwrap_err();
     assert_eq!(error.setting(), "introspection_endpoint");
+}
+
+/// An authority that says of whoever shows another credential than the one of this login: 401, and inactive.
+#[cfg(feature = "test-util")]
+async fn accepting(login: Arc<AtomicUsize>) -> Recorder {
+    Recorder::start(move |_, seen: &Seen| {
+        let accepted = format!("Bearer login-{}", login.load(Ordering::SeqCst));
+        if seen.headers["authorization"] == accepted.as_str() { (200, ACTIVE) } else { (401, r#"{"active":false}"#) }
+    })
+    .await
+}
+
+#[tokio::test]
+#[cfg(feature = "test-util")]
+async fn a_401_that_says_inactive_alone_is_believed_once_the_service_has_logged_in_anew() {
+    let (accepted, logins) = (Arc::new(AtomicUsize::new(1)), Arc::new(AtomicUsize::new(0)));
+    let recorder = accepting(Arc::clone(&accepted)).await;
+    let clock = tower_introspection::clock::ManualClock::at(START);
+    let log_in = {
+        let logins = Arc::clone(&logins);
+        move || {
+            let login = logins.fetch_add(1, Ordering::SeqCst) + 1;
+            async move { Ok(Credential::bearer(format!("login-{login}"))?) }
+        }
+    };
+    let endpoint = introspection(&recorder).credentials(log_in).clock(clock.clone()).build().unwrap();
+    let is_active = async || endpoint.introspect(Ask::new(&bearer("abc"))).await.unwrap().is_active();
+    let logins = || logins.load(Ordering::SeqCst);
+    assert!(is_active().await);
+    accepted.store(2, Ordering::SeqCst);
+    assert!(is_active().await, "it was about the credential");
+    assert_eq!(logins(), 2);
+    accepted.store(0, Ordering::SeqCst);
+    clock.advance(millis(29_999));
+    assert!(!is_active().await, "a moment ago it was about the credential, so this is about the token");
+    assert_eq!((logins(), recorder.requests().len()), (2, 4));
+    clock.advance(millis(1));
+    assert!(!is_active().await && !is_active().await, "even with another credential");
+    assert_eq!((logins(), recorder.requests().len()), (3, 7));
+}
+
+#[tokio::test]
+#[cfg(feature = "test-util")]
+async fn a_401_that_says_inactive_alone_costs_no_credential_that_was_good() {
+    let (accepted, logins) = (Arc::new(AtomicUsize::new(1)), AtomicUsize::new(0));
+    let recorder = accepting(Arc::clone(&accepted)).await;
+    let log_in = move || {
+        let is_first = logins.fetch_add(1, Ordering::SeqCst) == 0;
+        async move { if is_first { Ok(Credential::bearer("login-1")?) } else { Err("the login is down".into()) } }
+    };
+    let endpoint = introspection(&recorder).credentials(log_in).build().unwrap();
+    let is_active = async || endpoint.introspect(Ask::new(&bearer("abc"))).await.map(|verdict| verdict.is_active());
+    assert!(is_active().await.unwrap());
+    accepted.store(0, Ordering::SeqCst);
+    assert!(!is_active().await.unwrap(), "whoever cannot log in has to believe it");
+    accepted.store(1, Ordering::SeqCst);
+    assert!(is_active().await.unwrap());
+    assert_eq!(recorder.authorizations(), ["Bearer login-1"; 3]);
 }

@@ -18,7 +18,7 @@ use super::wire::{self, Reading};
 use crate::build_error::BuildError;
 use crate::clock::Clock;
 use crate::credentials::source::CredentialSource;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Heard};
 use crate::error::IntrospectError;
 use crate::http::connection::Connection;
 use crate::http::credential::Credential;
@@ -106,7 +106,7 @@ impl Apigee {
         if is_path_elsewhere(token.expose()) || url.len() - self.tokens_url.len() > LONGEST_SEGMENT {
             return Ok(Verdict::Inactive(InactiveReason::Unknown));
         }
-        self.endpoint.ask(Some(&url), None, share, |reply| self.verdict(reply, token)).await
+        self.endpoint.ask(Some(&url), None, share, |reply| self.verdict(reply, token).map(Heard::OfTheToken)).await
     }
 }
 

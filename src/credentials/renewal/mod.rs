@@ -22,7 +22,8 @@ const RENEW_EARLY: Duration = Duration::from_secs(30);
 const SHORTEST_LIFETIME: Duration = Duration::from_secs(1);
 /// How long a login may take. Questions wait no longer than their own timeout; this bounds the task.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long after a refused credential led to a login the next refusal does not: the authority refuses the account.
+/// How long after a refused credential led to a login the next refusal does not: the authority refuses the account. The
+/// same for doubts.
 const REFUSAL_PAUSE: Duration = Duration::from_secs(30);
 
 pub(crate) type Obtained = Result<Credential, Box<dyn Error + Send + Sync>>;
@@ -54,6 +55,8 @@ struct State {
     failure: Option<Failure>,
     logins: u64,
     last_refusal: Option<Timestamp>,
+    /// Apart from refusals: whoever sends junk may bring a doubt about, and must not keep a refusal from its login.
+    last_doubt: Option<Timestamp>,
 }
 
 struct Held {
@@ -78,8 +81,19 @@ impl Renewal {
     }
 
     pub(crate) async fn lease(&self, clock: &Arc<dyn Clock>) -> Result<Lease, IntrospectError> {
-        let now = clock.now();
-        let next = self.shared.state().next(now);
+        let next = self.shared.state().next(clock.now());
+        self.follow(next, clock).await
+    }
+
+    /// Another credential than `doubted`, of which the authority may mean that it refuses it. Nobody can tell, so it
+    /// serves on for other questions until another is at hand. `None` if none can be had, or if there was such a doubt
+    /// a moment ago.
+    pub(crate) async fn instead_in_doubt(&self, doubted: &Lease, clock: &Arc<dyn Clock>) -> Option<Lease> {
+        let next = self.shared.state().next_in_doubt(doubted, clock.now())?;
+        self.follow(next, clock).await.ok().filter(|lease| lease.login != doubted.login)
+    }
+
+    async fn follow(&self, next: Next, clock: &Arc<dyn Clock>) -> LoginOutcome {
         let mut login = match next {
             Next::Use(lease) => return Ok(lease),
             Next::Fail(error) => return Err(error),
@@ -106,7 +120,7 @@ impl Renewal {
         if state.held.as_ref().is_none_or(|held| held.lease.login != refused.login) {
             return true;
         }
-        if state.last_refusal.is_some_and(|at| now < at + REFUSAL_PAUSE && !now.was_set_back_since(at)) {
+        if is_recent(state.last_refusal, now) {
             return false;
         }
         state.last_refusal = Some(now);
@@ -232,6 +246,10 @@ impl Drop for Login {
     }
 }
 
+fn is_recent(refusal: Option<Timestamp>, now: Timestamp) -> bool {
+    refusal.is_some_and(|at| now < at + REFUSAL_PAUSE && !now.was_set_back_since(at))
+}
+
 /// What a question for credentials comes to.
 enum Next {
     Use(Lease),
@@ -259,6 +277,25 @@ impl State {
         if let Some(failure) = self.failure.as_ref().filter(|failure| failure.is_recent(now)) {
             return meanwhile.map_or_else(|| Next::Fail(failure.error.clone()), Next::Use);
         }
+        self.log_in(meanwhile)
+    }
+
+    /// `None` if the credential in doubt is to be believed in.
+    fn next_in_doubt(&mut self, doubted: &Lease, now: Timestamp) -> Option<Next> {
+        if let Some(held) = self.held.as_ref().filter(|held| held.lease.login != doubted.login) {
+            return Some(Next::Use(held.lease.clone()));
+        }
+        if let Some(login) = &self.under_way {
+            return Some(Next::Wait(login.clone()));
+        }
+        if is_recent(self.last_doubt, now) || self.failure.as_ref().is_some_and(|failure| failure.is_recent(now)) {
+            return None;
+        }
+        self.last_doubt = Some(now);
+        Some(self.log_in(None))
+    }
+
+    fn log_in(&mut self, meanwhile: Option<Lease>) -> Next {
         let (outcome, login) = watch::channel(None);
         self.under_way = Some(login.clone());
         Next::LogIn { outcome, login, meanwhile }

@@ -9,7 +9,7 @@ use http::StatusCode;
 
 use super::builder::Rfc7662Builder;
 use super::wire::{self, Reading};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Heard};
 use crate::error::IntrospectError;
 use crate::excerpt::excerpt;
 use crate::http::exchange::{Reply, status_error};
@@ -48,7 +48,10 @@ use crate::url::shown;
 /// HTTP 401 and 403, and the errors `invalid_client` and `unauthorized_client`, are about *this service*. The error
 /// `unsupported_token_type` is about the token, and so is a 401 without `WWW-Authenticate` (which RFC 9110 section
 /// 15.5.2 has a refusal of credentials carry) whose body is `{"active":false}` and nothing else: Django OAuth Toolkit
-/// says so of a token it does not know. The log tells of those at the level `info`.
+/// says so of a token it does not know. The log tells of those at the level `info`. A service whose credentials are
+/// renewed ([`client_credentials`](Rfc7662Builder::client_credentials), [`credentials`](Rfc7662Builder::credentials))
+/// logs in again and asks once more before it believes so, every half minute at most: a server might say it of an
+/// expired credential.
 pub struct Rfc7662 {
     /// The URL it was given or was found at, or the issuer that says where it is.
     pub(super) place: String,
@@ -116,11 +119,12 @@ impl Rfc7662 {
         form
     }
 
-    fn verdict(&self, reply: &Reply, token: &BearerToken, share: Share) -> Result<Verdict, IntrospectError> {
+    fn verdict(&self, reply: &Reply, token: &BearerToken, share: Share) -> Result<Heard<Verdict>, IntrospectError> {
         let now = self.endpoint.clock().now();
         match reply.status {
             StatusCode::OK => {
-                wire::read(&reply.body, token, now, self.reading).map_err(|error| reply.explain(error, token))
+                let verdict = wire::read(&reply.body, token, now, self.reading);
+                verdict.map(Heard::OfTheToken).map_err(|error| reply.explain(error, token))
             }
             // RFC 6749 section 5.2 allows 400 for a client that is not accepted, and some servers use it.
             StatusCode::BAD_REQUEST if says(&reply.body, &["invalid_client", "unauthorized_client"]) => {
@@ -129,12 +133,12 @@ impl Rfc7662 {
             }
             // oidc-provider's answer to whatever looks like a JWT: any caller can cause it, so it is about the token.
             StatusCode::BAD_REQUEST if says(&reply.body, &["unsupported_token_type"]) => {
-                Ok(Verdict::Inactive(InactiveReason::Unclear))
+                Ok(Heard::OfTheToken(Verdict::Inactive(InactiveReason::Unclear)))
             }
             // A server that means this service asks for credentials with its 401, or names an error.
             StatusCode::UNAUTHORIZED if !reply.is_challenge() && wire::says_inactive_alone(&reply.body) => {
                 self.tell_of_odd_verdict(share);
-                Ok(Verdict::Inactive(InactiveReason::Unknown))
+                Ok(Heard::OfTheTokenOrUs(Verdict::Inactive(InactiveReason::Unknown)))
             }
             _ => Err(reply.status_error(now)),
         }
@@ -146,7 +150,7 @@ impl Rfc7662 {
             tracing::info!(
                 endpoint = %excerpt(&shown(self.url().unwrap_or(&self.place))),
                 untold,
-                "the authority answered 401 with `{{\"active\":false}}` and no challenge: the token counts as unknown"
+                "the authority answered 401 with `{{\"active\":false}}` and no challenge: the token counts as unknown (a service that logs in does so again first, every half minute at most)"
             );
         }
     }
