@@ -211,7 +211,15 @@ impl Endpoint {
             tracing::debug!(server.address = host, kind, ?error, latency_ms, "the authority could not be asked");
             return;
         };
-        tracing::warn!(server.address = host, kind, ?error, latency_ms, untold, "the authority could not be asked");
+        tracing::warn!(
+            server.address = host,
+            kind,
+            share = share.as_str(),
+            ?error,
+            latency_ms,
+            untold,
+            "the authority could not be asked"
+        );
         if error.kind() == IntrospectErrorKind::Discovery && !error.is_outage() {
             tracing::error!(
                 server.address = host,
@@ -221,8 +229,19 @@ impl Endpoint {
         }
         // Without a status it was a login that failed, and that has told so itself.
         if error.is_credentials() && error.status().is_some() {
+            // Whoever makes a token up chooses what a firewall may take for an attack.
+            if share == Share::Stranger && self.protection.answers_known_tokens() {
+                tracing::warn!(
+                    server.address = host,
+                    share = share.as_str(),
+                    ?error,
+                    "the authority refused this service's own credentials, or something in front of it refused the token: tokens in use are answered"
+                );
+                return;
+            }
             tracing::error!(
                 server.address = host,
+                share = share.as_str(),
                 ?error,
                 "the authority refused this service's own credentials: check what the endpoint's builder was given, and what the account or client may do; callers get 503 until then"
             );

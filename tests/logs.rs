@@ -212,6 +212,28 @@ async fn floods(captured: &Captured, sandbox: &Sandbox) {
     assert_eq!((opened(), closed()), (2, 1));
 }
 
+/// Something in front of the authority that refuses what a caller made up, among tokens in use.
+async fn refused_by_a_firewall(captured: &Captured, sandbox: &Sandbox) {
+    let said = |level, words: [&str; 2]| captured.events(level, &words);
+    let ours = "refused this service's own credentials";
+    let before = said("ERROR", [ours, "share=\"known\""]);
+    let clock = ManualClock::new();
+    let endpoint = sandbox.rfc7662().clock(clock.clone()).build().unwrap();
+    let cached = Cached::builder(endpoint).clock(clock.clone()).max_ttl(secs(0)).build().unwrap();
+    sandbox.script(TOKEN, 200, r#"{"active":true}"#);
+    sandbox.script("hush/../etc/passwd", 403, "");
+    for _ in 0..2 {
+        assert!(cached.introspect(Ask::new(&bearer(TOKEN))).await.unwrap().is_active());
+    }
+    let errors = said("ERROR", [ours, ""]);
+    assert!(cached.introspect(Ask::new(&bearer("hush/../etc/passwd"))).await.is_err());
+    assert_eq!(said("ERROR", [ours, ""]), errors, "a caller raises no alarm");
+    assert_eq!(said("WARN", ["or something in front of it refused the token", "share=\"stranger\""]), 1);
+    sandbox.script(TOKEN, 403, "");
+    assert!(cached.introspect(Ask::new(&bearer(TOKEN))).await.is_err());
+    assert_eq!(said("ERROR", [ours, "share=\"known\""]), before + 1);
+}
+
 /// Tokens that are bound to a key, each in another way.
 async fn sender_constrained(sandbox: &Sandbox) {
     let layer = IntrospectionLayer::new(sandbox.rfc7662().build().unwrap());
@@ -479,6 +501,7 @@ async fn drive(captured: &Captured, sandbox: &Sandbox) {
     let token = bearer(TOKEN);
     captured.show(&token);
     floods(captured, sandbox).await;
+    refused_by_a_firewall(captured, sandbox).await;
     verdicts_and_faults(captured, sandbox, &token).await;
     endpoints_that_fail(captured, sandbox, &token).await;
     other_clients(captured, sandbox, &token).await;
@@ -497,13 +520,13 @@ fn assert_events_are_as_documented(captured: &Captured) {
     for (level, words) in [
         (
             "ERROR",
-            ["check what the endpoint's builder was given", "server.address=\"127.0.0.1\" error=IntrospectError"],
+            ["check what the endpoint's builder was given", "server.address=\"127.0.0.1\" share=\"stranger\" error="],
         ),
         ("ERROR", ["this service could not log in", "login=\"the `credentials` hook\""]),
         ("ERROR", ["this service could not log in", "/refused"]),
         ("WARN", ["this service could not log in for now", "/busy"]),
         ("ERROR", ["found no IntrospectionLayer around it", "RequireLayer"]),
-        ("WARN", ["the authority could not be asked", "server.address=\"127.0.0.1\" kind=\"status\""]),
+        ("WARN", ["the authority could not be asked", "server.address=\"127.0.0.1\" kind=\"status\" share="]),
         ("WARN", ["request rejected", "reason=\"unavailable\" cause=\"answer\" error=IntrospectError"]),
         ("INFO", ["the token counts as inactive", "`status` is none that is known"]),
         ("INFO", ["the token counts as inactive", "`exp` is no time"]),

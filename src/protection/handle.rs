@@ -194,19 +194,30 @@ impl Protection {
         let now = self.clock.now();
         // Strangers that fail among known tokens that are answered are no outage.
         let (enough, lasts) = FAILING;
-        let is_within = |moment: &AtomicI64, lasts| {
-            let moment = Timestamp::from_unix_millis(moment.load(Ordering::Relaxed));
-            // A moment ahead may be of another thread, which read the clock a little later.
-            now < moment + lasts && !now.was_set_back_since(moment)
-        };
-        let fails = self.failures.load(Ordering::Relaxed) >= enough && !is_within(&self.known_answered_at, ANSWERS);
+        let fails = self.failures.load(Ordering::Relaxed) >= enough && !self.answers_known_tokens_at(now);
         if !fails && self.known.state(now) == BreakerState::Closed {
             return Health::Healthy;
         }
         match self.strangers.state(now) {
             BreakerState::Open => Health::Failing,
-            BreakerState::Closed if fails && is_within(&self.failed_at, lasts) => Health::Failing,
+            BreakerState::Closed if fails && is_within(&self.failed_at, lasts, now) => Health::Failing,
             BreakerState::Closed | BreakerState::HalfOpen => Health::Recovering,
         }
     }
+
+    /// Whether a question about a known token was answered lately, and none has failed since for which its holder is no
+    /// cause.
+    pub(crate) fn answers_known_tokens(&self) -> bool {
+        self.answers_known_tokens_at(self.clock.now())
+    }
+
+    fn answers_known_tokens_at(&self, now: Timestamp) -> bool {
+        is_within(&self.known_answered_at, ANSWERS, now)
+    }
+}
+
+/// A moment ahead may be of another thread, which read the clock a little later.
+fn is_within(moment: &AtomicI64, lasts: Duration, now: Timestamp) -> bool {
+    let moment = Timestamp::from_unix_millis(moment.load(Ordering::Relaxed));
+    now < moment + lasts && !now.was_set_back_since(moment)
 }
