@@ -55,7 +55,8 @@ impl EndpointHandle {
                     [BreakerState::Open, BreakerState::HalfOpen].into_iter().find(|state| states.contains(state));
                 least.unwrap_or(BreakerState::Closed)
             },
-            last_failure: lock(&self.0.last_failure).clone(),
+            last_known_failure: lock(&self.0.last_known_failure).clone(),
+            last_stranger_failure: lock(&self.0.last_stranger_failure).clone(),
         }
     }
 
@@ -100,9 +101,12 @@ pub struct EndpointStats {
     /// for all others; this is the one that lets less through. After an outage that of the others stays half open until
     /// one of them is asked about.
     pub breaker: BreakerState,
-    /// The last question that failed, whatever became of later ones. One that was not sent, because the breaker was
-    /// open or it could not go out in time, does not count: it would hide why.
-    pub last_failure: Option<LastFailure>,
+    /// The last question about a [known token](crate::introspect::Ask::is_known) that failed, whatever became of later
+    /// ones. One that was not sent, because the breaker was open or it could not go out in time, does not count: it
+    /// would hide why.
+    pub last_known_failure: Option<LastFailure>,
+    /// The same of all other tokens. A caller may be the cause of such a failure.
+    pub last_stranger_failure: Option<LastFailure>,
 }
 
 /// A question that failed.

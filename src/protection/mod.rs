@@ -65,7 +65,9 @@ pub(crate) struct Protection {
     /// Failures since the last answer, and when the last one was, in milliseconds.
     failures: AtomicU32,
     failed_at: AtomicI64,
-    last_failure: Mutex<Option<LastFailure>>,
+    /// One of each share: junk fails more often than whatever somebody has to look at.
+    last_known_failure: Mutex<Option<LastFailure>>,
+    last_stranger_failure: Mutex<Option<LastFailure>>,
     /// When a question about a known token was answered, unless one has failed since for which its holder is no cause.
     known_answered_at: AtomicI64,
     clock: Arc<dyn Clock>,
@@ -143,7 +145,8 @@ impl Protection {
             counters: Counters::default(),
             failures: AtomicU32::new(0),
             failed_at: AtomicI64::new(i64::MIN),
-            last_failure: Mutex::default(),
+            last_known_failure: Mutex::default(),
+            last_stranger_failure: Mutex::default(),
             known_answered_at: AtomicI64::new(i64::MIN),
             clock,
         }
@@ -214,8 +217,12 @@ impl Protection {
                 self.failures.fetch_add(1, Relaxed);
                 self.failed_at.store(now.as_unix_millis(), Relaxed);
                 if !error.was_not_asked() {
-                    let last_failure = LastFailure::new(now, error);
-                    *lock(&self.last_failure) = Some(last_failure);
+                    let failure = LastFailure::new(now, error);
+                    let last = match share {
+                        Share::Known => &self.last_known_failure,
+                        Share::Stranger => &self.last_stranger_failure,
+                    };
+                    *lock(last) = Some(failure);
                 }
             }
         }

@@ -541,7 +541,7 @@ async fn time_that_passes_once_the_authority_has_answered_is_not_held_against_it
 #[tokio::test(start_paused = true)]
 async fn the_last_failure_is_kept_with_its_time_and_causes_and_outlives_answers_and_what_was_not_sent() {
     let asked = Asked::with(|settings| (settings.breaker_threshold, settings.max_retries) = (2, 0));
-    let last = |asked: &Asked| lock(&asked.protection.last_failure).clone();
+    let last = |asked: &Asked| lock(&asked.protection.last_stranger_failure).clone();
     assert!(last(&asked).is_none());
 
     for passed in [0, 5] {
@@ -562,7 +562,7 @@ async fn the_last_failure_is_kept_with_its_time_and_causes_and_outlives_answers_
     let hangs = asked.run(std::future::pending);
     tokio::time::timeout(Duration::from_millis(1_500), hangs).await.unwrap_err();
     assert_eq!(last(&asked).unwrap().kind, IntrospectErrorKind::Timeout);
-    assert_eq!(asked.handle().stats().last_failure.unwrap().kind, IntrospectErrorKind::Timeout);
+    assert_eq!(asked.handle().stats().last_stranger_failure.unwrap().kind, IntrospectErrorKind::Timeout);
 }
 
 #[tokio::test(start_paused = true)]
@@ -571,7 +571,7 @@ async fn the_text_of_a_failure_is_one_line_with_every_cause_and_has_an_end() {
         let asked = Asked::with(|settings| settings.max_retries = 0);
         let error = IntrospectError::new(IntrospectErrorKind::Credentials).with_source(source);
         asked.ask(|_| Err(error.clone())).await.unwrap_err();
-        asked.handle().stats().last_failure.unwrap().text
+        asked.handle().stats().last_stranger_failure.unwrap().text
     };
     let says = "this service's own credentials were refused, or could not be obtained";
     assert_eq!(&*text(Box::new(Outer)).await, format!("{says}: the outer cause: the inner cause"));
@@ -653,4 +653,14 @@ async fn whoever_makes_the_answers_about_a_token_of_its_own_fail_does_not_make_t
         asked.run_for(Share::Known, || std::future::ready(Err(error.clone()))).await.unwrap_err();
         assert_eq!(asked.protection.health(), Health::Failing, "nothing else is answered: {error:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_a_stranger_brought_about_does_not_hide_that_of_a_token_in_use() {
+    let asked = Asked::with(|settings| settings.max_retries = 0);
+    asked.run_for(Share::Known, async || failing(IntrospectErrorKind::Credentials)).await.unwrap_err();
+    asked.ask(|_| Err(gateway(400))).await.unwrap_err();
+    let stats = asked.handle().stats();
+    assert_eq!(stats.last_known_failure.unwrap().kind, IntrospectErrorKind::Credentials);
+    assert_eq!(stats.last_stranger_failure.unwrap().kind, IntrospectErrorKind::Status);
 }

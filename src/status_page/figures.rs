@@ -104,11 +104,16 @@ pub(super) fn cache(cache: &CacheHandle, now: Timestamp) -> Shown {
         vec![("Authority", "health", Word(cache.health().as_str())), ("Circuit breaker", "breaker", Word(breaker))];
     let mut authority = Vec::new();
     if let Some(endpoint) = stats.endpoint {
-        let last_failure = endpoint.last_failure.map(|failure| {
-            let ago = now.saturating_since(failure.at).as_secs();
-            (failure, ago)
-        });
-        glance.push(("Last failure", "last_failure", Failure(last_failure)));
+        let shown = |failure: Option<LastFailure>| {
+            Failure(failure.map(|failure| {
+                let ago = now.saturating_since(failure.at).as_secs();
+                (failure, ago)
+            }))
+        };
+        glance.extend([
+            ("Last failure of a known token", "last_known_failure", shown(endpoint.last_known_failure)),
+            ("Last failure of another token", "last_stranger_failure", shown(endpoint.last_stranger_failure)),
+        ]);
         authority.extend([
             ("HTTP requests sent", "attempts", Count(endpoint.attempts)),
             ("Retries among them", "retries", Count(endpoint.retries)),

@@ -352,17 +352,17 @@ async fn the_last_failure_is_told_with_its_time_and_text_and_holds_no_token_thou
     let cached = Cached::new(apigee.limits(Limits::new().max_retries(0)).build().unwrap());
     let page = StatusPage::new(cached.handle());
     assert_eq!(
-        (cells(&html(&page).await, "last_failure"), &figures(&page).await[0]["last_failure"]),
+        (cells(&html(&page).await, "last_stranger_failure"), &figures(&page).await[0]["last_stranger_failure"]),
         (vec!["none"], &Value::Null)
     );
     let before = Timestamp::now().as_unix_millis();
     cached.introspect(Ask::new(&bearer("hush-token"))).await.unwrap_err();
-    let (html, failure) = (html(&page).await, figures(&page).await[0]["last_failure"].take());
+    let (html, failure) = (html(&page).await, figures(&page).await[0]["last_stranger_failure"].take());
     assert_eq!(failure["kind"], "connect");
     assert!(failure["text"].as_str().unwrap().starts_with("no connection to the authority: "), "{failure}");
     let at = failure["at_unix_millis"].as_i64().unwrap();
     assert!((before..=Timestamp::now().as_unix_millis()).contains(&at), "{failure}");
-    let shown = cells(&html, "last_failure")[0];
+    let shown = cells(&html, "last_stranger_failure")[0];
     assert!(shown.contains(" s ago, ") && shown.contains(" GMT: connect: no connection to the authority: "), "{shown}");
     assert!(!html.contains(SECRET) && !failure.to_string().contains(SECRET), "{html} {failure}");
 }
