@@ -10,10 +10,11 @@ use tracing::{Instrument, Span};
 use crate::build_error::BuildError;
 use crate::clock::{Clock, Stopwatch};
 use crate::credentials::source::CredentialSource;
-use crate::error::{IntrospectError, IntrospectErrorKind};
+use crate::error::{IntrospectError, IntrospectErrorKind, Sort};
 use crate::http::credential::Credential;
 use crate::http::exchange::{Call, Reply};
 use crate::http::link::Link;
+use crate::introspect::Unclear;
 use crate::log_limit::LogLimit;
 use crate::protection::Share;
 use crate::protection::{EndpointHandle, Limits, Progress, Protection, RateLimit};
@@ -25,8 +26,8 @@ pub(crate) struct Endpoint {
     clock: Arc<dyn Clock>,
     /// The host that is asked, for spans: that of the issuer, if the endpoint is found by a question.
     host: String,
-    /// By status too, or a login that fails would hide that its token is refused.
-    failures: LogLimit<(IntrospectErrorKind, Option<StatusCode>, Share)>,
+    failures: LogLimit<(Sort, Share)>,
+    unclear: Unclear,
 }
 
 /// What an authority says.
@@ -91,7 +92,8 @@ impl Endpoint {
         limits.check()?;
         let (clock, host) = (link.clock, url.host_str().unwrap_or_default());
         let protection = Protection::new(limits, rate_limit, link.request_timeout, Arc::clone(&clock), host);
-        Ok(Self { asked, protection: Arc::new(protection), clock, host: host.to_owned(), failures: LogLimit::new() })
+        let (failures, unclear) = (LogLimit::new(), Unclear::at(host));
+        Ok(Self { asked, protection: Arc::new(protection), clock, host: host.to_owned(), failures, unclear })
     }
 
     /// What is asked, if that is known yet.
@@ -107,6 +109,11 @@ impl Endpoint {
             Asked::Given(target) => Ok(target),
             Asked::Sought(sought) => progress.searching(sought.find(&self.clock, || progress.sends())).await,
         }
+    }
+
+    /// Tells of its answers that are not a clear yes.
+    pub(crate) fn unclear(&self) -> &Unclear {
+        &self.unclear
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {
@@ -207,7 +214,7 @@ impl Endpoint {
             tracing::debug!(server.address = host, kind, ?error, "the authority was not asked");
             return;
         }
-        let Some(untold) = self.failures.due((error.kind(), error.status(), share)) else {
+        let Some(untold) = self.failures.due((error.sort(), share)) else {
             tracing::debug!(server.address = host, kind, ?error, latency_ms, "the authority could not be asked");
             return;
         };

@@ -24,6 +24,19 @@ pub struct IntrospectError {
     is_too_large: bool,
     /// Of discovery, or a login: the server asked could not be reached, or is busy. Nobody has to change anything.
     may_pass: bool,
+    /// A word of this crate's own for what is wrong with the answer.
+    fault: &'static str,
+}
+
+/// What a line in the log tells of. Neither what a caller can bring about nor what passes by itself may hide what
+/// somebody has to mend.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Sort {
+    kind: IntrospectErrorKind,
+    /// Or a login that fails would hide that its token is refused.
+    status: Option<StatusCode>,
+    fault: &'static str,
+    is_outage: bool,
 }
 
 /// What kept the authority from answering.
@@ -105,6 +118,7 @@ impl IntrospectError {
             is_reported: false,
             is_too_large: false,
             may_pass: false,
+            fault: "",
         }
     }
 
@@ -138,7 +152,18 @@ impl IntrospectError {
 
     pub(crate) fn too_large(mut self) -> Self {
         self.is_too_large = true;
+        self.of_fault("too large")
+    }
+
+    /// `fault` is one of few.
+    pub(crate) fn of_fault(mut self, fault: &'static str) -> Self {
+        self.fault = fault;
         self
+    }
+
+    /// Failures of one sort may be told of by one line.
+    pub(crate) fn sort(&self) -> Sort {
+        Sort { kind: self.kind, status: self.status, fault: self.fault, is_outage: self.is_outage() }
     }
 
     /// The endpoint was not discovered, because of this failure to ask the issuer. It counts as that one does.

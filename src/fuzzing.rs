@@ -15,7 +15,7 @@ use crate::apigee::wire as apigee_wire;
 use crate::clock::Timestamp;
 use crate::error::IntrospectError;
 use crate::http::json;
-use crate::introspect::{InactiveReason, Verdict};
+use crate::introspect::{InactiveReason, Unclear, Verdict};
 use crate::rfc7662::wire as rfc7662_wire;
 use crate::source::TokenSources;
 use crate::token::{AccessToken, BearerToken, MalformedToken, is_scope_token};
@@ -111,9 +111,9 @@ pub fn apigee_answer(body: &[u8]) {
     const NOW: Timestamp = Timestamp::from_unix_millis(1_343_036_540_877);
     let readings = [(false, true), (true, true), (false, false), (true, false)]
         .map(|(allow_unexpiring, verify_token_echo)| apigee_wire::Reading { allow_unexpiring, verify_token_echo });
-    let answer = object(body);
+    let (answer, unclear) = (object(body), Unclear::at(""));
     let judged = readings.map(|reading| {
-        let read = |body: &[u8], token: &str, now| apigee_wire::read(body, &parsed(token), now, reading);
+        let read = |body: &[u8], token: &str, now| apigee_wire::read(body, &parsed(token), now, reading, &unclear);
         let judged = read(body, TOKEN, NOW);
         if let Ok(Verdict::Active(token)) = &judged {
             let answer = answer.as_ref().expect("only an object can be active");
@@ -161,10 +161,10 @@ fn check_apigee_active(
 pub fn rfc7662_answer(body: &[u8]) {
     const TOKEN: &str = "2YotnFZFEjr1zCsicMWpAA";
     const NOW: Timestamp = Timestamp::from_unix_millis(1_419_350_238_000);
-    let answer = object(body);
+    let (answer, unclear) = (object(body), Unclear::at(""));
     let judged = [true, false].map(|require_token_type| {
         let reading = rfc7662_wire::Reading { require_token_type };
-        let read = |body: &[u8], now| rfc7662_wire::read(body, &parsed(TOKEN), now, reading);
+        let read = |body: &[u8], now| rfc7662_wire::read(body, &parsed(TOKEN), now, reading, &unclear);
         let judged = read(body, NOW);
         if let Ok(Verdict::Active(token)) = &judged {
             let answer = answer.as_ref().expect("only an object can be active");

@@ -1,5 +1,6 @@
 //! Telling the operator of what goes on without filling the log with it.
 
+use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +19,12 @@ struct Written<S> {
     sort: S,
     since: Stopwatch,
     untold: u64,
+}
+
+impl<S> fmt::Debug for LogLimit<S> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("LogLimit")
+    }
 }
 
 impl<S: PartialEq> LogLimit<S> {

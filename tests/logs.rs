@@ -12,6 +12,7 @@ use support::requires;
 use tower_introspection::RequestView;
 
 use http::{Request, Response};
+use support::faulty::{self, Faulty};
 use support::recorder::{Recorder, Seen};
 use support::text::Text;
 use support::*;
@@ -232,6 +233,57 @@ async fn refused_by_a_firewall(captured: &Captured, sandbox: &Sandbox) {
     sandbox.script(TOKEN, 403, "");
     assert!(cached.introspect(Ask::new(&bearer(TOKEN))).await.is_err());
     assert_eq!(said("ERROR", [ours, "share=\"known\""]), before + 1);
+}
+
+/// The same fault of two authorities.
+async fn the_same_fault_twice(captured: &Captured, sandbox: &Sandbox) {
+    sandbox.script(TOKEN, 200, r#"{"active":true,"exp":-1}"#);
+    let lines = [
+        ("INFO", vec!["the token counts as inactive", "`exp` is not after 1970", "server.address=\"127.0.0.1\""]),
+        ("WARN", vec!["request rejected", "cause=\"transport\""]),
+    ];
+    let said = || lines.each_ref().map(|(level, words)| captured.events(level, words));
+    let before = said();
+    for _ in 0..2 {
+        let endpoint = sandbox.rfc7662().build().unwrap();
+        let own = introspect_fn(|_| async { Err(IntrospectError::new(IntrospectErrorKind::Transport)) });
+        let failing = IntrospectionLayer::new(own);
+        for _ in 0..2 {
+            assert!(!endpoint.introspect(Ask::new(&bearer(TOKEN))).await.unwrap().is_active());
+            let response = failing.layer(Idle).oneshot(request(&format!("Bearer {TOKEN}"))).await.unwrap();
+            assert_eq!(response.status(), 503);
+        }
+    }
+    assert_eq!(said(), before.map(|lines| lines + 2));
+}
+
+/// What somebody has to mend, after what a caller can bring about, or what passes.
+async fn one_fault_after_another(captured: &Captured) {
+    let ok = |headers: &str, body: &str| vec![faulty::answer("200 OK", headers, body)];
+    let authority = Faulty::start();
+    let json = "content-type: application/json\r\n";
+    authority.does_in_turn(vec![
+        ok(json, r#"{"active":true,"sub":"\ud83d"}"#),
+        ok(json, r#"{"active":"true"}"#),
+        ok("content-encoding: gzip\r\n", "\u{1f}"),
+        ok("content-type: text/html\r\n", "<html>"),
+    ]);
+    let limits = || Limits::new().max_retries(0);
+    let endpoint =
+        Rfc7662::builder(authority.url()).client_secret_basic("id", "hush").limits(limits()).build().unwrap();
+    for fault in ["half a character", "is not a boolean", "`Content-Encoding` is `gzip`", "`text/html`"] {
+        assert!(endpoint.introspect(Ask::new(&bearer(TOKEN))).await.is_err());
+        assert_eq!(captured.events("WARN", &["the authority could not be asked", fault]), 1, "{fault}");
+    }
+    let undiscovered = Faulty::start();
+    let broken = || vec![faulty::Step::Reset];
+    undiscovered.does_in_turn(vec![broken(), broken(), ok(json, r#"{"issuer":"https://other.example"}"#)]);
+    let endpoint = Rfc7662::discover(undiscovered.url()).client_secret("id", "hush").limits(limits()).build().unwrap();
+    for _ in 0..2 {
+        assert!(endpoint.introspect(Ask::new(&bearer(TOKEN))).await.is_err());
+    }
+    let words = ["was not discovered, and somebody has to change something", "https://other.example"];
+    assert_eq!(captured.events("ERROR", &words), 1);
 }
 
 /// Tokens that are bound to a key, each in another way.
@@ -502,6 +554,8 @@ async fn drive(captured: &Captured, sandbox: &Sandbox) {
     captured.show(&token);
     floods(captured, sandbox).await;
     refused_by_a_firewall(captured, sandbox).await;
+    the_same_fault_twice(captured, sandbox).await;
+    one_fault_after_another(captured).await;
     verdicts_and_faults(captured, sandbox, &token).await;
     endpoints_that_fail(captured, sandbox, &token).await;
     other_clients(captured, sandbox, &token).await;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::clock::Timestamp;
 use crate::error::IntrospectError;
 use crate::http::json::{self, is_or_holds, unusable};
-use crate::introspect::{InactiveReason, Verdict, unclear};
+use crate::introspect::{InactiveReason, Unclear, Verdict};
 use crate::token::{AccessToken, AccessTokenBuilder, BearerToken, Scopes};
 
 /// The only codes with which this API says that a token does not exist.
@@ -58,19 +58,20 @@ pub(crate) fn read(
     presented: &BearerToken,
     now: Timestamp,
     reading: Reading,
+    unclear: &Unclear,
 ) -> Result<Verdict, IntrospectError> {
     let answer = json::object(body, &DECISIVE)?;
     if reading.verify_token_echo && echoes_another(&answer, presented) {
         return Err(unusable("it speaks of another token than the one asked for (`verify_token_echo`)"));
     }
-    if let Some(reason) = status(&answer).or_else(|| token_type(&answer)) {
+    if let Some(reason) = status(&answer, unclear).or_else(|| token_type(&answer, unclear)) {
         return Ok(Verdict::Inactive(reason));
     }
     let facts = match answer.get("expiresAt").and_then(integer) {
         Some(-1) if reading.allow_unexpiring => facts(&answer, presented),
         Some(millis) if millis > 0 => facts(&answer, presented).expires_at(Timestamp::from_unix_millis(millis)),
-        Some(-1) => return Ok(Verdict::Inactive(unclear("`expiresAt` is -1 (`allow_unexpiring`)"))),
-        _ => return Ok(Verdict::Inactive(unclear("`expiresAt` is missing, or is no moment"))),
+        Some(-1) => return Ok(Verdict::Inactive(unclear.because("`expiresAt` is -1 (`allow_unexpiring`)"))),
+        _ => return Ok(Verdict::Inactive(unclear.because("`expiresAt` is missing, or is no moment"))),
     };
     let token = facts.build();
     if token.is_expired_at(now) {
@@ -109,7 +110,7 @@ fn echoes_another(answer: &Map<String, Value>, presented: &BearerToken) -> bool 
     }
 }
 
-fn status(answer: &Map<String, Value>) -> Option<InactiveReason> {
+fn status(answer: &Map<String, Value>, unclear: &Unclear) -> Option<InactiveReason> {
     let status = answer.get("status").and_then(Value::as_str).unwrap_or_default().trim();
     if status.eq_ignore_ascii_case("approved") {
         None
@@ -118,16 +119,16 @@ fn status(answer: &Map<String, Value>) -> Option<InactiveReason> {
     } else if status.eq_ignore_ascii_case("expired") {
         Some(InactiveReason::Expired)
     } else {
-        Some(unclear("`status` is none that is known"))
+        Some(unclear.because("`status` is none that is known"))
     }
 }
 
-fn token_type(answer: &Map<String, Value>) -> Option<InactiveReason> {
+fn token_type(answer: &Map<String, Value>, unclear: &Unclear) -> Option<InactiveReason> {
     let stated = answer.get("tokenType")?;
     let is_bearer = stated
         .as_str()
         .is_some_and(|kind| kind.eq_ignore_ascii_case("Bearer") || kind.eq_ignore_ascii_case("BearerToken"));
-    (!is_bearer).then(|| unclear("`tokenType` is not bearer"))
+    (!is_bearer).then(|| unclear.because("`tokenType` is not bearer"))
 }
 
 /// What holds the token itself is left out, wherever it stands: no token is ever kept. A confirmation stays whatever it

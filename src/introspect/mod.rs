@@ -12,6 +12,6 @@ pub use any::AnyIntrospector;
 pub use authorities::{AuthoritiesBuilder, ChooseIntrospector, ChosenAuthority};
 pub(crate) use introspector::Introspect;
 pub use introspector::{Ask, IntrospectFn};
-pub(crate) use verdict::{InactiveReason, Verdict, unclear};
+pub(crate) use verdict::{InactiveReason, Unclear, Verdict};
 
 pub use crate::error::IntrospectErrorKind;

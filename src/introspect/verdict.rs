@@ -60,15 +60,26 @@ impl InactiveReason {
     }
 }
 
-/// The reason for an answer that is not a clear yes. An operator is told: without a word in the log it would look as if
-/// clients came with bad tokens. `cause` is a text of this crate's own.
-pub(crate) fn unclear(cause: &'static str) -> InactiveReason {
-    static LIMIT: LogLimit<&str> = LogLimit::new();
-    match LIMIT.due(cause) {
-        Some(untold) => {
-            tracing::info!(cause, untold, "the authority's answer is not a clear yes, so the token counts as inactive");
-        }
-        None => tracing::debug!(cause, "the authority's answer is not a clear yes, so the token counts as inactive"),
+/// Tells of the answers of one authority that are not a clear yes. Without a word in the log it would look as if clients
+/// came with bad tokens.
+pub(crate) struct Unclear {
+    /// The authority's, for logs.
+    host: String,
+    told: LogLimit<&'static str>,
+}
+
+impl Unclear {
+    pub(crate) fn at(host: &str) -> Self {
+        Self { host: host.to_owned(), told: LogLimit::new() }
     }
-    InactiveReason::Unclear
+
+    /// The reason for such an answer. `cause` is a text of this crate's own.
+    pub(crate) fn because(&self, cause: &'static str) -> InactiveReason {
+        const TOLD: &str = "the authority's answer is not a clear yes, so the token counts as inactive";
+        match self.told.due(cause) {
+            Some(untold) => tracing::info!(server.address = self.host, cause, untold, "{TOLD}"),
+            None => tracing::debug!(server.address = self.host, cause, "{TOLD}"),
+        }
+        InactiveReason::Unclear
+    }
 }

@@ -19,7 +19,7 @@ pub use reason::RejectionReason;
 pub use response::{EmptyBody, ProblemJson, RejectionResponse};
 pub(crate) use response::{grpc_trailers, respond};
 
-use crate::error::{IntrospectError, IntrospectErrorKind};
+use crate::error::{IntrospectError, Sort};
 use crate::log_limit::LogLimit;
 use crate::policy::{Policy, Refusal};
 use crate::request::RequestView;
@@ -139,11 +139,13 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 pub(crate) struct RejectionContext {
     pub(crate) challenge: Arc<Challenge>,
     pub(crate) retry_after: Duration,
+    /// Of which failures the operator was told.
+    pub(crate) told: Arc<LogLimit<Sort>>,
 }
 
 impl Default for RejectionContext {
     fn default() -> Self {
-        Self { challenge: Arc::default(), retry_after: Duration::from_secs(5) }
+        Self { challenge: Arc::default(), retry_after: Duration::from_secs(5), told: Arc::new(LogLimit::new()) }
     }
 }
 
@@ -262,7 +264,6 @@ impl Rejection {
 
     /// Tells the operator. Nothing here comes from the request.
     fn log(&self) {
-        static LIMIT: LogLimit<(IntrospectErrorKind, Option<StatusCode>)> = LogLimit::new();
         let (kind, reason, description) = (self.kind().as_str(), self.reason.as_str(), self.description());
         let Some(error) = &self.cause else {
             tracing::debug!(kind, reason, "request rejected: {description}");
@@ -270,7 +271,7 @@ impl Rejection {
         };
         let cause = error.kind().as_str();
         let was_said = error.is_reported() || error.was_not_asked();
-        match (!was_said).then(|| LIMIT.due((error.kind(), error.status()))).flatten() {
+        match (!was_said).then(|| self.context.told.due(error.sort())).flatten() {
             Some(untold) => tracing::warn!(kind, reason, cause, ?error, untold, "request rejected: {description}"),
             None => tracing::debug!(kind, reason, cause, ?error, "request rejected: {description}"),
         }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::clock::Timestamp;
 use crate::error::IntrospectError;
 use crate::http::json::{self, holds, is_or_holds, unusable};
-use crate::introspect::{InactiveReason, Verdict, unclear};
+use crate::introspect::{InactiveReason, Unclear, Verdict};
 use crate::token::{AccessToken, AccessTokenBuilder, BearerToken, is_scope_token};
 
 /// Members that decide whether a token comes in, or who its holder is: half a character or a number beyond a float in
@@ -47,6 +47,7 @@ pub(crate) fn read(
     presented: &BearerToken,
     now: Timestamp,
     reading: Reading,
+    unclear: &Unclear,
 ) -> Result<Verdict, IntrospectError> {
     let answer = json::object(body, &DECISIVE)?;
     match answer.get("active") {
@@ -56,9 +57,9 @@ pub(crate) fn read(
         None => return Err(unusable("it holds no `active`")),
     }
     if reading.require_token_type && answer.get("token_type").is_none_or(Value::is_null) {
-        return Ok(Verdict::Inactive(unclear("it has no `token_type` (`require_token_type`)")));
+        return Ok(Verdict::Inactive(unclear.because("it has no `token_type` (`require_token_type`)")));
     }
-    Ok(active(answer, presented, now).map_or_else(Verdict::Inactive, Verdict::Active))
+    Ok(active(answer, presented, now, unclear).map_or_else(Verdict::Inactive, Verdict::Active))
 }
 
 /// Whether the body of a 401 is about the token alone: it says `{"active":false}` and not a word more.
@@ -70,20 +71,28 @@ pub(crate) fn says_inactive_alone(body: &[u8]) -> bool {
         .is_ok_and(|answer| answer.len() == 1 && answer.get("active") == Some(&Value::Bool(false)))
 }
 
-fn active(answer: Map<String, Value>, presented: &BearerToken, now: Timestamp) -> Result<AccessToken, InactiveReason> {
+fn active(
+    answer: Map<String, Value>,
+    presented: &BearerToken,
+    now: Timestamp,
+    unclear: &Unclear,
+) -> Result<AccessToken, InactiveReason> {
     if !is_bearer_access_token(&answer) {
-        return Err(unclear(
-            "`token_type`, `typ`, `token_use` or `token_usage` is not that of an access token for a bearer",
-        ));
+        return Err(unclear
+            .because("`token_type`, `typ`, `token_use` or `token_usage` is not that of an access token for a bearer"));
     }
     let mut facts = facts(&answer, presented);
-    if let Some(expires_at) = time(answer.get("exp"), f64::floor).map_err(|NotATime| unclear("`exp` is no time"))? {
+    if let Some(expires_at) =
+        time(answer.get("exp"), f64::floor).map_err(|NotATime| unclear.because("`exp` is no time"))?
+    {
         if expires_at <= Timestamp::from_unix_millis(0) {
-            return Err(unclear("`exp` is not after 1970"));
+            return Err(unclear.because("`exp` is not after 1970"));
         }
         facts = facts.expires_at(expires_at);
     }
-    if let Some(not_before) = time(answer.get("nbf"), f64::ceil).map_err(|NotATime| unclear("`nbf` is no time"))? {
+    if let Some(not_before) =
+        time(answer.get("nbf"), f64::ceil).map_err(|NotATime| unclear.because("`nbf` is no time"))?
+    {
         if now < not_before {
             return Err(InactiveReason::NotYetValid);
         }

@@ -91,7 +91,7 @@ impl Apigee {
     fn verdict(&self, reply: &Reply, token: &BearerToken) -> Result<Verdict, IntrospectError> {
         let now = self.endpoint.clock().now();
         if reply.status == StatusCode::OK {
-            let verdict = wire::read(&reply.body, token, now, self.reading);
+            let verdict = wire::read(&reply.body, token, now, self.reading, self.endpoint.unclear());
             return verdict.map_err(|error| reply.explain(error, token));
         }
         // The code before the status: the same code has been seen with five of them.

@@ -9,6 +9,7 @@ use super::super::wire::{Reading, read, says_no_such_token};
 use super::*;
 use crate::clock::{ManualClock, Timestamp};
 use crate::error::IntrospectErrorKind;
+use crate::introspect::Unclear;
 
 const TOKEN: &str = "25poPXCPOw43s0hJBn6tQYnUb5KF";
 const NOW: i64 = 1_343_036_540_877;
@@ -38,7 +39,7 @@ fn without(member: &str) -> Value {
 
 fn read_at(answer: &Value, now: i64, reading: Reading) -> Result<Verdict, IntrospectError> {
     let token = BearerToken::parse(TOKEN).unwrap();
-    read(answer.to_string().as_bytes(), &token, Timestamp::from_unix_millis(now), reading)
+    read(answer.to_string().as_bytes(), &token, Timestamp::from_unix_millis(now), reading, &Unclear::at(""))
 }
 
 fn verdict(answer: &Value) -> Result<Verdict, IntrospectError> {
@@ -296,7 +297,7 @@ fn a_body_that_is_no_json_object_is_a_failure_and_never_a_verdict() {
     let now = Timestamp::from_unix_millis(NOW);
     for body in ["", "<html></html>", "[]", "null", "true", "\"approved\"", "{", &whole[..whole.len() - 1], "<Error/>"]
     {
-        let error = read(body.as_bytes(), &token, now, Reading::default()).unwrap_err();
+        let error = read(body.as_bytes(), &token, now, Reading::default(), &Unclear::at("")).unwrap_err();
         assert_eq!(error.kind(), IntrospectErrorKind::Answer, "{body:?}");
     }
 }
@@ -506,7 +507,7 @@ proptest! {
     #[test]
     fn no_body_makes_reading_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
         let token = BearerToken::parse(TOKEN).unwrap();
-        prop_assert!(read(&body, &token, Timestamp::from_unix_millis(NOW), Reading::default()).is_err());
+        prop_assert!(read(&body, &token, Timestamp::from_unix_millis(NOW), Reading::default(), &Unclear::at("")).is_err());
         prop_assert!(!says_no_such_token(&body));
     }
 }
@@ -516,7 +517,7 @@ fn what_was_damaged_locks_nobody_out_unless_it_decides() {
     let read = |member: &str| {
         let body = format!(r#"{{"status":"approved","expiresAt":{EXPIRES_AT},{member}}}"#);
         let token = BearerToken::parse(TOKEN).unwrap();
-        read(body.as_bytes(), &token, Timestamp::from_unix_millis(NOW), Reading::default())
+        read(body.as_bytes(), &token, Timestamp::from_unix_millis(NOW), Reading::default(), &Unclear::at(""))
     };
     let Ok(Verdict::Active(token)) = read(r#""attributes":[{"name":"n","value":"Jo \ud83d"}],"createdAt":1e400"#)
     else {
@@ -530,8 +531,14 @@ fn what_was_damaged_locks_nobody_out_unless_it_decides() {
     let token = BearerToken::parse(TOKEN).unwrap();
     for body in [r#"{"status":"approved","expiresAt":1e400}"#, r#"{"status":"\ud83d","expiresAt":1}"#] {
         assert!(
-            super::super::wire::read(body.as_bytes(), &token, Timestamp::from_unix_millis(NOW), Reading::default())
-                .is_err()
+            super::super::wire::read(
+                body.as_bytes(),
+                &token,
+                Timestamp::from_unix_millis(NOW),
+                Reading::default(),
+                &Unclear::at("")
+            )
+            .is_err()
         );
     }
 }

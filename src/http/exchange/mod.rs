@@ -140,10 +140,12 @@ impl Reply {
     /// page, say, or a signed answer.
     pub(crate) fn explain(&self, error: IntrospectError, presented: &BearerToken) -> IntrospectError {
         if let Some(coding) = self.foreign_coding() {
-            return error.with_source(coding);
+            return error.with_source(coding).of_fault("coding");
         }
         match self.foreign_content_type(presented) {
-            Some(kind) if !self.is_json() => error.with_source(format!("it is not JSON, but `{kind}`")),
+            Some(kind) if !self.is_json() => {
+                error.with_source(format!("it is not JSON, but `{kind}`")).of_fault("content type")
+            }
             _ => error,
         }
     }

@@ -15,12 +15,15 @@ use crate::token::BearerToken;
 /// If `body` is none; if it holds a member twice, at any depth: whoever reads the first and whoever reads the last
 /// would hold different things true of one token; or if a member that is `decisive` was damaged.
 pub(crate) fn object(body: &[u8], decisive: &[&'static str]) -> Result<Map<String, Value>, IntrospectError> {
-    parse(body, decisive).map_err(|fault| IntrospectError::new(IntrospectErrorKind::Answer).with_source(fault))
+    parse(body, decisive).map_err(|fault| {
+        let sort = if fault.is_not_json() { "not JSON" } else { "JSON" };
+        IntrospectError::new(IntrospectErrorKind::Answer).with_source(fault).of_fault(sort)
+    })
 }
 
 /// The authority answered with something that says nothing of the token.
 pub(crate) fn unusable(why: &'static str) -> IntrospectError {
-    IntrospectError::new(IntrospectErrorKind::Answer).with_source(why)
+    IntrospectError::new(IntrospectErrorKind::Answer).with_source(why).of_fault(why)
 }
 
 /// The `error` of an OAuth error answer, RFC 6749 section 5.2.

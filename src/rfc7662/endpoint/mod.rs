@@ -123,7 +123,7 @@ impl Rfc7662 {
         let now = self.endpoint.clock().now();
         match reply.status {
             StatusCode::OK => {
-                let verdict = wire::read(&reply.body, token, now, self.reading);
+                let verdict = wire::read(&reply.body, token, now, self.reading, self.endpoint.unclear());
                 verdict.map(Heard::OfTheToken).map_err(|error| reply.explain(error, token))
             }
             // RFC 6749 section 5.2 allows 400 for a client that is not accepted, and some servers use it.

@@ -8,14 +8,14 @@ use super::super::wire::{Reading, read};
 use super::*;
 use crate::clock::Timestamp;
 use crate::error::IntrospectErrorKind;
-use crate::introspect::InactiveReason;
+use crate::introspect::{InactiveReason, Unclear};
 use crate::token::AccessToken;
 
 const NOW: Timestamp = Timestamp::from_unix_millis(1_419_350_000_000);
 
 fn judge(answer: &Value) -> Result<Verdict, IntrospectError> {
     let token = BearerToken::parse("2YotnFZFEjr1zCsicMWpAA").unwrap();
-    read(answer.to_string().as_bytes(), &token, NOW, Reading::default())
+    read(answer.to_string().as_bytes(), &token, NOW, Reading::default(), &Unclear::at(""))
 }
 
 fn active(answer: Value) -> AccessToken {
@@ -78,7 +78,7 @@ fn active_is_a_boolean_or_the_answer_is_a_failure() {
     ] {
         let token = BearerToken::parse("abc").unwrap();
         assert_eq!(
-            read(body.as_bytes(), &token, NOW, Reading::default()).unwrap_err().kind(),
+            read(body.as_bytes(), &token, NOW, Reading::default(), &Unclear::at("")).unwrap_err().kind(),
             IntrospectErrorKind::Answer,
             "{body}"
         );
@@ -86,7 +86,7 @@ fn active_is_a_boolean_or_the_answer_is_a_failure() {
 }
 
 fn judged(body: &[u8]) -> Result<Verdict, IntrospectError> {
-    read(body, &BearerToken::parse("2YotnFZFEjr1zCsicMWpAA").unwrap(), NOW, Reading::default())
+    read(body, &BearerToken::parse("2YotnFZFEjr1zCsicMWpAA").unwrap(), NOW, Reading::default(), &Unclear::at(""))
 }
 
 #[test]
@@ -245,7 +245,8 @@ fn a_refresh_token_of_openiddict_is_told_from_an_access_token_by_its_usage_alone
 #[test]
 fn an_answer_without_a_token_type_is_inactive_if_one_is_required() {
     let token = BearerToken::parse("abc").unwrap();
-    let verdict = |body: &[u8]| read(body, &token, NOW, Reading { require_token_type: true }).unwrap();
+    let verdict =
+        |body: &[u8]| read(body, &token, NOW, Reading { require_token_type: true }, &Unclear::at("")).unwrap();
     assert!(!verdict(br#"{"active":true,"sub":"u","client_id":"a"}"#).is_active(), "a refresh token of oidc-provider");
     assert!(!verdict(br#"{"active":true,"token_type":null}"#).is_active());
     assert!(verdict(br#"{"active":true,"token_type":"Bearer"}"#).is_active());
@@ -331,7 +332,7 @@ proptest! {
 
     #[test]
     fn no_bytes_make_reading_panic_or_a_token_active(body in prop::collection::vec(any::<u8>(), 0..64)) {
-        let verdict = read(&body, &BearerToken::parse("abc").unwrap(), NOW, Reading::default());
+        let verdict = read(&body, &BearerToken::parse("abc").unwrap(), NOW, Reading::default(), &Unclear::at(""));
         prop_assert!(!verdict.is_ok_and(|verdict| verdict.is_active()));
     }
 }
