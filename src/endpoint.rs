@@ -126,8 +126,8 @@ impl Endpoint {
 
     /// Asks, at `url` if the question has one of its own, and has `read` make something of the answer.
     ///
-    /// If the authority refuses this service's credentials with 401, or may do so with what it says of a token, and there
-    /// is a way to renew them, it is asked once more with the new ones.
+    /// If the authority refuses this service's credentials with 401, or may do so with what it says of a token, and
+    /// there is a way to renew them, it is asked once more with the new ones.
     pub(crate) async fn ask<T: Send>(
         &self,
         url: Option<&str>,

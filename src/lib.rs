@@ -204,8 +204,8 @@
 //! | `introspection_discovery`: finding the endpoint of an issuer, in a task of its own | |
 //! | `introspection`: a question to an endpoint, within the first | `otel.kind`, `server.address`, `known` (whether the token is), `http.response.status_code` (of the last attempt), `error.type` (the [kind](IntrospectErrorKind) of failure) |
 //!
-//! The spans of a login, of a discovery and of a question asked ahead of time have no parent, because nobody has to wait
-//! for them. They follow from (`follows_from`) the span of the request that caused them.
+//! The spans of a login, of a discovery and of a question asked ahead of time have no parent, because nobody has to
+//! wait for them. They follow from (`follows_from`) the span of the request that caused them.
 //!
 //! # Features
 //!

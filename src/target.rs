@@ -203,8 +203,8 @@ mod tests {
         }
     }
 
-    /// Has questions come, one every 50 milliseconds and none of which waits longer than a question may, until one finds
-    /// it. How many have failed before?
+    /// Has 400 questions come, one every 50 milliseconds, none of which waits longer than a question may. How many of
+    /// them failed, if any has found it?
     async fn failures_until_found(sought: Arc<Sought>) -> Option<usize> {
         let mut asking = tokio::task::JoinSet::new();
         for _ in 0..400 {
@@ -263,20 +263,24 @@ mod tests {
         tokio::time::timeout(LONGEST_QUESTION, has_ended.wait_for(|ended| *ended)).await.unwrap().unwrap();
     }
 
-    struct Panics;
+    /// Counts how often it has panicked.
+    struct Panics(Arc<Mutex<u32>>);
 
     impl Search for Panics {
         fn search(&self) -> Searching<'_> {
+            *self.0.lock().unwrap() += 1;
             Box::pin(async { panic!("as the test wants it") })
         }
     }
 
     #[tokio::test]
     async fn a_search_that_panics_fails_whoever_waits_and_leaves_room_for_another() {
-        let (sought, clock) = (Sought::new(Panics), Arc::new(SystemClock) as Arc<dyn Clock>);
+        let searches = Arc::new(Mutex::new(0));
+        let (sought, clock) = (Sought::new(Panics(Arc::clone(&searches))), Arc::new(SystemClock) as Arc<dyn Clock>);
         for _ in 0..2 {
             let error = sought.find(&clock, || {}).await.map(|_| ()).unwrap_err();
             assert_eq!(error.kind(), IntrospectErrorKind::Abandoned);
         }
+        assert_eq!(*searches.lock().unwrap(), 2);
     }
 }

@@ -60,8 +60,8 @@ impl InactiveReason {
     }
 }
 
-/// Tells of the answers of one authority that are not a clear yes. Without a word in the log it would look as if clients
-/// came with bad tokens.
+/// Tells of the answers of one authority that are not a clear yes. Without a word in the log it would look as if
+/// clients came with bad tokens.
 pub(crate) struct Unclear {
     /// The authority's, for logs.
     host: String,

@@ -243,9 +243,9 @@ impl Store {
         self.instead_of(&error, key).ok_or(error)
     }
 
-    /// Whether the token was active when it was last asked about, as far as that is remembered, and has not failed since
-    /// in a way that its holder may have brought about. One whose answer is
-    /// kept has no other share, or whoever makes questions about strangers fail could have an old answer serve on.
+    /// Whether the token was active when it was last asked about, as far as that is remembered, and no question about
+    /// it has failed since in a way that its holder may have brought about. One whose answer is kept has no other
+    /// share, or whoever makes questions about strangers fail could have an old answer serve on.
     pub(super) fn share_of(&self, key: TokenKey) -> Share {
         if self.lately.contains(key) || self.active.get(key).is_some() { Share::Known } else { Share::Stranger }
     }
