@@ -82,7 +82,8 @@
 //! * A *hit* is a request that is answered from the cache, without a question. A *miss* is one that starts a question.
 //!   One that waits for a question already under way is neither: it is *coalesced* ("single flight").
 //! * A *known* token was active when it was last asked about, as far as a [`Cached`] remembers; any other is a
-//!   *stranger*. Known tokens come first in every limit, so that junk tokens cannot use it up.
+//!   *stranger*. Known tokens come first in every limit, so that junk tokens cannot use it up. (One whose last question
+//!   failed by what its holder may have brought about, such as an answer that is too large, is a stranger again.)
 //!
 //! # The way of a request
 //!

@@ -104,8 +104,9 @@ impl<'a> Ask<'a> {
         self.token
     }
 
-    /// Whether the token is *known*: it was active when it was last asked about. A [`Cached`](crate::Cached) remembers
-    /// that; without one all tokens are strangers.
+    /// Whether the token is *known*: it was active when it was last asked about, and no question since has failed by
+    /// what its holder may have brought about. A [`Cached`](crate::Cached) remembers that; without one all tokens are
+    /// strangers.
     ///
     /// In the limits of this crate's endpoints known tokens come first, and they have a circuit breaker of their own,
     /// so that a flood of junk tokens cannot starve them.
