@@ -369,7 +369,8 @@ async fn the_last_failure_is_told_with_its_time_and_text_and_holds_no_token_thou
 
 #[tokio::test]
 async fn the_text_of_a_failure_is_text_whatever_is_in_it() {
-    let endpoint = Apigee::builder("o").credentials(|| async { Err("<script>alert('1')</script> & \" \n".into()) });
+    let endpoint = Apigee::builder("o").base_url("http://127.0.0.1:1/v1");
+    let endpoint = endpoint.credentials(|| async { Err("<script>alert('1')</script> & \" \n".into()) });
     let cached = Cached::new(endpoint.build().unwrap());
     cached.introspect(Ask::new(&bearer("abc"))).await.unwrap_err();
     let html = html(&StatusPage::new(cached.handle())).await;
