@@ -55,7 +55,7 @@ impl<I: Introspect> CachedBuilder<I> {
     /// follows from it, too: see [`Cached`].
     ///
     /// A token takes the bytes of its facts and some 700 more (measured with glibc on 64 bits); with what Apigee's
-    /// documentation shows, 700 to 1,000 in all. How large the facts are is the authority's choice, up to the
+    /// documentation shows, 690 to 1,010 in all. How large the facts are is the authority's choice, up to the
     /// endpoint's `max_response_bytes` and a little more. So that memory has a bound, a token with more than 4 KiB of
     /// facts counts as several, one for each 4 KiB that it began: **a cache takes less than 5 KiB for each token of its
     /// capacity**, 500 MB with the default, and would take that only if all facts were of 4 KiB. (Up to
