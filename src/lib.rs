@@ -239,6 +239,7 @@ mod policy;
 mod protection;
 mod random;
 mod request;
+mod selection;
 mod settings;
 #[cfg(feature = "status-page")]
 mod status_page;
@@ -267,6 +268,8 @@ pub mod fuzzing;
     )
 ))]
 pub mod guide;
+#[cfg(feature = "redis")]
+pub mod fleet;
 pub mod introspect;
 pub mod layer;
 pub mod rejection;
