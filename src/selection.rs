@@ -43,6 +43,26 @@ pub(crate) enum Condition {
     IssuedBefore(i64),
 }
 
+/// A selection as it is sent: of a token only its fingerprints are told.
+#[cfg(feature = "redis")]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rule {
+    /// Of any token if there are none.
+    pub(crate) fingerprints: Option<Vec<Fingerprint>>,
+    pub(crate) conditions: Vec<Condition>,
+}
+
+/// What a token is known by to those who share a secret.
+#[cfg(feature = "redis")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Fingerprint {
+    /// Of the secret that it was made with.
+    pub(crate) key_id: u64,
+    pub(crate) key: [u64; 2],
+}
+
 impl Condition {
     pub(crate) fn holds(&self, facts: &AccessToken) -> bool {
         match self {

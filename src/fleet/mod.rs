@@ -3,3 +3,10 @@
 #![allow(dead_code)]
 
 pub(crate) mod engine;
+pub(crate) mod keys;
+pub(crate) mod record;
+pub(crate) mod seal;
+mod secret;
+pub(crate) mod value;
+
+pub use secret::FleetSecret;

@@ -165,6 +165,12 @@ impl AccessTokenBuilder {
     /// The token with these facts.
     #[must_use]
     pub fn build(self) -> AccessToken {
+        let texts = self.texts(&Claims::text_of(&self.claims));
+        AccessToken(Arc::new(Facts { texts, ..self.facts }))
+    }
+
+    /// The texts, packed, with this text of the claims.
+    pub(super) fn texts(&self, claims: &str) -> Box<[u8]> {
         let products = self.api_products.as_ref().map(|products| products.iter().map(String::as_str).collect::<Row>());
         let attributes = self.attributes.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]);
         // In the order of `Member`.
@@ -180,8 +186,28 @@ impl AccessTokenBuilder {
         row.push_optional(self.grant_type.as_deref());
         row.push_optional(self.token_id.as_deref());
         row.push_row(&attributes.collect());
-        row.push(&Claims::text_of(&self.claims));
-        AccessToken(Arc::new(Facts { texts: row.into_bytes(), ..self.facts }))
+        row.push(claims);
+        row.into_bytes()
+    }
+
+    /// With the texts that the accessors of `token` tell, but its claims.
+    #[cfg(feature = "redis")]
+    pub(super) fn with_texts_of(token: &AccessToken) -> Self {
+        let text = |text: Option<&str>| text.map(str::to_owned);
+        Self {
+            client_id: text(token.client_id()),
+            app: text(token.app()),
+            app_id: text(token.app_id()),
+            api_products: token.api_products().map(|products| products.map(str::to_owned).collect()),
+            attributes: token.attributes().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            grant_type: text(token.grant_type()),
+            subject: text(token.subject()),
+            username: text(token.username()),
+            audience: token.audience().map(str::to_owned).collect(),
+            issuer: text(token.issuer()),
+            token_id: text(token.token_id()),
+            ..Self::default()
+        }
     }
 }
 

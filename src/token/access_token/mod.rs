@@ -11,6 +11,8 @@ use super::packed::Packed;
 use crate::clock::Timestamp;
 
 mod builder;
+#[cfg(feature = "redis")]
+mod bytes;
 mod json;
 mod remembered;
 
