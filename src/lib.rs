@@ -259,6 +259,8 @@ mod extract;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "redis")]
+pub mod fleet;
 // Text alone, so it is no part of the program. Its snippets want all features to compile.
 #[cfg(all(
     doc,
@@ -268,8 +270,6 @@ pub mod fuzzing;
     )
 ))]
 pub mod guide;
-#[cfg(feature = "redis")]
-pub mod fleet;
 pub mod introspect;
 pub mod layer;
 pub mod rejection;

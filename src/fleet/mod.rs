@@ -9,4 +9,5 @@ pub(crate) mod seal;
 mod secret;
 pub(crate) mod value;
 
+pub use engine::memory::MemoryEngine;
 pub use secret::FleetSecret;

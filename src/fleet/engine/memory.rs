@@ -1,1 +1,0 @@
-//! An engine in this process.
