@@ -302,6 +302,7 @@ pub use token::access_token::AccessToken;
 pub use token::bearer::BearerToken;
 pub use token::scope::Scopes;
 
+use cache::Reach;
 use error::IntrospectErrorKind;
 use rejection::{RejectionKind, RejectionReason};
 use stats::{BreakerState, Health};
@@ -316,7 +317,7 @@ macro_rules! display_as_str {
     )*};
 }
 
-display_as_str!(BreakerState, Health, InactiveReason, IntrospectErrorKind, RejectionKind, RejectionReason);
+display_as_str!(BreakerState, Health, InactiveReason, IntrospectErrorKind, Reach, RejectionKind, RejectionReason);
 
 /// The README's snippets, compiled.
 #[cfg(all(doctest, feature = "axum", feature = "private-key-jwt", feature = "tonic", feature = "sandbox"))]

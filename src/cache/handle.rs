@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use super::figures::CacheStats;
 use super::flight::Predicate;
+use super::invalidation::Invalidation;
 use super::store::Store;
 use crate::protection::{EndpointHandle, Health};
-use crate::token::{AccessToken, BearerToken};
+use crate::selection::Selection;
+use crate::token::AccessToken;
 
 /// Controls and observes a [`Cached`](crate::Cached). Made by [`Cached::handle`](crate::Cached::handle); clones act on
 /// the same cache.
@@ -18,6 +20,7 @@ use crate::token::{AccessToken, BearerToken};
 /// called back.
 ///
 /// ```
+/// use tower_introspection::cache::Selection;
 /// use tower_introspection::{BearerToken, Cached, introspect_fn};
 /// # let introspector = introspect_fn(|_| async {
 /// #     Ok(tower_introspection::Verdict::Inactive(tower_introspection::InactiveReason::Unknown)) });
@@ -25,7 +28,8 @@ use crate::token::{AccessToken, BearerToken};
 /// let cached = Cached::new(introspector);
 /// let cache = cached.handle();
 /// cache.invalidate(&BearerToken::parse("25poPXCPOw43s0hJBn6tQYnUb5KF")?);
-/// cache.invalidate_where(|token| token.client_id() == Some("weather-app"));
+/// cache.invalidate(Selection::client("weather-app"));
+/// cache.invalidate_where(|token| token.attribute("tier") == Some("trial"));
 /// assert_eq!(cache.stats().hits, 0);
 /// # Ok::<(), tower_introspection::token::MalformedToken>(())
 /// ```
@@ -43,18 +47,31 @@ impl CacheHandle {
         &self.0.name
     }
 
-    /// Forgets what is known of `token`, active or not.
-    pub fn invalidate(&self, token: &BearerToken<'_>) {
-        self.0.forget(self.0.key_of(token));
+    /// Forgets the tokens that `selection` means: one token (`&token` is a selection), all of a client, of a subject,
+    /// and so on. What is known of tokens that are not active is forgotten, too, if the selection is one token or all,
+    /// with no condition: no facts are known of them. A question under way is asked anew if its answer is meant.
+    ///
+    /// It is done when this returns. Whoever wants to know whether other processes were reached awaits what is
+    /// returned.
+    ///
+    /// A token is found at once. For anything else each entry of the cache is looked at: with hundreds of thousands of
+    /// them, call this where blocking is allowed.
+    pub fn invalidate(&self, selection: impl Into<Selection>) -> Invalidation {
+        let rule = selection.into().rule(|token| self.0.fingerprints(token));
+        Invalidation::new(self.0.forget_rule(&rule), None)
     }
 
-    /// Forgets everything.
-    pub fn invalidate_all(&self) {
-        self.0.forget_all();
+    /// Forgets everything: [`invalidate`](Self::invalidate) with [`Selection::all`].
+    #[allow(clippy::must_use_candidate)] // it has done its work
+    pub fn invalidate_all(&self) -> Invalidation {
+        self.invalidate(Selection::all())
     }
 
-    /// Forgets all active tokens of which `predicate` is true, such as all of one client or one app, and returns how
-    /// many. A question under way is asked anew if its answer is such a token.
+    /// Forgets all active tokens of which `predicate` is true, and returns how many. A question under way is asked anew
+    /// if its answer is such a token.
+    ///
+    /// It acts in this process and nowhere else, since a closure cannot be sent to others. For what a [`Selection`] can
+    /// say, use [`invalidate`](Self::invalidate).
     ///
     /// `predicate` may use this handle. It is called for each entry of the cache: with hundreds of thousands of them,
     /// call this where blocking is allowed.

@@ -88,8 +88,9 @@ impl<T: Entry> Index<T> {
         drop(replaced);
     }
 
-    pub(super) fn remove(&self, key: TokenKey) {
-        self.remove_if(key, |_| true);
+    /// Whether there was one.
+    pub(super) fn remove(&self, key: TokenKey) -> bool {
+        self.remove_if(key, |_| true)
     }
 
     /// Leaves another entry in the same place alone.
@@ -97,13 +98,13 @@ impl<T: Entry> Index<T> {
         self.remove_if(key, |present| present.number() == number);
     }
 
-    fn remove_if(&self, key: TokenKey, is_meant: impl Fn(&T) -> bool) {
+    fn remove_if(&self, key: TokenKey, is_meant: impl Fn(&T) -> bool) -> bool {
         let mut table = self.part(key).write();
         let place = table.find_entry(key.low(), |present| present.key() == key && is_meant(present));
         let removed = place.ok().map(|place| place.remove().0);
         drop(table);
         self.length.fetch_sub(usize::from(removed.is_some()), Ordering::Relaxed);
-        drop(removed);
+        removed.is_some()
     }
 
     /// Takes everything out. To free it takes a while; that is left to whoever gets it.
@@ -226,7 +227,7 @@ mod tests {
             keys.iter().for_each(|key| index.insert(entry(*key, 7)));
         }
         assert_eq!(dropped_by(&|| index.insert(entry(keys[0], 8))), 1);
-        assert_eq!(dropped_by(&|| index.remove(keys[1])), 1);
+        assert_eq!(dropped_by(&|| assert!(index.remove(keys[1]))), 1);
         assert_eq!(dropped_by(&|| index.remove_number(keys[2], 7)), 1);
         assert_eq!(dropped_by(&|| index.remove_number(keys[0], 7)), 0, "another entry");
         assert_eq!(index.keys_where(|_| is_free(&index)).len(), 198, "judged under a lock");
@@ -241,7 +242,7 @@ mod tests {
         (0..).zip(present).for_each(|(number, key)| index.insert(entry(*key, number)));
         // 156 on average; 14 standard deviations are allowed.
         assert!(index.parts.iter().all(|part| index.read(part).0.len() < 330));
-        strangers.iter().for_each(|key| index.remove(*key));
+        assert!(!strangers.iter().any(|key| index.remove(*key)));
         assert_eq!(index.len(), 10_000);
         let number = |key: &TokenKey| index.look(*key, |_| ()).map(|sight| sight.entry.number);
         assert!((0..).zip(present).all(|(n, key)| number(key) == Some(n)));

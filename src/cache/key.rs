@@ -57,12 +57,18 @@ impl Hash for TokenKey {
 /// Makes the keys of one cache. Each cache has a secret of its own, so no two caches, and no two authorities behind
 /// them, share a key space.
 pub(super) struct TokenKeys {
+    /// Which secret it is, among those that a fleet has told of. 0 is one that only this cache knows.
+    id: u64,
     fingerprint: SipHasher24,
 }
 
 impl TokenKeys {
     pub(super) fn random() -> Self {
-        Self { fingerprint: SipHasher24::new_with_keys(random(), random()) }
+        Self { id: 0, fingerprint: SipHasher24::new_with_keys(random(), random()) }
+    }
+
+    pub(super) fn id(&self) -> u64 {
+        self.id
     }
 
     pub(super) fn of(&self, token: &BearerToken) -> TokenKey {
@@ -100,7 +106,7 @@ pub(super) type UniformState = BuildHasherDefault<UniformHasher>;
 impl TokenKeys {
     /// With a secret that is known.
     fn with_secret(low: u64, high: u64) -> Self {
-        Self { fingerprint: SipHasher24::new_with_keys(low, high) }
+        Self { id: 0, fingerprint: SipHasher24::new_with_keys(low, high) }
     }
 }
 

@@ -10,6 +10,7 @@ mod flight;
 mod freshness;
 pub(crate) mod handle;
 mod index;
+mod invalidation;
 mod key;
 mod lately;
 mod outage;
@@ -17,4 +18,7 @@ mod settings;
 mod store;
 
 pub use builder::CachedBuilder;
+pub use invalidation::{Invalidation, Reach};
 pub use settings::CacheSettings;
+
+pub use crate::selection::Selection;

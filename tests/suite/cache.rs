@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use crate::support::*;
+use tower_introspection::cache::{Reach, Selection};
 use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
-use tower_introspection::{Cached, InactiveReason, Introspect, Verdict};
+use tower_introspection::{AccessToken, Cached, InactiveReason, Introspect, Verdict};
 
 async fn ask(cached: &Cached<Authority>) -> Verdict {
     known_or_asked(cached, "abc").await.unwrap()
@@ -363,6 +364,78 @@ async fn invalidate_where_forgets_all_tokens_of_one_client_and_says_how_many() {
     for n in 0..50 {
         assert_eq!(cached.cached(&bearer(&format!("token-{n}"))).is_some(), n % 5 != 0, "token-{n}");
     }
+}
+
+fn claim(name: &str, value: &str) -> Selection {
+    Selection::claim(name, value).unwrap()
+}
+
+fn issued_before(offset: u64) -> Selection {
+    Selection::issued_before(START + secs(offset))
+}
+
+/// Of tokens `0` to `3`, each unlike the others in all that is stated, and `4`, of which nothing is.
+async fn tokens_of_all_kinds(max_capacity: u64) -> Cached<Authority> {
+    let authority = Authority::new(active());
+    let (cached, _) = cached(&authority, |builder| builder.max_capacity(max_capacity));
+    for n in 0..5 {
+        let of = |what: &str| format!("{what}-{n}");
+        let facts = AccessToken::builder().client_id(of("client")).app(of("app")).app_id(of("id")).subject(of("user"));
+        let facts = facts.issuer(of("issuer")).issued_at(START + secs(n)).claim("sid", of("session")).unwrap();
+        let facts = facts.claim("tenant", of("tenant")).unwrap();
+        let facts = if n == 4 { AccessToken::builder() } else { facts };
+        authority.says(Ok(Verdict::Active(facts.build())));
+        cached.introspect(Ask::new(&bearer(&n.to_string()))).await.unwrap();
+    }
+    authority.says(inactive(InactiveReason::Unknown));
+    cached.introspect(Ask::new(&bearer("inactive"))).await.unwrap();
+    cached
+}
+
+#[tokio::test]
+async fn a_selection_forgets_what_it_says_and_nothing_else() {
+    let token = |text: &str| Selection::token(&bearer(text));
+    for (selection, forgotten) in [
+        (token("1"), &["1"][..]),
+        ((&bearer("2")).into(), &["2"]),
+        (token("inactive"), &["inactive"]),
+        (token("unknown"), &[]),
+        (Selection::client("client-1"), &["1"]),
+        (Selection::app("app-2"), &["2"]),
+        (Selection::app("id-3"), &["3"]),
+        (Selection::subject("user-0"), &["0"]),
+        (Selection::issuer("issuer-1"), &["1"]),
+        (Selection::session("session-2"), &["2"]),
+        (claim("tenant", "tenant-3"), &["3"]),
+        (claim("client_id", "client-3"), &["3"]),
+        (issued_before(2), &["0", "1", "4"]),
+        (issued_before(2).and(Selection::client("client-1")), &["1"]),
+        (token("1").and(Selection::client("client-1")), &["1"]),
+        (token("1").and(Selection::client("client-2")), &[]),
+        (token("inactive").and(issued_before(2)), &[]),
+        (Selection::client("client-1").and(Selection::client("client-2")), &[]),
+        (token("1").and(token("2")), &[]),
+        (Selection::all().and(Selection::app("app-1")), &["1"]),
+        (Selection::all(), &["0", "1", "2", "3", "4", "inactive"]),
+    ] {
+        let cached = tokens_of_all_kinds(100).await;
+        let shown = format!("{selection:?}");
+        let invalidation = cached.handle().invalidate(selection);
+        for text in ["0", "1", "2", "3", "4", "inactive"] {
+            assert_eq!(cached.cached(&bearer(text)).is_none(), forgotten.contains(&text), "{text} by {shown}");
+        }
+        let active = forgotten.iter().filter(|text| **text != "inactive").count();
+        assert_eq!(invalidation.forgotten(), active, "{shown}");
+        assert_eq!(invalidation.await, Reach::ThisProcess);
+    }
+}
+
+#[tokio::test]
+async fn invalidate_all_tells_how_many_active_tokens_it_has_forgotten() {
+    let invalidation = tokens_of_all_kinds(100).await.handle().invalidate_all();
+    assert_eq!(invalidation.forgotten(), 5);
+    assert_eq!(invalidation.await, Reach::ThisProcess);
+    assert_eq!(tokens_of_all_kinds(0).await.handle().invalidate_all().forgotten(), 0);
 }
 
 #[tokio::test]

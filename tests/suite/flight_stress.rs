@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::support::*;
 use tokio::task::{JoinSet, yield_now};
+use tower_introspection::cache::Selection;
 use tower_introspection::clock::ManualClock;
 use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
@@ -140,14 +141,23 @@ impl Storm {
         let handle = cached.handle();
         let token = random.index(TOKENS);
         let mut covered: Vec<usize> = (0..TOKENS).collect();
-        match random.below(3) {
+        let client = (token % CLIENTS).to_string();
+        match random.below(5) {
             0 => {
                 handle.invalidate(&bearer(&name_of(token)));
                 covered.retain(|&other| other == token);
             }
-            1 => handle.invalidate_all(),
+            1 => {
+                let name = name_of(token);
+                handle.invalidate(Selection::token(&bearer(&name)).and(Selection::client(client)));
+                covered.retain(|&other| other == token);
+            }
+            2 => _ = handle.invalidate_all(),
+            3 => {
+                handle.invalidate(Selection::client(client));
+                covered.retain(|other| other % CLIENTS == token % CLIENTS);
+            }
             _ => {
-                let client = (token % CLIENTS).to_string();
                 handle.invalidate_where(move |facts| facts.client_id() == Some(client.as_str()));
                 covered.retain(|other| other % CLIENTS == token % CLIENTS);
             }

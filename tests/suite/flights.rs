@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::*;
 use tokio::task::JoinSet;
+use tower_introspection::cache::Selection;
 use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
 use tower_introspection::{AccessToken, Cached, InactiveReason, Introspect, Verdict, introspect_fn};
@@ -145,8 +146,10 @@ fn the_runtime_of_the_question_goes_away_and_the_slot_is_free_for_the_next() {
 #[tokio::test]
 async fn invalidated_while_under_way_the_old_answer_is_neither_cached_nor_handed_out() {
     for invalidate in [
-        (|cached: &Cached<Authority>| cached.handle().invalidate(&bearer("abc"))) as fn(&Cached<Authority>),
-        |cached| cached.handle().invalidate_all(),
+        (|cached| _ = cached.handle().invalidate(&bearer("abc"))) as fn(&Cached<Authority>),
+        |cached| _ = cached.handle().invalidate_all(),
+        |cached| _ = cached.handle().invalidate(Selection::client("weather-app")),
+        |cached| _ = cached.handle().invalidate(Selection::token(&bearer("abc")).and(Selection::client("weather-app"))),
         |cached| assert_eq!(cached.handle().invalidate_where(|token| token.client_id() == Some("weather-app")), 0),
     ] {
         let (authority, cached, before) = under_way(active()).await;
@@ -170,8 +173,17 @@ async fn invalidated_while_under_way_the_old_answer_is_neither_cached_nor_handed
 async fn invalidations_that_do_not_cover_the_answer_under_way_leave_it_alone() {
     for answer in [active(), inactive(InactiveReason::Unknown)] {
         let (authority, cached, question) = under_way(answer.clone()).await;
-        for _ in 0..16 {
-            cached.handle().invalidate_where(|token| token.client_id() == Some("another"));
+        let handle = cached.handle();
+        for _ in 0..14 {
+            handle.invalidate_where(|token| token.client_id() == Some("another"));
+        }
+        handle.invalidate(Selection::client("another"));
+        handle.invalidate(Selection::token(&bearer("abc")).and(Selection::client("another")));
+        // These are about other tokens, so this question need not remember them.
+        for _ in 0..17 {
+            handle.invalidate(&bearer("another"));
+            handle.invalidate(Selection::token(&bearer("another")).and(Selection::client("weather-app")));
+            handle.invalidate(Selection::token(&bearer("abc")).and(Selection::token(&bearer("another"))));
         }
         authority.release();
         let verdict = patiently(question).await.unwrap().unwrap();

@@ -136,9 +136,11 @@ impl<T: Entry> Entries<T> {
         self.keeper.insert(key, Kept { number, lasts: whole_seconds(lasts.min(EVICTION_HORIZON)), weight });
     }
 
-    pub(super) fn remove(&self, key: TokenKey) {
-        self.index.remove(key);
+    /// Whether there was one.
+    pub(super) fn remove(&self, key: TokenKey) -> bool {
+        let removed = self.index.remove(key);
         self.keeper.invalidate(&key);
+        removed
     }
 
     /// Forgets everything. What it was is given back, since to free it takes a while.

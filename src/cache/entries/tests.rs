@@ -226,7 +226,7 @@ fn however_many_change_them_the_index_and_moka_agree() {
                     }
                     let _changing = lock.lock().unwrap();
                     match random << 4 >> 60 {
-                        0 => entries.remove(key),
+                        0 => _ = entries.remove(key),
                         1 if n % 100 == 0 => drop(entries.clear()),
                         2 => insert(entries, key, n, Duration::ZERO),
                         3..8 => insert(entries, key, n, LONG),

@@ -23,13 +23,11 @@ use crate::clock::Timestamp;
 use crate::error::{IntrospectError, IntrospectErrorKind};
 use crate::introspect::Verdict;
 use crate::protection::Share;
-use crate::token::AccessToken;
 
-/// Whether a token is one of those that are to be forgotten.
-pub(super) type Predicate = Arc<dyn Fn(&AccessToken) -> bool + Send + Sync>;
+mod invalidated;
 
-/// How many predicates a question under way remembers. One more, and its answer counts as invalidated whatever it is.
-const MAX_PREDICATES: usize = 16;
+pub(super) use invalidated::Predicate;
+use invalidated::{Invalidated, MAX_PREDICATES};
 
 /// How a flight ended.
 type Landed = Result<Arrival, IntrospectError>;
@@ -59,7 +57,7 @@ struct Slot {
     landing: Arc<Landing>,
     /// How many questions have departed: more than one if answers were invalidated.
     departures: u32,
-    invalidation: Invalidation,
+    invalidated: Invalidated,
 }
 
 /// Where those who wait find the answer. Ten thousand may wait for one: so reading it takes no lock, and writes to
@@ -68,38 +66,6 @@ struct Slot {
 struct Landing {
     landed: OnceLock<Landed>,
     announced: Notify,
-}
-
-/// What was invalidated since the question now under way was asked: its answer may be older than that.
-#[derive(Default)]
-struct Invalidation {
-    whatever_it_is: bool,
-    predicates: Vec<Predicate>,
-}
-
-impl Invalidation {
-    fn is_none(&self) -> bool {
-        !self.whatever_it_is && self.predicates.is_empty()
-    }
-
-    /// A failure is never stale, since it is never kept.
-    fn covers(&self, answer: &Result<Verdict, IntrospectError>) -> bool {
-        match answer {
-            Err(_) => false,
-            Ok(Verdict::Inactive(_)) => self.whatever_it_is,
-            Ok(Verdict::Active(token)) => {
-                self.whatever_it_is || self.predicates.iter().any(|predicate| predicate(token))
-            }
-        }
-    }
-
-    fn add(&mut self, predicate: &Predicate) {
-        if self.predicates.len() < MAX_PREDICATES {
-            self.predicates.push(Arc::clone(predicate));
-        } else {
-            self.whatever_it_is = true;
-        }
-    }
 }
 
 /// What became of a request that found no answer.
@@ -160,8 +126,8 @@ impl Flights {
             return None;
         }
         let landing = Arc::<Landing>::default();
-        let invalidation = Invalidation::default();
-        let slot = Slot { share, landing: Arc::clone(&landing), departures: 0, invalidation };
+        let invalidated = Invalidated::default();
+        let slot = Slot { share, landing: Arc::clone(&landing), departures: 0, invalidated };
         slots.insert(key, slot);
         let flight = Flight {
             flights: Arc::clone(self),
@@ -189,30 +155,45 @@ impl Flights {
 
     /// Keeps the answer now under way for `key` from being used, so that it is asked for again, and has `forget` remove
     /// what is remembered.
-    pub(super) fn invalidate(&self, key: TokenKey, forget: impl FnOnce()) {
-        let mut slots = self.slots();
-        if let Some(slot) = slots.by_key.get_mut(&key) {
-            slot.invalidation.whatever_it_is = true;
-        }
-        forget();
+    pub(super) fn invalidate<R>(&self, key: TokenKey, forget: impl FnOnce() -> R) -> R {
+        self.mark(key, |invalidated| invalidated.whatever_it_is = true, forget)
     }
 
-    /// The same for every question under way.
-    pub(super) fn invalidate_all(&self, forget: impl FnOnce()) {
+    /// The same if that answer turns out to be an active token.
+    #[allow(dead_code)] // for what another process has found out
+    pub(super) fn invalidate_active<R>(&self, key: TokenKey, forget: impl FnOnce() -> R) -> R {
+        self.mark(key, |invalidated| invalidated.if_active = true, forget)
+    }
+
+    /// The same if it turns out to be an active token of which `predicate` is true.
+    pub(super) fn invalidate_if(&self, key: TokenKey, predicate: &Predicate) {
+        self.mark(key, |invalidated| invalidated.add(predicate), || ());
+    }
+
+    fn mark<R>(&self, key: TokenKey, mark: impl FnOnce(&mut Invalidated), forget: impl FnOnce() -> R) -> R {
         let mut slots = self.slots();
-        slots.by_key.values_mut().for_each(|slot| slot.invalidation.whatever_it_is = true);
-        forget();
+        if let Some(slot) = slots.by_key.get_mut(&key) {
+            mark(&mut slot.invalidated);
+        }
+        forget()
+    }
+
+    /// The same for every question under way, whatever its answer is.
+    pub(super) fn invalidate_all<R>(&self, forget: impl FnOnce() -> R) -> R {
+        let mut slots = self.slots();
+        slots.by_key.values_mut().for_each(|slot| slot.invalidated.whatever_it_is = true);
+        forget()
     }
 
     /// The same for every question whose answer turns out to be an active token of which `predicate` is true.
     pub(super) fn invalidate_where(&self, predicate: &Predicate) {
-        self.slots().by_key.values_mut().for_each(|slot| slot.invalidation.add(predicate));
+        self.slots().by_key.values_mut().for_each(|slot| slot.invalidated.add(predicate));
     }
 
     /// Has `forget` remove something while no flight can land.
-    pub(super) fn forget(&self, forget: impl FnOnce()) {
+    pub(super) fn forget<R>(&self, forget: impl FnOnce() -> R) -> R {
         let _slots = self.slots();
-        forget();
+        forget()
     }
 
     /// Nothing that runs under this lock leaves the map half changed, so a panic elsewhere does not spoil it.
@@ -298,14 +279,14 @@ impl Flight {
         if let Some(slot) = slots.by_key.get_mut(&self.key) {
             slot.departures = self.departures;
         }
-        let past = self.take_invalidation(&mut slots);
+        let past = self.take_invalidated(&mut slots);
         // The lock is given up before predicates are dropped.
         drop(slots);
         drop(past);
     }
 
-    fn take_invalidation(&self, slots: &mut Slots) -> Invalidation {
-        slots.by_key.get_mut(&self.key).map(|slot| mem::take(&mut slot.invalidation)).unwrap_or_default()
+    fn take_invalidated(&self, slots: &mut Slots) -> Invalidated {
+        slots.by_key.get_mut(&self.key).map(|slot| mem::take(&mut slot.invalidated)).unwrap_or_default()
     }
 
     /// Hands `answer` to everyone on board, after `remember` has put it into the cache. Gives the flight back,
@@ -319,15 +300,15 @@ impl Flight {
         let mut predicates = 0;
         let mut slots = loop {
             let mut slots = self.flights.slots();
-            let mut invalidation = self.take_invalidation(&mut slots);
-            if invalidation.is_none() {
+            let mut invalidated = self.take_invalidated(&mut slots);
+            if invalidated.is_none() {
                 break slots;
             }
             drop(slots);
             // Those that come while others are called count too, or an answer might never land.
-            predicates += invalidation.predicates.len();
-            invalidation.whatever_it_is |= predicates > MAX_PREDICATES;
-            if invalidation.covers(&answer) {
+            predicates += invalidated.predicates.len();
+            invalidated.whatever_it_is |= predicates > MAX_PREDICATES;
+            if invalidated.covers(&answer) {
                 return Some(self);
             }
         };

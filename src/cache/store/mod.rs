@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::entries::Entries;
 use super::figures::{CacheStats, Figures};
-use super::flight::{Boarding, Flight, Flights, Predicate};
+use super::flight::{Boarding, Flight, Flights};
 use super::freshness::{Limits, judge};
 use super::index::{Entry, Sight};
 use super::key::{TokenKey, TokenKeys};
@@ -19,6 +19,8 @@ use crate::log_limit::LogLimit;
 use crate::metrics::Gauges;
 use crate::protection::{EndpointHandle, Share};
 use crate::token::{AccessToken, BearerToken, Term};
+
+mod forget;
 
 /// What is remembered of a token that is not active.
 #[derive(Clone, Copy)]
@@ -404,34 +406,6 @@ impl Store {
         if token.serves_at(now) {
             token.set_refresh_at(now + pause_before_retry(&token, now));
         }
-    }
-
-    pub(super) fn forget(&self, key: TokenKey) {
-        self.flights.invalidate(key, || {
-            self.lately.remove(key);
-            self.active.remove(key);
-            self.inactive.remove(key);
-        });
-    }
-
-    pub(super) fn forget_all(&self) {
-        let mut forgotten = None;
-        self.flights.invalidate_all(|| forgotten = Some((self.active.clear(), self.inactive.clear())));
-        // After the lock: freeing it takes a while, and nobody is to wait for that.
-        drop(forgotten);
-        // Or what is gone would still compete with new answers for room.
-        self.active.tidy();
-        self.inactive.tidy();
-    }
-
-    pub(super) fn forget_where(&self, predicate: &Predicate) -> usize {
-        self.flights.invalidate_where(predicate);
-        let keys = self.active.keys_where(|token| predicate(token));
-        for key in &keys {
-            // One at a time, so that requests that miss do not wait for all of them.
-            self.flights.forget(|| self.active.remove(*key));
-        }
-        keys.len()
     }
 
     pub(super) fn stats(&self) -> CacheStats {

@@ -1,13 +1,14 @@
 //! Logout: all tokens of one user are forgotten at once.
 
 use axum::{extract::State, http::StatusCode};
+use tower_introspection::cache::Selection;
 use tower_introspection::{AccessToken, CacheHandle};
 
 /// The user of this token is logged out everywhere: ask again about every token that is theirs.
 async fn logout(State(cache): State<CacheHandle>, token: AccessToken) -> StatusCode {
     // First revoke them at the authority, or the next question finds them active again.
-    let Some(user) = token.subject().map(str::to_owned) else { return StatusCode::FORBIDDEN };
-    cache.invalidate_where(move |token| token.subject() == Some(&*user));
+    let Some(user) = token.subject() else { return StatusCode::FORBIDDEN };
+    cache.invalidate(Selection::subject(user));
     StatusCode::NO_CONTENT
 }
 

@@ -1,0 +1,107 @@
+//! A selection as caches and fleets act on it: without a token.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::token::AccessToken;
+
+/// What caches know a token by.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Fingerprint {
+    /// Which secret it was made with. 0 stands for the secret of a cache that is in no fleet.
+    pub(crate) key_id: u64,
+    pub(crate) key: [u64; 2],
+}
+
+/// A [`Selection`](super::Selection) in which fingerprints stand for the token, one for each secret. A reader must not
+/// pass over a field that it does not know, or it could forget less than the writer meant.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rule {
+    /// `None` means whatever token it is. An empty list means none.
+    pub(super) fingerprints: Option<Vec<Fingerprint>>,
+    pub(super) conditions: Vec<Condition>,
+}
+
+/// What can hold of the facts of an active token.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Condition {
+    Client(String),
+    App(String),
+    Subject(String),
+    Issuer(String),
+    Session(String),
+    Claim(String, Value),
+    /// In milliseconds since the Unix epoch.
+    IssuedBefore(i64),
+}
+
+impl Condition {
+    fn holds(&self, facts: &AccessToken) -> bool {
+        match self {
+            Self::Client(id) => facts.client_id() == Some(id),
+            Self::App(name) => facts.app() == Some(name) || facts.app_id() == Some(name),
+            Self::Subject(subject) => facts.subject() == Some(subject),
+            Self::Issuer(issuer) => facts.issuer() == Some(issuer),
+            Self::Session(session) => facts.claim::<String>("sid").as_ref() == Some(session),
+            Self::Claim(name, value) => facts.claim::<Value>(name).as_ref() == Some(value),
+            // One that does not say when it was issued may have been.
+            Self::IssuedBefore(millis) => facts.issued_at().is_none_or(|issued| issued.as_unix_millis() < *millis),
+        }
+    }
+
+    /// Its value may be about a person, so it is not shown.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Client(_) => "client",
+            Self::App(_) => "app",
+            Self::Subject(_) => "subject",
+            Self::Issuer(_) => "issuer",
+            Self::Session(_) => "session",
+            Self::Claim(..) => "claim",
+            Self::IssuedBefore(_) => "issued_before",
+        }
+    }
+}
+
+impl Rule {
+    /// Whether an active token is meant, which a cache with the secret `key_id` knows by `key`.
+    #[allow(dead_code)] // for what a fleet shares
+    pub(crate) fn matches(&self, key_id: u64, key: [u64; 2], facts: &AccessToken) -> bool {
+        self.names(key_id, key) && self.holds(facts)
+    }
+
+    /// Whether this token is meant as far as its fingerprint tells, whatever its facts are.
+    #[allow(dead_code)] // for what a fleet shares
+    pub(crate) fn names(&self, key_id: u64, key: [u64; 2]) -> bool {
+        let Some(fingerprints) = &self.fingerprints else { return true };
+        fingerprints.contains(&Fingerprint { key_id, key })
+    }
+
+    /// Whether all conditions hold.
+    pub(crate) fn holds(&self, facts: &AccessToken) -> bool {
+        self.conditions.iter().all(|condition| condition.holds(facts))
+    }
+
+    /// The key of the one token that is meant, in caches with this secret.
+    pub(crate) fn token(&self, key_id: u64) -> Option<[u64; 2]> {
+        let fingerprint = self.fingerprints.as_ref()?.iter().find(|fingerprint| fingerprint.key_id == key_id)?;
+        Some(fingerprint.key)
+    }
+
+    /// Whether tokens are told by their facts alone, if by anything.
+    pub(crate) fn is_of_any_token(&self) -> bool {
+        self.fingerprints.is_none()
+    }
+
+    /// Whether it is one token whatever its facts are: then what is known of it is meant if it is not active, too.
+    pub(crate) fn is_one_token(&self) -> bool {
+        self.fingerprints.as_ref().is_some_and(|fingerprints| !fingerprints.is_empty()) && self.conditions.is_empty()
+    }
+
+    /// Whether everything is meant, what is not active too.
+    pub(crate) fn is_all(&self) -> bool {
+        self.fingerprints.is_none() && self.conditions.is_empty()
+    }
+}
