@@ -256,11 +256,11 @@ pub mod credentials;
 pub mod extract;
 #[cfg(all(feature = "tonic", not(feature = "axum")))]
 mod extract;
+#[cfg(feature = "redis")]
+pub mod fleet;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
-#[cfg(feature = "redis")]
-pub mod fleet;
 // Text alone, so it is no part of the program. Its snippets want all features to compile.
 #[cfg(all(
     doc,

@@ -6,8 +6,12 @@ use std::time::Duration;
 
 use super::cached::Cached;
 use super::settings::CacheSettings;
+#[cfg(feature = "redis")]
+use super::shared::Membership;
 use crate::build_error::BuildError;
 use crate::clock::{Clock, SystemClock};
+#[cfg(feature = "redis")]
+use crate::fleet::Fleet;
 use crate::introspect::Introspect;
 
 /// Configures a [`Cached`]. Made by [`Cached::builder`].
@@ -30,11 +34,19 @@ pub struct CachedBuilder<I> {
     introspector: I,
     settings: CacheSettings,
     clock: Arc<dyn Clock>,
+    #[cfg(feature = "redis")]
+    fleet: Option<Fleet>,
 }
 
 impl<I: Introspect> CachedBuilder<I> {
     pub(super) fn new(introspector: I) -> Self {
-        Self { introspector, settings: CacheSettings::default(), clock: Arc::new(SystemClock) }
+        Self {
+            introspector,
+            settings: CacheSettings::default(),
+            clock: Arc::new(SystemClock),
+            #[cfg(feature = "redis")]
+            fleet: None,
+        }
     }
 
     /// All settings as one value, for those that stand in a file. Replaces what was set before; what is set after it
@@ -171,6 +183,18 @@ impl<I: Introspect> CachedBuilder<I> {
         self
     }
 
+    /// The processes that this one shares answers with. All that have a cache of this [name](Self::name) in a fleet of the
+    /// same name and secret, and ask the same authority as the same client, ask like one process: what one of them has
+    /// learned serves in all, and [`CacheHandle::invalidate`](crate::CacheHandle::invalidate) reaches all. Their rate
+    /// limit is one, too. Whatever becomes of the engine, this process goes on by itself. Default: none.
+    ///
+    /// An introspector of your own has to be the same in all processes: this crate cannot tell.
+    #[cfg(feature = "redis")]
+    pub fn fleet(mut self, fleet: &Fleet) -> Self {
+        self.fleet = Some(fleet.clone());
+        self
+    }
+
     /// The clock that judges every read. Default: [`SystemClock`](crate::clock::SystemClock).
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
@@ -202,7 +226,11 @@ impl<I: Introspect> CachedBuilder<I> {
         if !(0.0..=1.0).contains(&self.settings.refresh_ahead) {
             return Err(BuildError::new("refresh_ahead", "it is a part of the time an answer serves, from 0 to 1"));
         }
-        Ok(Cached::with_settings(self.introspector, self.settings, self.clock))
+        #[cfg(not(feature = "redis"))]
+        let shared = None;
+        #[cfg(feature = "redis")]
+        let shared = self.fleet.map(|fleet| Membership::new(fleet, &self.settings.name, Default::default()));
+        Ok(Cached::with_settings(self.introspector, self.settings, self.clock, shared))
     }
 }
 

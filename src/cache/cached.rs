@@ -26,6 +26,7 @@ use super::freshness::{asked_at, judge};
 use super::handle::CacheHandle;
 use super::key::TokenKey;
 use super::settings::CacheSettings;
+use super::shared::{Found, Look, Membership, Question, Settled};
 use super::store::Store;
 use crate::background::{Owner, background_span};
 use crate::clock::{Clock, Stopwatch, SystemClock};
@@ -83,7 +84,7 @@ impl<I: Introspect> Cached<I> {
     /// A cache with the default limits around `introspector`.
     #[must_use]
     pub fn new(introspector: I) -> Self {
-        Self::with_settings(introspector, CacheSettings::default(), Arc::new(SystemClock))
+        Self::with_settings(introspector, CacheSettings::default(), Arc::new(SystemClock), None)
     }
 
     /// Starts with the default limits.
@@ -91,9 +92,17 @@ impl<I: Introspect> Cached<I> {
         CachedBuilder::new(introspector)
     }
 
-    pub(super) fn with_settings(introspector: I, settings: CacheSettings, clock: Arc<dyn Clock>) -> Self {
-        let store = Store::new(settings, clock, introspector.endpoint());
-        Self { introspector: Arc::new(introspector), store: Arc::new(store), owner: Owner::default() }
+    pub(super) fn with_settings(
+        introspector: I,
+        settings: CacheSettings,
+        clock: Arc<dyn Clock>,
+        shared: Option<Membership>,
+    ) -> Self {
+        let store = Arc::new(Store::new(settings, clock, introspector.endpoint(), shared));
+        if let Some(shared) = &store.shared {
+            shared.join(&store);
+        }
+        Self { introspector: Arc::new(introspector), store, owner: Owner::default() }
     }
 
     /// Controls and observes this cache from elsewhere in the application.
@@ -180,20 +189,13 @@ impl<I: Introspect> Cached<I> {
 
 /// Asks until an answer lands that was not invalidated while it was under way.
 async fn ask<I: Introspect>(introspector: &I, store: &Store, mut flight: Flight, token: &BearerToken<'static>) {
-    let Flight { key, share, is_refresh, .. } = flight;
     for _ in 0..MAX_QUESTIONS_PER_FLIGHT {
         flight.depart();
-        let counted = Counted::start(&store.figures, is_refresh);
-        let (departed_at, departed, answers) = (store.clock.now(), Stopwatch::start(), store.outage.answers());
-        let asking = introspector.introspect(Ask::new(token).known(share == Share::Known));
-        let answer = tokio::time::timeout(store.question_timeout, asking).await.unwrap_or_else(|_| {
-            Err(IntrospectError::new(IntrospectErrorKind::Timeout).with_source("`question_timeout` passed"))
-        });
-        counted.ends(&answer);
-        store.learn(&answer, share, answers);
-        let now = store.clock.now();
-        let asked_at = asked_at(departed_at, now, departed.elapsed());
-        match flight.land(answer, asked_at, |answer| store.remember(key, answer, asked_at, now)) {
+        let invalidated = match &store.shared {
+            Some(shared) => ask_the_fleet(shared, introspector, store, flight, token).await,
+            None => question(introspector, store, flight, token, None).await,
+        };
+        match invalidated {
             None => {
                 store.publish();
                 return;
@@ -203,6 +205,61 @@ async fn ask<I: Introspect>(introspector: &I, store: &Store, mut flight: Flight,
     }
     let error = IntrospectError::new(IntrospectErrorKind::Abandoned).with_source("it was invalidated again and again");
     flight.abandon(error);
+}
+
+/// The same, but what another process has learned, or is about to, is not asked for again.
+async fn ask_the_fleet<I: Introspect>(
+    shared: &Membership,
+    introspector: &I,
+    store: &Store,
+    flight: Flight,
+    token: &BearerToken<'static>,
+) -> Option<Flight> {
+    let key = flight.key;
+    match shared.look(store, key, token, flight.is_refresh).await {
+        Look::Found(Found { verdict, asked_at }) => {
+            let now = store.clock.now();
+            flight.land_from_elsewhere(verdict, asked_at, |answer| store.remember(key, answer, asked_at, now))
+        }
+        Look::Ask(asks) => question(introspector, store, flight, token, Some((shared, asks))).await,
+    }
+}
+
+/// Asks once. Gives the flight back if what the answer says was invalidated meanwhile.
+async fn question<I: Introspect>(
+    introspector: &I,
+    store: &Store,
+    flight: Flight,
+    token: &BearerToken<'static>,
+    fleet: Option<(&Membership, Question)>,
+) -> Option<Flight> {
+    let Flight { key, share, is_refresh, .. } = flight;
+    // The fleet may know a token that this process does not.
+    let share = if fleet.is_some() && share == Share::Stranger { store.share_of(key) } else { share };
+    let counted = Counted::start(&store.figures, is_refresh);
+    let (departed_at, departed, answers) = (store.clock.now(), Stopwatch::start(), store.outage.answers());
+    let asking = introspector.introspect(Ask::new(token).known(share == Share::Known));
+    let asking = tokio::time::timeout(store.question_timeout, asking);
+    let answer = match &fleet {
+        Some((_, question)) => question.during(asking).await,
+        None => asking.await,
+    };
+    let answer = answer.unwrap_or_else(|_| {
+        Err(IntrospectError::new(IntrospectErrorKind::Timeout).with_source("`question_timeout` passed"))
+    });
+    counted.ends(&answer);
+    store.learn(&answer, share, answers);
+    let now = store.clock.now();
+    let asked_at = asked_at(departed_at, now, departed.elapsed());
+    let Some((shared, question)) = fleet else {
+        return flight.land(answer, asked_at, |answer| store.remember(key, answer, asked_at, now));
+    };
+    let settled = Settled { answer: answer.clone(), asked_at, was_active: store.has_active(key) };
+    let invalidated = flight.land(answer, asked_at, |answer| store.remember(key, answer, asked_at, now));
+    if invalidated.is_none() {
+        shared.settle(store, question, token, settled).await;
+    }
+    invalidated
 }
 
 /// A question in the figures: one that panics is counted as a failure, too. (One that is dropped with the cache is

@@ -75,6 +75,25 @@ impl Limits {
         Some(deadline - part)
     }
 
+    /// How old an answer may be that another process got. One that is to take the place of an answer in use has to be
+    /// notably younger than that is when it is due, which the token's `chance` tells.
+    #[cfg(feature = "redis")]
+    pub(super) fn max_age(&self, chance: f64, is_refresh: bool) -> Duration {
+        let part = if is_refresh { (1.0 - self.refresh_ahead * (1.0 - chance / 2.0)) * 0.95 } else { 1.0 };
+        self.max_ttl.mul_f64(part.clamp(0.0, 1.0))
+    }
+
+    /// How long an answer may be of use from `now` on, be it in an outage.
+    #[cfg(feature = "redis")]
+    pub(super) fn lasts(&self, verdict: &Verdict, asked_at: Timestamp, now: Timestamp) -> Duration {
+        let deadline = self.deadline(verdict, asked_at, now);
+        let until = match verdict {
+            Verdict::Active(token) => self.stale_until(token, deadline),
+            Verdict::Inactive(_) => deadline,
+        };
+        until.saturating_since(now)
+    }
+
     /// The first moment at which an active answer no longer serves even though the authority fails: never later than
     /// the token's expiry, less the leeway.
     pub(super) fn stale_until(&self, token: &AccessToken, deadline: Timestamp) -> Timestamp {

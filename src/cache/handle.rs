@@ -57,8 +57,11 @@ impl CacheHandle {
     /// A token is found at once. For anything else each entry of the cache is looked at: with hundreds of thousands of
     /// them, call this where blocking is allowed.
     pub fn invalidate(&self, selection: impl Into<Selection>) -> Invalidation {
-        let rule = selection.into().rule(|token| self.0.fingerprints(token));
-        Invalidation::new(self.0.forget_rule(&rule), None)
+        let selection = selection.into();
+        let rule = selection.rule(|token| self.0.fingerprints(token));
+        // First, so that from here on nothing comes back from others that is forgotten here.
+        let rest = self.0.shared.as_ref().map(|shared| shared.invalidate(&rule, selection.one_token()));
+        Invalidation::new(self.0.forget_rule(&rule), rest)
     }
 
     /// Forgets everything: [`invalidate`](Self::invalidate) with [`Selection::all`].

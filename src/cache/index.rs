@@ -117,11 +117,20 @@ impl<T: Entry> Index<T> {
 
     pub(super) fn keys_where(&self, predicate: impl Fn(&T) -> bool) -> Vec<TokenKey> {
         let mut keys = Vec::new();
+        self.for_each(|entry| {
+            if predicate(entry) {
+                keys.push(entry.key());
+            }
+        });
+        keys
+    }
+
+    /// Nothing is locked while `act` runs.
+    pub(super) fn for_each(&self, mut act: impl FnMut(&T)) {
         for part in &self.parts {
             let entries: Vec<T> = self.read(part).0.iter().cloned().collect();
-            keys.extend(entries.iter().filter(|entry| predicate(entry)).map(Entry::key));
+            entries.iter().for_each(&mut act);
         }
-        keys
     }
 
     pub(super) fn len(&self) -> usize {

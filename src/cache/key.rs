@@ -5,6 +5,7 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 use siphasher::sip128::{Hasher128, SipHasher24};
 
 use crate::random::random;
+use crate::selection::Fingerprint;
 use crate::token::BearerToken;
 
 /// A keyed 128-bit fingerprint of a token (SipHash-2-4-128).
@@ -67,8 +68,18 @@ impl TokenKeys {
         Self { id: 0, fingerprint: SipHasher24::new_with_keys(random(), random()) }
     }
 
+    /// With a secret that others have, too.
+    #[cfg(feature = "redis")]
+    pub(super) fn of_secret(id: u64, low: u64, high: u64) -> Self {
+        Self { id, fingerprint: SipHasher24::new_with_keys(low, high) }
+    }
+
     pub(super) fn id(&self) -> u64 {
         self.id
+    }
+
+    pub(super) fn fingerprint(&self, token: &BearerToken) -> Fingerprint {
+        Fingerprint { key_id: self.id, key: self.of(token).halves() }
     }
 
     pub(super) fn of(&self, token: &BearerToken) -> TokenKey {

@@ -15,6 +15,7 @@ mod key;
 mod lately;
 mod outage;
 mod settings;
+mod shared;
 mod store;
 
 pub use builder::CachedBuilder;

@@ -2,12 +2,106 @@
 //! engine.
 #![allow(dead_code)]
 
+mod access;
+mod answers;
+mod builder;
 pub(crate) mod engine;
+mod figures;
+mod follow;
+mod invalidate;
 pub(crate) mod keys;
+mod lease;
+mod log;
+mod node;
+mod outbox;
 pub(crate) mod record;
 pub(crate) mod seal;
 mod secret;
 pub(crate) mod value;
 
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Weak};
+
+pub use builder::FleetBuilder;
 pub use engine::memory::MemoryEngine;
+pub use figures::FleetStats;
 pub use secret::FleetSecret;
+
+pub(crate) use answers::{Answers, Found, Look, Query, Question};
+pub(crate) use invalidate::Spread;
+pub(crate) use lease::{Lease, LeaseClock};
+pub(crate) use node::{CacheSettings, Member};
+pub(crate) use record::Record;
+
+use self::keys::Identity;
+use self::node::Node;
+use crate::background::Owner;
+use crate::selection::Rule;
+use crate::token::BearerToken;
+
+/// All processes that guard one service, as one of them sees them.
+///
+/// Given to [`CachedBuilder::fleet`](crate::cache::CachedBuilder::fleet). Clones are the same member of the fleet:
+/// several caches of a process share one.
+#[derive(Clone)]
+pub struct Fleet {
+    node: Arc<Node>,
+    /// Ends the tasks when the last clone is gone.
+    owner: Owner,
+}
+
+impl Fleet {
+    /// The figures of the fleet, as this process sees it.
+    #[must_use]
+    pub fn stats(&self) -> FleetStats {
+        self.node.stats()
+    }
+
+    /// Reads the log, unless that is done already, wherever there is a runtime.
+    pub(crate) fn follow(&self) {
+        follow::start(&self.node, &self.owner);
+    }
+
+    /// The answers that the caches of this name share, which ask the same authority as the same client.
+    pub(crate) fn answers(&self, [authority, client]: [String; 2], cache: &str) -> Answers {
+        let identity = Identity { authority: vec![authority], client: vec![client], cache: cache.to_owned() };
+        Answers::new(Arc::clone(&self.node), identity)
+    }
+
+    /// A cache of this process takes part.
+    pub(crate) fn join(&self, member: Weak<dyn Member>, settings: CacheSettings) {
+        self.node.join(member, settings);
+        self.follow();
+    }
+
+    /// Has all processes forget what `rule` means, which is about `token` alone if there is one. This process has to do
+    /// so itself, after this call. What is returned tells how far it got, and need not be polled.
+    pub(crate) fn invalidate(
+        &self,
+        answers: &Answers,
+        rule: Rule,
+        token: Option<&BearerToken>,
+    ) -> impl Future<Output = Spread> + Send + use<> {
+        let names = token.map(|token| answers.names(token)).unwrap_or_default();
+        let stage = self.node.invalidate(answers.cache(), rule, false, names);
+        self.follow();
+        Arc::clone(&self.node).spread(stage)
+    }
+
+    /// Tells all processes that the authority said no of a token that they may hold.
+    pub(crate) fn found_inactive(&self, answers: &Answers, rule: Rule) {
+        self.node.invalidate(answers.cache(), rule, true, Vec::new());
+    }
+
+    /// The strict lease, if the fleet is strict.
+    pub(crate) fn lease(&self) -> Option<Arc<Lease>> {
+        self.node.lease.clone()
+    }
+}
+
+impl fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Fleet").field("name", &self.node.fleet).field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}

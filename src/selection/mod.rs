@@ -121,6 +121,11 @@ impl Selection {
         Rule { fingerprints, conditions: self.conditions.clone() }
     }
 
+    /// The token that is meant, if it is one.
+    pub(crate) fn one_token(&self) -> Option<&BearerToken<'static>> {
+        self.token.as_ref()
+    }
+
     fn names(&self) -> Vec<&'static str> {
         if self.is_none {
             return vec!["none"];

@@ -66,6 +66,18 @@ impl Condition {
 }
 
 impl Rule {
+    /// Everything.
+    #[cfg(feature = "redis")]
+    pub(crate) fn all() -> Self {
+        Self { fingerprints: None, conditions: Vec::new() }
+    }
+
+    /// One token.
+    #[cfg(feature = "redis")]
+    pub(crate) fn of_token(fingerprints: Vec<Fingerprint>) -> Self {
+        Self { fingerprints: Some(fingerprints), conditions: Vec::new() }
+    }
+
     /// Whether an active token is meant, which a cache with the secret `key_id` knows by `key`.
     #[allow(dead_code)] // for what a fleet shares
     pub(crate) fn matches(&self, key_id: u64, key: [u64; 2], facts: &AccessToken) -> bool {

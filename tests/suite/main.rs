@@ -14,6 +14,7 @@ mod cache;
 mod callbacks;
 mod discovery;
 mod faults;
+mod fleet;
 mod flight_stress;
 mod flights;
 mod introspectors;

@@ -151,6 +151,11 @@ impl<T: Entry> Entries<T> {
         taken
     }
 
+    #[cfg(feature = "redis")]
+    pub(super) fn for_each(&self, act: impl Fn(&T)) {
+        self.index.for_each(act);
+    }
+
     /// The keys of all entries of which `predicate` is true.
     pub(super) fn keys_where(&self, predicate: impl Fn(&T) -> bool) -> Vec<TokenKey> {
         self.index.keys_where(predicate)

@@ -160,7 +160,7 @@ impl Flights {
     }
 
     /// The same if that answer turns out to be an active token.
-    #[allow(dead_code)] // for what another process has found out
+    #[cfg(feature = "redis")]
     pub(super) fn invalidate_active<R>(&self, key: TokenKey, forget: impl FnOnce() -> R) -> R {
         self.mark(key, |invalidated| invalidated.if_active = true, forget)
     }
@@ -292,7 +292,28 @@ impl Flight {
     /// Hands `answer` to everyone on board, after `remember` has put it into the cache. Gives the flight back,
     /// unlanded, if what the answer says was invalidated since it was asked for.
     pub(super) fn land(
+        self,
+        answer: Result<Verdict, IntrospectError>,
+        asked_at: Timestamp,
+        remember: impl FnOnce(&Result<Verdict, IntrospectError>),
+    ) -> Option<Self> {
+        let departure = self.departures;
+        self.land_as(departure, answer, asked_at, remember)
+    }
+
+    /// The same with an answer to a question that was asked elsewhere, before anybody came on board.
+    pub(super) fn land_from_elsewhere(
+        self,
+        verdict: Verdict,
+        asked_at: Timestamp,
+        remember: impl FnOnce(&Result<Verdict, IntrospectError>),
+    ) -> Option<Self> {
+        self.land_as(0, Ok(verdict), asked_at, remember)
+    }
+
+    fn land_as(
         mut self,
+        departure: u32,
         answer: Result<Verdict, IntrospectError>,
         asked_at: Timestamp,
         remember: impl FnOnce(&Result<Verdict, IntrospectError>),
@@ -316,7 +337,6 @@ impl Flight {
         let slot = slots.remove(self.key);
         self.is_over = true;
         drop(slots);
-        let departure = self.departures;
         self.landing.announce(answer.map(|verdict| Arrival { verdict, asked_at, departure }));
         drop(slot);
         None

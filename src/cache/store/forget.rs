@@ -17,7 +17,10 @@ use crate::token::BearerToken;
 impl Store {
     /// What this cache knows `token` by.
     pub(in crate::cache) fn fingerprints(&self, token: &BearerToken) -> Vec<Fingerprint> {
-        vec![Fingerprint { key_id: self.keys.id(), key: self.key_of(token).halves() }]
+        match &self.shared {
+            Some(shared) => shared.fingerprints(token),
+            None => vec![self.keys.fingerprint(token)],
+        }
     }
 
     pub(in crate::cache) fn forget_rule(&self, rule: &Rule) -> usize {
@@ -59,7 +62,7 @@ impl Store {
     }
 
     /// Forgets that a token was active, since somebody has heard that it is not. That it is not may stay.
-    #[allow(dead_code)] // for what another process has found out
+    #[cfg(feature = "redis")]
     pub(in crate::cache) fn forget_active(&self, key: TokenKey) -> usize {
         self.flights.invalidate_active(key, || {
             self.lately.remove(key);

@@ -12,6 +12,7 @@ use super::key::{TokenKey, TokenKeys};
 use super::lately::Lately;
 use super::outage::Outage;
 use super::settings::CacheSettings;
+use super::shared::Membership;
 use crate::clock::{Clock, Timestamp};
 use crate::error::{IntrospectError, IntrospectErrorKind};
 use crate::introspect::{InactiveReason, Verdict};
@@ -21,6 +22,8 @@ use crate::protection::{EndpointHandle, Share};
 use crate::token::{AccessToken, BearerToken, Term};
 
 mod forget;
+#[cfg(feature = "redis")]
+mod shared;
 
 /// What is remembered of a token that is not active.
 #[derive(Clone, Copy)]
@@ -92,6 +95,9 @@ pub(super) struct Store {
     flights: Arc<Flights>,
     pub(super) figures: Arc<Figures>,
     pub(super) clock: Arc<dyn Clock>,
+    /// Tells what of it serves; the same clock, unless a fleet is strict.
+    judging: Arc<dyn Clock>,
+    pub(super) shared: Option<Membership>,
     pub(super) question_timeout: Duration,
     pub(super) name: String,
     pub(super) endpoint: Option<EndpointHandle>,
@@ -119,7 +125,12 @@ pub(super) struct Known {
 }
 
 impl Store {
-    pub(super) fn new(settings: CacheSettings, clock: Arc<dyn Clock>, endpoint: Option<EndpointHandle>) -> Self {
+    pub(super) fn new(
+        settings: CacheSettings,
+        clock: Arc<dyn Clock>,
+        endpoint: Option<EndpointHandle>,
+        shared: Option<Membership>,
+    ) -> Self {
         let figures = Arc::new(Figures::new(&settings.name));
         let limits = settings.limits();
         let active = Entries::new("active access tokens", settings.max_capacity, {
@@ -131,6 +142,7 @@ impl Store {
             inactive: Entries::new("inactive access tokens", settings.inactive_capacity, || ()),
             flights: Flights::new(settings.max_flights),
             figures,
+            judging: shared.as_ref().map_or_else(|| Arc::clone(&clock), |shared| shared.judging(Arc::clone(&clock))),
             clock,
             question_timeout: settings.question_timeout.unwrap_or_else(|| {
                 let endpoint =
@@ -139,7 +151,8 @@ impl Store {
             }),
             name: settings.name,
             endpoint,
-            keys: TokenKeys::random(),
+            keys: shared.as_ref().map_or_else(TokenKeys::random, Membership::token_keys),
+            shared,
             limits,
             lately: Lately::for_tokens(settings.max_capacity),
             outage: Outage::default(),
@@ -157,11 +170,11 @@ impl Store {
     pub(super) fn known(&self, key: TokenKey) -> Option<Known> {
         self.active.tell_of_read(key);
         // Before the entry is fetched: a processor reads its clock only after all it was to fetch has come.
-        let mut now = self.clock.now();
+        let mut now = self.judging.now();
         let sight = self.active.look(key, |token| standing(token, now));
         let Some(Sight { mut seen, entry: token, has_waited }) = sight else { return self.known_inactive(key) };
         if has_waited {
-            now = self.clock.now();
+            now = self.judging.now();
             seen = standing(&token, now);
         }
         self.judge_active(token, seen, now)
@@ -186,7 +199,7 @@ impl Store {
 
     fn judge_inactive(&self, Inactive { reason, asked_at, deadline, .. }: Inactive) -> Option<Known> {
         // If it is from the future, the clock was set back.
-        if !(asked_at..deadline).contains(&self.clock.now()) {
+        if !(asked_at..deadline).contains(&self.judging.now()) {
             return None;
         }
         self.figures.inactive_hit();
@@ -218,7 +231,7 @@ impl Store {
             refused = Some(found.number());
             let known = match found {
                 Found::Active(token) => {
-                    let now = self.clock.now();
+                    let now = self.judging.now();
                     let seen = standing(&token, now);
                     self.judge_active(token, seen, now)
                 }
@@ -252,6 +265,12 @@ impl Store {
         if self.lately.contains(key) || self.active.get(key).is_some() { Share::Known } else { Share::Stranger }
     }
 
+    /// Whether an active answer is remembered that may still be of use.
+    pub(super) fn has_active(&self, key: TokenKey) -> bool {
+        let now = self.clock.now();
+        self.active.get(key).is_some_and(|token| now < self.limits.stale_until(&token, token.term().deadline))
+    }
+
     /// The last answer for an active token, if it may serve on because the authority failed with `error`.
     pub(super) fn instead_of(&self, error: &IntrospectError, key: TokenKey) -> Option<Verdict> {
         let now = self.clock.now();
@@ -261,7 +280,7 @@ impl Store {
             return None;
         }
         let token = self.active.get(key)?;
-        let now = self.clock.now();
+        let now = self.judging.now();
         if token.serves_at(now) {
             // Another question was answered meanwhile.
             self.figures.used(now.saturating_since(token.term().asked_at));

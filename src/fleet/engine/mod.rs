@@ -197,6 +197,33 @@ pub(crate) enum EngineErrorKind {
     Answer,
 }
 
+impl EngineError {
+    /// Whoever asked could not wait.
+    pub(crate) fn too_slow() -> Self {
+        Self { kind: EngineErrorKind::Timeout, text: "it took longer than a request may wait for it".into() }
+    }
+}
+
+impl EngineError {
+    /// There are no random bytes.
+    pub(crate) fn unsealed() -> Self {
+        Self { kind: EngineErrorKind::Answer, text: "a record could not be sealed".into() }
+    }
+}
+
+impl EngineErrorKind {
+    /// One word for logs.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Connection => "connection",
+            Self::Timeout => "timeout",
+            Self::Refused => "refused",
+            Self::Full => "full",
+            Self::Answer => "answer",
+        }
+    }
+}
+
 impl fmt::Display for EngineError {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str(&self.text)

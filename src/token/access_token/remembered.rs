@@ -88,6 +88,13 @@ impl AccessToken {
         now.as_unix_millis() >= self.0.refresh_at.0.load(Ordering::Relaxed)
     }
 
+    /// Has the next hit after `moment` ask again, however little it is used. Not later than it would without this.
+    #[cfg(feature = "redis")]
+    pub(crate) fn ask_again_at(&self, moment: Timestamp) {
+        self.0.uses.0.store(u32::MAX, Ordering::Relaxed);
+        self.0.refresh_at.0.fetch_min(moment.as_unix_millis(), Ordering::Relaxed);
+    }
+
     pub(crate) fn set_refresh_at(&self, moment: Timestamp) {
         self.0.refresh_at.0.store(moment.as_unix_millis(), Ordering::Relaxed);
     }

@@ -1,0 +1,52 @@
+//! There is no fleet.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use super::{Look, Settled};
+use crate::cache::invalidation::Rest;
+use crate::cache::key::{TokenKey, TokenKeys};
+use crate::cache::store::Store;
+use crate::clock::Clock;
+use crate::selection::{Fingerprint, Rule};
+use crate::token::BearerToken;
+
+pub(in crate::cache) enum Membership {}
+
+pub(in crate::cache) enum Question {}
+
+impl Membership {
+    pub(in crate::cache) fn token_keys(&self) -> TokenKeys {
+        match *self {}
+    }
+
+    pub(in crate::cache) fn judging(&self, _: Arc<dyn Clock>) -> Arc<dyn Clock> {
+        match *self {}
+    }
+
+    pub(in crate::cache) fn join(&self, _: &Arc<Store>) {
+        match *self {}
+    }
+
+    pub(in crate::cache) fn fingerprints(&self, _: &BearerToken) -> Vec<Fingerprint> {
+        match *self {}
+    }
+
+    pub(in crate::cache) async fn look(&self, _: &Store, _: TokenKey, _: &BearerToken<'_>, _: bool) -> Look {
+        match *self {}
+    }
+
+    pub(in crate::cache) fn invalidate(&self, _: &Rule, _: Option<&BearerToken>) -> Rest {
+        match *self {}
+    }
+
+    pub(in crate::cache) async fn settle(&self, _: &Store, _: Question, _: &BearerToken<'_>, _: Settled) {
+        match *self {}
+    }
+}
+
+impl Question {
+    pub(in crate::cache) async fn during<A: Future>(&self, _: A) -> A::Output {
+        match *self {}
+    }
+}

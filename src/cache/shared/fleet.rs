@@ -1,0 +1,163 @@
+//! A cache as a member of a fleet.
+
+use std::future::Future;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::{Found, Look, Settled};
+use crate::cache::invalidation::{Reach, Rest};
+use crate::cache::key::{TokenKey, TokenKeys};
+use crate::cache::store::Store;
+use crate::clock::Clock;
+use crate::fleet::{self, Answers, CacheSettings, Fleet, LeaseClock, Member, Query, Record, Spread};
+use crate::selection::{Fingerprint, Rule};
+use crate::token::BearerToken;
+
+const SHORTEST: Duration = Duration::from_secs(1);
+
+pub(in crate::cache) struct Membership {
+    fleet: Fleet,
+    answers: Answers,
+    /// What tokens are known by, with each secret of the fleet.
+    keys: Vec<TokenKeys>,
+    authority: [String; 2],
+}
+
+impl Membership {
+    pub(in crate::cache) fn new(fleet: Fleet, cache: &str, authority: [String; 2]) -> Self {
+        let answers = fleet.answers(authority.clone(), cache);
+        let keys = answers.fingerprint_keys().map(|(id, (low, high))| TokenKeys::of_secret(id, low, high)).collect();
+        Self { fleet, answers, keys, authority }
+    }
+
+    /// What the cache knows tokens by, which is the same in all processes.
+    pub(in crate::cache) fn token_keys(&self) -> TokenKeys {
+        let first = self.answers.fingerprint_keys().next();
+        first.map_or_else(TokenKeys::random, |(id, (low, high))| TokenKeys::of_secret(id, low, high))
+    }
+
+    /// The clock that judges what is remembered.
+    pub(in crate::cache) fn judging(&self, clock: Arc<dyn Clock>) -> Arc<dyn Clock> {
+        match self.fleet.lease() {
+            Some(lease) => Arc::new(LeaseClock { clock, lease }),
+            None => clock,
+        }
+    }
+
+    /// Has the log applied to this cache.
+    pub(in crate::cache) fn join(&self, store: &Arc<Store>) {
+        let reach = store.limits.max_ttl.saturating_add(store.limits.stale_if_error);
+        let reach = reach.saturating_add(store.question_timeout.saturating_mul(2));
+        let reach = u64::try_from(reach.as_millis()).unwrap_or(u64::MAX);
+        let settings = CacheSettings { name: store.name.clone(), authority: self.authority.clone(), reach };
+        let store: Weak<Store> = Arc::downgrade(store);
+        self.fleet.join(store, settings);
+    }
+
+    /// What `token` is known by, whichever secret comes first.
+    pub(in crate::cache) fn fingerprints(&self, token: &BearerToken) -> Vec<Fingerprint> {
+        self.keys.iter().map(|keys| keys.fingerprint(token)).collect()
+    }
+
+    /// Looks for an answer that serves here. One that takes the place of an answer that serves still, to be `refreshed`,
+    /// has to be notably younger.
+    pub(in crate::cache) async fn look(
+        &self,
+        store: &Store,
+        key: TokenKey,
+        token: &BearerToken<'_>,
+        is_refresh: bool,
+    ) -> Look {
+        self.fleet.follow();
+        let max_age = store.limits.max_age(key.chance(), is_refresh);
+        if max_age.is_zero() {
+            return Look::Ask(Question(None));
+        }
+        let found = |found: &fleet::Found| {
+            let now = store.clock.now();
+            Found { verdict: found.verdict.clone(), asked_at: now - found.age }
+        };
+        let serves = |of: &fleet::Found| {
+            let Found { verdict, asked_at } = found(of);
+            store.serves(&verdict, asked_at, store.clock.now())
+        };
+        let patience = store.question_timeout;
+        let query = Query { token, key: key.halves(), max_age, serves: &serves, patience };
+        match self.answers.look(query).await {
+            fleet::Look::Found(of) => Look::Found(found(&of)),
+            fleet::Look::Ask(mut question) => {
+                let older = question.older.take();
+                if let Some(older) = older {
+                    store.remember_older(key, found(&older));
+                }
+                Look::Ask(Question(Some(question)))
+            }
+        }
+    }
+
+    /// Has all processes forget what `rule` means, which is about `token` alone if there is one.
+    pub(in crate::cache) fn invalidate(&self, rule: &Rule, token: Option<&BearerToken>) -> Rest {
+        let spread = self.fleet.invalidate(&self.answers, rule.clone(), token);
+        Box::pin(async move {
+            match spread.await {
+                Spread::Queued => Reach::Queued,
+                Spread::Recorded => Reach::Recorded,
+                Spread::Everywhere => Reach::Everywhere,
+            }
+        })
+    }
+
+    /// Tells the others of an answer, and of one that takes an answer away which they may have.
+    pub(in crate::cache) async fn settle(
+        &self,
+        store: &Store,
+        question: Question,
+        token: &BearerToken<'_>,
+        settled: Settled,
+    ) {
+        let Some(question) = question.0 else { return };
+        let Settled { answer, asked_at, was_active } = settled;
+        let Ok(verdict) = answer else { return question.give_up().await };
+        let mut lasts = store.limits.lasts(&verdict, asked_at, store.clock.now());
+        if !verdict.is_active() {
+            // However short it serves, it takes the place of an active one.
+            lasts = lasts.max(SHORTEST);
+        }
+        let had_one = question.share(&verdict, lasts).await;
+        if !verdict.is_active() && (had_one || was_active) {
+            self.fleet.found_inactive(&self.answers, Rule::of_token(self.fingerprints(token)));
+        }
+    }
+}
+
+/// A question that this process asks; for others too, unless they have nothing to do with it.
+pub(in crate::cache) struct Question(Option<fleet::Question>);
+
+impl Question {
+    /// Lets the others know meanwhile that the question is asked.
+    pub(in crate::cache) async fn during<A: Future>(&self, asking: A) -> A::Output {
+        match &self.0 {
+            Some(question) => question.during(asking).await,
+            None => asking.await,
+        }
+    }
+}
+
+impl Member for Store {
+    fn apply(&self, records: &[Arc<Record>]) {
+        let of_this_cache = |record: &&Arc<Record>| record.cache.as_ref().is_none_or(|cache| *cache == self.name);
+        let (found_inactive, invalidated): (Vec<_>, Vec<_>) =
+            records.iter().filter(of_this_cache).partition(|record| record.found_inactive);
+        for record in found_inactive {
+            self.forget_active_of(&record.rule);
+        }
+        let rules: Vec<Rule> = invalidated.into_iter().map(|record| record.rule.clone()).collect();
+        if !rules.is_empty() {
+            self.forget_rules(&rules);
+        }
+    }
+
+    fn ask_again(&self) {
+        self.ask_again_soon();
+    }
+}

@@ -1,0 +1,387 @@
+//! The answers that a fleet shares, as one cache of one process sees them.
+//!
+//! ```text
+//! look    claim: one exchange with the engine, within 50 ms
+//!    │  a value    opened; trusted by the log; young enough for this cache ──▶ Found
+//!    │  ours       this process asks; others wait for it                    ──▶ Ask, with a lease
+//!    │  another's  looks again after 5 to 50 ms, until there is a value; its process may die: the lease ends then
+//!    ▼  no engine  this process asks for itself                             ──▶ Ask, alone
+//! Ask     the question is asked, and the lease kept up meanwhile
+//!    ▼
+//! put     the answer, as of the records that had been applied before the question left
+//! ```
+//!
+//! No failure of the engine is a failure of the request: whatever goes wrong, it asks for itself.
+
+use std::future::{Future, pending, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use super::engine::{Claim, EngineError, EngineTime, Epoch, Header, Lease, Name, NodeId, Put, Version};
+use super::figures::Counted;
+use super::keys::{Identity, Which};
+use super::log::Subject;
+use super::node::Node;
+use super::value;
+use crate::clock::Stopwatch;
+use crate::introspect::Verdict;
+use crate::random::random;
+use crate::token::BearerToken;
+
+/// How long a request waits for the engine in all, before it asks for itself.
+const ENGINE_TIME: Duration = Duration::from_millis(50);
+/// A lease is that long, and prolonged that often while the question is under way: a process that dies is missed soon,
+/// and one that is only slow keeps it.
+const LEASE: Duration = Duration::from_millis(250);
+const RENEWED_EVERY: Duration = Duration::from_millis(80);
+/// From one look for the answer of another process to the next.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// The answers that the caches of one name share, of one authority that is asked as one client.
+pub(crate) struct Answers {
+    pub(super) node: Arc<Node>,
+    pub(super) identity: Identity,
+    pub(super) key_id: u64,
+}
+
+/// What is looked for.
+pub(crate) struct Query<'a> {
+    pub(crate) token: &'a BearerToken<'a>,
+    /// What the cache knows the token by.
+    pub(crate) key: [u64; 2],
+    /// What was asked longer ago than this is asked anew.
+    pub(crate) max_age: Duration,
+    /// Whether an answer of that age serves in this cache.
+    pub(crate) serves: &'a (dyn Fn(&Found) -> bool + Send + Sync),
+    /// How long to wait for the question of another process.
+    pub(crate) patience: Duration,
+}
+
+pub(crate) enum Look {
+    Found(Found),
+    Ask(Question),
+}
+
+/// An answer that a process of the fleet got.
+pub(crate) struct Found {
+    pub(crate) verdict: Verdict,
+    /// How long ago it was asked for, at most.
+    pub(crate) age: Duration,
+}
+
+/// A question that this process is to ask.
+pub(crate) struct Question {
+    node: Arc<Node>,
+    name: Name,
+    /// `None` if the engine is not there: then the answer is not shared.
+    since: Option<Since>,
+    has_lease: bool,
+    /// What is stored though it no longer serves. It may have to, if the authority fails.
+    pub(crate) older: Option<Found>,
+}
+
+/// From when on an answer counts.
+struct Since {
+    epoch: Epoch,
+    as_of: u64,
+    claimed_at: EngineTime,
+    claimed: Stopwatch,
+}
+
+impl Since {
+    /// Not later than now, by the engine's clock.
+    fn now(&self) -> EngineTime {
+        let passed = i64::try_from(self.claimed.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.claimed_at.saturating_add(passed)
+    }
+}
+
+/// What a claim came to.
+enum Step {
+    Serves(Found),
+    /// The engine took it for one that serves, and does not know what this process knows.
+    Refused(Version),
+    Ours,
+    Of(NodeId, Duration),
+}
+
+/// What a claim is for, and how much of [`ENGINE_TIME`] is left for it.
+struct Wanted {
+    max_age: Duration,
+    newer_than: Option<Version>,
+    time_left: Duration,
+}
+
+impl Answers {
+    pub(super) fn new(node: Arc<Node>, identity: Identity) -> Self {
+        // There is a first one.
+        let key_id = node.keys.ids().next().unwrap_or_default();
+        Self { node, identity, key_id }
+    }
+
+    pub(super) fn cache(&self) -> &str {
+        &self.identity.cache
+    }
+
+    /// The secrets by which caches know tokens, each with its id; this process uses the first.
+    pub(crate) fn fingerprint_keys(&self) -> impl Iterator<Item = (u64, (u64, u64))> {
+        let keys = &self.node.keys;
+        keys.ids().filter_map(|id| Some((id, keys.fingerprint_keys(id, &self.identity)?)))
+    }
+
+    pub(crate) async fn look(&self, query: Query<'_>) -> Look {
+        let name = self.name(Which::First, query.token);
+        let mut question = Question { node: Arc::clone(&self.node), name, since: None, has_lease: false, older: None };
+        let found = self.find(&query, &mut question).await;
+        let Some(found) = found else {
+            self.node.figures.count(Counted::Miss);
+            return Look::Ask(question);
+        };
+        self.node.figures.count(Counted::Hit);
+        question.give_up().await;
+        Look::Found(found)
+    }
+
+    /// `None` if this process is to ask, alone or with the lease.
+    async fn find(&self, query: &Query<'_>, question: &mut Question) -> Option<Found> {
+        let mut wanted = Wanted { max_age: query.max_age, newer_than: None, time_left: ENGINE_TIME };
+        if !self.node.access.has_ever_read() {
+            // A process that has just begun. What it would ask for is there already, most likely.
+            wanted.spends(self.node.access.first_read()).await?;
+        }
+        let mut step = self.claim(query, &mut wanted, question).await?;
+        if let Step::Refused(version) = step {
+            wanted.newer_than = Some(version);
+            step = self.claim(query, &mut wanted, question).await?;
+        }
+        match step {
+            Step::Serves(found) => Some(found),
+            Step::Refused(_) => None,
+            Step::Ours => self.find_under_the_second_name(query, &mut wanted, question).await,
+            Step::Of(other, left) => self.wait_for(other, left, query, wanted, question).await,
+        }
+    }
+
+    /// Looks until the other process has answered, or can be expected to never do so.
+    async fn wait_for(
+        &self,
+        mut other: NodeId,
+        mut left: Duration,
+        query: &Query<'_>,
+        mut wanted: Wanted,
+        question: &mut Question,
+    ) -> Option<Found> {
+        self.node.figures.count(Counted::Wait);
+        let waits = Stopwatch::start();
+        let mut pause = FIRST_PAUSE;
+        while waits.elapsed() < query.patience {
+            let looked = Stopwatch::start();
+            tokio::time::sleep(jittered(pause)).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            wanted.time_left = ENGINE_TIME;
+            match self.claim(query, &mut wanted, question).await? {
+                Step::Serves(found) => return Some(found),
+                // It died, or has given up; or its answer is one that does not serve here.
+                Step::Ours | Step::Refused(_) => return None,
+                Step::Of(next, its) => {
+                    // Whoever gave the lease up had no answer to share. To wait for the next one, who may have none
+                    // either, could take for ever; where the lease ended by itself, that one is the first to ask.
+                    if next != other && looked.elapsed() < left {
+                        return None;
+                    }
+                    (other, left) = (next, its);
+                }
+            }
+        }
+        None
+    }
+
+    /// While the secret is changed, others may write with the other one.
+    async fn find_under_the_second_name(
+        &self,
+        query: &Query<'_>,
+        wanted: &mut Wanted,
+        question: &mut Question,
+    ) -> Option<Found> {
+        let second = self.node.keys.which().find(|which| *which == Which::Second)?;
+        let name = self.name(second, query.token);
+        match self.claim_under(&name, None, query, wanted, &mut question.older).await?.1 {
+            Step::Serves(found) => Some(found),
+            Step::Refused(_) | Step::Ours | Step::Of(..) => None,
+        }
+    }
+
+    async fn claim(&self, query: &Query<'_>, wanted: &mut Wanted, question: &mut Question) -> Option<Step> {
+        let (since, step) = self.claim_under(&question.name, Some(LEASE), query, wanted, &mut question.older).await?;
+        question.since = Some(since);
+        question.has_lease = matches!(step, Step::Ours);
+        Some(step)
+    }
+
+    /// One exchange with the engine. `None` if it is not there.
+    async fn claim_under(
+        &self,
+        name: &Name,
+        lease: Option<Duration>,
+        query: &Query<'_>,
+        wanted: &mut Wanted,
+        older: &mut Option<Found>,
+    ) -> Option<(Since, Step)> {
+        let node = &self.node;
+        if !node.access.is_open() {
+            return None;
+        }
+        // Before the claim, and so before the question.
+        let (epoch, as_of) = node.log.as_of()?;
+        let Wanted { max_age, newer_than, .. } = *wanted;
+        let sent = Stopwatch::start();
+        let claim = node.engine.claim(Claim { name, node: node.id, epoch, max_age, newer_than, lease });
+        let claimed = wanted.spends(claim).await.unwrap_or_else(|| Err(EngineError::too_slow()));
+        let claimed = match claimed {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                node.access.fails();
+                node.failed(&error);
+                return None;
+            }
+        };
+        node.access.succeeds();
+        let since = Since { epoch, as_of, claimed_at: claimed.now, claimed: Stopwatch::start() };
+        let step = match claimed.lease {
+            Lease::Ours => Step::Ours,
+            Lease::Of(other, left) => Step::Of(other, left),
+            Lease::NotNeeded => Step::Refused(Version { epoch, asked_at: claimed.now }),
+        };
+        let Some(value) = claimed.value else { return Some((since, step)) };
+        let (header, verdict) = match self.open(name, &value) {
+            Some(opened) => opened,
+            None => return Some((since, step)),
+        };
+        let subject = Subject { cache: &self.identity.cache, key_id: self.key_id, key: query.key };
+        let refused = if claimed.lease == Lease::NotNeeded { Step::Refused(header.version) } else { step };
+        if node.log.distrusts(&header, subject, &verdict).is_some() || node.outbox.distrusts(subject, &verdict) {
+            node.figures.count(Counted::Outdated);
+            return Some((since, refused));
+        }
+        // By the engine's clock, and what the exchange took on the safe side.
+        let age = claimed.now.saturating_sub(header.version.asked_at);
+        let age = Duration::from_millis(u64::try_from(age).ok()?).saturating_add(sent.elapsed());
+        let found = Found { verdict, age };
+        if claimed.lease == Lease::NotNeeded && (query.serves)(&found) {
+            return Some((since, Step::Serves(found)));
+        }
+        *older = Some(found);
+        Some((since, refused))
+    }
+
+    fn open(&self, name: &Name, value: &[u8]) -> Option<(Header, Verdict)> {
+        let opened = self.node.keys.open_value(name, value).ok();
+        let opened = opened.and_then(|(header, bytes)| Some((header, value::decode(&bytes)?)));
+        if opened.is_none() {
+            self.node.unreadable("an answer");
+        }
+        opened
+    }
+
+    pub(super) fn names(&self, token: &BearerToken) -> Vec<Name> {
+        self.node.keys.which().map(|which| self.name(which, token)).collect()
+    }
+
+    fn name(&self, which: Which, token: &BearerToken) -> Name {
+        self.node.keys.name(which, &self.identity, token.as_bytes())
+    }
+}
+
+impl Wanted {
+    /// `None` if the time for the engine is over first.
+    async fn spends<T>(&mut self, call: impl Future<Output = T>) -> Option<T> {
+        let spent = Stopwatch::start();
+        let outcome = tokio::time::timeout(self.time_left, call).await.ok();
+        self.time_left = self.time_left.saturating_sub(spent.elapsed());
+        outcome
+    }
+}
+
+impl Question {
+    /// Keeps the lease up while the question is asked.
+    pub(crate) async fn during<A: Future>(&self, asking: A) -> A::Output {
+        let mut asking = pin!(asking);
+        let mut renewing = pin!(self.renew());
+        poll_fn(|context| {
+            if let Poll::Ready(answer) = asking.as_mut().poll(context) {
+                return Poll::Ready(answer);
+            }
+            // It never ends.
+            let _ = renewing.as_mut().poll(context);
+            Poll::Pending
+        })
+        .await
+    }
+
+    async fn renew(&self) {
+        while self.has_lease && self.node.access.is_open() {
+            tokio::time::sleep(RENEWED_EVERY).await;
+            let names = std::slice::from_ref(&self.name);
+            if self.node.engine.renew(names, self.node.id, LEASE).await.is_err() {
+                break;
+            }
+        }
+        pending().await
+    }
+
+    /// Shares the answer for as long as it may `last`, and gives up the lease. Tells whether the engine had one before.
+    ///
+    /// An inactive answer only takes the place of one that is there: nobody can fill the engine with junk.
+    pub(crate) async fn share(self, verdict: &Verdict, lasts: Duration) -> bool {
+        let Some(since) = &self.since else { return false };
+        if !self.node.access.is_open() {
+            return false;
+        }
+        let version = Version { epoch: since.epoch, asked_at: since.claimed_at };
+        // The key id is put in by whoever seals.
+        let header = Header { key_id: 0, version, as_of: since.as_of };
+        let Some(value) = self.node.keys.seal_value(&self.name, header, &value::encode(verdict)) else {
+            self.give_up().await;
+            return false;
+        };
+        let lasts = i64::try_from(lasts.as_millis()).unwrap_or(i64::MAX);
+        let put = self.node.engine.put(Put {
+            name: &self.name,
+            node: self.node.id,
+            value: &value,
+            version,
+            until: since.now().saturating_add(lasts),
+            only_replace: !verdict.is_active(),
+        });
+        match put.await {
+            Ok(stored) => {
+                if stored.is_stored {
+                    self.node.figures.count(Counted::Stored);
+                }
+                stored.had_value
+            }
+            Err(error) => {
+                self.node.access.fails();
+                self.node.failed(&error);
+                false
+            }
+        }
+    }
+
+    /// There is no answer: whoever waits for it is to ask for itself.
+    pub(crate) async fn give_up(self) {
+        if self.has_lease && self.node.access.is_open() {
+            // It ends by itself, too.
+            let _ = self.node.engine.release(&self.name, self.node.id).await;
+        }
+    }
+}
+
+/// Half of it at least, so that those who wait do not come all at once.
+fn jittered(pause: Duration) -> Duration {
+    let part = f64::from(u32::try_from(random() % 500).unwrap_or_default()) / 1_000.0;
+    pause.mul_f64(0.5 + part)
+}

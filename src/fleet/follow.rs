@@ -1,0 +1,290 @@
+//! The two tasks of a process in its fleet: one reads the log and applies it, one appends what waits in the outbox.
+//!
+//! ```text
+//! every 100 ms   read, from the position on
+//!    │  another epoch, or what was read is not there ── gap ──▶ start over: distrust what is shared,
+//!    ▼                                                          have what is remembered asked about again
+//! records        open, apply to the caches, then move the position
+//!    ▼
+//! at the end     the door is open for requests; a strict lease is renewed
+//! ```
+//!
+//! A read that fails closes the door after a second, and is tried again, later each time. Nothing else connects.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::engine::{Announce, Append, EngineError, Page, Position, Read};
+use super::figures::Counted;
+use super::node::{Node, Settings, Told};
+use super::record::Record;
+use crate::background::Owner;
+use crate::clock::Stopwatch;
+use crate::random::random;
+
+/// From one read of the log to the next.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The longest from one failed read to the next, and from one failed append to the next.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// What takes longer is too slow for requests.
+const SLOW: Duration = Duration::from_millis(50);
+/// Records in one page.
+const PAGE: u64 = 500;
+/// How many records the log has at most: half a minute of a thousand invalidations a second.
+const MAX_RECORDS: u64 = 30_000;
+/// From one announcement to the next, where the lease wants none more often, and from one look at the others.
+const ANNOUNCED_EVERY: Duration = Duration::from_secs(1);
+/// A process that has not announced itself for this long is no longer there.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(10);
+
+/// Starts both tasks, unless they run. Without a runtime they are started by the next question.
+pub(super) fn start(node: &Arc<Node>, owner: &Owner) {
+    if node.is_followed.load(Ordering::Acquire) {
+        return;
+    }
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+    if node.is_followed.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    let running = Running(Arc::clone(node));
+    let following = {
+        let node = Arc::clone(node);
+        async move {
+            let _running = running;
+            Reader::new(node).follow().await;
+        }
+    };
+    let span = || tracing::debug_span!(parent: None, "introspection_fleet");
+    runtime.spawn(tracing::Instrument::instrument(owner.keeps_alive(following), span()));
+    let node = Arc::clone(node);
+    let sending = async move { send(&node).await };
+    runtime.spawn(tracing::Instrument::instrument(owner.keeps_alive(sending), span()));
+}
+
+/// The runtime they run on may go away before the fleet does; then another one has to take over.
+struct Running(Arc<Node>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.is_followed.store(false, Ordering::Release);
+    }
+}
+
+struct Reader {
+    node: Arc<Node>,
+    announced: Option<Stopwatch>,
+    /// What the others have that cannot hold together with what this process has; told once for each.
+    mismatches: Vec<String>,
+}
+
+/// What a page has come to.
+#[derive(PartialEq, Eq)]
+enum Progress {
+    /// There is more to read.
+    More,
+    /// All is read.
+    AtTheEnd,
+}
+
+impl Reader {
+    fn new(node: Arc<Node>) -> Self {
+        Self { node, announced: None, mismatches: Vec::new() }
+    }
+
+    async fn follow(&mut self) {
+        let mut pause = PAUSE;
+        loop {
+            match self.read().await {
+                Ok(Progress::More) => continue,
+                Ok(Progress::AtTheEnd) => pause = PAUSE,
+                Err(error) => {
+                    self.node.failed(&error);
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+            // Up to a fifth more or less, so that the processes of a fleet do not come all at once.
+            let part = f64::from(u32::try_from(random() % 400).unwrap_or_default()) / 1_000.0;
+            tokio::time::sleep(pause.mul_f64(0.8 + part)).await;
+        }
+    }
+
+    async fn read(&mut self) -> Result<Progress, EngineError> {
+        let sent = Stopwatch::start();
+        let known = self.node.log.position();
+        let settings = self.announcement();
+        let page = self
+            .node
+            .engine
+            .read(Read {
+                after: known.map(|(_, position)| position).filter(|position| position.number > 0),
+                limit: PAGE,
+                announce: settings.as_deref().map(|settings| Announce {
+                    node: self.node.id,
+                    applied: known.map_or(0, |(_, position)| position.number),
+                    settings,
+                    forget_after: FORGOTTEN_AFTER,
+                }),
+            })
+            .await?;
+        if settings.is_some() {
+            self.announced = Some(Stopwatch::start());
+        }
+        let progress = self.apply(&page, known);
+        if progress == Progress::AtTheEnd {
+            let ago = sent.elapsed();
+            self.node.outbox.append_again(page.epoch, page.last.number);
+            self.node.access.reads(ago);
+            if ago > SLOW {
+                // Requests do not wait that long, so they need not try.
+                self.node.access.fails();
+            }
+            self.node.answered();
+            if let Some(lease) = &self.node.lease {
+                lease.renew(ago, self.node.clock.now());
+            }
+            if settings.is_some() {
+                self.look_at_the_others().await?;
+            }
+        }
+        Ok(progress)
+    }
+
+    /// The settings, sealed, if they are to be announced with the next read.
+    fn announcement(&self) -> Option<Vec<u8>> {
+        let is_due = self.announced.as_ref().is_none_or(|announced| announced.elapsed() >= ANNOUNCED_EVERY);
+        if !is_due && self.node.lease.is_none() {
+            return None;
+        }
+        // Too many caches to tell of are not told of; that this process is there is.
+        let settings = serde_json::to_vec(&self.node.settings()).ok();
+        Some(settings.and_then(|settings| self.node.keys.seal_settings(&settings)).unwrap_or_default())
+    }
+
+    fn apply(&self, page: &Page, known: Option<(u64, Position)>) -> Progress {
+        let node = &self.node;
+        let is_another = known.is_some_and(|(epoch, _)| epoch != page.epoch);
+        if is_another || !page.continues {
+            node.access.does_not_read();
+            node.log.start_over(page.epoch, page.first);
+            self.has_gap(if is_another { "another server, or it was emptied" } else { "records are missing" });
+            return Progress::More;
+        }
+        if known.is_none() {
+            node.log.start_over(page.epoch, page.first);
+        }
+        let mut records = Vec::with_capacity(page.records.len());
+        let mut unreadable = None;
+        for (position, sealed) in &page.records {
+            node.figures.count(Counted::RecordRead);
+            match node.keys.open_record(sealed).ok().and_then(|bytes| Record::decode(&bytes)) {
+                Some(record) => records.push((position.number, Arc::new(record))),
+                None => unreadable = Some(position.number),
+            }
+        }
+        // What this process has invalidated itself is forgotten here already.
+        let news = records.iter().map(|(_, record)| record);
+        let news = news.filter(|record| !node.outbox.is_own(record.id) && !node.log.has_applied(record.id));
+        let news: Vec<_> = news.cloned().collect();
+        if !news.is_empty() {
+            node.members().iter().for_each(|member| member.apply(&news));
+        }
+        let read: Vec<_> = page.records.iter().map(|(position, _)| *position).collect();
+        let ids: Vec<_> = records.iter().map(|(number, record)| (record.id, *number)).collect();
+        let position = read.last().copied().or_else(|| node.log.position().map(|(_, position)| position));
+        let mut position = position.unwrap_or_default();
+        if position.number == page.last.number {
+            // The nonce of a record that was let go is known by this alone.
+            position = page.last;
+        }
+        // In this order: applied, then known as a record, and only then no longer as this process's own.
+        node.log.advance(position, records);
+        node.log.raise_horizon(page.first.saturating_sub(1));
+        for (id, number) in ids {
+            node.outbox.is_read(id, page.epoch, Position { number, nonce: 0 });
+        }
+        if let Some(number) = unreadable {
+            node.unreadable("a record");
+            node.log.raise_horizon(number);
+            self.has_gap("a record cannot be opened");
+        }
+        if position.number >= page.last.number { Progress::AtTheEnd } else { Progress::More }
+    }
+
+    /// Records may be lost.
+    fn has_gap(&self, why: &'static str) {
+        let node = &self.node;
+        node.figures.count(Counted::Gap);
+        if let Some(untold) = node.told.due(Told::Gap) {
+            tracing::warn!(
+                fleet = node.fleet,
+                why,
+                untold,
+                "the fleet's log has a gap: what is shared is not trusted, and what is remembered is asked about again"
+            );
+        }
+        node.members().iter().for_each(|member| member.ask_again());
+    }
+
+    /// Counts the other processes, and compares what they were told to do.
+    async fn look_at_the_others(&mut self) -> Result<(), EngineError> {
+        let nodes = self.node.engine.nodes().await?;
+        self.node.processes.store(nodes.len() as u64, Ordering::Relaxed);
+        let own = self.node.settings();
+        for other in nodes.iter().filter(|other| other.id != self.node.id) {
+            let opened = self.node.keys.open_settings(&other.settings).ok();
+            let Some(settings) = opened.and_then(|bytes| serde_json::from_slice::<Settings>(&bytes).ok()) else {
+                self.node.unreadable("the settings of another process");
+                continue;
+            };
+            settings.caches.iter().for_each(|cache| self.node.hears_of_reach(cache.reach));
+            for mismatch in own.mismatches(&settings) {
+                if !self.mismatches.contains(&mismatch) {
+                    let fleet = &self.node.fleet;
+                    tracing::warn!(
+                        fleet,
+                        mismatch,
+                        "the processes of a fleet are set up in ways that do not go together"
+                    );
+                    self.mismatches.push(mismatch);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Appends what waits in the outbox, in its order, until the engine takes it.
+async fn send(node: &Node) {
+    let mut pause = PAUSE;
+    loop {
+        let next = node.outbox.next().await;
+        match append(node, &next.record).await {
+            Ok(()) => {
+                pause = PAUSE;
+                for name in &next.names {
+                    // It is old by the record, whatever comes of this.
+                    let _ = node.engine.delete(name).await;
+                }
+            }
+            Err(error) => {
+                node.outbox.is_stuck();
+                node.failed(&error);
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+}
+
+async fn append(node: &Node, record: &Record) -> Result<(), EngineError> {
+    // What goes into the outbox can be written; without random bytes, later.
+    let sealed = record.encode().and_then(|bytes| node.keys.seal_record(&bytes));
+    let sealed = sealed.ok_or_else(EngineError::unsealed)?;
+    let (retention, max_records) = (node.retention(), MAX_RECORDS);
+    let append = Append { record: &sealed, nonce: random() >> 1, retention, max_records };
+    let appended = node.engine.append(append).await?;
+    node.figures.count(Counted::RecordWritten);
+    node.outbox.appended(record.id, appended.epoch, appended.position);
+    Ok(())
+}

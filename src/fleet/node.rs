@@ -1,0 +1,236 @@
+//! This process as a member of its fleet: all that its caches and the tasks of [`follow`](super::follow) share.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::access::Access;
+use super::engine::{Engine, EngineError, EngineErrorKind, NodeId};
+use super::figures::{Counted, Figures, FleetStats};
+use super::keys::Keyring;
+use super::lease::Lease;
+use super::log::Log;
+use super::outbox::Outbox;
+use super::record::Record;
+use crate::clock::Clock;
+use crate::log_limit::LogLimit;
+
+/// What the log of a fleet is applied to: one cache of this process.
+pub(crate) trait Member: Send + Sync + 'static {
+    /// Forgets what the records are about.
+    fn apply(&self, records: &[Arc<Record>]);
+
+    /// Records may be missing: has all that is remembered asked about again, spread over time.
+    fn ask_again(&self);
+}
+
+/// What the processes of a fleet tell each other, sealed, to find out what cannot hold together.
+#[derive(Clone, Default, PartialEq, Debug, Serialize, Deserialize)]
+pub(super) struct Settings {
+    pub(super) caches: Vec<CacheSettings>,
+    /// In milliseconds; `None` if it is not strict.
+    pub(super) strict_lease: Option<u64>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct CacheSettings {
+    pub(crate) name: String,
+    /// The authority that is asked, and as which client.
+    pub(crate) authority: [String; 2],
+    /// How long after it was asked for an answer may be in use, in milliseconds.
+    pub(crate) reach: u64,
+}
+
+impl Settings {
+    /// What does not go together with the settings of another process.
+    pub(super) fn mismatches(&self, other: &Self) -> Vec<String> {
+        let mut found = Vec::new();
+        if self.strict_lease != other.strict_lease {
+            found.push("`strict` is not the same in all processes: an awaited invalidation promises too much".into());
+        }
+        for cache in &self.caches {
+            let is_other = |others: &&CacheSettings| others.name == cache.name && others.authority != cache.authority;
+            if other.caches.iter().any(|theirs| is_other(&theirs))
+                && !other.caches.iter().any(|theirs| theirs.name == cache.name && theirs.authority == cache.authority)
+            {
+                found.push(format!(
+                    "the cache `{}` asks another authority, or as another client, in another process: they share nothing",
+                    cache.name
+                ));
+            }
+        }
+        found
+    }
+}
+
+/// The sorts of lines that are written about a fleet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Told {
+    Failure(EngineErrorKind),
+    Gap,
+    Unreadable,
+    Overflow,
+    Mismatch,
+}
+
+/// Records have to be kept as long as any answer asked for before them may serve, and a little longer.
+const MARGIN: Duration = Duration::from_secs(30);
+
+pub(crate) struct Node {
+    pub(super) id: NodeId,
+    pub(super) fleet: String,
+    pub(super) engine: Arc<dyn Engine>,
+    pub(super) keys: Keyring,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) access: Access,
+    pub(super) log: Log,
+    pub(super) outbox: Outbox,
+    pub(super) figures: Figures,
+    /// Only of a strict fleet.
+    pub(super) lease: Option<Arc<Lease>>,
+    members: Mutex<Vec<(Weak<dyn Member>, CacheSettings)>>,
+    pub(super) processes: AtomicU64,
+    /// The longest reach of an answer in any process, in milliseconds.
+    reach: AtomicU64,
+    pub(super) is_followed: AtomicBool,
+    pub(super) told: LogLimit<Told>,
+    /// Whether the last line about the engine said that it fails.
+    has_failed: AtomicBool,
+}
+
+impl Node {
+    pub(super) fn new(
+        id: NodeId,
+        fleet: String,
+        engine: Arc<dyn Engine>,
+        keys: Keyring,
+        strict_lease: Option<Duration>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            id,
+            fleet,
+            engine,
+            keys,
+            clock,
+            access: Access::new(),
+            log: Log::default(),
+            outbox: Outbox::default(),
+            figures: Figures::default(),
+            lease: strict_lease.map(|lasts| Arc::new(Lease::new(lasts))),
+            members: Mutex::default(),
+            processes: AtomicU64::new(0),
+            reach: AtomicU64::new(0),
+            is_followed: AtomicBool::new(false),
+            told: LogLimit::new(),
+            has_failed: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn join(&self, member: Weak<dyn Member>, settings: CacheSettings) {
+        self.reach.fetch_max(settings.reach, Ordering::Relaxed);
+        let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        members.retain(|(member, _)| member.strong_count() > 0);
+        members.push((member, settings));
+    }
+
+    pub(super) fn members(&self) -> Vec<Arc<dyn Member>> {
+        let members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        members.iter().filter_map(|(member, _)| member.upgrade()).collect()
+    }
+
+    pub(super) fn settings(&self) -> Settings {
+        let members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        Settings {
+            caches: members.iter().map(|(_, settings)| settings.clone()).collect(),
+            strict_lease: self.lease.as_ref().map(|lease| u64::try_from(lease.lasts().as_millis()).unwrap_or(u64::MAX)),
+        }
+    }
+
+    /// How long records are kept.
+    pub(super) fn retention(&self) -> Duration {
+        Duration::from_millis(self.reach.load(Ordering::Relaxed)).saturating_add(MARGIN)
+    }
+
+    pub(super) fn hears_of_reach(&self, reach: u64) {
+        self.reach.fetch_max(reach, Ordering::Relaxed);
+    }
+
+    /// The engine did what it was asked.
+    pub(super) fn answered(&self) {
+        if self.has_failed.swap(false, Ordering::Relaxed) {
+            tracing::info!(
+                fleet = self.fleet,
+                "the fleet's engine answers again; answers and invalidations are shared"
+            );
+        }
+    }
+
+    /// Tells of a failure of the engine, whoever met it.
+    pub(super) fn failed(&self, error: &EngineError) {
+        self.figures.count(Counted::EngineFailure);
+        let Some(untold) = self.told.due(Told::Failure(error.kind)) else { return };
+        self.has_failed.store(true, Ordering::Relaxed);
+        let (fleet, kind) = (&self.fleet, error.kind.as_str());
+        match error.kind {
+            EngineErrorKind::Refused => tracing::error!(
+                fleet,
+                kind,
+                %error,
+                untold,
+                "the fleet's engine refuses this process, and somebody has to change something: until then it asks for itself"
+            ),
+            EngineErrorKind::Full => tracing::warn!(
+                fleet,
+                kind,
+                %error,
+                untold,
+                "the fleet's engine has no memory left: answers and invalidations are not shared"
+            ),
+            EngineErrorKind::Connection | EngineErrorKind::Timeout | EngineErrorKind::Answer => tracing::warn!(
+                fleet,
+                kind,
+                %error,
+                untold,
+                "the fleet's engine fails: this process asks for itself until it answers"
+            ),
+        }
+    }
+
+    pub(super) fn unreadable(&self, what: &'static str) {
+        self.figures.count(Counted::Unreadable);
+        if let Some(untold) = self.told.due(Told::Unreadable) {
+            tracing::warn!(
+                fleet = self.fleet,
+                what,
+                untold,
+                "what the fleet's engine holds cannot be opened: it was changed, or is of a secret or a version that is \
+                 not known here"
+            );
+        }
+    }
+
+    pub(super) fn stats(&self) -> FleetStats {
+        let counted = |what| self.figures.get(what);
+        FleetStats {
+            is_reading: self.access.is_reading(),
+            last_read: self.access.last_read(),
+            processes: u32::try_from(self.processes.load(Ordering::Relaxed)).unwrap_or(u32::MAX),
+            hits: counted(Counted::Hit),
+            misses: counted(Counted::Miss),
+            waits: counted(Counted::Wait),
+            stored: counted(Counted::Stored),
+            outdated: counted(Counted::Outdated),
+            unreadable: counted(Counted::Unreadable),
+            records_read: counted(Counted::RecordRead),
+            records_written: counted(Counted::RecordWritten),
+            queued: self.outbox.queued(),
+            gaps: counted(Counted::Gap),
+            engine_failures: counted(Counted::EngineFailure),
+            shared_turns: 0,
+            local_turns: 0,
+        }
+    }
+}
