@@ -9,6 +9,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+#[cfg(test)]
+pub(crate) mod conformance;
 pub(crate) mod memory;
 pub(crate) mod redis;
 

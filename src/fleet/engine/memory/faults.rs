@@ -52,7 +52,7 @@ impl Kind {
 }
 
 impl Faults {
-    /// Does the work of a call unless something is in the way. `given` leaves the caller, unless there is no connection.
+    /// Does the work of a call unless something is in the way. `given` leaves the caller if there is a connection.
     pub(super) async fn around<T>(
         &self,
         kind: Kind,

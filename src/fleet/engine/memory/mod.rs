@@ -82,8 +82,8 @@ impl MemoryEngine {
         Self::with_clock(SystemClock)
     }
 
-    /// One whose time is `clock`'s: leases, the age of values and the rate limit count by it. Give the same clock to the
-    /// caches that share it.
+    /// One whose time is `clock`'s: leases, the age of values and the rate limit count by it. Give the same clock to
+    /// the caches that share it.
     #[must_use]
     pub fn with_clock(clock: impl Clock) -> Self {
         let server = Server {

@@ -1,0 +1,77 @@
+//! Turns of a rate limit.
+
+use std::time::Duration;
+
+use super::{Subject, some_name};
+use crate::fleet::engine::{Name, Turn};
+
+/// Long, so that it does not matter how long a call takes.
+const INTERVAL: i64 = 3_600_000_000;
+
+/// Of a stranger, whom it does not matter how long known tokens wait; all three at once, and none that waits.
+fn turn(name: &Name) -> Turn<'_> {
+    Turn {
+        name,
+        interval: INTERVAL,
+        tolerance: 2 * INTERVAL,
+        tolerance_of_known: 2 * INTERVAL,
+        max_wait: 0,
+        max_wait_of_known: 0,
+    }
+}
+
+impl Subject {
+    /// In hours, rounded up.
+    async fn take(&self, turn: Turn<'_>) -> Option<u64> {
+        let wait = self.engine.take_turn(turn).await.unwrap()?;
+        Some(wait.as_secs().div_ceil(3_600))
+    }
+}
+
+pub(crate) async fn so_many_turns_as_the_tolerance_allows_are_at_once(subject: &Subject) {
+    let (name, other) = (some_name(), some_name());
+    for _ in 0..3 {
+        assert_eq!(subject.engine.take_turn(turn(&name)).await.unwrap(), Some(Duration::ZERO));
+    }
+    assert_eq!(subject.take(turn(&name)).await, None);
+    assert_eq!(subject.take(turn(&other)).await, Some(0));
+}
+
+pub(crate) async fn a_turn_that_is_too_late_books_nothing(subject: &Subject) {
+    let name = some_name();
+    let waits = |hours| Turn { max_wait: hours * INTERVAL, max_wait_of_known: hours * INTERVAL, ..turn(&name) };
+    for wait in [0, 0, 0, 1, 2] {
+        assert_eq!(subject.take(waits(2)).await, Some(wait));
+    }
+    for _ in 0..3 {
+        assert_eq!(subject.take(waits(2)).await, None);
+    }
+    assert_eq!(subject.take(waits(3)).await, Some(3));
+}
+
+pub(crate) async fn known_tokens_come_first(subject: &Subject) {
+    let name = some_name();
+    let stranger = || Turn { tolerance: 0, ..turn(&name) };
+    assert_eq!(subject.take(stranger()).await, Some(0));
+    assert_eq!(subject.take(stranger()).await, None);
+    for _ in 0..2 {
+        assert_eq!(subject.take(turn(&name)).await, Some(0));
+    }
+    assert_eq!(subject.take(turn(&name)).await, None);
+    // It would wait, but known tokens may not.
+    let patient = |of_known| Turn { max_wait: 10 * INTERVAL, max_wait_of_known: of_known, ..stranger() };
+    assert_eq!(subject.take(patient(INTERVAL / 2)).await, None);
+    assert_eq!(subject.take(patient(INTERVAL)).await, Some(3));
+}
+
+pub(crate) async fn a_turn_is_there_again_after_the_interval(subject: &Subject) {
+    let name = some_name();
+    let short = || Turn { interval: 200_000, tolerance: 0, tolerance_of_known: 0, ..turn(&name) };
+    let before = subject.now().await;
+    assert_eq!(subject.take(short()).await, Some(0));
+    subject.until(async || subject.take(short()).await.is_some()).await;
+    let after = subject.now().await;
+    assert!(after >= before + 200, "after {} ms", after - before);
+    subject.until(async || subject.take(short()).await.is_some()).await;
+    assert!(subject.now().await >= before + 400);
+}
