@@ -17,12 +17,13 @@ use crate::http::link::Link;
 use crate::introspect::Unclear;
 use crate::log_limit::LogLimit;
 use crate::protection::Share;
-use crate::protection::{EndpointHandle, Limits, Progress, Protection, RateLimit};
+use crate::protection::{Authority, EndpointHandle, Limits, Progress, Protection, RateLimit};
 use crate::target::{Search, Sought, Target};
 
 pub(crate) struct Endpoint {
     asked: Asked,
     protection: Arc<Protection>,
+    authority: Arc<Authority>,
     clock: Arc<dyn Clock>,
     /// The host that is asked, for spans: that of the issuer, if the endpoint is found by a question.
     host: String,
@@ -43,21 +44,23 @@ enum Asked {
 }
 
 impl Endpoint {
-    /// `rate_limit` is for who sets none.
+    /// `rate_limit` is for who sets none; `authority_url` tells the authority from others behind the same `url`.
     ///
     /// # Errors
     /// Of the settings of both; what is wrong with `url` goes by `url_setting`.
     pub(crate) fn open(
         url_setting: &'static str,
         url: &Url,
+        authority_url: String,
         link: Link,
         limits: &Limits,
         rate_limit: RateLimit,
         credentials: CredentialSource,
     ) -> Result<Self, BuildError> {
         let exchange = link.open(url_setting, url)?;
+        let authority = Authority { url: authority_url, client: credentials.account() };
         let target = Target { url: url.as_str().to_owned(), exchange, credentials: Arc::new(credentials) };
-        Self::at(target, url, link, limits, rate_limit)
+        Self::at(target, authority, url, link, limits, rate_limit)
     }
 
     /// `rate_limit` is for who sets none.
@@ -66,12 +69,13 @@ impl Endpoint {
     /// Of the limits.
     pub(crate) fn at(
         target: Target,
+        authority: Authority,
         url: &Url,
         link: Link,
         limits: &Limits,
         rate_limit: RateLimit,
     ) -> Result<Self, BuildError> {
-        Self::of(Asked::Given(target), url, link, limits, rate_limit)
+        Self::of(Asked::Given(target), authority, url, link, limits, rate_limit)
     }
 
     /// An endpoint of this issuer that the first question finds. `rate_limit` is for who sets none.
@@ -80,20 +84,29 @@ impl Endpoint {
     /// Of the limits.
     pub(crate) fn sought(
         search: impl Search + 'static,
+        authority: Authority,
         issuer: &Url,
         link: Link,
         limits: &Limits,
         rate_limit: RateLimit,
     ) -> Result<Self, BuildError> {
-        Self::of(Asked::Sought(Sought::new(search)), issuer, link, limits, rate_limit)
+        Self::of(Asked::Sought(Sought::new(search)), authority, issuer, link, limits, rate_limit)
     }
 
-    fn of(asked: Asked, url: &Url, link: Link, limits: &Limits, rate_limit: RateLimit) -> Result<Self, BuildError> {
+    fn of(
+        asked: Asked,
+        authority: Authority,
+        url: &Url,
+        link: Link,
+        limits: &Limits,
+        rate_limit: RateLimit,
+    ) -> Result<Self, BuildError> {
         limits.check()?;
         let (clock, host) = (link.clock, url.host_str().unwrap_or_default());
         let protection = Protection::new(limits, rate_limit, link.request_timeout, Arc::clone(&clock), host);
         let (failures, unclear) = (LogLimit::new(), Unclear::at(host));
-        Ok(Self { asked, protection: Arc::new(protection), clock, host: host.to_owned(), failures, unclear })
+        let authority = Arc::new(authority);
+        Ok(Self { asked, protection: Arc::new(protection), authority, clock, host: host.to_owned(), failures, unclear })
     }
 
     /// What is asked, if that is known yet.
@@ -121,7 +134,7 @@ impl Endpoint {
     }
 
     pub(crate) fn handle(&self) -> EndpointHandle {
-        EndpointHandle::new(Arc::clone(&self.protection))
+        EndpointHandle::new(Arc::clone(&self.protection), Arc::clone(&self.authority))
     }
 
     /// Asks, at `url` if the question has one of its own, and has `read` make something of the answer.

@@ -113,6 +113,7 @@ impl ApigeeLogin {
         }
         // A constant that the vendor publishes for its clients: it is no secret, and it is the same for everyone.
         let client = CredentialSource::Fixed(Credential::basic("edgecli", "edgeclisecret")?);
+        let username = self.username.clone();
         let account = Arc::new(Account {
             endpoint: TokenEndpoint::new(&self.token_url, self.link, client)?,
             username: self.username,
@@ -120,10 +121,11 @@ impl ApigeeLogin {
             mfa_token: self.mfa_token,
             refresh_token: Mutex::default(),
         });
-        Ok(CredentialSource::renewed(&self.token_url, move || {
+        let source = CredentialSource::renewed(&self.token_url, move || {
             let account = Arc::clone(&account);
             async move { account.log_in().await }
-        }))
+        });
+        Ok(source.of_account(username))
     }
 }
 

@@ -126,11 +126,12 @@ impl ClientCredentials {
         credentials
             .check_parameters("parameter", &self.parameters, &["grant_type", "scope"])
             .map_err(BuildError::of_the_login)?;
+        let account = credentials.account();
         let endpoint = TokenEndpoint::new(&self.token_url, self.link, credentials)?;
         let scope = self.scope.map(|scope| ("scope".to_owned(), scope));
         let parameters: Vec<_> = scope.into_iter().chain(self.parameters).collect();
         let login = Arc::new((endpoint, parameters));
-        Ok(CredentialSource::renewed(&self.token_url, move || {
+        let source = CredentialSource::renewed(&self.token_url, move || {
             let login = Arc::clone(&login);
             async move {
                 let (endpoint, parameters) = &*login;
@@ -138,7 +139,8 @@ impl ClientCredentials {
                 form.extend(parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
                 Ok(endpoint.grant(&form).await?.credential)
             }
-        }))
+        });
+        Ok(source.of_account(account))
     }
 }
 

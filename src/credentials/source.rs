@@ -15,7 +15,8 @@ use crate::url::shown;
 /// The credential in use, and where the next one comes from.
 pub(crate) enum CredentialSource {
     Fixed(Credential),
-    Renewed(Renewal),
+    /// And who logs in, if that is known.
+    Renewed(Renewal, String),
     /// A new assertion for every question.
     #[cfg(feature = "private-key-jwt")]
     Signed(Box<PrivateKeyJwt>),
@@ -28,7 +29,25 @@ impl CredentialSource {
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Obtained> + Send + 'static,
     {
-        Self::Renewed(Renewal::new(shown(login).into_owned(), Box::new(move || Box::pin(provider()))))
+        Self::Renewed(Renewal::new(shown(login).into_owned(), Box::new(move || Box::pin(provider()))), String::new())
+    }
+
+    /// The same, renewed by the login of `account`.
+    pub(crate) fn of_account(self, account: String) -> Self {
+        match self {
+            Self::Renewed(renewal, _) => Self::Renewed(renewal, account),
+            other => other,
+        }
+    }
+
+    /// The user name or the client's identifier, empty where it is not known. No secret.
+    pub(crate) fn account(&self) -> String {
+        match self {
+            Self::Fixed(credential) => credential.account().to_owned(),
+            Self::Renewed(_, account) => account.clone(),
+            #[cfg(feature = "private-key-jwt")]
+            Self::Signed(key) => key.client_id().to_owned(),
+        }
     }
 
     /// Refuses parameters that the message or these credentials send anyway: none may be there twice, RFC 6749 section
@@ -42,7 +61,7 @@ impl CredentialSource {
         let is_sent_anyway = |name: &str| {
             let by_credentials = match self {
                 Self::Fixed(credential) => credential.form_parameters().any(|(sent, _)| sent == name),
-                Self::Renewed(_) => false,
+                Self::Renewed(..) => false,
                 #[cfg(feature = "private-key-jwt")]
                 Self::Signed(_) => matches!(name, "client_assertion" | "client_assertion_type"),
             };
@@ -58,7 +77,7 @@ impl CredentialSource {
     pub(crate) async fn current(&self, clock: &Arc<dyn Clock>) -> Result<Lease, IntrospectError> {
         match self {
             Self::Fixed(credential) => Ok(Lease { credential: credential.clone(), login: 0 }),
-            Self::Renewed(renewal) => renewal.lease(clock).await,
+            Self::Renewed(renewal, _) => renewal.lease(clock).await,
             #[cfg(feature = "private-key-jwt")]
             Self::Signed(key) => Ok(Lease { credential: key.sign(clock.now())?, login: 0 }),
         }
@@ -71,7 +90,7 @@ impl CredentialSource {
         clock: &Arc<dyn Clock>,
     ) -> Result<Option<Lease>, IntrospectError> {
         match self {
-            Self::Renewed(renewal) if renewal.give_up(refused, clock.now()) => renewal.lease(clock).await.map(Some),
+            Self::Renewed(renewal, _) if renewal.give_up(refused, clock.now()) => renewal.lease(clock).await.map(Some),
             _ => Ok(None),
         }
     }
@@ -79,7 +98,7 @@ impl CredentialSource {
     /// Another credential than `doubted`, which the authority may have refused or not, if one can be had.
     pub(crate) async fn instead_in_doubt(&self, doubted: &Lease, clock: &Arc<dyn Clock>) -> Option<Lease> {
         match self {
-            Self::Renewed(renewal) => renewal.instead_in_doubt(doubted, clock).await,
+            Self::Renewed(renewal, _) => renewal.instead_in_doubt(doubted, clock).await,
             _ => None,
         }
     }

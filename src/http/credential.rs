@@ -134,6 +134,17 @@ impl Credential {
         }
     }
 
+    /// The user name or the client's identifier, as it is sent; empty if there is none.
+    pub(crate) fn account(&self) -> &str {
+        match &self.secret {
+            Secret::Basic { username, .. } => username,
+            Secret::Form(_) => {
+                self.form_parameters().find(|(name, _)| *name == "client_id").map_or("", |(_, client_id)| client_id)
+            }
+            Secret::Nothing | Secret::Bearer(_) => "",
+        }
+    }
+
     /// What it adds to the form of a question.
     pub(crate) fn form_parameters(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let parameters = match &self.secret {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use super::breaker::BreakerState;
-use super::{Protection, lock};
+use super::{Authority, Protection, RateLimit, SharedElsewhere, SharedPace, lock};
 use crate::clock::Timestamp;
 use crate::error::{IntrospectError, IntrospectErrorKind};
 
@@ -31,49 +31,73 @@ const ANSWERS: Duration = Duration::from_secs(120);
 /// # Ok::<(), tower_introspection::BuildError>(())
 /// ```
 #[derive(Clone)]
-pub struct EndpointHandle(Arc<Protection>);
+pub struct EndpointHandle {
+    protection: Arc<Protection>,
+    authority: Arc<Authority>,
+}
 
 impl EndpointHandle {
-    pub(crate) fn new(protection: Arc<Protection>) -> Self {
-        Self(protection)
+    pub(crate) fn new(protection: Arc<Protection>, authority: Arc<Authority>) -> Self {
+        Self { protection, authority }
     }
 
     /// The figures of this endpoint since it was made.
     #[must_use]
     pub fn stats(&self) -> EndpointStats {
-        let counters = &self.0.counters;
+        let counters = &self.protection.counters;
         EndpointStats {
             attempts: counters.attempts.load(Ordering::Relaxed),
             retries: counters.retries.load(Ordering::Relaxed),
             turned_away: counters.turned_away.load(Ordering::Relaxed),
-            waiting: self.0.turns.waiting(),
-            under_way: self.0.turns.under_way(),
+            waiting: self.protection.turns.waiting(),
+            under_way: self.protection.turns.under_way(),
             breaker: {
-                let now = self.0.clock.now();
-                let states = [self.0.known.state(now), self.0.strangers.state(now)];
+                let now = self.protection.clock.now();
+                let states = [self.protection.known.state(now), self.protection.strangers.state(now)];
                 let least =
                     [BreakerState::Open, BreakerState::HalfOpen].into_iter().find(|state| states.contains(state));
                 least.unwrap_or(BreakerState::Closed)
             },
-            last_known_failure: lock(&self.0.last_known_failure).clone(),
-            last_stranger_failure: lock(&self.0.last_stranger_failure).clone(),
+            last_known_failure: lock(&self.protection.last_known_failure).clone(),
+            last_stranger_failure: lock(&self.protection.last_stranger_failure).clone(),
         }
     }
 
     /// Whether it answers, as far as the last questions tell. Asks nothing.
     #[must_use]
     pub fn health(&self) -> Health {
-        self.0.health()
+        self.protection.health()
     }
 
     /// Whether the authority is not asked about known tokens at the moment.
     pub(crate) fn leaves_known_tokens_alone(&self) -> bool {
-        self.0.known.state(self.0.clock.now()) == BreakerState::Open
+        self.protection.known.state(self.protection.clock.now()) == BreakerState::Open
     }
 
     /// How long a question takes at most.
     pub(crate) fn deadline(&self) -> Duration {
-        self.0.deadline
+        self.protection.deadline
+    }
+}
+
+/// For whoever shares the endpoint's limits and answers with other processes.
+#[cfg_attr(not(test), allow(dead_code))]
+impl EndpointHandle {
+    pub(crate) fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// The rate limit in force: the endpoint's own, or that of its user.
+    pub(crate) fn rate_limit(&self) -> RateLimit {
+        self.protection.turns.rate()
+    }
+
+    /// Has `shared` hand out the turns.
+    ///
+    /// # Errors
+    /// If another one does so already.
+    pub(crate) fn share_turns(&self, shared: &Arc<dyn SharedPace>) -> Result<(), SharedElsewhere> {
+        self.protection.turns.join(shared)
     }
 }
 

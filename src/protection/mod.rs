@@ -22,6 +22,7 @@
 //! places; the breaker counts a question with all its retries once, or retries would open it early. The deadline is
 //! outermost: whatever happens below, the caller has an answer by then.
 
+mod authority;
 mod breaker;
 mod handle;
 mod limits;
@@ -35,15 +36,16 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tower::retry::Retry;
 use tower::retry::budget::{Budget, TpsBudget};
-use tower::{ServiceExt, service_fn};
 
+pub(crate) use self::authority::Authority;
 pub use self::breaker::BreakerState;
 pub use self::handle::{EndpointHandle, EndpointStats, Health, LastFailure};
 pub use self::limits::Limits;
 pub(crate) use self::limits::RateLimit;
 pub(crate) use self::share::Share;
+#[allow(unused_imports)] // By the fleet.
+pub(crate) use self::turns::{Booked, Booking, SharedElsewhere, SharedPace, TooLate, TurnOf};
 
 use self::breaker::{Admission, Breaker};
 use self::retry::Retries;
@@ -247,7 +249,7 @@ impl Protection {
 
     /// Waits until one more exchange of the same question keeps the rate.
     pub(crate) async fn take_another_turn(&self, share: Share) -> Result<(), IntrospectError> {
-        let delay = self.turns.reserve(share).map_err(|_too_late| self.overloaded())?;
+        let delay = self.turns.reserve(share).await.map_err(|_too_late| self.overloaded())?;
         tokio::time::sleep(delay).await;
         Ok(())
     }
@@ -280,7 +282,7 @@ impl Protection {
     {
         let budget = self.budget(share);
         budget.deposit();
-        let retries = Retries {
+        let mut retries = Retries {
             left: self.max_retries,
             share,
             budget,
@@ -288,20 +290,18 @@ impl Protection {
             counters: &self.counters,
             backoff: retry::backoff(),
         };
-        let attempt = &attempt;
-        let bounded = service_fn(move |()| {
+        loop {
             // Only the last attempt counts: where an earlier one has sent something, its login may fail.
             progress.is_sent.store(false, Relaxed);
-            let attempt = attempt();
-            async move {
-                attempt.await.map_err(|error| {
-                    let error = error.retry_after_at_most(self.max_retry_after);
-                    *lock(&progress.failure) = Some(error.clone());
-                    error
-                })
+            let error = match attempt().await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error.retry_after_at_most(self.max_retry_after),
+            };
+            *lock(&progress.failure) = Some(error.clone());
+            if !retries.wait_for_another(&error).await {
+                return Err(error);
             }
-        });
-        Retry::new(retries, bounded).oneshot(()).await
+        }
     }
 
     fn overloaded(&self) -> IntrospectError {

@@ -1,10 +1,8 @@
 //! Which failures are worth another attempt, and when.
 
-use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tower::retry::Policy;
 use tower::retry::backoff::{Backoff, ExponentialBackoff, ExponentialBackoffMaker, MakeBackoff};
 use tower::retry::budget::{Budget, TpsBudget};
 use tower::util::rng::HasherRng;
@@ -31,7 +29,6 @@ pub(super) fn backoff() -> ExponentialBackoff {
 }
 
 /// The retries of one question.
-#[derive(Clone)]
 pub(super) struct Retries<'p> {
     pub(super) left: u32,
     pub(super) share: Share,
@@ -41,27 +38,19 @@ pub(super) struct Retries<'p> {
     pub(super) backoff: ExponentialBackoff,
 }
 
-impl<T> Policy<(), T, IntrospectError> for Retries<'_> {
-    type Future = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-    fn retry(&mut self, (): &mut (), outcome: &mut Result<T, IntrospectError>) -> Option<Self::Future> {
-        let is_worth_it = outcome.as_ref().is_err_and(IntrospectError::is_worth_another_attempt);
-        if !is_worth_it || self.left == 0 || !self.budget.withdraw() {
-            return None;
+impl Retries<'_> {
+    /// Waits until it is time for another attempt. False if there is to be none after this failure.
+    pub(super) async fn wait_for_another(&mut self, failure: &IntrospectError) -> bool {
+        if !failure.is_worth_another_attempt() || self.left == 0 || !self.budget.withdraw() {
+            return false;
         }
         // A retry is one more exchange for the authority, so it keeps the rate as well.
-        let turn = self.turns.reserve(self.share).ok()?;
+        let Ok(turn) = self.turns.reserve(self.share).await else { return false };
         self.left -= 1;
         self.counters.retries.fetch_add(1, Ordering::Relaxed);
-        let pause = self.backoff.next_backoff();
-        Some(Box::pin(async move {
-            pause.await;
-            tokio::time::sleep(turn).await;
-        }))
-    }
-
-    fn clone_request(&mut self, (): &()) -> Option<()> {
-        Some(())
+        self.backoff.next_backoff().await;
+        tokio::time::sleep(turn).await;
+        true
     }
 }
 

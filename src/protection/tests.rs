@@ -19,6 +19,11 @@ fn gateway(status: u16) -> IntrospectError {
     IntrospectError::new(IntrospectErrorKind::Status).with_status(http::StatusCode::from_u16(status).unwrap())
 }
 
+fn handle_of(protection: Protection) -> EndpointHandle {
+    let authority = Authority { url: "http://localhost/".into(), client: "my-api".into() };
+    EndpointHandle::new(Arc::new(protection), Arc::new(authority))
+}
+
 struct Asked {
     protection: Protection,
     clock: ManualClock,
@@ -72,7 +77,7 @@ impl Asked {
     }
 
     fn handle(self) -> EndpointHandle {
-        EndpointHandle::new(Arc::new(self.protection))
+        handle_of(self.protection)
     }
 }
 
@@ -415,7 +420,7 @@ async fn junk_that_fails_costs_the_authority_little_however_well_known_tokens_ar
         asked.clock.advance(Duration::from_millis(100));
     }
     assert_eq!(asked.attempts(), 5 + 4, "until the breaker opens, and then probes after 1, 2, 4 and 8 seconds");
-    assert!(!EndpointHandle::new(Arc::new(asked.protection)).leaves_known_tokens_alone());
+    assert!(!handle_of(asked.protection).leaves_known_tokens_alone());
 }
 
 #[tokio::test(start_paused = true)]
@@ -663,4 +668,34 @@ async fn a_failure_that_a_stranger_brought_about_does_not_hide_that_of_a_token_i
     let stats = asked.handle().stats();
     assert_eq!(stats.last_known_failure.unwrap().kind, IntrospectErrorKind::Credentials);
     assert_eq!(stats.last_stranger_failure.unwrap().kind, IntrospectErrorKind::Status);
+}
+
+/// Books the first turns, and then says that it is too late.
+struct Few(AtomicUsize);
+
+impl SharedPace for Few {
+    fn take(&self, _: TurnOf) -> Booking<'_> {
+        let is_left = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        Box::pin(async move { Some(if is_left { Ok(Duration::ZERO) } else { Err(TooLate) }) })
+    }
+
+    fn processes(&self) -> u32 {
+        1
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn questions_retries_and_further_exchanges_take_their_turns_from_the_shared_pace() {
+    let asked = Asked::with(|settings| settings.max_retries = 5);
+    let few: Arc<dyn SharedPace> = Arc::new(Few(AtomicUsize::new(3)));
+    asked.protection.turns.join(&few).unwrap();
+    let error = asked.ask(|_| no_answer()).await.unwrap_err();
+    assert_eq!((asked.attempts(), error.kind()), (3, IntrospectErrorKind::Transport), "two retries had a turn");
+    let late = asked.protection.take_another_turn(Share::Known).await.unwrap_err();
+    assert_eq!(late.kind(), IntrospectErrorKind::Overloaded);
+    assert_eq!(asked.ask(|_| Ok(1)).await.unwrap_err().kind(), IntrospectErrorKind::Overloaded);
+    let handle = asked.handle();
+    assert!(handle.share_turns(&few).is_ok());
+    let other: Arc<dyn SharedPace> = Arc::new(Few(AtomicUsize::new(0)));
+    assert!(handle.share_turns(&other).is_err());
 }

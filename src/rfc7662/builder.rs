@@ -23,7 +23,7 @@ use crate::http::connection::Connection;
 use crate::http::credential::{Credential, check_client_id};
 use crate::http::link::Link;
 use crate::log_limit::LogLimit;
-use crate::protection::{Limits, RateLimit};
+use crate::protection::{Authority, Limits, RateLimit};
 use crate::target::Target;
 use crate::url::shown;
 
@@ -83,6 +83,13 @@ pub(crate) enum Credentials {
 }
 
 impl Credentials {
+    fn account(&self) -> String {
+        match self {
+            Self::By(source) => source.account(),
+            Self::Secret(_, post) => post.account().to_owned(),
+        }
+    }
+
     /// What to send to a server that lists these methods.
     fn for_methods(&self, methods: Option<&[String]>) -> Result<Arc<CredentialSource>, BuildError> {
         let lists = |method: &str| methods.is_none_or(|methods| methods.iter().any(|listed| listed == method));
@@ -391,16 +398,20 @@ impl Rfc7662Builder {
             }
         };
         let rate_limit = RateLimit::per_minute(RATE_LIMIT);
+        // Of an issuer the name it was given by, whenever its endpoint is looked for: it may move while a process runs.
+        let (Place::At { issuer: Some(url), .. } | Place::IssuerSays(url) | Place::At { found: Found { url, .. }, .. }) =
+            &self.place;
+        let authority = Authority { url: url.clone(), client: credentials.account() };
         let (place, endpoint) = match self.place {
             Place::At { found, issuer } => {
                 let (target, url) = reach(&found, issuer.as_deref(), &credentials, &self.parameters, &self.link)?;
-                (found.url, Endpoint::at(target, &url, self.link, &self.limits, rate_limit)?)
+                (found.url, Endpoint::at(target, authority, &url, self.link, &self.limits, rate_limit)?)
             }
             Place::IssuerSays(issuer) => {
                 let (discovery, url) = Discovery::new(&issuer, &self.link)?;
                 let (parameters, link) = (self.parameters.clone(), self.link.clone());
                 let search = FirstQuestion { discovery, credentials, parameters, link };
-                (issuer, Endpoint::sought(search, &url, self.link, &self.limits, rate_limit)?)
+                (issuer, Endpoint::sought(search, authority, &url, self.link, &self.limits, rate_limit)?)
             }
         };
         Ok(Rfc7662 {
@@ -428,6 +439,7 @@ impl fmt::Debug for Rfc7662Builder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::introspect::Introspect;
 
     #[test]
     fn the_endpoint_of_an_https_issuer_is_https_however_the_scheme_is_written() {
@@ -435,6 +447,54 @@ mod tests {
             let found = Rfc7662Builder::found_at("http://127.0.0.1:1/x", issuer).client_secret("id", "s").build();
             let error = found.map(|_| ()).unwrap_err();
             assert_eq!(error.setting(), "introspection_endpoint", "{issuer}");
+        }
+    }
+
+    fn authority(builder: Rfc7662Builder) -> (String, String) {
+        let handle = Introspect::endpoint(&builder.build().unwrap()).unwrap();
+        let Authority { url, client } = handle.authority().clone();
+        (url, client)
+    }
+
+    #[test]
+    fn an_endpoint_is_known_by_its_url_or_by_the_issuer_that_names_it_whenever_it_was_found() {
+        for (builder, url) in [
+            (Rfc7662::builder("https://as.example/introspect?tenant=a"), "https://as.example/introspect?tenant=a"),
+            (Rfc7662::discover("https://as.example/realm"), "https://as.example/realm"),
+            (Rfc7662Builder::found_at("https://as.example/x", "https://as.example/realm"), "https://as.example/realm"),
+        ] {
+            assert_eq!(authority(builder.client_secret("my-api", "hush")), (url.into(), "my-api".into()));
+        }
+    }
+
+    #[test]
+    fn a_client_is_known_by_its_identifier_however_it_authenticates_and_never_by_a_secret() {
+        let builder = || Rfc7662::builder("https://as.example/introspect");
+        let login = || ClientCredentials::new("https://as.example/token", "my-api", "hush");
+        let in_form = ClientCredentials::with_client_secret_post("https://as.example/token", "my-api", "hush");
+        for builder in [
+            builder().client_secret_basic("my-api", "hush"),
+            builder().client_secret_post("my-api", "hush"),
+            builder().client_secret("my-api", "hush"),
+            builder().client_credentials(login()),
+            builder().client_credentials(in_form),
+        ] {
+            assert_eq!(authority(builder).1, "my-api");
+        }
+        let hook = || async { Ok(Credential::basic("my-api", "hush")?) };
+        for builder in [builder().bearer_token("hush"), builder().without_credentials(), builder().credentials(hook)] {
+            assert_eq!(authority(builder).1, "");
+        }
+    }
+
+    #[cfg(feature = "private-key-jwt")]
+    #[test]
+    fn a_client_that_signs_is_known_by_its_identifier() {
+        let key = || PrivateKeyJwt::from_pem("my-api", include_str!("../../tests/keys/ec.pem")).unwrap();
+        let builder = || Rfc7662::builder("https://as.example/introspect");
+        let login = ClientCredentials::with_private_key_jwt("https://as.example/token", key());
+        for builder in [builder().private_key_jwt(key()), builder().client_credentials(login)] {
+            assert_eq!(authority(builder).1, "my-api");
         }
     }
 

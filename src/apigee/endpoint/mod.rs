@@ -300,10 +300,12 @@ impl ApigeeBuilder {
                 "no credentials are set; call `basic_auth`, `bearer_token`, `login` or `credentials`",
             ))
         })?;
-        let tokens_url = format!("{}/o/{}/oauth2/accesstokens", base_url.as_str().trim_end_matches('/'), self.org);
+        let org_url = format!("{}/o/{}", base_url.as_str().trim_end_matches('/'), self.org);
+        let tokens_url = format!("{org_url}/oauth2/accesstokens");
         let endpoint = Endpoint::open(
             "base_url",
             &base_url,
+            org_url,
             self.link,
             &self.limits,
             RateLimit::per_minute(RATE_LIMIT),

@@ -549,3 +549,29 @@ fn a_code_in_a_text_of_json_that_is_refused_is_no_code() {
     assert!(!says_no_such_token(body.as_bytes()));
     assert!(says_no_such_token(b"\xef\xbb\xbf{\"code\":\"keymanagement.service.invalid_access_token\"}"));
 }
+
+#[test]
+fn an_organisation_is_known_by_its_api_and_the_account_that_asks() {
+    let hook = || async { Ok(Credential::bearer("hush")?) };
+    let builder = |org| Apigee::builder(org);
+    for (builder, url, client) in [
+        (builder("my-org").basic_auth("ann", "hush"), "https://api.enterprise.apigee.com/v1/o/my-org", "ann"),
+        (builder("other").basic_auth("ann", "hush"), "https://api.enterprise.apigee.com/v1/o/other", "ann"),
+        (builder("o").base_url("http://127.0.0.1:1/v1/").bearer_token("hush"), "http://127.0.0.1:1/v1/o/o", ""),
+        (builder("o").login(ApigeeLogin::new("ann", "hush")), "https://api.enterprise.apigee.com/v1/o/o", "ann"),
+        (builder("o").credentials(hook), "https://api.enterprise.apigee.com/v1/o/o", ""),
+    ] {
+        let handle = Introspect::endpoint(&builder.build().unwrap()).unwrap();
+        assert_eq!((&*handle.authority().url, &*handle.authority().client), (url, client));
+    }
+}
+
+#[test]
+fn the_rate_limit_in_force_is_that_of_the_user_if_there_is_one() {
+    let limit = |limits| {
+        let apigee = Apigee::builder("my-org").basic_auth("ann", "hush").limits(limits).build().unwrap();
+        Introspect::endpoint(&apigee).unwrap().rate_limit()
+    };
+    assert_eq!(limit(Limits::new()), RateLimit::per_minute(6_000));
+    assert_eq!(limit(Limits::new().rate_limit(7, Duration::from_secs(60))), RateLimit::per_minute(7));
+}

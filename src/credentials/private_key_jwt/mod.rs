@@ -111,6 +111,10 @@ impl PrivateKeyJwt {
         self
     }
 
+    pub(crate) fn client_id(&self) -> &str {
+        &self.client_id
+    }
+
     pub(crate) fn or_audience(mut self, default: &str) -> Self {
         self.audience.get_or_insert_with(|| default.to_owned());
         self

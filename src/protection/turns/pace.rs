@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::turn::{Spread, micros};
 use crate::clock::Timestamp;
 use crate::protection::{RateLimit, Share};
 
@@ -16,59 +17,38 @@ use crate::protection::{RateLimit, Share};
 /// strangers wait until they are there again. Strangers that wait hold up known tokens only where they have booked
 /// more turns than are kept for known ones, and never for more than half of the time that a question may wait.
 pub(super) struct Pace {
+    rate: RateLimit,
+    spread: Spread,
     /// When a question that keeps the interval exactly would be next.
     next: i64,
-    interval: i64,
-    /// How much earlier than that a question may come.
-    known_tolerance: i64,
-    stranger_tolerance: i64,
+    /// No question was ever booked further ahead than this.
+    furthest: i64,
 }
 
 impl Pace {
-    /// A sixtieth of the requests may come at once: of a limit for a minute, those of a second; or ten, or a quarter,
-    /// if that is little. As many more are kept for known tokens, or a quarter of it, if that is little. The others are
-    /// spread so that no window of this length holds more than the limit.
-    pub(super) fn new(RateLimit { requests, per }: RateLimit) -> Self {
-        let at_once = (requests / 60).max((requests / 4).min(10)).max(1);
-        let kept = (requests / 60).max(at_once / 4).max(1).min(requests - at_once);
-        let [requests, at_once, kept] = [requests, at_once, kept].map(i64::from);
-        let interval = (micros(per) / (requests - at_once - kept + 1)).saturating_add(1);
-        Self {
-            next: i64::MIN,
-            interval,
-            known_tolerance: interval.saturating_mul(at_once + kept - 1),
-            stranger_tolerance: interval.saturating_mul(at_once - 1),
+    pub(super) fn new(rate: RateLimit) -> Self {
+        Self { rate, spread: Spread::of(rate), next: i64::MIN, furthest: 0 }
+    }
+
+    /// Keeps another rate from now on. What is booked stays booked, or each change would be a burst of its own.
+    pub(super) fn keep(&mut self, rate: RateLimit) {
+        if rate != self.rate {
+            *self = Self { rate, spread: Spread::of(rate), ..*self };
         }
     }
 
     /// Books a turn, and tells how long it is until then. `None` if that is too long.
     pub(super) fn reserve(&mut self, share: Share, now: Timestamp, max_wait: Duration) -> Option<Duration> {
-        let max_wait = micros(max_wait);
-        let now = now.as_unix_millis().saturating_mul(1_000);
-        // No question is ever booked further ahead than this: the clock was set back.
-        let furthest = now.saturating_add(self.known_tolerance).saturating_add(max_wait).saturating_add(self.interval);
-        if self.next > furthest {
+        let Spread { interval, known_tolerance, .. } = self.spread;
+        let (now, max_wait) = (now.as_unix_millis().saturating_mul(1_000), micros(max_wait));
+        self.furthest = self.furthest.max(known_tolerance.saturating_add(max_wait).saturating_add(interval));
+        if self.next > now.saturating_add(self.furthest) {
+            // The clock was set back.
             self.next = now;
         }
-        let delay_with = |tolerance| self.next.saturating_sub(tolerance).saturating_sub(now).max(0);
-        let of_known = delay_with(self.known_tolerance);
-        let (delay, is_too_late) = match share {
-            Share::Known => (of_known, of_known > max_wait),
-            Share::Stranger => {
-                let delay = delay_with(self.stranger_tolerance);
-                (delay, delay > max_wait || of_known > max_wait / 2)
-            }
-        };
-        if is_too_late {
-            return None;
-        }
-        self.next = self.next.max(now).saturating_add(self.interval);
+        let delay = self.spread.turn(share, max_wait).book(&mut self.next, now)?;
         Some(Duration::from_micros(delay.unsigned_abs()))
     }
-}
-
-fn micros(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -298,6 +278,15 @@ mod tests {
             let mut pace = pace(60);
             assert!(pace.reserve(share, at(3_600_000), Duration::ZERO).is_some());
             assert!(pace.reserve(share, at(0), Duration::ZERO).is_some());
+        }
+    }
+
+    #[test]
+    fn a_question_that_may_wait_for_less_leaves_booked_what_others_have_booked() {
+        let mut pace = pace(60);
+        while pace.reserve(Share::Known, at(0), Duration::from_secs(10)).is_some() {}
+        for max_wait in [0, 1, 5_000] {
+            assert!(pace.reserve(Share::Known, at(0), Duration::from_millis(max_wait)).is_none(), "{max_wait}");
         }
     }
 
