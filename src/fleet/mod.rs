@@ -14,6 +14,7 @@ mod lease;
 mod log;
 mod node;
 mod outbox;
+pub(crate) mod pace;
 pub(crate) mod record;
 pub(crate) mod seal;
 mod secret;

@@ -1,0 +1,111 @@
+//! One rate limit for all processes of a fleet: the turns of an authority are booked in the engine.
+//!
+//! A question asks the engine once, for half of `max_wait` at most, and goes by this process's part of the limit if it
+//! is told nothing: while the log is not being read, after a failure, or with a `max_wait` of zero. An exchange that was
+//! given up may have booked a turn, which nobody takes then: the limit is kept.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use super::engine::{Engine, EngineError, EngineErrorKind, Name, Turn};
+use crate::protection::{Booked, Booking, SharedPace, TooLate, TurnOf};
+
+/// What a node knows of its engine and of the other nodes.
+pub(crate) trait Reach: Send + Sync {
+    /// Whether the log is being read: otherwise requests leave the engine alone.
+    fn is_reading(&self) -> bool;
+
+    /// A call has failed: the engine is left alone until the log has been read again.
+    fn has_failed(&self, error: &EngineError);
+
+    /// How many nodes are alive, this one included, as far as is known: 0 if that was never known.
+    fn nodes(&self) -> u32;
+}
+
+/// The turns of one authority.
+pub(crate) struct FleetPace {
+    engine: Arc<dyn Engine>,
+    reach: Arc<dyn Reach>,
+    name: Name,
+    timeout: Duration,
+    from_engine: AtomicU64,
+    left_to_process: AtomicU64,
+    is_left_to_process: AtomicBool,
+}
+
+/// Who has handed out the turns.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct PaceFigures {
+    /// Questions for a turn that the engine has answered, those that were too late included.
+    pub(crate) from_engine: u64,
+    /// Those that were left to this process's part of the limit.
+    pub(crate) left_to_process: u64,
+    /// Whether the last one was.
+    pub(crate) is_left_to_process: bool,
+}
+
+impl FleetPace {
+    /// The turns are booked under `name`. An exchange takes no longer than `timeout`.
+    pub(crate) fn new(engine: Arc<dyn Engine>, reach: Arc<dyn Reach>, name: Name, timeout: Duration) -> Self {
+        Self {
+            engine,
+            reach,
+            name,
+            timeout,
+            from_engine: AtomicU64::new(0),
+            left_to_process: AtomicU64::new(0),
+            is_left_to_process: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn figures(&self) -> PaceFigures {
+        PaceFigures {
+            from_engine: self.from_engine.load(Relaxed),
+            left_to_process: self.left_to_process.load(Relaxed),
+            is_left_to_process: self.is_left_to_process.load(Relaxed),
+        }
+    }
+
+    async fn book(&self, turn: TurnOf) -> Option<Booked> {
+        let max_wait = Duration::from_micros(turn.max_wait.unsigned_abs());
+        let timeout = self.timeout.min(max_wait / 2);
+        if timeout.is_zero() || !self.reach.is_reading() {
+            return None;
+        }
+        // What the exchange may take cannot be waited for a second time.
+        let TurnOf { interval, tolerance, tolerance_of_known, max_wait, max_wait_of_known } = turn.sooner_by(timeout);
+        let name = &self.name;
+        let turn = Turn { name, interval, tolerance, tolerance_of_known, max_wait, max_wait_of_known };
+        let error = match tokio::time::timeout(timeout, self.engine.take_turn(turn)).await {
+            Ok(Ok(booked)) => return Some(booked.ok_or(TooLate)),
+            Ok(Err(error)) => error,
+            // A question in a hurry says nothing about the engine.
+            Err(_) if timeout < self.timeout => return None,
+            Err(_) => {
+                EngineError { kind: EngineErrorKind::Timeout, text: format!("no turn was booked within {timeout:?}") }
+            }
+        };
+        self.reach.has_failed(&error);
+        None
+    }
+}
+
+impl SharedPace for FleetPace {
+    fn take(&self, turn: TurnOf) -> Booking<'_> {
+        Box::pin(async move {
+            let booked = self.book(turn).await;
+            let counter = if booked.is_some() { &self.from_engine } else { &self.left_to_process };
+            counter.fetch_add(1, Relaxed);
+            self.is_left_to_process.store(booked.is_none(), Relaxed);
+            booked
+        })
+    }
+
+    fn processes(&self) -> u32 {
+        self.reach.nodes()
+    }
+}
+
+#[cfg(test)]
+mod tests;
