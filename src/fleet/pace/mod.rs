@@ -1,8 +1,8 @@
 //! One rate limit for all processes of a fleet: the turns of an authority are booked in the engine.
 //!
 //! A question asks the engine once, for half of `max_wait` at most, and goes by this process's part of the limit if it
-//! is told nothing: while the log is not being read, after a failure, or with a `max_wait` of zero. An exchange that was
-//! given up may have booked a turn, which nobody takes then: the limit is kept.
+//! is told nothing: while the log is not being read, after a failure, or with a `max_wait` of zero. An exchange that
+//! was given up may have booked a turn, which nobody takes then: the limit is kept.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -13,11 +13,14 @@ use crate::protection::{Booked, Booking, SharedPace, TooLate, TurnOf};
 
 /// What a node knows of its engine and of the other nodes.
 pub(crate) trait Reach: Send + Sync {
-    /// Whether the log is being read: otherwise requests leave the engine alone.
-    fn is_reading(&self) -> bool;
+    /// Whether requests may touch the engine: not while its log is not being read, or a call has failed.
+    fn is_open(&self) -> bool;
 
-    /// A call has failed: the engine is left alone until the log has been read again.
-    fn has_failed(&self, error: &EngineError);
+    /// A request's call came back.
+    fn succeeded(&self);
+
+    /// A request's call has failed.
+    fn failed(&self, error: &EngineError);
 
     /// How many nodes are alive, this one included, as far as is known: 0 if that was never known.
     fn nodes(&self) -> u32;
@@ -70,7 +73,7 @@ impl FleetPace {
     async fn book(&self, turn: TurnOf) -> Option<Booked> {
         let max_wait = Duration::from_micros(turn.max_wait.unsigned_abs());
         let timeout = self.timeout.min(max_wait / 2);
-        if timeout.is_zero() || !self.reach.is_reading() {
+        if timeout.is_zero() || !self.reach.is_open() {
             return None;
         }
         // What the exchange may take cannot be waited for a second time.
@@ -78,7 +81,10 @@ impl FleetPace {
         let name = &self.name;
         let turn = Turn { name, interval, tolerance, tolerance_of_known, max_wait, max_wait_of_known };
         let error = match tokio::time::timeout(timeout, self.engine.take_turn(turn)).await {
-            Ok(Ok(booked)) => return Some(booked.ok_or(TooLate)),
+            Ok(Ok(booked)) => {
+                self.reach.succeeded();
+                return Some(booked.ok_or(TooLate));
+            }
             Ok(Err(error)) => error,
             // A question in a hurry says nothing about the engine.
             Err(_) if timeout < self.timeout => return None,
@@ -86,7 +92,7 @@ impl FleetPace {
                 EngineError { kind: EngineErrorKind::Timeout, text: format!("no turn was booked within {timeout:?}") }
             }
         };
-        self.reach.has_failed(&error);
+        self.reach.failed(&error);
         None
     }
 }

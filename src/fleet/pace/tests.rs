@@ -1,101 +1,34 @@
 use std::sync::Mutex;
 
-use super::super::engine::{
-    Append, Appended, Claim, Claimed, EngineTime, Exchange, Node, NodeId, Page, Put, Read, Stored,
-};
+use super::super::engine::memory::MemoryEngine;
 use super::*;
 use crate::clock::{ManualClock, Stopwatch, Timestamp};
 use crate::protection::{RateLimit, Share};
 
-const TIMEOUT: Duration = Duration::from_millis(50);
+/// Shorter than the engine's own.
+const TIMEOUT: Duration = Duration::from_millis(30);
 const SECOND: Duration = Duration::from_secs(1);
-const LIMIT: RateLimit = RateLimit { requests: 6_000, per: Duration::from_secs(60) };
-
-#[derive(Clone, Copy, PartialEq)]
-enum Does {
-    Book,
-    Fail,
-    Hang,
-}
-
-/// An engine that knows nothing but turns.
-struct Turning {
-    does: Mutex<Does>,
-    next: Mutex<i64>,
-    asked: Mutex<Vec<(Name, TurnOf)>>,
-    clock: ManualClock,
-}
-
-impl Turning {
-    fn turn(&self, turn: &Turn) -> Option<Duration> {
-        let Turn { interval, tolerance, tolerance_of_known, max_wait, max_wait_of_known, .. } = *turn;
-        let numbers = TurnOf { interval, tolerance, tolerance_of_known, max_wait, max_wait_of_known };
-        self.asked.lock().unwrap().push((turn.name.clone(), numbers));
-        let now: EngineTime = crate::clock::Clock::now(&self.clock).as_unix_millis();
-        let delay = numbers.book(&mut self.next.lock().unwrap(), now * 1_000);
-        delay.map(|delay| Duration::from_micros(delay.unsigned_abs()))
-    }
-}
-
-impl Engine for Turning {
-    fn take_turn<'a>(&'a self, turn: Turn<'a>) -> Exchange<'a, Option<Duration>> {
-        Box::pin(async move {
-            let does = *self.does.lock().unwrap();
-            match does {
-                Does::Book => Ok(self.turn(&turn)),
-                Does::Fail => Err(EngineError { kind: EngineErrorKind::Connection, text: "it broke".into() }),
-                Does::Hang => std::future::pending().await,
-            }
-        })
-    }
-
-    fn claim<'a>(&'a self, _: Claim<'a>) -> Exchange<'a, Claimed> {
-        unimplemented!()
-    }
-
-    fn renew<'a>(&'a self, _: &'a [Name], _: NodeId, _: Duration) -> Exchange<'a, ()> {
-        unimplemented!()
-    }
-
-    fn put<'a>(&'a self, _: Put<'a>) -> Exchange<'a, Stored> {
-        unimplemented!()
-    }
-
-    fn release<'a>(&'a self, _: &'a Name, _: NodeId) -> Exchange<'a, ()> {
-        unimplemented!()
-    }
-
-    fn delete<'a>(&'a self, _: &'a Name) -> Exchange<'a, ()> {
-        unimplemented!()
-    }
-
-    fn append<'a>(&'a self, _: Append<'a>) -> Exchange<'a, Appended> {
-        unimplemented!()
-    }
-
-    fn read<'a>(&'a self, _: Read<'a>) -> Exchange<'a, Page> {
-        unimplemented!()
-    }
-
-    fn nodes(&self) -> Exchange<'_, Vec<Node>> {
-        unimplemented!()
-    }
-}
+const LIMIT: RateLimit = RateLimit { requests: 600, per: Duration::from_secs(60) };
 
 #[derive(Default)]
 struct Known {
-    is_away: AtomicBool,
+    is_closed: AtomicBool,
     failures: Mutex<Vec<EngineErrorKind>>,
+    successes: AtomicU64,
 }
 
 impl Reach for Known {
-    fn is_reading(&self) -> bool {
-        !self.is_away.load(Relaxed)
+    fn is_open(&self) -> bool {
+        !self.is_closed.load(Relaxed)
     }
 
-    fn has_failed(&self, error: &EngineError) {
+    fn succeeded(&self) {
+        self.successes.fetch_add(1, Relaxed);
+    }
+
+    fn failed(&self, error: &EngineError) {
         self.failures.lock().unwrap().push(error.kind);
-        self.is_away.store(true, Relaxed);
+        self.is_closed.store(true, Relaxed);
     }
 
     fn nodes(&self) -> u32 {
@@ -104,56 +37,78 @@ impl Reach for Known {
 }
 
 struct Fleet {
-    engine: Arc<Turning>,
+    engine: MemoryEngine,
+    clock: ManualClock,
     known: Arc<Known>,
     pace: FleetPace,
 }
 
-fn fleet(does: Does) -> Fleet {
-    let engine = Arc::new(Turning {
-        does: Mutex::new(does),
-        next: Mutex::new(i64::MIN),
-        asked: Mutex::default(),
-        clock: ManualClock::at(Timestamp::from_unix_millis(1_700_000_000_000)),
-    });
+fn fleet() -> Fleet {
+    let clock = ManualClock::at(Timestamp::from_unix_millis(1_700_000_000_000));
+    let engine = MemoryEngine::with_clock(clock.clone());
     let known = Arc::new(Known::default());
-    let pace = FleetPace::new(engine.clone(), known.clone(), Name("rate".into()), TIMEOUT);
-    Fleet { engine, known, pace }
+    let pace = pace(&engine, &known, "rate");
+    Fleet { engine, clock, known, pace }
+}
+
+fn pace(engine: &MemoryEngine, known: &Arc<Known>, name: &str) -> FleetPace {
+    FleetPace::new(Arc::new(engine.clone()), known.clone(), Name(name.into()), TIMEOUT)
 }
 
 fn turn(share: Share, max_wait: Duration) -> TurnOf {
     TurnOf::new(LIMIT, share, max_wait)
 }
 
-#[tokio::test(start_paused = true)]
-async fn turns_are_booked_under_the_name_and_leave_time_for_the_exchange() {
-    let Fleet { engine, pace, .. } = fleet(Does::Book);
-    for (share, max_wait, of_known) in [(Share::Known, 950_000, 950_000), (Share::Stranger, 950_000, 475_000)] {
-        assert_eq!(pace.take(turn(share, SECOND)).await, Some(Ok(Duration::ZERO)));
-        let expected = TurnOf { max_wait, max_wait_of_known: of_known, ..turn(share, SECOND) };
-        assert_eq!(engine.asked.lock().unwrap().pop(), Some((Name("rate".into()), expected)));
+/// How many turns there are at once.
+async fn at_once(pace: &FleetPace, share: Share) -> usize {
+    let mut taken = 0;
+    while pace.take(turn(share, SECOND)).await == Some(Ok(Duration::ZERO)) {
+        taken += 1;
     }
-    let figures = PaceFigures { from_engine: 2, left_to_process: 0, is_left_to_process: false };
-    assert_eq!((pace.figures(), pace.processes()), (figures, 3));
+    taken
+}
+
+fn figures(from_engine: u64, left_to_process: u64, is_left_to_process: bool) -> PaceFigures {
+    PaceFigures { from_engine, left_to_process, is_left_to_process }
+}
+
+#[tokio::test(start_paused = true)]
+async fn processes_that_ask_one_authority_share_its_turns_and_those_of_another_authority_are_others() {
+    let Fleet { engine, known, pace: one, .. } = fleet();
+    let (same, other) = (pace(&engine, &known, "rate"), pace(&engine, &known, "another"));
+    // Ten may come at once, and ten more are kept for known tokens.
+    assert_eq!(at_once(&one, Share::Stranger).await, 10);
+    assert_eq!(at_once(&same, Share::Stranger).await, 0);
+    assert!(at_once(&same, Share::Known).await > 0, "known tokens come first here as well");
+    assert_eq!(at_once(&one, Share::Known).await, 0);
+    assert_eq!(at_once(&other, Share::Stranger).await, 10);
+    assert_eq!((one.figures(), one.processes()), (figures(12, 0, false), 3));
+    assert!(known.successes.load(Relaxed) > 20);
 }
 
 #[tokio::test(start_paused = true)]
 async fn no_turn_is_later_than_max_wait_without_the_time_of_the_exchange() {
+    let max_wait = Duration::from_millis(400);
     for share in [Share::Known, Share::Stranger] {
-        let Fleet { pace, .. } = fleet(Does::Book);
+        let Fleet { clock, pace, .. } = fleet();
         let mut latest = Duration::ZERO;
-        while let Some(Ok(delay)) = pace.take(turn(share, Duration::from_millis(400))).await {
-            latest = latest.max(delay);
+        for _ in 0..1_000 {
+            while let Some(Ok(delay)) = pace.take(turn(share, max_wait)).await {
+                latest = latest.max(delay);
+            }
+            assert_eq!(pace.take(turn(share, max_wait)).await, Some(Err(TooLate)));
+            clock.advance(Duration::from_millis(7));
         }
-        assert!(latest <= Duration::from_millis(350), "{latest:?}");
-        assert_eq!(pace.take(turn(share, Duration::from_millis(400))).await, Some(Err(TooLate)));
-        assert!(!pace.figures().is_left_to_process);
+        let bounds = Duration::from_millis(360)..=max_wait - TIMEOUT;
+        assert!(bounds.contains(&latest), "{latest:?}, {share:?}");
+        assert_eq!(pace.figures().left_to_process, 0);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_engine_that_hangs_holds_a_question_no_longer_than_the_timeout_and_the_next_one_not_at_all() {
-    let Fleet { known, pace, .. } = fleet(Does::Hang);
+async fn an_engine_that_hangs_holds_a_question_for_the_timeout_and_the_next_one_not_at_all() {
+    let Fleet { engine, known, pace, .. } = fleet();
+    engine.hang(true);
     let began = Stopwatch::start();
     assert_eq!(pace.take(turn(Share::Known, SECOND)).await, None);
     assert!((TIMEOUT..=TIMEOUT + Duration::from_millis(1)).contains(&began.elapsed()), "{:?}", began.elapsed());
@@ -161,13 +116,13 @@ async fn an_engine_that_hangs_holds_a_question_no_longer_than_the_timeout_and_th
     assert_eq!(pace.take(turn(Share::Known, SECOND)).await, None);
     assert_eq!(began.elapsed(), Duration::ZERO);
     assert_eq!(*known.failures.lock().unwrap(), [EngineErrorKind::Timeout]);
-    let figures = PaceFigures { from_engine: 0, left_to_process: 2, is_left_to_process: true };
-    assert_eq!(pace.figures(), figures);
+    assert_eq!(pace.figures(), figures(0, 2, true));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_exchange_takes_half_of_max_wait_at_most_which_says_nothing_about_the_engine() {
-    let Fleet { known, pace, .. } = fleet(Does::Hang);
+    let Fleet { engine, known, pace, .. } = fleet();
+    engine.hang(true);
     let began = Stopwatch::start();
     assert_eq!(pace.take(turn(Share::Known, Duration::from_millis(20))).await, None);
     assert!(began.elapsed() <= Duration::from_millis(11), "{:?}", began.elapsed());
@@ -175,20 +130,40 @@ async fn an_exchange_takes_half_of_max_wait_at_most_which_says_nothing_about_the
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_engine_is_not_asked_while_its_log_is_not_read_nor_by_questions_that_do_not_wait() {
-    let Fleet { engine, known, pace } = fleet(Does::Book);
+async fn the_engine_is_not_asked_while_it_is_left_alone_nor_by_questions_that_do_not_wait() {
+    let Fleet { known, pace, .. } = fleet();
     assert_eq!(pace.take(turn(Share::Known, Duration::ZERO)).await, None);
-    known.is_away.store(true, Relaxed);
+    known.is_closed.store(true, Relaxed);
     assert_eq!(pace.take(turn(Share::Known, SECOND)).await, None);
-    assert!(engine.asked.lock().unwrap().is_empty());
-    known.is_away.store(false, Relaxed);
+    assert_eq!(known.successes.load(Relaxed), 0);
+    known.is_closed.store(false, Relaxed);
     assert_eq!(pace.take(turn(Share::Known, SECOND)).await, Some(Ok(Duration::ZERO)));
-    assert_eq!(pace.figures(), PaceFigures { from_engine: 1, left_to_process: 2, is_left_to_process: false });
+    assert_eq!(pace.figures(), figures(1, 2, false));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_is_told_to_the_fleet_and_is_none_of_the_question() {
-    let Fleet { known, pace, .. } = fleet(Does::Fail);
+async fn a_failure_is_told_to_the_node_and_is_none_of_the_question() {
+    let Fleet { engine, known, pace, .. } = fleet();
+    engine.cut_off(true);
     assert_eq!(pace.take(turn(Share::Stranger, SECOND)).await, None);
     assert_eq!(*known.failures.lock().unwrap(), [EngineErrorKind::Connection]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_minute_holds_more_turns_than_the_limit_however_many_processes_ask() {
+    let Fleet { engine, clock, known, .. } = fleet();
+    let processes: Vec<_> = (0..5).map(|_| pace(&engine, &known, "rate")).collect();
+    let mut turns = Vec::new();
+    for now in (0..150_000).step_by(10) {
+        for (process, share) in processes.iter().flat_map(|pace| [(pace, Share::Stranger), (pace, Share::Known)]) {
+            if let Some(Ok(delay)) = process.take(turn(share, SECOND)).await {
+                turns.push(now + i64::try_from(delay.as_millis()).unwrap());
+            }
+        }
+        clock.advance(Duration::from_millis(10));
+    }
+    turns.sort_unstable();
+    let most =
+        turns.iter().map(|first| turns.iter().filter(|turn| (0..60_000).contains(&(*turn - first))).count()).max();
+    assert!(most.is_some_and(|most| (560..=600).contains(&most)), "{most:?}");
 }
