@@ -13,7 +13,7 @@ use crate::build_error::BuildError;
 /// use tower_introspection::Apigee;
 /// use tower_introspection::connection::Limits;
 ///
-/// // Three processes share what the vendor allows the organisation.
+/// // Without a fleet, three processes divide what the vendor allows the organisation.
 /// let limits = Limits::new().rate_limit(3_000, Duration::from_secs(60)).max_concurrent_requests(30);
 /// let apigee =
 ///     Apigee::builder("my-org").basic_auth("token-reader@example.com", "password").limits(limits).build()?;
@@ -111,17 +111,19 @@ impl Limits {
     /// [`max_concurrent_requests`](Self::max_concurrent_requests), before it fails with
     /// [`Overloaded`](crate::introspect::IntrospectErrorKind::Overloaded). Zero means that none waits. A question about
     /// a stranger fails sooner if [known tokens](crate::introspect::Ask::is_known) would have to wait for more than
-    /// half of this. Default: 1 second.
+    /// half of this. With a fleet, asking its engine for the turn counts as waiting, and takes half of this at most.
+    /// Default: 1 second.
     #[doc(alias = "timeout")]
     pub fn max_wait(mut self, wait: Duration) -> Self {
         self.max_wait = wait;
         self
     }
 
-    /// How many HTTP requests about tokens this process may send in a period `per`. Each takes a turn: a question's
-    /// first, each retry, and the one with renewed credentials. Any window of that length has at most this many turns.
-    /// (A request may go out a little after its turn, if it still waits for a place among
-    /// [`max_concurrent_requests`](Self::max_concurrent_requests) or for a retry's pause.)
+    /// How many HTTP requests about tokens this process may send in a period `per`, or with a fleet (feature `redis`)
+    /// all of its processes together. Each takes a turn: a question's first, each retry, and the one with renewed
+    /// credentials. Any window of that length has at most this many turns. (A request may go out a little after its
+    /// turn, if it still waits for a place among [`max_concurrent_requests`](Self::max_concurrent_requests) or for a
+    /// retry's pause.)
     ///
     /// The burst, which may come at once, is a sixtieth of the limit, at least ten, and never more than a quarter of
     /// the limit. For [known tokens](crate::introspect::Ask::is_known) a further sixtieth is kept: at least a quarter
@@ -132,6 +134,12 @@ impl Limits {
     /// a known token whatever strangers have booked, and as long as known tokens have used some, strangers wait until
     /// all are back. So known tokens that need the whole limit leave nothing to tokens never seen before: raise it
     /// then, or `max_ttl`. (A limit of one request has no part to keep.)
+    ///
+    /// A fleet's turns are booked in its engine. While that cannot be asked, each process goes by its part of the
+    /// limit: divided by the processes that were alive when that was last known, by 4 if it never was, and at least one
+    /// request. A window in which the engine goes or comes back can hold the limit twice: what it had booked, and the
+    /// parts. With a [`max_wait`](Self::max_wait) of zero there is no time to ask it, and each process goes by its part
+    /// always. All processes of a fleet are to have the same limit and the same `max_wait`.
     ///
     /// Default: the endpoint's own, 6,000 a minute for Apigee, of the 10,000 that the vendor allows an organisation,
     /// and 60,000 a minute for RFC 7662.
