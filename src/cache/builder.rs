@@ -205,8 +205,9 @@ impl<I: Introspect> CachedBuilder<I> {
     ///
     /// # Errors
     /// If [`max_flights`](Self::max_flights) or [`question_timeout`](Self::question_timeout) is zero, since no
-    /// token could ever be checked, if the latter is shorter than the `request_timeout` of the endpoint, or if
-    /// [`refresh_ahead`](Self::refresh_ahead) is not a number from 0 to 1.
+    /// token could ever be checked, if the latter is shorter than the `request_timeout` of the endpoint, if
+    /// [`refresh_ahead`](Self::refresh_ahead) is not a number from 0 to 1, or if the endpoint has its rate limit from
+    /// another fleet than this cache is in.
     pub fn build(self) -> Result<Cached<I>, BuildError> {
         if self.settings.max_flights == 0 {
             return Err(BuildError::new("max_flights", "zero would let no token be checked"));
@@ -229,7 +230,10 @@ impl<I: Introspect> CachedBuilder<I> {
         #[cfg(not(feature = "redis"))]
         let shared = None;
         #[cfg(feature = "redis")]
-        let shared = self.fleet.map(|fleet| Membership::new(fleet, &self.settings.name, Default::default()));
+        let shared = match self.fleet {
+            Some(fleet) => Some(Membership::new(fleet, &self.settings.name, self.introspector.endpoint().as_ref())?),
+            None => None,
+        };
         Ok(Cached::with_settings(self.introspector, self.settings, self.clock, shared))
     }
 }

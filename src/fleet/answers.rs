@@ -23,15 +23,13 @@ use super::engine::{Claim, EngineError, EngineTime, Epoch, Header, Lease, Name, 
 use super::figures::Counted;
 use super::keys::{Identity, Which};
 use super::log::Subject;
-use super::node::Node;
+use super::node::{ENGINE_TIME, Node};
 use super::value;
 use crate::clock::Stopwatch;
 use crate::introspect::Verdict;
 use crate::random::random;
 use crate::token::BearerToken;
 
-/// How long a request waits for the engine in all, before it asks for itself.
-const ENGINE_TIME: Duration = Duration::from_millis(50);
 /// A lease is that long, and prolonged that often while the question is under way: a process that dies is missed soon,
 /// and one that is only slow keeps it.
 const LEASE: Duration = Duration::from_millis(250);
@@ -243,8 +241,7 @@ impl Answers {
         let claimed = match claimed {
             Ok(claimed) => claimed,
             Err(error) => {
-                node.access.fails();
-                node.failed(&error);
+                node.call_failed(&error);
                 return None;
             }
         };
@@ -364,8 +361,7 @@ impl Question {
                 stored.had_value
             }
             Err(error) => {
-                self.node.access.fails();
-                self.node.failed(&error);
+                self.node.call_failed(&error);
                 false
             }
         }

@@ -38,6 +38,7 @@ pub(crate) use record::Record;
 use self::keys::Identity;
 use self::node::Node;
 use crate::background::Owner;
+use crate::protection::SharedPace;
 use crate::selection::Rule;
 use crate::token::BearerToken;
 
@@ -68,6 +69,11 @@ impl Fleet {
     pub(crate) fn answers(&self, [authority, client]: [String; 2], cache: &str) -> Answers {
         let identity = Identity { authority: vec![authority], client: vec![client], cache: cache.to_owned() };
         Answers::new(Arc::clone(&self.node), identity)
+    }
+
+    /// The turns of an authority, for all processes.
+    pub(crate) fn pace(&self, authority: [String; 2]) -> Arc<dyn SharedPace> {
+        self.node.pace(authority)
     }
 
     /// A cache of this process takes part.

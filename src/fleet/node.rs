@@ -7,12 +7,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::access::Access;
-use super::engine::{Engine, EngineError, EngineErrorKind, NodeId};
+use super::engine::{Engine, EngineError, EngineErrorKind, Name, NodeId};
 use super::figures::{Counted, Figures, FleetStats};
 use super::keys::Keyring;
 use super::lease::Lease;
 use super::log::Log;
 use super::outbox::Outbox;
+use super::pace::{FleetPace, Reach};
 use super::record::Record;
 use crate::clock::Clock;
 use crate::log_limit::LogLimit;
@@ -75,6 +76,9 @@ pub(super) enum Told {
     Mismatch,
 }
 
+/// How long a request waits for the engine in all, before this process goes on by itself.
+pub(super) const ENGINE_TIME: Duration = Duration::from_millis(50);
+
 /// Records have to be kept as long as any answer asked for before them may serve, and a little longer.
 const MARGIN: Duration = Duration::from_secs(30);
 
@@ -98,6 +102,8 @@ pub(crate) struct Node {
     pub(super) told: LogLimit<Told>,
     /// Whether the last line about the engine said that it fails.
     has_failed: AtomicBool,
+    /// Of each authority, by its name in the engine.
+    paces: Mutex<Vec<(Name, Arc<FleetPace>)>>,
 }
 
 impl Node {
@@ -126,6 +132,7 @@ impl Node {
             is_followed: AtomicBool::new(false),
             told: LogLimit::new(),
             has_failed: AtomicBool::new(false),
+            paces: Mutex::default(),
         }
     }
 
@@ -149,6 +156,19 @@ impl Node {
         }
     }
 
+    /// The turns of the authority, which all processes share that ask it as this client.
+    pub(super) fn pace(self: &Arc<Self>, [authority, client]: [String; 2]) -> Arc<FleetPace> {
+        let name = self.keys.rate_name(&[authority], &[client]);
+        let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, pace)) = paces.iter().find(|(known, _)| *known == name) {
+            return Arc::clone(pace);
+        }
+        let reach: Weak<dyn Reach> = Arc::<Self>::downgrade(self);
+        let pace = Arc::new(FleetPace::new(Arc::clone(&self.engine), reach, name.clone(), ENGINE_TIME));
+        paces.push((name, Arc::clone(&pace)));
+        pace
+    }
+
     /// How long records are kept.
     pub(super) fn retention(&self) -> Duration {
         Duration::from_millis(self.reach.load(Ordering::Relaxed)).saturating_add(MARGIN)
@@ -166,6 +186,12 @@ impl Node {
                 "the fleet's engine answers again; answers and invalidations are shared"
             );
         }
+    }
+
+    /// A request's call of the engine failed.
+    pub(super) fn call_failed(&self, error: &EngineError) {
+        self.access.fails();
+        self.failed(error);
     }
 
     /// Tells of a failure of the engine, whoever met it.
@@ -214,6 +240,8 @@ impl Node {
 
     pub(super) fn stats(&self) -> FleetStats {
         let counted = |what| self.figures.get(what);
+        let paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
+        let turns: Vec<_> = paces.iter().map(|(_, pace)| pace.figures()).collect();
         FleetStats {
             is_reading: self.access.is_reading(),
             last_read: self.access.last_read(),
@@ -229,8 +257,26 @@ impl Node {
             queued: self.outbox.queued(),
             gaps: counted(Counted::Gap),
             engine_failures: counted(Counted::EngineFailure),
-            shared_turns: 0,
-            local_turns: 0,
+            shared_turns: turns.iter().map(|turns| turns.from_engine).sum(),
+            local_turns: turns.iter().map(|turns| turns.left_to_process).sum(),
         }
+    }
+}
+
+impl Reach for Node {
+    fn is_open(&self) -> bool {
+        self.access.is_open()
+    }
+
+    fn succeeded(&self) {
+        self.access.succeeds();
+    }
+
+    fn failed(&self, error: &EngineError) {
+        self.call_failed(error);
+    }
+
+    fn nodes(&self) -> u32 {
+        u32::try_from(self.processes.load(Ordering::Relaxed)).unwrap_or(u32::MAX)
     }
 }

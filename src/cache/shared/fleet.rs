@@ -5,11 +5,13 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::{Found, Look, Settled};
+use crate::build_error::BuildError;
 use crate::cache::invalidation::{Reach, Rest};
 use crate::cache::key::{TokenKey, TokenKeys};
 use crate::cache::store::Store;
 use crate::clock::Clock;
 use crate::fleet::{self, Answers, CacheSettings, Fleet, LeaseClock, Member, Query, Record, Spread};
+use crate::protection::{EndpointHandle, SharedElsewhere};
 use crate::selection::{Fingerprint, Rule};
 use crate::token::BearerToken;
 
@@ -24,10 +26,26 @@ pub(in crate::cache) struct Membership {
 }
 
 impl Membership {
-    pub(in crate::cache) fn new(fleet: Fleet, cache: &str, authority: [String; 2]) -> Self {
+    /// # Errors
+    /// If the endpoint takes its turns from another fleet.
+    pub(in crate::cache) fn new(
+        fleet: Fleet,
+        cache: &str,
+        endpoint: Option<&EndpointHandle>,
+    ) -> Result<Self, BuildError> {
+        let authority = endpoint.map(|endpoint| {
+            let authority = endpoint.authority();
+            [authority.url.clone(), authority.client.clone()]
+        });
+        let authority = authority.unwrap_or_default();
+        if let Some(endpoint) = endpoint {
+            let elsewhere = "the endpoint takes its turns from another fleet already: build one for each fleet";
+            let pace = fleet.pace(authority.clone());
+            endpoint.share_turns(&pace).map_err(|SharedElsewhere| BuildError::new("fleet", elsewhere))?;
+        }
         let answers = fleet.answers(authority.clone(), cache);
         let keys = answers.fingerprint_keys().map(|(id, (low, high))| TokenKeys::of_secret(id, low, high)).collect();
-        Self { fleet, answers, keys, authority }
+        Ok(Self { fleet, answers, keys, authority })
     }
 
     /// What the cache knows tokens by, which is the same in all processes.

@@ -101,7 +101,7 @@ mod tests {
     use crate::token::AccessToken;
 
     fn store() -> Store {
-        Store::new(CacheSettings::default(), Arc::new(SystemClock), None)
+        Store::new(CacheSettings::default(), Arc::new(SystemClock), None, None)
     }
 
     fn token(text: &str) -> BearerToken<'_> {

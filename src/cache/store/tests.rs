@@ -45,7 +45,7 @@ fn whoever_had_to_wait_for_an_entry_judges_it_by_the_clock_of_afterwards() {
 fn a_refresh_is_for_an_answer_that_serves_and_is_due() {
     let starts = |age| {
         let clock = ManualClock::at(Timestamp::from_unix_millis(0));
-        let store = Store::new(CacheSettings::default(), Arc::new(clock.clone()), None);
+        let store = Store::new(CacheSettings::default(), Arc::new(clock.clone()), None, None);
         let key = store.key_of(&BearerToken::parse("abc").unwrap());
         let verdict = Verdict::Active(AccessToken::builder().build());
         store.remember(key, &Ok(verdict), clock.now(), clock.now());
@@ -57,7 +57,7 @@ fn a_refresh_is_for_an_answer_that_serves_and_is_due() {
 
 #[test]
 fn a_token_whose_answer_is_kept_is_known_even_if_another_has_its_place() {
-    let store = Store::new(CacheSettings::default(), Arc::new(crate::clock::SystemClock), None);
+    let store = Store::new(CacheSettings::default(), Arc::new(crate::clock::SystemClock), None, None);
     let key = store.key_of(&BearerToken::parse("abc").unwrap());
     assert_eq!(store.share_of(key), Share::Stranger);
     let now = store.clock.now();
@@ -90,7 +90,7 @@ fn a_token_whose_holder_may_have_made_the_question_fail_is_known_no_longer_once_
         (kind(CircuitOpen), Share::Known),
     ] {
         let clock = ManualClock::at(Timestamp::from_unix_millis(0));
-        let store = Store::new(CacheSettings::default(), Arc::new(clock.clone()), None);
+        let store = Store::new(CacheSettings::default(), Arc::new(clock.clone()), None, None);
         let key = store.key_of(&BearerToken::parse("abc").unwrap());
         store.remember(key, &Ok(Verdict::Active(AccessToken::builder().build())), clock.now(), clock.now());
         let shown = format!("{error:?}");

@@ -4,8 +4,8 @@
 //! is told nothing: while the log is not being read, after a failure, or with a `max_wait` of zero. An exchange that
 //! was given up may have booked a turn, which nobody takes then: the limit is kept.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::engine::{Engine, EngineError, EngineErrorKind, Name, Turn};
@@ -29,7 +29,8 @@ pub(crate) trait Reach: Send + Sync {
 /// The turns of one authority.
 pub(crate) struct FleetPace {
     engine: Arc<dyn Engine>,
-    reach: Arc<dyn Reach>,
+    /// The node holds this pace.
+    reach: Weak<dyn Reach>,
     name: Name,
     timeout: Duration,
     from_engine: AtomicU64,
@@ -50,7 +51,7 @@ pub(crate) struct PaceFigures {
 
 impl FleetPace {
     /// The turns are booked under `name`. An exchange takes no longer than `timeout`.
-    pub(crate) fn new(engine: Arc<dyn Engine>, reach: Arc<dyn Reach>, name: Name, timeout: Duration) -> Self {
+    pub(crate) fn new(engine: Arc<dyn Engine>, reach: Weak<dyn Reach>, name: Name, timeout: Duration) -> Self {
         Self {
             engine,
             reach,
@@ -73,7 +74,8 @@ impl FleetPace {
     async fn book(&self, turn: TurnOf) -> Option<Booked> {
         let max_wait = Duration::from_micros(turn.max_wait.unsigned_abs());
         let timeout = self.timeout.min(max_wait / 2);
-        if timeout.is_zero() || !self.reach.is_open() {
+        let reach = self.reach.upgrade()?;
+        if timeout.is_zero() || !reach.is_open() {
             return None;
         }
         // What the exchange may take cannot be waited for a second time.
@@ -82,7 +84,7 @@ impl FleetPace {
         let turn = Turn { name, interval, tolerance, tolerance_of_known, max_wait, max_wait_of_known };
         let error = match tokio::time::timeout(timeout, self.engine.take_turn(turn)).await {
             Ok(Ok(booked)) => {
-                self.reach.succeeded();
+                reach.succeeded();
                 return Some(booked.ok_or(TooLate));
             }
             Ok(Err(error)) => error,
@@ -92,7 +94,7 @@ impl FleetPace {
                 EngineError { kind: EngineErrorKind::Timeout, text: format!("no turn was booked within {timeout:?}") }
             }
         };
-        self.reach.failed(&error);
+        reach.failed(&error);
         None
     }
 }
@@ -109,7 +111,7 @@ impl SharedPace for FleetPace {
     }
 
     fn processes(&self) -> u32 {
-        self.reach.nodes()
+        self.reach.upgrade().map_or(0, |reach| reach.nodes())
     }
 }
 

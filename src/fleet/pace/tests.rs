@@ -52,7 +52,8 @@ fn fleet() -> Fleet {
 }
 
 fn pace(engine: &MemoryEngine, known: &Arc<Known>, name: &str) -> FleetPace {
-    FleetPace::new(Arc::new(engine.clone()), known.clone(), Name(name.into()), TIMEOUT)
+    let reach: Arc<dyn Reach> = known.clone();
+    FleetPace::new(Arc::new(engine.clone()), Arc::downgrade(&reach), Name(name.into()), TIMEOUT)
 }
 
 fn turn(share: Share, max_wait: Duration) -> TurnOf {
