@@ -69,6 +69,7 @@ macro_rules! conforms {
             turns: a_turn_that_is_too_late_books_nothing,
             turns: known_tokens_come_first,
             turns: a_turn_is_there_again_after_the_interval,
+            turns: turns_that_nobody_takes_do_not_add_up,
             losses: exchanges_that_are_dropped_half_way_harm_no_other,
         }
     };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Subject, some_name};
+use super::{ROUNDING, Subject, some_name};
 use crate::fleet::engine::{Name, Turn};
 
 /// Long, so that it does not matter how long a call takes.
@@ -74,4 +74,19 @@ pub(crate) async fn a_turn_is_there_again_after_the_interval(subject: &Subject) 
     assert!(after >= before + 200, "after {} ms", after - before);
     subject.until(async || subject.take(short()).await.is_some()).await;
     assert!(subject.now().await >= before + 400);
+}
+
+pub(crate) async fn turns_that_nobody_takes_do_not_add_up(subject: &Subject) {
+    let name = some_name();
+    let strict = |interval| Turn { interval, tolerance: 0, tolerance_of_known: 0, ..turn(&name) };
+    assert_eq!(subject.take(strict(1_000)).await, Some(0));
+    let taken = subject.now().await;
+    subject.until(async || subject.now().await > taken + 200).await;
+    let before = subject.now().await;
+    assert_eq!(subject.take(strict(INTERVAL)).await, Some(0));
+    let (max_wait, max_wait_of_known) = (INTERVAL, INTERVAL);
+    let patient = Turn { max_wait, max_wait_of_known, ..strict(INTERVAL) };
+    let wait = subject.engine.take_turn(patient).await.unwrap().unwrap();
+    let next = subject.now().await + i64::try_from(wait.as_millis()).unwrap();
+    assert!(next >= before + INTERVAL / 1_000 - ROUNDING, "{} ms too early", before + INTERVAL / 1_000 - next);
 }

@@ -50,9 +50,8 @@ impl Log {
         self.records.push_back(Record { position: self.last, at: now, bytes: append.record.to_vec() });
         let most = usize::try_from(append.max_records).unwrap_or(usize::MAX).max(1);
         let kept_since = now.saturating_sub(millis(append.retention));
-        while self.records.len() > 1
-            && (self.records.len() > most || self.records.front().is_some_and(|oldest| oldest.at < kept_since))
-        {
+        // The newest is of now, so it stays.
+        while self.records.len() > most || self.records.front().is_some_and(|oldest| oldest.at < kept_since) {
             self.records.pop_front();
         }
         self.last

@@ -242,6 +242,18 @@ async fn a_clock_that_goes_back_by_more_than_two_seconds_begins_an_epoch() {
 }
 
 #[tokio::test]
+async fn a_clock_that_goes_back_holds_up_no_turn() {
+    let (engine, clock) = engine();
+    let name = name("rate");
+    let (tolerance, tolerance_of_known, max_wait, max_wait_of_known) = (0, 0, 0, 0);
+    let turn = || Turn { name: &name, interval: 1_000, tolerance, tolerance_of_known, max_wait, max_wait_of_known };
+    assert_eq!(engine.take_turn(turn()).await.unwrap(), Some(Duration::ZERO));
+    assert_eq!(engine.take_turn(turn()).await.unwrap(), None);
+    clock.set(clock.now() - MINUTE);
+    assert_eq!(engine.take_turn(turn()).await.unwrap(), Some(Duration::ZERO));
+}
+
+#[tokio::test]
 async fn values_can_be_changed_and_change_places_and_the_log_can_have_junk() {
     let (engine, _) = engine();
     assert!(!engine.swap_values());
