@@ -9,7 +9,7 @@ type KeepWaiting = fn(&Store, TokenKey, &mut dyn FnMut(), &dyn Fn());
 fn found_after(waiting: Duration, verdict: Verdict, keep_waiting: KeepWaiting) -> Option<Known> {
     let clock = ManualClock::at(Timestamp::from_unix_millis(0));
     let settings = CacheSettings { refresh_ahead_uses: 1, ..CacheSettings::default() };
-    let store = Store::new(settings, Arc::new(clock.clone()), None);
+    let store = Store::new(settings, Arc::new(clock.clone()), None, None);
     let key = store.key_of(&BearerToken::parse("abc").unwrap());
     store.remember(key, &Ok(verdict), clock.now(), clock.now());
     std::thread::scope(|scope| {

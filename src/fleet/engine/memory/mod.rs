@@ -30,7 +30,7 @@ mod journal {
     use crate::fleet::engine::Position;
 
     #[derive(Default)]
-    pub(super) struct Journal;
+    pub(super) struct Journal(());
 
     impl Journal {
         pub(super) fn note_value(&mut self, _key: &str, _old: Option<Value>) {}
@@ -109,7 +109,7 @@ impl MemoryEngine {
     }
 
     /// Does the work when it is polled. `given` is all that leaves the caller.
-    #[cfg_attr(not(any(test, feature = "test-util")), allow(unused_variables))]
+    #[cfg_attr(not(any(test, feature = "test-util")), allow(unused_variables, clippy::needless_pass_by_value))]
     fn exchange<'a, T: Send + 'a>(
         &'a self,
         kind: Kind,
