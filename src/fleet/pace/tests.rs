@@ -168,3 +168,19 @@ async fn no_minute_holds_more_turns_than_the_limit_however_many_processes_ask() 
         turns.iter().map(|first| turns.iter().filter(|turn| (0..60_000).contains(&(*turn - first))).count()).max();
     assert!(most.is_some_and(|most| (560..=600).contains(&most)), "{most:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_engine_books_as_a_process_does_for_itself() {
+    let Fleet { clock, pace, .. } = fleet();
+    let (mut next, mut now) = (i64::MIN, 1_700_000_000_000_000);
+    for n in 0_u64..3_000 {
+        let turn = turn(if n % 3 == 0 { Share::Known } else { Share::Stranger }, SECOND);
+        let here = turn.sooner_by(TIMEOUT).book(&mut next, now);
+        let here = here.map(|delay| Duration::from_micros(delay.unsigned_abs())).ok_or(TooLate);
+        assert_eq!(pace.take(turn).await, Some(here), "turn {n}");
+        // Sometimes more than there is, and sometimes less.
+        let millis = n * n % 190;
+        clock.advance(Duration::from_millis(millis));
+        now += i64::try_from(millis).unwrap() * 1_000;
+    }
+}
