@@ -14,6 +14,14 @@ use crate::apigee::endpoint::{Apigee, is_path_elsewhere};
 use crate::apigee::wire as apigee_wire;
 use crate::clock::Timestamp;
 use crate::error::IntrospectError;
+#[cfg(feature = "redis")]
+use crate::fleet::{
+    FleetSecret,
+    engine::{Header, Name},
+    keys::Keyring,
+    record::Record,
+    value,
+};
 use crate::http::json;
 use crate::introspect::{InactiveReason, Unclear, Verdict};
 use crate::rfc7662::wire as rfc7662_wire;
@@ -307,6 +315,41 @@ fn holds(value: &Value, text: &str) -> bool {
     }
 }
 
+/// Reads what an engine may hold: a value, a record, the settings of a node, and what is in them once they are opened.
+#[cfg(feature = "redis")]
+pub fn fleet(bytes: &[u8]) {
+    static KEYRING: LazyLock<Keyring> = LazyLock::new(|| {
+        let secret = FleetSecret::from_bytes(b"a secret that is no secret at all").expect("it is long enough");
+        Keyring::new("fuzz", &secret, None).expect("there is one secret")
+    });
+    let name = Name("yKR5g84GckOZ0rl70py5jwItg9JLPIjh8Eo-tkkN98M".to_owned());
+    let read = Header::read(bytes);
+    if let Ok((header, rest)) = read {
+        assert_eq!([&header.to_bytes()[..], rest].concat(), bytes, "a header is read as another");
+        if let Some(sealed) = KEYRING.seal_value(&name, header, rest) {
+            let (opened, plain) = KEYRING.open_value(&name, &sealed).expect("it was sealed");
+            assert_eq!((opened.version, opened.as_of, &*plain), (header.version, header.as_of, rest));
+        }
+    }
+    if let Ok((header, _)) = KEYRING.open_value(&name, bytes) {
+        assert_eq!(read.map(|(header, _)| header), Ok(header), "it is opened with another header");
+    }
+    let _ = (KEYRING.open_record(bytes), KEYRING.open_settings(bytes));
+    if let Some(verdict) = value::decode(bytes) {
+        assert_eq!(value::encode(&verdict), bytes, "a verdict is read as another");
+    }
+    if let Some(token) = AccessToken::from_bytes(bytes) {
+        let mut again = Vec::new();
+        token.to_bytes(&mut again);
+        assert_eq!(again, bytes, "a token is read as another");
+        let facts = serde_json::to_value(&token).expect("facts have a form in JSON");
+        assert_eq!(facts.get("cnf").is_some_and(|cnf| !cnf.is_null()), token.is_sender_constrained(), "{token:?}");
+    }
+    if let Some(record) = Record::decode(bytes).and_then(|record| record.encode()) {
+        assert!(Record::decode(&record).is_some(), "a record was made that is not read");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -337,6 +380,12 @@ mod tests {
     #[test]
     fn the_corpus_of_apigee_answers_is_replayed() {
         replay("apigee_answer", apigee_answer);
+    }
+
+    #[test]
+    #[cfg(feature = "redis")]
+    fn the_corpus_of_what_an_engine_holds_is_replayed() {
+        replay("fleet", fleet);
     }
 
     #[test]

@@ -36,3 +36,82 @@ impl Record {
         serde_json::from_slice(bytes).ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::selection::{Condition, Fingerprint};
+
+    fn full() -> Record {
+        let conditions = vec![
+            Condition::Client("weather-app".into()),
+            Condition::App("Wetter-Äpp".into()),
+            Condition::Subject("ann\u{0}\"".into()),
+            Condition::Issuer("https://auth.example.com".into()),
+            Condition::Session("s".into()),
+            Condition::Claim("tenant".into(), json!({"a": [1, null, "ü"], "big": u64::MAX})),
+            Condition::IssuedBefore(i64::MIN),
+        ];
+        let fingerprints = Some(vec![Fingerprint { key_id: u64::MAX, key: [0, u64::MAX] }]);
+        let rule = Rule { fingerprints, conditions };
+        Record { id: u128::MAX, cache: Some("main".into()), rule, found_inactive: true }
+    }
+
+    fn of_all(conditions: Vec<Condition>) -> Record {
+        Record { id: 1, cache: None, rule: Rule { fingerprints: None, conditions }, found_inactive: false }
+    }
+
+    fn as_json(record: &Record) -> Value {
+        serde_json::from_slice(&record.encode().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_record_is_read_back_as_it_was() {
+        for record in [full(), of_all(vec![]), Record { id: 1 << 64, ..full() }] {
+            assert!(Record::decode(&record.encode().unwrap()) == Some(record));
+        }
+    }
+
+    /// Invariant 3: what a later release may mean is a gap, and not a rule that says less.
+    #[test]
+    fn what_is_not_all_understood_is_not_read() {
+        let record = of_all(vec![Condition::Client("a".into())]);
+        let read = |record: &Value| Record::decode(record.to_string().as_bytes()).is_some();
+        // Small numbers only, which any JSON value holds.
+        let known = json!({
+            "id": 1, "cache": null, "found_inactive": false,
+            "rule": {"fingerprints": [{"key_id": 1, "key": [2, 3]}], "conditions": [{"Client": "a"}]},
+        });
+        assert!(read(&known) && read(&as_json(&record)));
+        for place in ["", "/rule", "/rule/fingerprints/0"] {
+            let mut other = known.clone();
+            other.pointer_mut(place).unwrap()["later"] = json!(null);
+            assert!(!read(&other), "a further member at {place:?}");
+        }
+        let mut other = known.clone();
+        other["rule"]["conditions"][0] = json!({"Later": "a"});
+        assert!(!read(&other), "another condition");
+        for member in ["id", "rule", "found_inactive"] {
+            let mut other = known.clone();
+            other.as_object_mut().unwrap().remove(member);
+            assert!(!read(&other), "without {member}");
+        }
+        for bytes in ["", "{}", "[]", "null", "{}x", "\u{0}"] {
+            assert!(Record::decode(bytes.as_bytes()).is_none(), "{bytes}");
+        }
+    }
+
+    #[test]
+    fn a_record_that_nobody_could_read_is_not_made() {
+        let of_length = |length: usize| of_all(vec![Condition::Subject("x".repeat(length))]);
+        let rest = of_length(0).encode().unwrap().len();
+        let most = of_length(MAX_RECORD_BYTES - rest).encode().unwrap();
+        assert_eq!(most.len(), MAX_RECORD_BYTES);
+        assert!(of_length(MAX_RECORD_BYTES - rest + 1).encode().is_none());
+        assert!(Record::decode(&[&most[..], b" "].concat()).is_none());
+        let deep = (0..200).fold(json!(1), |inner, _| json!([inner]));
+        assert!(of_all(vec![Condition::Claim("deep".into(), deep)]).encode().is_none());
+    }
+}

@@ -193,3 +193,6 @@ impl Fields {
         Name(BASE64_URL_SAFE_NO_PAD.encode(self.0.sign()))
     }
 }
+
+#[cfg(test)]
+mod tests;

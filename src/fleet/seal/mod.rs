@@ -162,3 +162,6 @@ fn open(key: &LessSafeKey, bound: &[u8], sealed: &[u8]) -> Result<Vec<u8>, Unrea
     opened.truncate(length);
     Ok(opened)
 }
+
+#[cfg(test)]
+mod tests;
