@@ -14,6 +14,9 @@ use crate::token::{AccessTokenBuilder, BearerToken};
 
 mod rule;
 
+#[cfg(feature = "redis")]
+pub(crate) use rule::Condition;
+#[cfg(not(feature = "redis"))]
 use rule::Condition;
 pub(crate) use rule::{Fingerprint, Rule};
 

@@ -20,8 +20,8 @@ pub(crate) struct Fingerprint {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rule {
     /// `None` means whatever token it is. An empty list means none.
-    pub(super) fingerprints: Option<Vec<Fingerprint>>,
-    pub(super) conditions: Vec<Condition>,
+    pub(crate) fingerprints: Option<Vec<Fingerprint>>,
+    pub(crate) conditions: Vec<Condition>,
 }
 
 /// What can hold of the facts of an active token.

@@ -115,7 +115,8 @@ fn each_fleet_and_secret_and_use_has_a_key_of_its_own() {
         let keyring = Keyring::new(fleet, &secret(first_byte), None).unwrap();
         (keyring.first.id, keyring.name(Which::First, &main_cache(), TOKEN).0)
     };
-    let (ids, names): (HashSet<_>, HashSet<_>) = [("shop", 0), ("shop", 1), ("bank", 0)].map(|(a, b)| name(a, b)).into_iter().unzip();
+    let (ids, names): (HashSet<_>, HashSet<_>) =
+        [("shop", 0), ("shop", 1), ("bank", 0)].map(|(a, b)| name(a, b)).into_iter().unzip();
     assert_eq!((ids.len(), names.len()), (3, 3));
 }
 

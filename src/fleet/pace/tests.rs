@@ -91,7 +91,7 @@ async fn processes_that_ask_one_authority_share_its_turns_and_those_of_another_a
 async fn no_turn_is_later_than_max_wait_without_the_time_of_the_exchange() {
     let max_wait = Duration::from_millis(400);
     for share in [Share::Known, Share::Stranger] {
-        let Fleet { clock, pace, .. } = fleet();
+        let Fleet { clock, pace, known: _known, .. } = fleet();
         let mut latest = Duration::ZERO;
         for _ in 0..1_000 {
             while let Some(Ok(delay)) = pace.take(turn(share, max_wait)).await {
@@ -171,7 +171,7 @@ async fn no_minute_holds_more_turns_than_the_limit_however_many_processes_ask() 
 
 #[tokio::test(start_paused = true)]
 async fn the_engine_books_as_a_process_does_for_itself() {
-    let Fleet { clock, pace, .. } = fleet();
+    let Fleet { clock, pace, known: _known, .. } = fleet();
     let (mut next, mut now) = (i64::MIN, 1_700_000_000_000_000);
     for n in 0_u64..3_000 {
         let turn = turn(if n % 3 == 0 { Share::Known } else { Share::Stranger }, SECOND);

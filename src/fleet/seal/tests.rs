@@ -151,9 +151,8 @@ fn what_is_too_large_is_neither_sealed_nor_opened() {
 /// Invariant 4, the steps of a change of the secret: whoever is at one step reads what the neighbouring ones write.
 #[test]
 fn both_secrets_read_and_the_first_writes() {
-    let ring = |first: u8, second: Option<u8>| {
-        Keyring::new("shop", &secret(first), second.map(secret).as_ref()).unwrap()
-    };
+    let ring =
+        |first: u8, second: Option<u8>| Keyring::new("shop", &secret(first), second.map(secret).as_ref()).unwrap();
     let steps = [ring(0, None), ring(0, Some(1)), ring(1, Some(0)), ring(1, None)];
     let name = name("token");
     for (one, writer) in steps.iter().enumerate() {
