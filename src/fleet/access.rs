@@ -25,7 +25,8 @@ pub(super) struct Access {
     closed_until: AtomicU64,
     /// What the next failure does, in milliseconds.
     pause: AtomicU64,
-    has_read: watch::Sender<bool>,
+    /// The first attempt to read it has come to something.
+    has_begun: watch::Sender<bool>,
 }
 
 impl Access {
@@ -35,7 +36,7 @@ impl Access {
             read_at: AtomicU64::new(0),
             closed_until: AtomicU64::new(0),
             pause: AtomicU64::new(millis(FIRST_PAUSE)),
-            has_read: watch::Sender::new(false),
+            has_begun: watch::Sender::new(false),
         }
     }
 
@@ -63,7 +64,7 @@ impl Access {
     pub(super) fn reads(&self, ago: Duration) {
         let sent = self.now().saturating_sub(millis(ago));
         self.read_at.store(sent + 1, Ordering::Relaxed);
-        self.has_read.send_if_modified(|has_read| !std::mem::replace(has_read, true));
+        self.begins();
     }
 
     /// The log cannot be read, or not all of it was.
@@ -87,15 +88,20 @@ impl Access {
         self.pause.store((pause * 2).min(millis(LONGEST_PAUSE)), Ordering::Relaxed);
     }
 
-    /// Waits for the first read of the log, if there was none.
-    pub(super) async fn first_read(&self) {
-        let mut has_read = self.has_read.subscribe();
-        // The sender is borrowed, so it is there.
-        let _ = has_read.wait_for(|has_read| *has_read).await;
+    /// Whether the engine is there is known from now on.
+    pub(super) fn begins(&self) {
+        self.has_begun.send_if_modified(|has_begun| !std::mem::replace(has_begun, true));
     }
 
-    pub(super) fn has_ever_read(&self) -> bool {
-        *self.has_read.borrow()
+    pub(super) fn has_begun(&self) -> bool {
+        *self.has_begun.borrow()
+    }
+
+    /// Waits until the first attempt to read the log has come to something.
+    pub(super) async fn beginning(&self) {
+        let mut has_begun = self.has_begun.subscribe();
+        // The sender is borrowed, so it is there.
+        let _ = has_begun.wait_for(|has_begun| *has_begun).await;
     }
 
     fn now(&self) -> u64 {

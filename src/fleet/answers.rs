@@ -19,11 +19,13 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::engine::{Claim, EngineError, EngineTime, Epoch, Header, Lease, Name, NodeId, Put, Version};
+use super::engine::{
+    CLOCK_TOLERANCE, Claim, EngineError, EngineTime, Epoch, Header, Lease, Name, NodeId, Put, Version,
+};
 use super::figures::Counted;
 use super::keys::{Identity, Which};
 use super::log::Subject;
-use super::node::{ENGINE_TIME, Node};
+use super::node::{LOOK_TIME, Node};
 use super::value;
 use crate::clock::Stopwatch;
 use crate::introspect::Verdict;
@@ -106,7 +108,7 @@ enum Step {
     Of(NodeId, Duration),
 }
 
-/// What a claim is for, and how much of [`ENGINE_TIME`] is left for it.
+/// What a claim is for, and how much of [`LOOK_TIME`] is left for it.
 struct Wanted {
     max_age: Duration,
     newer_than: Option<Version>,
@@ -139,16 +141,15 @@ impl Answers {
             return Look::Ask(question);
         };
         self.node.figures.count(Counted::Hit);
-        question.give_up().await;
         Look::Found(found)
     }
 
     /// `None` if this process is to ask, alone or with the lease.
     async fn find(&self, query: &Query<'_>, question: &mut Question) -> Option<Found> {
-        let mut wanted = Wanted { max_age: query.max_age, newer_than: None, time_left: ENGINE_TIME };
-        if !self.node.access.has_ever_read() {
+        let mut wanted = Wanted { max_age: query.max_age, newer_than: None, time_left: LOOK_TIME };
+        if !self.node.access.has_begun() {
             // A process that has just begun. What it would ask for is there already, most likely.
-            wanted.spends(self.node.access.first_read()).await?;
+            wanted.spends(self.node.access.beginning()).await?;
         }
         let mut step = self.claim(query, &mut wanted, question).await?;
         if let Step::Refused(version) = step {
@@ -179,7 +180,7 @@ impl Answers {
             let looked = Stopwatch::start();
             tokio::time::sleep(jittered(pause)).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
-            wanted.time_left = ENGINE_TIME;
+            wanted.time_left = LOOK_TIME;
             match self.claim(query, &mut wanted, question).await? {
                 Step::Serves(found) => return Some(found),
                 // It died, or has given up; or its answer is one that does not serve here.
@@ -206,10 +207,12 @@ impl Answers {
     ) -> Option<Found> {
         let second = self.node.keys.which().find(|which| *which == Which::Second)?;
         let name = self.name(second, query.token);
-        match self.claim_under(&name, None, query, wanted, &mut question.older).await?.1 {
-            Step::Serves(found) => Some(found),
-            Step::Refused(_) | Step::Ours | Step::Of(..) => None,
-        }
+        let Step::Serves(found) = self.claim_under(&name, None, query, wanted, &mut question.older).await?.1 else {
+            return None;
+        };
+        // Others wait for what this process need not ask any more.
+        wanted.spends(self.node.engine.release(&question.name, self.node.id)).await;
+        Some(found)
     }
 
     async fn claim(&self, query: &Query<'_>, wanted: &mut Wanted, question: &mut Question) -> Option<Step> {
@@ -263,10 +266,10 @@ impl Answers {
             node.figures.count(Counted::Outdated);
             return Some((since, refused));
         }
-        // By the engine's clock, and what the exchange took on the safe side.
-        let age = claimed.now.saturating_sub(header.version.asked_at);
-        let age = Duration::from_millis(u64::try_from(age).ok()?).saturating_add(sent.elapsed());
-        let found = Found { verdict, age };
+        // By the engine's clock, with what it may have gone back and what the exchange took on the safe side.
+        let age = claimed.now.saturating_sub(header.version.asked_at).saturating_add(CLOCK_TOLERANCE);
+        let Ok(age) = u64::try_from(age) else { return Some((since, refused)) };
+        let found = Found { verdict, age: Duration::from_millis(age).saturating_add(sent.elapsed()) };
         if claimed.lease == Lease::NotNeeded && (query.serves)(&found) {
             return Some((since, Step::Serves(found)));
         }
@@ -326,7 +329,7 @@ impl Question {
                 break;
             }
         }
-        pending().await
+        pending::<()>().await;
     }
 
     /// Shares the answer for as long as it may `last`, and gives up the lease. Tells whether the engine had one before.

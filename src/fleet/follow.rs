@@ -33,8 +33,10 @@ const SLOW: Duration = Duration::from_millis(50);
 const PAGE: u64 = 500;
 /// How many records the log has at most: half a minute of a thousand invalidations a second.
 const MAX_RECORDS: u64 = 30_000;
-/// From one announcement to the next, where the lease wants none more often, and from one look at the others.
+/// From one announcement to the next, where a lease wants none more often.
 const ANNOUNCED_EVERY: Duration = Duration::from_secs(1);
+/// From one look at the other processes to the next.
+const LOOKED_EVERY: Duration = Duration::from_secs(5);
 /// A process that has not announced itself for this long is no longer there.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(10);
 
@@ -74,6 +76,7 @@ impl Drop for Running {
 struct Reader {
     node: Arc<Node>,
     announced: Option<Stopwatch>,
+    looked: Option<Stopwatch>,
     /// What the others have that cannot hold together with what this process has; told once for each.
     mismatches: Vec<String>,
 }
@@ -89,7 +92,7 @@ enum Progress {
 
 impl Reader {
     fn new(node: Arc<Node>) -> Self {
-        Self { node, announced: None, mismatches: Vec::new() }
+        Self { node, announced: None, looked: None, mismatches: Vec::new() }
     }
 
     async fn follow(&mut self) {
@@ -99,7 +102,7 @@ impl Reader {
                 Ok(Progress::More) => continue,
                 Ok(Progress::AtTheEnd) => pause = PAUSE,
                 Err(error) => {
-                    self.node.failed(&error);
+                    self.node.does_not_read(&error);
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }
@@ -139,12 +142,13 @@ impl Reader {
                 // Requests do not wait that long, so they need not try.
                 self.node.access.fails();
             }
-            self.node.answered();
+            self.node.reads();
             if let Some(lease) = &self.node.lease {
                 lease.renew(ago, self.node.clock.now());
             }
-            if settings.is_some() {
+            if self.looked.as_ref().is_none_or(|looked| looked.elapsed() >= LOOKED_EVERY) {
                 self.look_at_the_others().await?;
+                self.looked = Some(Stopwatch::start());
             }
         }
         Ok(progress)
@@ -223,7 +227,7 @@ impl Reader {
                 "the fleet's log has a gap: what is shared is not trusted, and what is remembered is asked about again"
             );
         }
-        node.members().iter().for_each(|member| member.ask_again());
+        node.members().iter().for_each(|member| member.has_gap(node.lease.is_some()));
     }
 
     /// Counts the other processes, and compares what they were told to do.

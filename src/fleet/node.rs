@@ -23,8 +23,9 @@ pub(crate) trait Member: Send + Sync + 'static {
     /// Forgets what the records are about.
     fn apply(&self, records: &[Arc<Record>]);
 
-    /// Records may be missing: has all that is remembered asked about again, spread over time.
-    fn ask_again(&self);
+    /// Records may be missing: has all that is remembered asked about again, spread over time. In a strict fleet it is
+    /// forgotten.
+    fn has_gap(&self, is_strict: bool);
 }
 
 /// What the processes of a fleet tell each other, sealed, to find out what cannot hold together.
@@ -76,8 +77,10 @@ pub(super) enum Told {
     Mismatch,
 }
 
-/// How long a request waits for the engine in all, before this process goes on by itself.
-pub(super) const ENGINE_TIME: Duration = Duration::from_millis(50);
+/// How long a request waits for the engine, before this process goes on by itself: for an answer, and for a turn. 50 ms
+/// in all.
+pub(super) const LOOK_TIME: Duration = Duration::from_millis(30);
+const TURN_TIME: Duration = Duration::from_millis(20);
 
 /// Records have to be kept as long as any answer asked for before them may serve, and a little longer.
 const MARGIN: Duration = Duration::from_secs(30);
@@ -100,8 +103,8 @@ pub(crate) struct Node {
     reach: AtomicU64,
     pub(super) is_followed: AtomicBool,
     pub(super) told: LogLimit<Told>,
-    /// Whether the last line about the engine said that it fails.
-    has_failed: AtomicBool,
+    /// The log cannot be read, and that was told.
+    is_away: AtomicBool,
     /// Of each authority, by its name in the engine.
     paces: Mutex<Vec<(Name, Arc<FleetPace>)>>,
 }
@@ -131,7 +134,7 @@ impl Node {
             reach: AtomicU64::new(0),
             is_followed: AtomicBool::new(false),
             told: LogLimit::new(),
-            has_failed: AtomicBool::new(false),
+            is_away: AtomicBool::new(false),
             paces: Mutex::default(),
         }
     }
@@ -164,7 +167,7 @@ impl Node {
             return Arc::clone(pace);
         }
         let reach: Weak<dyn Reach> = Arc::<Self>::downgrade(self);
-        let pace = Arc::new(FleetPace::new(Arc::clone(&self.engine), reach, name.clone(), ENGINE_TIME));
+        let pace = Arc::new(FleetPace::new(Arc::clone(&self.engine), reach, name.clone(), TURN_TIME));
         paces.push((name, Arc::clone(&pace)));
         pace
     }
@@ -178,14 +181,20 @@ impl Node {
         self.reach.fetch_max(reach, Ordering::Relaxed);
     }
 
-    /// The engine did what it was asked.
-    pub(super) fn answered(&self) {
-        if self.has_failed.swap(false, Ordering::Relaxed) {
+    /// The log was read to its end.
+    pub(super) fn reads(&self) {
+        if self.is_away.swap(false, Ordering::Relaxed) {
             tracing::info!(
                 fleet = self.fleet,
-                "the fleet's engine answers again; answers and invalidations are shared"
+                "the fleet's engine is back: answers and invalidations are shared again"
             );
         }
+    }
+
+    /// The log could not be read.
+    pub(super) fn does_not_read(&self, error: &EngineError) {
+        self.access.begins();
+        self.is_away.fetch_or(self.failed(error), Ordering::Relaxed);
     }
 
     /// A request's call of the engine failed.
@@ -194,11 +203,10 @@ impl Node {
         self.failed(error);
     }
 
-    /// Tells of a failure of the engine, whoever met it.
-    pub(super) fn failed(&self, error: &EngineError) {
+    /// Tells of a failure of the engine, whoever met it, unless that was told a moment ago.
+    pub(super) fn failed(&self, error: &EngineError) -> bool {
         self.figures.count(Counted::EngineFailure);
-        let Some(untold) = self.told.due(Told::Failure(error.kind)) else { return };
-        self.has_failed.store(true, Ordering::Relaxed);
+        let Some(untold) = self.told.due(Told::Failure(error.kind)) else { return false };
         let (fleet, kind) = (&self.fleet, error.kind.as_str());
         match error.kind {
             EngineErrorKind::Refused => tracing::error!(
@@ -223,6 +231,7 @@ impl Node {
                 "the fleet's engine fails: this process asks for itself until it answers"
             ),
         }
+        true
     }
 
     pub(super) fn unreadable(&self, what: &'static str) {

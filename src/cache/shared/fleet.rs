@@ -175,7 +175,11 @@ impl Member for Store {
         }
     }
 
-    fn ask_again(&self) {
-        self.ask_again_soon();
+    fn has_gap(&self, is_strict: bool) {
+        if is_strict {
+            self.forget_rule(&Rule::all());
+        } else {
+            self.ask_again_soon();
+        }
     }
 }

@@ -19,6 +19,10 @@ pub(crate) type Exchange<'a, T> = Pin<Box<dyn Future<Output = Result<T, EngineEr
 /// The engine's time, in milliseconds since the Unix epoch.
 pub(crate) type EngineTime = i64;
 
+/// How far the engine's clock may go back within an epoch, in milliseconds: by more than that, and another one begins.
+/// So a value may be as much older than its times tell.
+pub(crate) const CLOCK_TOLERANCE: EngineTime = 250;
+
 /// A number of a process, drawn at random when its fleet is built.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct NodeId(pub(crate) u128);

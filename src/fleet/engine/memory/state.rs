@@ -7,14 +7,11 @@ use super::journal::Journal;
 use super::log::Log;
 use super::millis;
 use crate::fleet::engine::{
-    Append, Appended, Claim, Claimed, EngineTime, Epoch, Lease, NodeId, Put, Stored, Turn, Version,
+    Append, Appended, CLOCK_TOLERANCE, Claim, Claimed, EngineTime, Epoch, Lease, NodeId, Put, Stored, Turn, Version,
 };
 
 pub(super) const MOST_VALUES: usize = 100_000;
 const MOST_FLEETS: usize = 1_000;
-
-/// A clock that goes back further than this begins a new epoch.
-const MAX_STEP_BACK: i64 = 2_000;
 
 pub(super) struct State {
     pub(super) values: Bounded<Value>,
@@ -133,7 +130,7 @@ impl State {
             *greatest_epoch
         };
         let log = logs.get_or_insert_with(fleet, || Log::new(begin_epoch(), *server, now));
-        if log.server != *server || now < log.greatest_time.saturating_sub(MAX_STEP_BACK) {
+        if log.server != *server || now < log.greatest_time.saturating_sub(CLOCK_TOLERANCE) {
             log.epoch = begin_epoch();
             log.server = *server;
             log.greatest_time = now;

@@ -229,12 +229,12 @@ async fn a_failover_that_loses_nothing_begins_an_epoch_too() {
 }
 
 #[tokio::test]
-async fn a_clock_that_goes_back_by_more_than_two_seconds_begins_an_epoch() {
+async fn a_clock_that_goes_back_by_more_than_it_may_begins_an_epoch() {
     let (engine, clock) = engine();
     let epoch = engine.record(b"record").await.unwrap().epoch;
     let start = clock.now();
     let mut epochs = Vec::new();
-    for back in [2_000, 2_001, 2_001, 4_001, 4_002, 0] {
+    for back in [250, 251, 251, 501, 502, 0] {
         clock.set(start - Duration::from_millis(back));
         epochs.push(engine.page(None).await.unwrap().epoch - epoch);
     }
