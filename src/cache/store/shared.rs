@@ -1,7 +1,6 @@
 //! What a fleet has a cache do.
 
 use super::Store;
-use crate::cache::index::Entry;
 use crate::cache::key::TokenKey;
 use crate::cache::shared;
 use crate::selection::Rule;
@@ -26,11 +25,9 @@ impl Store {
         rule.token(self.keys.id()).map_or(0, |key| self.forget_active(TokenKey::of_halves(key)))
     }
 
-    /// Has each active token asked about again when it is used after a quarter to a half of the time that an answer
-    /// serves: spread over time, and no more often than that, whatever is wrong with the log.
+    /// Has each active token that is in use asked about again, sooner than it would be, and spread over time.
     pub(in crate::cache) fn ask_again_soon(&self) {
         let now = self.clock.now();
-        let soonest = self.limits.max_ttl / 4;
-        self.active.for_each(|token| token.ask_again_at(now + soonest.mul_f64(1.0 + token.key().chance())));
+        self.active.for_each(|token| token.ask_again_sooner(now));
     }
 }

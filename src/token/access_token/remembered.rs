@@ -88,11 +88,16 @@ impl AccessToken {
         now.as_unix_millis() >= self.0.refresh_at.0.load(Ordering::Relaxed)
     }
 
-    /// Has the next hit after `moment` ask again, however little it is used. Not later than it would without this.
+    /// Has it asked about again after two thirds of the time that is left until then, however little it is used. Once for
+    /// each answer: then all that is remembered is asked about at one and a half times the usual rate, and not at once.
     #[cfg(feature = "redis")]
-    pub(crate) fn ask_again_at(&self, moment: Timestamp) {
-        self.0.uses.0.store(u32::MAX, Ordering::Relaxed);
-        self.0.refresh_at.0.fetch_min(moment.as_unix_millis(), Ordering::Relaxed);
+    pub(crate) fn ask_again_sooner(&self, now: Timestamp) {
+        if self.0.uses.0.swap(u32::MAX, Ordering::Relaxed) == u32::MAX {
+            return;
+        }
+        let due = self.0.refresh_at.0.load(Ordering::Relaxed).min(self.0.term.deadline.as_unix_millis());
+        let left = Timestamp::from_unix_millis(due).saturating_since(now);
+        self.set_refresh_at(now + left.mul_f64(2.0 / 3.0));
     }
 
     pub(crate) fn set_refresh_at(&self, moment: Timestamp) {
