@@ -1,5 +1,6 @@
--- How far the clock may go back, and how exactly the greatest time is known, in milliseconds.
-local BACK, EXACT = 2000, 100
+-- How far the clock may go back, and how exactly the greatest time is known, in milliseconds. With the time from one
+-- reading of the log to the next that makes less than CLOCK_TOLERANCE.
+local BACK, EXACT = 20, 100
 
 local function id_of(entry)
   local number, nonce = string.match(entry[1], '^(%d+)%-(%d+)$')
