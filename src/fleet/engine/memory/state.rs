@@ -13,6 +13,9 @@ use crate::fleet::engine::{
 pub(super) const MOST_VALUES: usize = 100_000;
 const MOST_FLEETS: usize = 1_000;
 
+/// In microseconds.
+const MINUTE: i64 = 60_000_000;
+
 pub(super) struct State {
     pub(super) values: Bounded<Value>,
     pub(super) leases: Bounded<Held>,
@@ -142,9 +145,10 @@ impl State {
     pub(super) fn take_turn(&mut self, key: &str, turn: &Turn, now: EngineTime) -> Option<Duration> {
         let now = now.saturating_mul(1_000);
         let max_wait = turn.max_wait.max(turn.max_wait_of_known);
-        // No turn is ever booked further ahead than this: the clock was set back.
+        // No turn is booked further ahead than this, unless another process may wait for longer. What is more than a
+        // minute beyond it tells that the clock was set back.
         let tolerance = turn.tolerance.max(turn.tolerance_of_known);
-        let furthest = now.saturating_add(tolerance).saturating_add(max_wait).saturating_add(turn.interval);
+        let furthest = [tolerance, max_wait, turn.interval, MINUTE].into_iter().fold(now, i64::saturating_add);
         let next = self.rates.get(key).copied().filter(|&next| next <= furthest).unwrap_or(now).max(now);
         let delay_with = |tolerance| next.saturating_sub(tolerance).saturating_sub(now).max(0);
         let delay = delay_with(turn.tolerance);

@@ -242,7 +242,7 @@ async fn a_clock_that_goes_back_by_more_than_it_may_begins_an_epoch() {
 }
 
 #[tokio::test]
-async fn a_clock_that_goes_back_holds_up_no_turn() {
+async fn a_clock_that_goes_back_holds_up_turns_for_a_minute_at_most() {
     let (engine, clock) = engine();
     let name = name("rate");
     let (tolerance, tolerance_of_known, max_wait, max_wait_of_known) = (0, 0, 0, 0);
@@ -250,7 +250,29 @@ async fn a_clock_that_goes_back_holds_up_no_turn() {
     assert_eq!(engine.take_turn(turn()).await.unwrap(), Some(Duration::ZERO));
     assert_eq!(engine.take_turn(turn()).await.unwrap(), None);
     clock.set(clock.now() - MINUTE);
+    assert_eq!(engine.take_turn(turn()).await.unwrap(), None);
+    clock.set(clock.now() - Duration::from_millis(1));
     assert_eq!(engine.take_turn(turn()).await.unwrap(), Some(Duration::ZERO));
+}
+
+/// Processes may differ in how long a question may wait: a turn that one has booked is there for the others.
+#[tokio::test]
+async fn a_turn_that_a_patient_process_has_booked_is_kept_by_one_in_a_hurry() {
+    let (engine, _) = engine();
+    let name = name("rate");
+    let turn = |max_wait| Turn {
+        name: &name,
+        interval: 1_000_000,
+        tolerance: 0,
+        tolerance_of_known: 0,
+        max_wait,
+        max_wait_of_known: max_wait,
+    };
+    for wait in 0..5 {
+        assert_eq!(engine.take_turn(turn(10_000_000)).await.unwrap(), Some(Duration::from_secs(wait)));
+    }
+    assert_eq!(engine.take_turn(turn(0)).await.unwrap(), None);
+    assert_eq!(engine.take_turn(turn(10_000_000)).await.unwrap(), Some(Duration::from_secs(5)));
 }
 
 #[tokio::test]
