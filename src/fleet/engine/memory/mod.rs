@@ -47,6 +47,9 @@ mod journal {
 pub struct MemoryEngine {
     server: Arc<Server>,
     fleet: Arc<str>,
+    /// What is in the way of these callers alone.
+    #[cfg(any(test, feature = "test-util"))]
+    line: Option<Arc<faults::Line>>,
 }
 
 struct Server {
@@ -92,12 +95,17 @@ impl MemoryEngine {
             #[cfg(any(test, feature = "test-util"))]
             faults: faults::Faults::default(),
         };
-        Self { server: Arc::new(server), fleet: "fleet".into() }
+        Self {
+            server: Arc::new(server),
+            fleet: "fleet".into(),
+            #[cfg(any(test, feature = "test-util"))]
+            line: None,
+        }
     }
 
     /// The same server for the fleet of that name. Fleets share nothing but the server.
     pub(crate) fn of_fleet(&self, fleet: &str) -> Self {
-        Self { server: self.server.clone(), fleet: fleet.into() }
+        Self { fleet: fleet.into(), ..self.clone() }
     }
 
     fn key(&self, name: &Name) -> String {
@@ -121,7 +129,7 @@ impl MemoryEngine {
             work(&mut self.state(), now)
         };
         #[cfg(any(test, feature = "test-util"))]
-        return Box::pin(async move { self.server.faults.around(kind, &self.fleet, &given, work).await });
+        return Box::pin(async move { self.around(kind, &given, work).await });
         #[cfg(not(any(test, feature = "test-util")))]
         Box::pin(async move { Ok(work()) })
     }

@@ -116,6 +116,36 @@ async fn each_call_fails_while_there_is_an_outage_and_none_after_it() {
     assert_eq!(engine.calls(), 2 * 9 * 4);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_a_line_is_that_lines_alone_and_one_of_the_engine_is_everybodys() {
+    type Switch = fn(&MemoryEngine, bool);
+    let outages: [Switch; 4] = [
+        |engine, is_on| engine.cut_off(is_on),
+        |engine, is_on| engine.hang(is_on),
+        |engine, is_on| engine.refuse(is_on),
+        |engine, is_on| engine.slow(if is_on { MINUTE } else { Duration::ZERO }),
+    ];
+    let (engine, _) = engine();
+    let (line, other) = (engine.line(), engine.line());
+    for switch in outages {
+        switch(&line, true);
+        let of_a_fleet = line.of_fleet("fleet");
+        let callers = [&line, &of_a_fleet, &line.clone(), &other, &engine];
+        for (caller, fails) in callers.into_iter().zip([true, true, true, false, false]) {
+            assert_eq!(caller.page(None).await.is_err(), fails);
+        }
+        switch(&engine, true);
+        switch(&line, false);
+        for caller in callers {
+            assert!(caller.page(None).await.is_err());
+        }
+        switch(&engine, false);
+        assert!(line.page(None).await.is_ok());
+    }
+    line.store("shared", 1).await.unwrap();
+    assert!(other.stored("shared").await.is_some() && engine.stored("shared").await.is_some());
+}
+
 #[tokio::test]
 async fn an_engine_that_is_full_stores_nothing_and_tells_what_is_there() {
     let (engine, _) = engine();
