@@ -2,8 +2,8 @@
 //!
 //! They do while the log is being read, and not otherwise: a value can only be judged by who knows the latest records.
 //! The task that reads the log finds out that the engine is back. A call of a request that fails closes the door at
-//! once, for longer each time, until one succeeds: an engine that answers the reader in time and requests too late must
-//! not cost each of them its wait.
+//! once, until a read that was sent after it has succeeded, and for longer each time until a call succeeds: an engine
+//! that answers the reader in time and requests too late must not cost each of them its wait.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -21,12 +21,14 @@ pub(super) struct Access {
     since: Stopwatch,
     /// When the log was read last, in milliseconds, and one more. Zero: never.
     read_at: AtomicU64,
-    /// Until when a failed call keeps the door closed, in milliseconds.
+    /// When a call failed last, in milliseconds.
+    failed_at: AtomicU64,
+    /// Until when that keeps the door closed at least, in milliseconds.
     closed_until: AtomicU64,
     /// What the next failure does, in milliseconds.
     pause: AtomicU64,
-    /// The first attempt to read it has come to something.
-    has_begun: watch::Sender<bool>,
+    /// Whether there is no use in a wait for the first read.
+    is_begun: watch::Sender<bool>,
 }
 
 impl Access {
@@ -34,15 +36,17 @@ impl Access {
         Self {
             since: Stopwatch::start(),
             read_at: AtomicU64::new(0),
+            failed_at: AtomicU64::new(0),
             closed_until: AtomicU64::new(0),
             pause: AtomicU64::new(millis(FIRST_PAUSE)),
-            has_begun: watch::Sender::new(false),
+            is_begun: watch::Sender::new(false),
         }
     }
 
     pub(super) fn is_open(&self) -> bool {
         let now = self.now();
-        self.is_reading_at(now) && now >= self.closed_until.load(Ordering::Relaxed)
+        let is_read_since = self.read_at.load(Ordering::Relaxed) > self.failed_at.load(Ordering::Relaxed);
+        self.is_reading_at(now) && is_read_since && now >= self.closed_until.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_reading(&self) -> bool {
@@ -80,6 +84,7 @@ impl Access {
     /// A request's call failed. Those that fail at the same time count once.
     pub(super) fn fails(&self) {
         let now = self.now();
+        self.failed_at.store(now, Ordering::Relaxed);
         if now < self.closed_until.load(Ordering::Relaxed) {
             return;
         }
@@ -88,20 +93,21 @@ impl Access {
         self.pause.store((pause * 2).min(millis(LONGEST_PAUSE)), Ordering::Relaxed);
     }
 
-    /// Whether the engine is there is known from now on.
-    pub(super) fn begins(&self) {
-        self.has_begun.send_if_modified(|has_begun| !std::mem::replace(has_begun, true));
+    /// Whether the log may be read for the first time at any moment.
+    pub(super) fn is_about_to_begin(&self) -> bool {
+        !*self.is_begun.borrow()
     }
 
-    pub(super) fn has_begun(&self) -> bool {
-        *self.has_begun.borrow()
-    }
-
-    /// Waits until the first attempt to read the log has come to something.
-    pub(super) async fn beginning(&self) {
-        let mut has_begun = self.has_begun.subscribe();
+    /// Waits for the first read of the log, or until it is known that it does not come soon.
+    pub(super) async fn first_read(&self) {
+        let mut is_begun = self.is_begun.subscribe();
         // The sender is borrowed, so it is there.
-        let _ = has_begun.wait_for(|has_begun| *has_begun).await;
+        let _ = is_begun.wait_for(|is_begun| *is_begun).await;
+    }
+
+    /// Nobody waits for the first read any more: there was one, or it failed, or somebody has waited in vain.
+    pub(super) fn begins(&self) {
+        self.is_begun.send_if_modified(|is_begun| !std::mem::replace(is_begun, true));
     }
 
     fn now(&self) -> u64 {
@@ -135,6 +141,38 @@ mod tests {
         access.reads(Duration::ZERO);
         access.does_not_read();
         assert!(!access.is_open());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_read_that_was_sent_after_a_failure_opens_it_again() {
+        let access = Access::new();
+        passes(50).await;
+        access.reads(Duration::ZERO);
+        access.fails();
+        passes(1_000 - 50).await;
+        assert!(!access.is_open() && access.is_reading(), "the pause is over, and nothing was read since");
+        access.reads(Duration::from_millis(951));
+        assert!(!access.is_open(), "it had been sent before");
+        access.reads(Duration::from_millis(950));
+        assert!(access.is_open());
+        access.fails();
+        passes(10).await;
+        access.fails();
+        passes(190).await;
+        access.reads(Duration::from_millis(191));
+        assert!(!access.is_open(), "the last of them counts");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_begins_waits_for_the_first_read_until_it_came_or_is_not_to_be_waited_for() {
+        let ends: [fn(&Access); 2] = [|access| access.reads(Duration::ZERO), Access::begins];
+        for end in ends {
+            let access = Access::new();
+            assert!(access.is_about_to_begin());
+            let waits = async { tokio::time::timeout(Duration::from_secs(60), access.first_read()).await };
+            let (waited, ()) = tokio::join!(waits, async { end(&access) });
+            assert!(waited.is_ok() && !access.is_about_to_begin());
+        }
     }
 
     #[tokio::test(start_paused = true)]

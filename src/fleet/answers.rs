@@ -147,9 +147,12 @@ impl Answers {
     /// `None` if this process is to ask, alone or with the lease.
     async fn find(&self, query: &Query<'_>, question: &mut Question) -> Option<Found> {
         let mut wanted = Wanted { max_age: query.max_age, newer_than: None, time_left: LOOK_TIME };
-        if !self.node.access.has_begun() {
-            // A process that has just begun. What it would ask for is there already, most likely.
-            wanted.spends(self.node.access.beginning()).await?;
+        let access = &self.node.access;
+        if access.is_about_to_begin() && wanted.spends(access.first_read()).await.is_none() {
+            // A process that has just begun waits, since what it would ask for is there already, most likely; one whose
+            // engine does not answer waits once.
+            access.begins();
+            return None;
         }
         let mut step = self.claim(query, &mut wanted, question).await?;
         if let Step::Refused(version) = step {
@@ -210,8 +213,8 @@ impl Answers {
         let Step::Serves(found) = self.claim_under(&name, None, query, wanted, &mut question.older).await?.1 else {
             return None;
         };
-        // Others wait for what this process need not ask any more.
-        wanted.spends(self.node.engine.release(&question.name, self.node.id)).await;
+        // The lease ends by itself, too.
+        let _ = wanted.spends(self.node.engine.release(&question.name, self.node.id)).await;
         Some(found)
     }
 
@@ -256,9 +259,10 @@ impl Answers {
             Lease::NotNeeded => Step::Refused(Version { epoch, asked_at: claimed.now }),
         };
         let Some(value) = claimed.value else { return Some((since, step)) };
-        let (header, verdict) = match self.open(name, &value) {
-            Some(opened) => opened,
-            None => return Some((since, step)),
+        let Some((header, verdict)) = self.open(name, &value) else {
+            // Its header may be newer than that of any answer, and would keep all of them out.
+            let _ = wanted.spends(node.engine.delete(name)).await;
+            return Some((since, step));
         };
         let subject = Subject { cache: &self.identity.cache, key_id: self.key_id, key: query.key };
         let refused = if claimed.lease == Lease::NotNeeded { Step::Refused(header.version) } else { step };

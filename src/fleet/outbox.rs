@@ -1,8 +1,8 @@
 //! What this process has invalidated and has not yet read back from the log.
 //!
-//! An invalidation goes in before anything is forgotten locally, and goes out when the log shows it. In between no value
-//! that it is about is taken from the engine: it may be older, and no record says so yet. One that was appended and
-//! never shows up, since the engine lost it, is appended again.
+//! An invalidation goes in before anything is forgotten locally, and goes out when the log shows it. In between no
+//! value that it is about is taken from the engine: it may be older, and no record says so yet. One that was appended
+//! and never shows up, since the engine lost it, is appended again.
 
 use std::collections::VecDeque;
 use std::mem;

@@ -77,8 +77,8 @@ impl Membership {
         self.keys.iter().map(|keys| keys.fingerprint(token)).collect()
     }
 
-    /// Looks for an answer that serves here. One that takes the place of an answer that serves still, to be `refreshed`,
-    /// has to be notably younger.
+    /// Looks for an answer that serves here. One that takes the place of an answer that serves still, in a refresh, has
+    /// to be notably younger.
     pub(in crate::cache) async fn look(
         &self,
         store: &Store,

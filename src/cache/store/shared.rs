@@ -6,8 +6,8 @@ use crate::cache::shared;
 use crate::selection::Rule;
 
 impl Store {
-    /// Keeps an answer that no longer serves, for when the authority fails, unless a newer one is here. The token counts
-    /// as known.
+    /// Keeps an answer that no longer serves, for when the authority fails, unless a newer one is here. The token
+    /// counts as known.
     pub(in crate::cache) fn remember_older(&self, key: TokenKey, shared::Found { verdict, asked_at }: shared::Found) {
         if !verdict.is_active() {
             return;
