@@ -15,9 +15,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::engine::{Announce, Append, EngineError, Page, Position, Read};
+use super::engine::{Announce, Append, EngineError, EngineErrorKind, Epoch, Page, Position, Read};
 use super::figures::Counted;
-use super::node::{Node, Settings, Told};
+use super::node::{Node, Told};
 use super::record::Record;
 use crate::background::Owner;
 use crate::clock::Stopwatch;
@@ -39,6 +39,8 @@ const ANNOUNCED_EVERY: Duration = Duration::from_secs(1);
 const LOOKED_EVERY: Duration = Duration::from_secs(5);
 /// A process that has not announced itself for this long is no longer there.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(10);
+
+const MISSING: &str = "records are missing";
 
 /// Starts both tasks, unless they run. Without a runtime they are started by the next question.
 pub(super) fn start(node: &Arc<Node>, owner: &Owner) {
@@ -126,19 +128,20 @@ impl Reader {
                     node: self.node.id,
                     applied: known.map_or(0, |(_, position)| position.number),
                     settings,
-                    forget_after: FORGOTTEN_AFTER,
+                    forget_after: self.forgotten_after(),
                 }),
             })
             .await?;
+        let took = sent.elapsed();
         if settings.is_some() {
             self.announced = Some(Stopwatch::start());
         }
-        let progress = self.apply(&page, known);
+        let progress = self.apply(&page, known).await?;
         if progress == Progress::AtTheEnd {
             let ago = sent.elapsed();
             self.node.outbox.append_again(page.epoch, page.last.number);
             self.node.access.reads(ago);
-            if ago > SLOW {
+            if took > SLOW {
                 // Requests do not wait that long, so they need not try.
                 self.node.access.fails();
             }
@@ -154,6 +157,12 @@ impl Reader {
         Ok(progress)
     }
 
+    /// A process is there as long as it may serve from memory.
+    fn forgotten_after(&self) -> Duration {
+        let lease = self.node.lease.as_ref().map_or(Duration::ZERO, |lease| lease.lasts());
+        FORGOTTEN_AFTER.saturating_add(lease)
+    }
+
     /// The settings, sealed, if they are to be announced with the next read.
     fn announcement(&self) -> Option<Vec<u8>> {
         let is_due = self.announced.as_ref().is_none_or(|announced| announced.elapsed() >= ANNOUNCED_EVERY);
@@ -165,20 +174,44 @@ impl Reader {
         Some(settings.and_then(|settings| self.node.keys.seal_settings(&settings)).unwrap_or_default())
     }
 
-    fn apply(&self, page: &Page, known: Option<(u64, Position)>) -> Progress {
+    async fn apply(&self, page: &Page, known: Option<(Epoch, Position)>) -> Result<Progress, EngineError> {
         let node = &self.node;
         let is_another = known.is_some_and(|(epoch, _)| epoch != page.epoch);
         if is_another || !page.continues {
             node.access.does_not_read();
+            self.has_gap(if is_another { "another server, or it was emptied" } else { MISSING }).await?;
             node.log.start_over(page.epoch, page.first);
-            self.has_gap(if is_another { "another server, or it was emptied" } else { "records are missing" });
-            return Progress::More;
+            return Ok(Progress::More);
+        }
+        let (records, unreadable) = self.open(page);
+        self.forget(&records).await?;
+        let missing = last_missing(page, known.map(|(_, position)| position.number.max(node.log.horizon())));
+        if missing.is_some() || unreadable.is_some() {
+            self.has_gap(if missing.is_some() { MISSING } else { "a record cannot be opened" }).await?;
         }
         if known.is_none() {
             node.log.start_over(page.epoch, page.first);
         }
-        let mut records = Vec::with_capacity(page.records.len());
-        let mut unreadable = None;
+        let position = match page.records.last() {
+            // The nonce of a record that was let go is known by this alone.
+            Some((last, _)) if last.number < page.last.number => *last,
+            _ => page.last,
+        };
+        let ids: Vec<_> = records.iter().map(|(number, record)| (record.id, *number)).collect();
+        // In this order: applied, then known as a record, and only then no longer as this process's own.
+        node.log.advance(position, records);
+        let horizon = [Some(page.first.saturating_sub(1)), missing, unreadable].into_iter().flatten().max();
+        node.log.raise_horizon(horizon.unwrap_or_default());
+        for (id, number) in ids {
+            node.outbox.is_read(id, page.epoch, Position { number, nonce: 0 });
+        }
+        Ok(if position.number >= page.last.number { Progress::AtTheEnd } else { Progress::More })
+    }
+
+    /// The records with their numbers, and the number of the last one that cannot be opened.
+    fn open(&self, page: &Page) -> (Vec<(u64, Arc<Record>)>, Option<u64>) {
+        let node = &self.node;
+        let (mut records, mut unreadable) = (Vec::with_capacity(page.records.len()), None);
         for (position, sealed) in &page.records {
             node.figures.count(Counted::RecordRead);
             match node.keys.open_record(sealed).ok().and_then(|bytes| Record::decode(&bytes)) {
@@ -186,37 +219,31 @@ impl Reader {
                 None => unreadable = Some(position.number),
             }
         }
+        if unreadable.is_some() {
+            node.unreadable("a record");
+        }
+        (records, unreadable)
+    }
+
+    /// Has the caches of this process forget what the records are about.
+    async fn forget(&self, records: &[(u64, Arc<Record>)]) -> Result<(), EngineError> {
+        let node = &self.node;
         // What this process has invalidated itself is forgotten here already.
         let news = records.iter().map(|(_, record)| record);
         let news = news.filter(|record| !node.outbox.is_own(record.id) && !node.log.has_applied(record.id));
         let news: Vec<_> = news.cloned().collect();
-        if !news.is_empty() {
-            node.members().iter().for_each(|member| member.apply(&news));
+        let looks_at_all = news.iter().any(|record| record.rule.is_of_any_token());
+        let members = node.members();
+        let apply = move || members.iter().for_each(|member| member.apply(&news));
+        if looks_at_all {
+            return aside(apply).await;
         }
-        let read: Vec<_> = page.records.iter().map(|(position, _)| *position).collect();
-        let ids: Vec<_> = records.iter().map(|(number, record)| (record.id, *number)).collect();
-        let position = read.last().copied().or_else(|| node.log.position().map(|(_, position)| position));
-        let mut position = position.unwrap_or_default();
-        if position.number == page.last.number {
-            // The nonce of a record that was let go is known by this alone.
-            position = page.last;
-        }
-        // In this order: applied, then known as a record, and only then no longer as this process's own.
-        node.log.advance(position, records);
-        node.log.raise_horizon(page.first.saturating_sub(1));
-        for (id, number) in ids {
-            node.outbox.is_read(id, page.epoch, Position { number, nonce: 0 });
-        }
-        if let Some(number) = unreadable {
-            node.unreadable("a record");
-            node.log.raise_horizon(number);
-            self.has_gap("a record cannot be opened");
-        }
-        if position.number >= page.last.number { Progress::AtTheEnd } else { Progress::More }
+        apply();
+        Ok(())
     }
 
     /// Records may be lost.
-    fn has_gap(&self, why: &'static str) {
+    async fn has_gap(&self, why: &'static str) -> Result<(), EngineError> {
         let node = &self.node;
         node.figures.count(Counted::Gap);
         if let Some(untold) = node.told.due(Told::Gap) {
@@ -227,17 +254,19 @@ impl Reader {
                 "the fleet's log has a gap: what is shared is not trusted, and what is remembered is asked about again"
             );
         }
-        node.members().iter().for_each(|member| member.has_gap(node.lease.is_some()));
+        let (members, is_strict) = (node.members(), node.lease.is_some());
+        aside(move || members.iter().for_each(|member| member.has_gap(is_strict))).await
     }
 
     /// Counts the other processes, and compares what they were told to do.
     async fn look_at_the_others(&mut self) -> Result<(), EngineError> {
         let nodes = self.node.engine.nodes().await?;
-        self.node.processes.store(nodes.len() as u64, Ordering::Relaxed);
+        let there = nodes.iter().filter(|node| node.ago <= FORGOTTEN_AFTER).count();
+        self.node.processes.store(there as u64, Ordering::Relaxed);
         let own = self.node.settings();
-        for other in nodes.iter().filter(|other| other.id != self.node.id) {
-            let opened = self.node.keys.open_settings(&other.settings).ok();
-            let Some(settings) = opened.and_then(|bytes| serde_json::from_slice::<Settings>(&bytes).ok()) else {
+        // One that has too many caches to tell of has empty settings.
+        for other in nodes.iter().filter(|other| other.id != self.node.id && !other.settings.is_empty()) {
+            let Some(settings) = self.node.settings_of(other) else {
                 self.node.unreadable("the settings of another process");
                 continue;
             };
@@ -256,6 +285,26 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+/// The last number of which the page should have a record and has none: the engine has lost it, and counts on.
+fn last_missing(page: &Page, after: Option<u64>) -> Option<u64> {
+    let mut next = after.map_or(page.first, |number| number + 1);
+    let mut missing = None;
+    for (position, _) in &page.records {
+        if position.number != next {
+            missing = Some(position.number.saturating_sub(1));
+        }
+        next = position.number + 1;
+    }
+    let is_short = page.records.is_empty() && next <= page.last.number;
+    if is_short { Some(page.last.number) } else { missing }
+}
+
+/// Does what may take long, since all that is remembered is looked at, where it keeps no request waiting.
+async fn aside(work: impl FnOnce() + Send + 'static) -> Result<(), EngineError> {
+    let failed = |error| EngineError { kind: EngineErrorKind::Answer, text: format!("it cannot be applied: {error}") };
+    tokio::task::spawn_blocking(work).await.map_err(failed)
 }
 
 /// Appends what waits in the outbox, in its order, until the engine takes it.

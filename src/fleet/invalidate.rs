@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::engine::{Epoch, Name, Position};
+use super::engine::{self, Epoch, Name, Position, Read};
 use super::node::{Node, Told};
 use super::outbox::Stage;
 use super::record::Record;
@@ -86,9 +86,13 @@ impl Node {
     async fn is_read_by_all(&self, epoch: Epoch, position: Position, lease: Duration) -> bool {
         let Ok(nodes) = self.engine.nodes().await else { return false };
         // Where the log is another one by now, nobody knows who has read what.
-        let is_the_same_log = self.log.as_of().is_some_and(|(known, _)| known == epoch);
+        let read = Read { after: None, limit: 1, announce: None };
+        let is_the_same_log = self.engine.read(read).await.is_ok_and(|page| page.epoch == epoch);
+        let has_read = |node: &engine::Node| {
+            node.applied >= position.number && self.settings_of(node).is_some_and(|told| told.epoch == Some(epoch))
+        };
         is_the_same_log
             && nodes.iter().any(|node| node.id == self.id)
-            && nodes.iter().filter(|node| node.ago <= lease).all(|node| node.applied >= position.number)
+            && nodes.iter().filter(|node| node.ago <= lease).all(has_read)
     }
 }

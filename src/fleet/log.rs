@@ -5,6 +5,7 @@
 //! the log, lost by the engine, unreadable, or too many to be kept here.
 
 use std::collections::{BTreeMap, HashSet};
+use std::mem;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::engine::{Epoch, Header, Position};
@@ -72,12 +73,15 @@ impl Log {
             .then_some(Distrust::Invalidated)
     }
 
-    /// Another log: nothing of it is known yet.
+    /// Another log, of which nothing is known yet: it is read from its first record on.
     pub(super) fn start_over(&self, epoch: Epoch, first: u64) {
-        let before_the_first = Position { number: first.saturating_sub(1), nonce: 0 };
         let mut known = self.known_mut();
-        let applied_before = known.records.values().map(|record| record.id).collect();
-        let (position, horizon) = (before_the_first, before_the_first.number);
+        let mut applied_before: HashSet<_> = known.records.values().map(|record| record.id).collect();
+        if applied_before.is_empty() {
+            // It began anew before anything of it was read.
+            applied_before = mem::take(&mut known.applied_before);
+        }
+        let (position, horizon) = (Position::default(), first.saturating_sub(1));
         *known = Known { epoch: Some(epoch), position, horizon, records: BTreeMap::new(), applied_before };
     }
 
@@ -107,7 +111,13 @@ impl Log {
         known.records = known.records.split_off(&horizon.saturating_add(1));
     }
 
-    pub(super) fn records(&self) -> usize {
+    /// What was asked before the record after this one is not trusted.
+    pub(super) fn horizon(&self) -> u64 {
+        self.known().horizon
+    }
+
+    #[cfg(test)]
+    fn records(&self) -> usize {
         self.known().records.len()
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::access::Access;
-use super::engine::{Engine, EngineError, EngineErrorKind, Name, NodeId};
+use super::engine::{self, Engine, EngineError, EngineErrorKind, Epoch, Name, NodeId};
 use super::figures::{Counted, Figures, FleetStats};
 use super::keys::Keyring;
 use super::lease::Lease;
@@ -34,6 +34,8 @@ pub(super) struct Settings {
     pub(super) caches: Vec<CacheSettings>,
     /// In milliseconds; `None` if it is not strict.
     pub(super) strict_lease: Option<u64>,
+    /// The epoch of the log that it reads.
+    pub(super) epoch: Option<Epoch>,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -156,7 +158,13 @@ impl Node {
         Settings {
             caches: members.iter().map(|(_, settings)| settings.clone()).collect(),
             strict_lease: self.lease.as_ref().map(|lease| u64::try_from(lease.lasts().as_millis()).unwrap_or(u64::MAX)),
+            epoch: self.log.position().map(|(epoch, _)| epoch),
         }
+    }
+
+    /// What another process has told of itself.
+    pub(super) fn settings_of(&self, node: &engine::Node) -> Option<Settings> {
+        serde_json::from_slice(&self.keys.open_settings(&node.settings).ok()?).ok()
     }
 
     /// The turns of the authority, which all processes share that ask it as this client.
