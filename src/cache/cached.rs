@@ -144,7 +144,7 @@ impl<I: Introspect> Introspect for Cached<I> {
             let now = self.store.clock.now();
             // A question that was under way before this request came may be older than an answer may be. The next one
             // is not: it was asked after the first one had landed.
-            if waited_before || asked.since_boarding || self.store.serves(&verdict, asked.at, now) {
+            if waited_before || asked.since_boarding || self.store.serves_others(&verdict, asked.at) {
                 let verdict = judge(verdict, now);
                 if verdict.is_active() {
                     self.store.figures.used(now.saturating_since(asked.at));

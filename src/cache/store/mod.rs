@@ -347,6 +347,11 @@ impl Store {
         (asked_at..self.limits.deadline(verdict, asked_at, now)).contains(&now)
     }
 
+    /// Whether it may be used by who came after it was asked for, as what is remembered may.
+    pub(super) fn serves_others(&self, verdict: &Verdict, asked_at: Timestamp) -> bool {
+        self.serves(verdict, asked_at, self.judging.now())
+    }
+
     /// Starts to ask again about a token in use, unless that is under way already.
     pub(super) fn refresh(&self, key: TokenKey) -> Option<Flight> {
         // Before the lock, since the clock is a user's. An answer that lands in between is not due at this moment.
