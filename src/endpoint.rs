@@ -44,21 +44,20 @@ enum Asked {
 }
 
 impl Endpoint {
-    /// `rate_limit` is for who sets none; `authority_url` tells the authority from others behind the same `url`.
+    /// `rate_limit` is for who sets none.
     ///
     /// # Errors
     /// Of the settings of both; what is wrong with `url` goes by `url_setting`.
     pub(crate) fn open(
         url_setting: &'static str,
         url: &Url,
-        authority_url: String,
+        authority: Authority,
         link: Link,
         limits: &Limits,
         rate_limit: RateLimit,
         credentials: CredentialSource,
     ) -> Result<Self, BuildError> {
         let exchange = link.open(url_setting, url)?;
-        let authority = Authority { url: authority_url, client: credentials.account() };
         let target = Target { url: url.as_str().to_owned(), exchange, credentials: Arc::new(credentials) };
         Self::at(target, authority, url, link, limits, rate_limit)
     }

@@ -183,12 +183,34 @@ impl<I: Introspect> CachedBuilder<I> {
         self
     }
 
-    /// The processes that this one shares answers with. All that have a cache of this [name](Self::name) in a fleet of the
-    /// same name and secret, and ask the same authority as the same client, ask like one process: what one of them has
-    /// learned serves in all, and [`CacheHandle::invalidate`](crate::CacheHandle::invalidate) reaches all. Their rate
-    /// limit is one, too. Whatever becomes of the engine, this process goes on by itself. Default: none.
+    /// The processes that this one shares answers with. All that have a cache of this [name](Self::name) in a fleet of
+    /// the same name and secret, and ask the same authority as the same client, ask like one process: what one of them
+    /// has learned serves in all, and [`CacheHandle::invalidate`](crate::CacheHandle::invalidate) reaches all. Their
+    /// rate limit is one, too. Whatever becomes of the engine, this process goes on by itself. Default: none.
     ///
-    /// An introspector of your own has to be the same in all processes: this crate cannot tell.
+    /// What is shared is what the authority said, as the endpoint read it; each process judges it by its own settings
+    /// of the cache and by its own policy. So processes whose endpoints send something else or read it in another way
+    /// share no answers, only invalidations and the rate limit, and the log says so at `warn`. Of an
+    /// [`Rfc7662`](crate::Rfc7662) endpoint these settings are
+    /// [`parameter`](crate::rfc7662::Rfc7662Builder::parameter),
+    /// [`token_type_hint`](crate::rfc7662::Rfc7662Builder::token_type_hint),
+    /// [`send_token_type_hint`](crate::rfc7662::Rfc7662Builder::send_token_type_hint) and
+    /// [`require_token_type`](crate::rfc7662::Rfc7662Builder::require_token_type); of [`Apigee`](crate::Apigee)
+    /// [`allow_unexpiring`](crate::apigee::ApigeeBuilder::allow_unexpiring) and
+    /// [`verify_token_echo`](crate::apigee::ApigeeBuilder::verify_token_echo). Such a setting can be changed in one
+    /// process after the other.
+    ///
+    /// **What this crate cannot tell has to be the same in all processes**, or what one of them lets in serves in all:
+    ///
+    /// * An introspector of your own. One around another that hands on its
+    ///   [`endpoint`](crate::Introspect::endpoint) is taken for that one, also if it changes verdicts: put it around
+    ///   the [`Cached`] instead, or change the name of the cache with what it does. One without an endpoint is known by
+    ///   the name of the cache alone.
+    /// * Whom the authority sees if the endpoint asks with a bearer token, with what a hook hands out or with nothing.
+    /// * An [`http_client`](crate::connection::Connection::http_client) that changes what is sent or answered.
+    ///
+    /// Several caches of a process can be in one fleet, as those of [`Authorities`](crate::Authorities): give each a
+    /// [name](Self::name) of its own. They share the fleet's connection and its log, and no answers.
     #[cfg(feature = "redis")]
     pub fn fleet(mut self, fleet: &Fleet) -> Self {
         self.fleet = Some(fleet.clone());

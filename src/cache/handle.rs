@@ -51,6 +51,10 @@ impl CacheHandle {
     /// and so on. What is known of tokens that are not active is forgotten, too, if the selection is one token or all,
     /// with no condition: no facts are known of them. A question under way is asked anew if its answer is meant.
     ///
+    /// It acts on this cache, and in a fleet on the caches of this name in the other processes. Other caches keep what
+    /// they know, also those of the same fleet: a subject of one authority may be somebody else at another. Where it is
+    /// the same one, call this for each.
+    ///
     /// It is done when this returns. Whoever wants to know whether other processes were reached awaits what is
     /// returned.
     ///

@@ -132,6 +132,11 @@ impl Answers {
         keys.ids().filter_map(|id| Some((id, keys.fingerprint_keys(id, &self.identity)?)))
     }
 
+    /// How the authority is asked and its answers are read, as other processes can compare it, by each secret.
+    pub(crate) fn reading_marks(&self) -> Vec<String> {
+        self.node.keys.which().map(|which| self.node.keys.reading_mark(which, &self.identity)).collect()
+    }
+
     pub(crate) async fn look(&self, query: Query<'_>) -> Look {
         let name = self.name(Which::First, query.token);
         let mut question = Question { node: Arc::clone(&self.node), name, since: None, has_lease: false, older: None };

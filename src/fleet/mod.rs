@@ -18,6 +18,7 @@ pub(crate) mod pace;
 pub(crate) mod record;
 pub(crate) mod seal;
 mod secret;
+mod settings;
 pub(crate) mod value;
 
 use std::fmt;
@@ -32,13 +33,14 @@ pub use secret::FleetSecret;
 pub(crate) use answers::{Answers, Found, Look, Query, Question};
 pub(crate) use invalidate::Spread;
 pub(crate) use lease::{Lease, LeaseClock};
-pub(crate) use node::{CacheSettings, Member};
+pub(crate) use node::Member;
 pub(crate) use record::Record;
+pub(crate) use settings::CacheSettings;
 
 use self::keys::Identity;
 use self::node::Node;
 use crate::background::Owner;
-use crate::protection::SharedPace;
+use crate::protection::{Authority, SharedPace};
 use crate::selection::Rule;
 use crate::token::BearerToken;
 
@@ -65,15 +67,22 @@ impl Fleet {
         follow::start(&self.node, &self.owner);
     }
 
-    /// The answers that the caches of this name share, which ask the same authority as the same client.
-    pub(crate) fn answers(&self, [authority, client]: [String; 2], cache: &str) -> Answers {
-        let identity = Identity { authority: vec![authority], client: vec![client], cache: cache.to_owned() };
+    /// The answers that the caches of this name share, which ask the same authority as the same client, and read what
+    /// it says in the same way.
+    pub(crate) fn answers(&self, authority: &Authority, cache: &str) -> Answers {
+        let Authority { url, client, reading } = authority;
+        let identity = Identity {
+            authority: vec![url.clone()],
+            client: vec![client.clone()],
+            cache: cache.to_owned(),
+            reading: reading.as_str().to_owned(),
+        };
         Answers::new(Arc::clone(&self.node), identity)
     }
 
-    /// The turns of an authority, for all processes.
-    pub(crate) fn pace(&self, authority: [String; 2]) -> Arc<dyn SharedPace> {
-        self.node.pace(authority)
+    /// The turns of an authority, for all processes, however they read what it says.
+    pub(crate) fn pace(&self, authority: &Authority) -> Arc<dyn SharedPace> {
+        self.node.pace([authority.url.clone(), authority.client.clone()])
     }
 
     /// A cache of this process takes part.

@@ -4,8 +4,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::access::Access;
 use super::engine::{self, Engine, EngineError, EngineErrorKind, Epoch, Name, NodeId};
 use super::figures::{Counted, Figures, FleetStats};
@@ -15,6 +13,7 @@ use super::log::Log;
 use super::outbox::Outbox;
 use super::pace::{FleetPace, Reach};
 use super::record::Record;
+use super::settings::{CacheSettings, Settings};
 use crate::clock::Clock;
 use crate::log_limit::LogLimit;
 
@@ -26,47 +25,6 @@ pub(crate) trait Member: Send + Sync + 'static {
     /// Records may be missing: has all that is remembered asked about again, spread over time. In a strict fleet it is
     /// forgotten.
     fn has_gap(&self, is_strict: bool);
-}
-
-/// What the processes of a fleet tell each other, sealed, to find out what cannot hold together.
-#[derive(Clone, Default, PartialEq, Debug, Serialize, Deserialize)]
-pub(super) struct Settings {
-    pub(super) caches: Vec<CacheSettings>,
-    /// In milliseconds; `None` if it is not strict.
-    pub(super) strict_lease: Option<u64>,
-    /// The epoch of the log that it reads.
-    pub(super) epoch: Option<Epoch>,
-}
-
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub(crate) struct CacheSettings {
-    pub(crate) name: String,
-    /// The authority that is asked, and as which client.
-    pub(crate) authority: [String; 2],
-    /// How long after it was asked for an answer may be in use, in milliseconds.
-    pub(crate) reach: u64,
-}
-
-impl Settings {
-    /// What does not go together with the settings of another process.
-    pub(super) fn mismatches(&self, other: &Self) -> Vec<String> {
-        let mut found = Vec::new();
-        if self.strict_lease != other.strict_lease {
-            found.push("`strict` is not the same in all processes: an awaited invalidation promises too much".into());
-        }
-        for cache in &self.caches {
-            let is_other = |others: &&CacheSettings| others.name == cache.name && others.authority != cache.authority;
-            if other.caches.iter().any(|theirs| is_other(&theirs))
-                && !other.caches.iter().any(|theirs| theirs.name == cache.name && theirs.authority == cache.authority)
-            {
-                found.push(format!(
-                    "the cache `{}` asks another authority, or as another client, in another process: they share nothing",
-                    cache.name
-                ));
-            }
-        }
-        found
-    }
 }
 
 /// The sorts of lines that are written about a fleet.

@@ -38,7 +38,7 @@ use std::time::Duration;
 
 use tower::retry::budget::{Budget, TpsBudget};
 
-pub(crate) use self::authority::Authority;
+pub(crate) use self::authority::{Authority, Reading};
 pub use self::breaker::BreakerState;
 pub use self::handle::{EndpointHandle, EndpointStats, Health, LastFailure};
 pub use self::limits::Limits;

@@ -20,7 +20,7 @@ fn gateway(status: u16) -> IntrospectError {
 }
 
 fn handle_of(protection: Protection) -> EndpointHandle {
-    let authority = Authority { url: "http://localhost/".into(), client: "my-api".into() };
+    let authority = Authority { url: "http://localhost/".into(), client: "my-api".into(), ..Authority::default() };
     EndpointHandle::new(Arc::new(protection), Arc::new(authority))
 }
 

@@ -23,12 +23,14 @@ use crate::http::connection::Connection;
 use crate::http::credential::{Credential, check_client_id};
 use crate::http::link::Link;
 use crate::log_limit::LogLimit;
-use crate::protection::{Authority, Limits, RateLimit};
+use crate::protection::{self, Authority, Limits, RateLimit};
 use crate::target::Target;
 use crate::url::shown;
 
 /// Questions a minute.
 const RATE_LIMIT: u32 = 60_000;
+
+const TOKEN_TYPE_HINT: &str = "access_token";
 
 /// Configures an [`Rfc7662`]. Made by [`Rfc7662::builder`] or by [`Rfc7662::discover`].
 ///
@@ -156,7 +158,7 @@ impl Rfc7662Builder {
         Self {
             place,
             authentication: None,
-            token_type_hint: "access_token".into(),
+            token_type_hint: TOKEN_TYPE_HINT.into(),
             send_token_type_hint: true,
             parameters: Vec::new(),
             reading: Reading::default(),
@@ -353,6 +355,34 @@ impl Rfc7662Builder {
         Ok(self)
     }
 
+    /// Whoever adds a setting decides here whether answers differ by it.
+    fn noted_reading(&self) -> protection::Reading {
+        let Self {
+            place: _,
+            authentication: _,
+            token_type_hint,
+            send_token_type_hint,
+            parameters,
+            reading: Reading { require_token_type },
+            link: _,
+            limits: _,
+        } = self;
+        let mut noted = protection::Reading::default();
+        if *require_token_type {
+            noted.note("require_token_type", &["true"]);
+        }
+        match (*send_token_type_hint, token_type_hint.as_str()) {
+            (true, TOKEN_TYPE_HINT) => {}
+            (true, hint) => noted.note("token_type_hint", &[hint]),
+            (false, _) => noted.note("send_token_type_hint", &["false"]),
+        }
+        // Of those of one name the order may mean something; of the names it does not, and it may come from a map.
+        let mut parameters: Vec<_> = parameters.iter().collect();
+        parameters.sort_by_key(|(name, _)| name.as_str());
+        parameters.iter().for_each(|(name, value)| noted.note("parameter", &[name, value]));
+        noted
+    }
+
     /// Checks every setting. Asks nobody: with [`Rfc7662::discover`] what the metadata says is checked by the first
     /// question, unless it was [fetched](Self::fetch).
     ///
@@ -371,6 +401,7 @@ impl Rfc7662Builder {
     ///   `breaker_pause`
     /// * a [`root_certificate`](Connection::root_certificate) that is none, and what an `http_client` does not go with
     pub fn build(self) -> Result<Rfc7662, BuildError> {
+        let reading = self.noted_reading();
         let authentication = self.authentication.unwrap_or_else(|| {
             Err(BuildError::new(
                 "credentials",
@@ -401,7 +432,7 @@ impl Rfc7662Builder {
         // Of an issuer the name it was given by, whenever its endpoint is looked for: it may move while a process runs.
         let (Place::At { issuer: Some(url), .. } | Place::IssuerSays(url) | Place::At { found: Found { url, .. }, .. }) =
             &self.place;
-        let authority = Authority { url: url.clone(), client: credentials.account() };
+        let authority = Authority { url: url.clone(), client: credentials.account(), reading };
         let (place, endpoint) = match self.place {
             Place::At { found, issuer } => {
                 let (target, url) = reach(&found, issuer.as_deref(), &credentials, &self.parameters, &self.link)?;
@@ -452,7 +483,7 @@ mod tests {
 
     fn authority(builder: Rfc7662Builder) -> (String, String) {
         let handle = Introspect::endpoint(&builder.build().unwrap()).unwrap();
-        let Authority { url, client } = handle.authority().clone();
+        let Authority { url, client, reading: _ } = handle.authority().clone();
         (url, client)
     }
 
@@ -484,6 +515,59 @@ mod tests {
         let hook = || async { Ok(Credential::basic("my-api", "hush")?) };
         for builder in [builder().bearer_token("hush"), builder().without_credentials(), builder().credentials(hook)] {
             assert_eq!(authority(builder).1, "");
+        }
+    }
+
+    fn reading(builder: Rfc7662Builder) -> String {
+        let handle = Introspect::endpoint(&builder.build().unwrap()).unwrap();
+        handle.authority().reading.as_str().to_owned()
+    }
+
+    #[test]
+    fn each_setting_by_which_answers_differ_tells_them_apart() {
+        type Set = fn(Rfc7662Builder) -> Rfc7662Builder;
+        let settings: [(Set, &str); 9] = [
+            (|builder| builder.require_token_type(true), "require_token_type 4 true\n"),
+            (|builder| builder.token_type_hint("at"), "token_type_hint 2 at\n"),
+            (|builder| builder.token_type_hint(""), "token_type_hint 0 \n"),
+            (|builder| builder.send_token_type_hint(false), "send_token_type_hint 5 false\n"),
+            // It is not sent.
+            (|builder| builder.token_type_hint("at").send_token_type_hint(false), "send_token_type_hint 5 false\n"),
+            (|builder| builder.parameter("resource", "x"), "parameter 8 resource 1 x\n"),
+            (|builder| builder.parameter("b", "1").parameter("a", "2"), "parameter 1 a 1 2\nparameter 1 b 1 1\n"),
+            (|builder| builder.parameter("a", "2").parameter("b", "1"), "parameter 1 a 1 2\nparameter 1 b 1 1\n"),
+            (|builder| builder.parameter("a", "2").parameter("a", "1"), "parameter 1 a 1 2\nparameter 1 a 1 1\n"),
+        ];
+        for (set, expected) in settings {
+            for builder in [
+                Rfc7662::builder("https://as.example/introspect"),
+                Rfc7662::discover("https://as.example"),
+                Rfc7662Builder::found_at("https://as.example/x", "https://as.example"),
+            ] {
+                assert_eq!(reading(set(builder).without_credentials()), expected);
+            }
+        }
+    }
+
+    /// So that what a fleet shares stays the same from one release to the next.
+    #[test]
+    fn a_setting_by_which_answers_do_not_differ_or_that_is_as_by_default_tells_nothing_apart() {
+        type Set = fn(Rfc7662Builder) -> Rfc7662Builder;
+        let settings: [Set; 10] = [
+            |builder| builder,
+            |builder| builder.require_token_type(false).send_token_type_hint(true).token_type_hint("access_token"),
+            |builder| builder.request_timeout(Duration::from_secs(1)),
+            |builder| builder.limits(Limits::new().rate_limit(1, Duration::from_secs(1))),
+            |builder| builder.connection(Connection::new().max_response_bytes(1)),
+            |builder| builder.clock(crate::clock::SystemClock),
+            // As whom it asks: that is the client.
+            |builder| builder.client_secret_basic("my-api", "hush"),
+            |builder| builder.client_secret_post("my-api", "hush"),
+            |builder| builder.bearer_token("hush"),
+            |builder| builder.client_credentials(ClientCredentials::new("https://as.example/token", "my-api", "hush")),
+        ];
+        for set in settings {
+            assert_eq!(reading(set(Rfc7662::builder("https://as.example/introspect").without_credentials())), "");
         }
     }
 

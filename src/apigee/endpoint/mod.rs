@@ -26,7 +26,7 @@ use crate::http::exchange::Reply;
 use crate::http::link::Link;
 use crate::introspect::{Ask, InactiveReason, Introspect, Verdict};
 use crate::protection::Share;
-use crate::protection::{EndpointHandle, Limits, RateLimit};
+use crate::protection::{self, Authority, EndpointHandle, Limits, RateLimit};
 use crate::token::BearerToken;
 
 /// Questions a minute, of the 10,000 that the vendor allows an organisation.
@@ -266,6 +266,20 @@ impl ApigeeBuilder {
         self
     }
 
+    /// Whoever adds a setting decides here whether answers differ by it.
+    fn noted_reading(&self) -> protection::Reading {
+        let Self { org: _, base_url: _, link: _, limits: _, credentials: _, reading } = self;
+        let Reading { allow_unexpiring, verify_token_echo } = *reading;
+        let mut noted = protection::Reading::default();
+        if allow_unexpiring {
+            noted.note("allow_unexpiring", &["true"]);
+        }
+        if !verify_token_echo {
+            noted.note("verify_token_echo", &["false"]);
+        }
+        noted
+    }
+
     /// Checks every setting.
     ///
     /// # Errors
@@ -281,6 +295,7 @@ impl ApigeeBuilder {
     ///   `breaker_pause`
     /// * a [`root_certificate`](Connection::root_certificate) that is none, and what an `http_client` does not go with
     pub fn build(self) -> Result<Apigee, BuildError> {
+        let reading = self.noted_reading();
         if self.org.is_empty()
             || !self.org.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
         {
@@ -302,10 +317,11 @@ impl ApigeeBuilder {
         })?;
         let org_url = format!("{}/o/{}", base_url.as_str().trim_end_matches('/'), self.org);
         let tokens_url = format!("{org_url}/oauth2/accesstokens");
+        let authority = Authority { url: org_url, client: credentials.account(), reading };
         let endpoint = Endpoint::open(
             "base_url",
             &base_url,
-            org_url,
+            authority,
             self.link,
             &self.limits,
             RateLimit::per_minute(RATE_LIMIT),

@@ -567,6 +567,32 @@ fn an_organisation_is_known_by_its_api_and_the_account_that_asks() {
 }
 
 #[test]
+fn each_setting_by_which_answers_differ_tells_them_apart_and_no_other_does() {
+    type Set = fn(ApigeeBuilder) -> ApigeeBuilder;
+    let settings: [(Set, &str); 10] = [
+        (|builder| builder, ""),
+        (|builder| builder.allow_unexpiring(false).verify_token_echo(true), ""),
+        (|builder| builder.allow_unexpiring(true), "allow_unexpiring 4 true\n"),
+        (|builder| builder.verify_token_echo(false), "verify_token_echo 5 false\n"),
+        (
+            |builder| builder.verify_token_echo(false).allow_unexpiring(true),
+            "allow_unexpiring 4 true\nverify_token_echo 5 false\n",
+        ),
+        (|builder| builder.request_timeout(Duration::from_secs(1)), ""),
+        (|builder| builder.limits(Limits::new().rate_limit(1, Duration::from_secs(1))), ""),
+        (|builder| builder.connection(Connection::new().max_response_bytes(1)), ""),
+        (|builder| builder.clock(crate::clock::SystemClock), ""),
+        // As whom it asks: that is the client.
+        (|builder| builder.login(ApigeeLogin::new("ann", "hush").zone("my-zone")), ""),
+    ];
+    for (set, expected) in settings {
+        let apigee = set(Apigee::builder("my-org").basic_auth("ann", "hush")).build().unwrap();
+        let handle = Introspect::endpoint(&apigee).unwrap();
+        assert_eq!(handle.authority().reading.as_str(), expected);
+    }
+}
+
+#[test]
 fn the_rate_limit_in_force_is_that_of_the_user_if_there_is_one() {
     let limit = |limits| {
         let apigee = Apigee::builder("my-org").basic_auth("ann", "hush").limits(limits).build().unwrap();

@@ -11,7 +11,7 @@ use crate::cache::key::{TokenKey, TokenKeys};
 use crate::cache::store::Store;
 use crate::clock::Clock;
 use crate::fleet::{self, Answers, CacheSettings, Fleet, LeaseClock, Member, Query, Record, Spread};
-use crate::protection::{EndpointHandle, SharedElsewhere};
+use crate::protection::{Authority, EndpointHandle, SharedElsewhere};
 use crate::selection::{Fingerprint, Rule};
 use crate::token::BearerToken;
 
@@ -22,7 +22,7 @@ pub(in crate::cache) struct Membership {
     answers: Answers,
     /// What tokens are known by, with each secret of the fleet.
     keys: Vec<TokenKeys>,
-    authority: [String; 2],
+    authority: Authority,
 }
 
 impl Membership {
@@ -33,17 +33,13 @@ impl Membership {
         cache: &str,
         endpoint: Option<&EndpointHandle>,
     ) -> Result<Self, BuildError> {
-        let authority = endpoint.map(|endpoint| {
-            let authority = endpoint.authority();
-            [authority.url.clone(), authority.client.clone()]
-        });
-        let authority = authority.unwrap_or_default();
+        let authority = endpoint.map(|endpoint| endpoint.authority().clone()).unwrap_or_default();
         if let Some(endpoint) = endpoint {
             let elsewhere = "the endpoint takes its turns from another fleet already: build one for each fleet";
-            let pace = fleet.pace(authority.clone());
+            let pace = fleet.pace(&authority);
             endpoint.share_turns(&pace).map_err(|SharedElsewhere| BuildError::new("fleet", elsewhere))?;
         }
-        let answers = fleet.answers(authority.clone(), cache);
+        let answers = fleet.answers(&authority, cache);
         let keys = answers.fingerprint_keys().map(|(id, (low, high))| TokenKeys::of_secret(id, low, high)).collect();
         Ok(Self { fleet, answers, keys, authority })
     }
@@ -67,7 +63,9 @@ impl Membership {
         let reach = store.limits.max_ttl.saturating_add(store.limits.stale_if_error);
         let reach = reach.saturating_add(store.question_timeout.saturating_mul(2));
         let reach = u64::try_from(reach.as_millis()).unwrap_or(u64::MAX);
-        let settings = CacheSettings { name: store.name.clone(), authority: self.authority.clone(), reach };
+        let Authority { url, client, reading: _ } = self.authority.clone();
+        let (name, readings) = (store.name.clone(), self.answers.reading_marks());
+        let settings = CacheSettings { name, authority: [url, client], readings, reach };
         let store: Weak<Store> = Arc::downgrade(store);
         self.fleet.join(store, settings);
     }

@@ -24,13 +24,17 @@ use crate::build_error::BuildError;
 pub(super) const FORMAT: u8 = 1;
 
 /// Who asks whom, and for which cache: answers are shared by those only to whom all of it applies.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
 pub(crate) struct Identity {
     /// What tells the authority from others: its kind and address, for example.
     pub(crate) authority: Vec<String>,
     /// As whom it is asked, since it may not say the same to everybody. No secret.
     pub(crate) client: Vec<String>,
     pub(crate) cache: String,
+    /// The settings by which the answers of this authority are others; empty if all are as by default. It may hold a
+    /// secret.
+    pub(crate) reading: String,
 }
 
 /// One of the secrets of a [`Keyring`].
@@ -102,8 +106,20 @@ impl Keyring {
     pub(crate) fn name(&self, which: Which, identity: &Identity, token: &[u8]) -> Name {
         let mut fields = Fields::of(&self.keys(which).names, "token");
         fields.push_identity(identity);
+        // Without it there is a field less, so that neither can be taken for the other.
+        if !identity.reading.is_empty() {
+            fields.push(identity.reading.as_bytes());
+        }
         fields.push(token);
         fields.name()
+    }
+
+    /// By this other processes can tell whether they ask and read in the same way, and not how.
+    pub(crate) fn reading_mark(&self, which: Which, identity: &Identity) -> String {
+        let mut fields = Fields::of(&self.keys(which).names, "reading");
+        fields.push_identity(identity);
+        fields.push(identity.reading.as_bytes());
+        fields.name().0
     }
 
     /// The rate at which this client asks this authority is limited under this name.
@@ -115,6 +131,9 @@ impl Keyring {
     }
 
     /// The keys of the fingerprints by which records tell tokens. `None` if no secret has this id.
+    ///
+    /// They do not depend on [`reading`](Identity::reading): an invalidation has to be heard by a process that reads in
+    /// another way, as there are while such a setting is changed in one process after the other.
     pub(crate) fn fingerprint_keys(&self, key_id: u64, identity: &Identity) -> Option<(u64, u64)> {
         let mut fields = Fields::of(&self.with_id(key_id)?.fingerprints, "fingerprint");
         fields.push_identity(identity);

@@ -15,11 +15,15 @@ fn texts(texts: &[&str]) -> Vec<String> {
 }
 
 fn identity(authority: &[&str], client: &[&str], cache: &str) -> Identity {
-    Identity { authority: texts(authority), client: texts(client), cache: cache.to_owned() }
+    Identity { authority: texts(authority), client: texts(client), cache: cache.to_owned(), reading: String::new() }
 }
 
 fn main_cache() -> Identity {
     identity(&["rfc7662", "https://auth.example.com"], &["api"], "main")
+}
+
+fn reading(settings: &str) -> Identity {
+    Identity { reading: settings.to_owned(), ..main_cache() }
 }
 
 const TOKEN: &[u8] = b"2YotnFZFEjr1zCsicMWpAA";
@@ -52,6 +56,10 @@ fn ids_names_and_keys_of_fingerprints_stay_what_they_are_from_one_release_to_the
     assert_eq!(keyring.ids().collect::<Vec<_>>(), [0x5f28_af06_e9f3_bb13]);
     let name = keyring.name(Which::First, &main_cache(), TOKEN);
     assert_eq!(name.0, "yKR5g84GckOZ0rl70py5jwItg9JLPIjh8Eo-tkkN98M");
+    let strict = reading("require_token_type 4 true\n");
+    let name = keyring.name(Which::First, &strict, TOKEN);
+    assert_eq!(name.0, "I9PKGiDL9AX33dOfqE_jbhcQHH9BpuuozypD2nFynxY");
+    assert_eq!(keyring.reading_mark(Which::First, &strict), "TFxCUIiV1QdxU0JuzD9j29TQUuYRmey3xB09y-pxcAw");
     let rate = keyring.rate_name(&main_cache().authority, &main_cache().client);
     assert_eq!(rate.0, "ai4Dy85pdyoGuAdFzco-yih_sCgBDmwSrfUPj6Fnsp8");
     let keys = keyring.fingerprint_keys(0x5f28_af06_e9f3_bb13, &main_cache());
@@ -84,6 +92,23 @@ fn no_two_lists_of_fields_come_to_one_name() {
     let id = keyring.first.id;
     let keys: HashSet<_> = lists.iter().map(|(identity, _)| keyring.fingerprint_keys(id, identity).unwrap()).collect();
     assert_eq!(keys.len(), identities.len());
+}
+
+/// Invariants 2 and 5.
+#[test]
+fn what_is_read_in_another_way_has_another_name_and_an_invalidation_of_it_is_heard_all_the_same() {
+    let keyring = keyring();
+    let identities =
+        [reading(""), reading("a"), reading("b"), reading("ab"), Identity { cache: "a".into(), ..reading("main") }];
+    let names: HashSet<_> = identities.iter().map(|identity| keyring.name(Which::First, identity, b"b").0).collect();
+    let marks: HashSet<_> = identities.iter().map(|identity| keyring.reading_mark(Which::First, identity)).collect();
+    assert_eq!((names.len(), marks.len()), (identities.len(), identities.len()));
+    assert!(names.is_disjoint(&marks));
+    // A reading is not the beginning of a token.
+    assert_ne!(keyring.name(Which::First, &reading("a"), b"b"), keyring.name(Which::First, &reading(""), b"ab"));
+    let id = keyring.first.id;
+    let keys: HashSet<_> = identities[..4].iter().map(|identity| keyring.fingerprint_keys(id, identity)).collect();
+    assert_eq!(keys.len(), 1);
 }
 
 #[test]

@@ -13,7 +13,8 @@ fn keyring() -> Keyring {
 }
 
 fn name(token: &str) -> Name {
-    let identity = Identity { authority: vec!["a".into()], client: vec!["b".into()], cache: "c".into() };
+    let identity =
+        Identity { authority: vec!["a".into()], client: vec!["b".into()], cache: "c".into(), reading: String::new() };
     keyring().name(Which::First, &identity, token.as_bytes())
 }
 

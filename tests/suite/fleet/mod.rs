@@ -2,6 +2,7 @@
 //! waits for real.
 #![cfg(all(feature = "redis", feature = "test-util"))]
 
+mod caches;
 mod shared;
 
 use std::time::Duration;
