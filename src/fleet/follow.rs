@@ -19,7 +19,6 @@ use super::engine::{Announce, Append, EngineError, EngineErrorKind, Epoch, Page,
 use super::figures::Counted;
 use super::node::{Node, Told};
 use super::record::Record;
-use super::settings::Settings;
 use crate::background::Owner;
 use crate::clock::Stopwatch;
 use crate::random::random;

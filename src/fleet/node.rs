@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use super::access::Access;
-use super::engine::{self, Engine, EngineError, EngineErrorKind, Epoch, Name, NodeId};
+use super::engine::{self, Engine, EngineError, EngineErrorKind, Name, NodeId};
 use super::figures::{Counted, Figures, FleetStats};
 use super::keys::Keyring;
 use super::lease::Lease;

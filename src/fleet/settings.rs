@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_lease_that_only_one_has_is_told() {
-        let strict = |strict_lease| Settings { caches: Vec::new(), strict_lease };
+        let strict = |strict_lease| Settings { strict_lease, ..Settings::default() };
         let told = strict(Some(1_000)).mismatches(&strict(None));
         assert!(told.len() == 1 && told[0].starts_with("`strict`"), "{told:?}");
         assert!(strict(Some(1_000)).mismatches(&strict(Some(1_000))).is_empty());
