@@ -38,14 +38,11 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn from_env() -> Result<Self, BadVariable> {
-        let seconds = |name, default| match parsed(name) {
-            Ok(value) => Ok(Duration::from_secs(value.unwrap_or(default))),
-            Err(BadVariable(problem)) => Err(BadVariable(format!("{problem}; give whole seconds, 0 for none"))),
-        };
+        let ttl = |name, default| Ok(seconds(name, "0 for none")?.unwrap_or(Duration::from_secs(default)));
         Ok(Self {
             listen_addr: parsed("LISTEN_ADDR")?.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 3000))),
-            max_ttl: seconds("MAX_TTL", 60)?,
-            inactive_ttl: seconds("INACTIVE_TTL", 10)?,
+            max_ttl: ttl("MAX_TTL", 60)?,
+            inactive_ttl: ttl("INACTIVE_TTL", 10)?,
             log: parsed("RUST_LOG")?.unwrap_or_else(|| EnvFilter::new("info")),
         })
     }
@@ -62,6 +59,14 @@ pub(crate) fn parsed<T: FromStr<Err: fmt::Display>>(name: &str) -> Result<Option
         value.parse().map_err(|error| BadVariable::new(name, format_args!("{value:?} cannot be used: {error}")))
     };
     text(name)?.map(parse).transpose()
+}
+
+/// Whole seconds; `hint` says what else a reader of the error should know.
+pub(crate) fn seconds(name: &str, hint: &str) -> Result<Option<Duration>, BadVariable> {
+    match parsed(name) {
+        Ok(value) => Ok(value.map(Duration::from_secs)),
+        Err(BadVariable(problem)) => Err(BadVariable(format!("{problem}; give whole seconds, {hint}"))),
+    }
 }
 
 pub(crate) fn text(name: &str) -> Result<Option<String>, BadVariable> {

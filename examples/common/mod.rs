@@ -3,6 +3,7 @@
 // Each example uses a part of it.
 #![allow(dead_code)]
 
+pub(crate) mod authority;
 pub(crate) mod environment;
 pub(crate) mod outcomes;
 
