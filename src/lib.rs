@@ -266,7 +266,14 @@ pub mod fuzzing;
     doc,
     any(
         not(doctest),
-        all(feature = "axum", feature = "private-key-jwt", feature = "sandbox", feature = "status-page")
+        all(
+            feature = "axum",
+            feature = "private-key-jwt",
+            feature = "redis",
+            feature = "sandbox",
+            feature = "status-page",
+            feature = "test-util"
+        )
     )
 ))]
 pub mod guide;

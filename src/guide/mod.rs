@@ -16,6 +16,7 @@
 //!
 //! * [The revocation window](revocation): how long a revoked token comes in, and Apigee's quota
 //! * [When the authority is slow, down, or under attack](outages): what is done about it, and what you decide
+//! * [Several processes](fleet): answers and revocations shared through Redis, and what holds when it fails
 //! * [Operations](operations): metrics, probes, logs, and what to look at when something goes wrong
 //! * [Defaults](defaults) of all settings
 //!
@@ -44,6 +45,7 @@ chapters!(
     works_with: "works-with.md",
     revocation: "revocation.md",
     outages: "outages.md",
+    fleet: "fleet.md",
     operations: "operations.md",
     testing: "testing.md",
     defaults: "defaults.md",
