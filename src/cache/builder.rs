@@ -186,7 +186,8 @@ impl<I: Introspect> CachedBuilder<I> {
     /// The processes that this one shares answers with. All that have a cache of this [name](Self::name) in a fleet of
     /// the same name and secret, and ask the same authority as the same client, ask like one process: what one of them
     /// has learned serves in all, and [`CacheHandle::invalidate`](crate::CacheHandle::invalidate) reaches all. Their
-    /// rate limit is one, too. Whatever becomes of the engine, this process goes on by itself. Default: none.
+    /// rate limit is one, too. Whatever becomes of the engine, this process goes on by itself. The
+    /// [guide](crate::guide::fleet) has a chapter about it. Default: none.
     ///
     /// What is shared is what the authority said, as the endpoint read it; each process judges it by its own settings
     /// of the cache and by its own policy. So processes whose endpoints send something else or read it in another way

@@ -45,13 +45,23 @@ impl Fleet {
     ///
     /// * `redis://user:password@host:6379/0`: one server, and the number of the database.
     /// * `redis+sentinel://user:password@host-1,host-2,host-3/master-name/0`: the master of that name, which these
-    ///   Sentinels know.
+    ///   Sentinels know. They are asked without a password, unless `?sentinel_password=` is at the end.
     /// * `redis+cluster://user:password@host-1,host-2`: a cluster, by some of its servers.
     ///
     /// `name` stands before the names of all keys, so that an ACL can tell them (`~orders:*`), and so that several
     /// fleets can share a server: 1 to 64 letters, digits, `-`, `_` and `.`.
     ///
-    /// All processes of a fleet have the same `name` and `secret`.
+    /// All processes of a fleet have the same `name` and `secret`. The
+    /// [guide](crate::guide::fleet#redis-and-valkey) says how to set up the server: permissions, eviction, memory.
+    ///
+    /// ```
+    /// use tower_introspection::fleet::{Fleet, FleetSecret};
+    ///
+    /// # let from_the_environment = "bm90IGEgc2VjcmV0LCBidXQgYW4gZXhhbXBsZSBvZiBvbmU=";
+    /// let secret = FleetSecret::from_base64(from_the_environment)?;
+    /// let fleet = Fleet::redis("rediss://orders:password@redis.example.com", "orders", secret).build()?;
+    /// # Ok::<(), tower_introspection::BuildError>(())
+    /// ```
     pub fn redis(address: impl Into<String>, name: impl Into<String>, secret: FleetSecret) -> FleetBuilder {
         FleetBuilder::new(Place::Redis(address.into()), name.into(), secret)
     }
@@ -77,7 +87,8 @@ impl FleetBuilder {
 
     /// A second secret, with which nothing is written and all can be read. To change the secret while the fleet serves,
     /// restart the processes one after the other, three times: with the new one as the second; with the new one as the
-    /// first and the old one as the second; without the old one. Default: none.
+    /// first and the old one as the second; without the old one. The [guide](crate::guide::fleet#changing-the-secret)
+    /// says what to wait for in between. Default: none.
     pub fn second_secret(mut self, secret: FleetSecret) -> Self {
         self.second_secret = Some(secret);
         self
@@ -85,16 +96,17 @@ impl FleetBuilder {
 
     /// A strict fleet: a process that has not read the log for this long serves nothing from memory, but asks about
     /// each request, and an awaited [`invalidate`](crate::CacheHandle::invalidate) waits until every process has read
-    /// it or its lease is over. Then no process serves the token any more. The price: while the engine is away, each
-    /// request asks the authority, or waits for a question that is under way. At least a second, and the same in all
-    /// processes. Default: not strict.
+    /// it or its lease is over. Then no process serves the token from memory any more. The price: while the engine is
+    /// away, each request asks the authority, or waits for a question that is under way, and
+    /// [`stale_if_error`](crate::cache::CachedBuilder::stale_if_error) does nothing. At least a second, and the same in
+    /// all processes. Default: not strict.
     pub fn strict(mut self, lease: Duration) -> Self {
         self.strict = Some(lease);
         self
     }
 
-    /// A certificate, in PEM, of the authority that issued the certificate of the engine. Default: those of the
-    /// operating system.
+    /// The certificate of the authority that issued the certificate of the engine, in PEM; it may be several. They are
+    /// trusted besides those of the operating system. Only of use with TLS. Default: none.
     pub fn root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.root_certificate = Some(pem.into());
         self

@@ -1,5 +1,22 @@
 //! One memory for a fleet: all processes that guard one service share answers, and hear of revocations, through an
-//! engine.
+//! engine (feature `redis`).
+//!
+//! [Several processes](crate::guide::fleet) is the chapter about it in the guide: when to use it, what holds when
+//! something fails, what the secret is worth, and how to set up Redis.
+//!
+//! ```text
+//! builder     Fleet::redis or Fleet::in_memory; checks the settings, connects to nothing
+//!    ▼
+//! Fleet       this process as a member: `CachedBuilder::fleet` has a cache join
+//!    │  a miss         asks the engine first, in one exchange: an answer, or who is to ask the authority
+//!    │  an answer      is sealed and stored with the time of its question and its position in the log
+//!    │  an invalidation is appended to the log; until then it waits in this process
+//!    ▼
+//! engine      Redis, Valkey, or a `MemoryEngine`: answers under keyed names, one log, the turns of rate limits
+//!    ▲
+//!    │  the log is read ten times a second and applied to the caches; requests use the engine while it is
+//! other members
+//! ```
 #![allow(dead_code)]
 
 mod access;
@@ -47,7 +64,36 @@ use crate::token::BearerToken;
 /// All processes that guard one service, as one of them sees them.
 ///
 /// Given to [`CachedBuilder::fleet`](crate::cache::CachedBuilder::fleet). Clones are the same member of the fleet:
-/// several caches of a process share one.
+/// several caches of a process share one. It reads the fleet's log in a task of its own, on the Tokio runtime on which
+/// the first cache joined or asked, until the last clone is gone, those in caches included.
+///
+/// Two processes, as a test has them; in production they have [`Fleet::redis`] in place of [`Fleet::in_memory`]:
+///
+/// ```
+/// use tower_introspection::cache::Reach;
+/// use tower_introspection::fleet::{Fleet, FleetSecret, MemoryEngine};
+/// use tower_introspection::introspect::Ask;
+/// use tower_introspection::{AccessToken, BearerToken, Cached, Introspect, Verdict, introspect_fn};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let engine = MemoryEngine::new();
+/// let secret = FleetSecret::from_bytes("a secret of a test, no random bytes")?;
+/// let fleet = || Fleet::in_memory(&engine, "orders", secret.clone()).build();
+/// let (one, other) = (fleet()?, fleet()?);
+/// let authority = || introspect_fn(|_| async { Ok(Verdict::Active(AccessToken::builder().build())) });
+/// let first = Cached::builder(authority()).fleet(&one).build()?;
+/// let second = Cached::builder(authority()).fleet(&other).build()?;
+///
+/// let token = BearerToken::parse("25poPXCPOw43s0hJBn6tQYnUb5KF")?;
+/// first.introspect(Ask::new(&token)).await?;
+/// second.introspect(Ask::new(&token)).await?;
+/// // The first one has asked the authority, and the second one has not.
+/// assert_eq!((one.stats().misses, other.stats().hits), (1, 1));
+///
+/// assert_eq!(second.handle().invalidate(&token).await, Reach::Recorded);
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Fleet {
     node: Arc<Node>,

@@ -43,6 +43,20 @@ mod journal {
 ///
 /// Clones share what is stored. It keeps 100,000 values, and the oldest go when there are more. With the feature
 /// `test-util` it can be cut off, slow, full, emptied and so on, to see what a service does then.
+///
+/// Each process of a test is a [`Fleet`](crate::fleet::Fleet) of its own, built over the same engine:
+///
+/// ```
+/// use tower_introspection::fleet::{Fleet, FleetSecret, MemoryEngine};
+///
+/// let engine = MemoryEngine::new();
+/// let secret = FleetSecret::from_bytes("a secret of a test, no random bytes")?;
+/// let one = Fleet::in_memory(&engine, "orders", secret.clone()).build()?;
+/// let other = Fleet::in_memory(&engine, "orders", secret).build()?;
+/// // Nothing is read before a cache has joined.
+/// assert!(!one.stats().is_reading && !other.stats().is_reading);
+/// # Ok::<(), tower_introspection::BuildError>(())
+/// ```
 #[derive(Clone)]
 pub struct MemoryEngine {
     server: Arc<Server>,
