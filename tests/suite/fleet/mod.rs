@@ -2,14 +2,19 @@
 //! waits for real.
 #![cfg(all(feature = "redis", feature = "test-util"))]
 
+mod availability;
 mod caches;
+mod freshness;
+mod revocation;
+mod rotation;
+mod secrecy;
 mod shared;
 
 use std::time::Duration;
 
 use tower_introspection::cache::CachedBuilder;
 use tower_introspection::clock::ManualClock;
-use tower_introspection::fleet::{Fleet, FleetBuilder, FleetSecret, MemoryEngine};
+use tower_introspection::fleet::{Fleet, FleetBuilder, FleetSecret, FleetStats, MemoryEngine};
 use tower_introspection::{AccessToken, CacheHandle, Cached};
 
 use crate::support::{Answer, Authority, START, known_or_asked, millis, until};
@@ -36,9 +41,33 @@ impl Process {
         fleet: impl FnOnce(FleetBuilder) -> FleetBuilder,
         cache: impl FnOnce(CachedBuilder<Authority>) -> CachedBuilder<Authority>,
     ) -> Self {
-        let fleet = fleet(Fleet::in_memory(engine, "orders", secret()).clock(clock.clone())).build().unwrap();
+        Self::of(fleet(Fleet::in_memory(engine, "orders", secret())), clock, authority, cache)
+    }
+
+    pub(crate) fn of(
+        fleet: FleetBuilder,
+        clock: &ManualClock,
+        authority: &Authority,
+        cache: impl FnOnce(CachedBuilder<Authority>) -> CachedBuilder<Authority>,
+    ) -> Self {
+        let fleet = fleet.clock(clock.clone()).build().unwrap();
         let cached = Cached::builder(authority.clone()).clock(clock.clone()).refresh_ahead_uses(1).fleet(&fleet);
         Self { cached: cache(cached).build().unwrap(), fleet }
+    }
+
+    /// So many, alike.
+    pub(crate) async fn several<const N: usize>(
+        engine: &MemoryEngine,
+        clock: &ManualClock,
+        authority: &Authority,
+    ) -> [Self; N] {
+        let processes = [(); N].map(|()| Self::start(engine, clock, authority));
+        all_read(&processes.iter().collect::<Vec<_>>()).await;
+        processes
+    }
+
+    pub(crate) fn stats(&self) -> FleetStats {
+        self.fleet.stats()
     }
 
     pub(crate) async fn presents(&self, token: &str) -> Answer {
@@ -58,11 +87,14 @@ pub(crate) fn engine() -> (MemoryEngine, ManualClock) {
 
 /// Time passes for all, in steps so small that whatever is due meanwhile is done.
 pub(crate) async fn passes(clock: &ManualClock, time: Duration) {
-    let step = millis(10);
+    passes_for(&[clock], time, millis(10)).await;
+}
+
+pub(crate) async fn passes_for(clocks: &[&ManualClock], time: Duration, step: Duration) {
     let mut left = time;
     while !left.is_zero() {
         let now = left.min(step);
-        clock.advance(now);
+        clocks.iter().for_each(|clock| clock.advance(now));
         tokio::time::sleep(now).await;
         left -= now;
     }
@@ -81,4 +113,11 @@ pub(crate) fn until_in(seconds: u64) -> AccessToken {
         .subject("ann")
         .expires_at(START + Duration::from_secs(seconds))
         .build()
+}
+
+/// How many values the engine holds.
+pub(crate) fn values(engine: &MemoryEngine) -> usize {
+    let mut values = 0;
+    engine.tamper(|_| values += 1);
+    values
 }
