@@ -71,7 +71,8 @@ async fn run() -> Result<(), BoxError> {
             Err(BadVariable::new("INTROSPECTION_URL", "required with REDIS_URL, unless ISSUER is set").into())
         }
         (None, Some(_)) => {
-            Err(BadVariable::new("REDIS_URL", "not set, but an authority is; set it, or neither").into())
+            let problem = "not set, but INTROSPECTION_URL or ISSUER is; set it, too, or run the example `rfc7662`";
+            Err(BadVariable::new("REDIS_URL", problem).into())
         }
     }
 }

@@ -1,7 +1,16 @@
 //! The examples as a newcomer meets them: their output, their curl lines, Ctrl-C, and bad environment values.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-#![cfg(all(feature = "axum", feature = "metrics", feature = "sandbox", feature = "status-page", unix))]
+#![cfg(all(
+    feature = "axum",
+    feature = "metrics",
+    feature = "redis",
+    feature = "sandbox",
+    feature = "status-page",
+    unix
+))]
 
+#[path = "support/redis.rs"]
+mod redis;
 mod support;
 
 use std::path::PathBuf;
@@ -37,7 +46,7 @@ async fn assert_refused(name: &str, variables: &[(&str, &str)], named: &str) {
 
 #[tokio::test]
 async fn a_bad_environment_value_is_one_line_that_names_the_variable_and_exit_code_2() {
-    for name in ["quickstart", "rfc7662", "mcp", "metrics"] {
+    for name in ["quickstart", "rfc7662", "mcp", "metrics", "fleet"] {
         for (variable, value) in [
             ("LISTEN_ADDR", "nowhere"),
             ("LISTEN_ADDR", "192.0.2.1:1"),
@@ -111,6 +120,36 @@ async fn rfc7662_refuses_an_issuer_that_is_not_the_one_of_the_metadata() {
 }
 
 #[tokio::test]
+async fn fleet_names_what_is_wrong_with_the_engine_the_secrets_and_the_authority() {
+    const SECRET: &str = "bm90IGEgc2VjcmV0LCBidXQgYW4gZXhhbXBsZSBvZiBvbmU=";
+    let engine = [("REDIS_URL", "redis://127.0.0.1:1"), ("FLEET_SECRET", SECRET)];
+    let url = ("INTROSPECTION_URL", "https://example.com/introspect");
+    let server = [url, ("CLIENT_ID", "c"), ("CLIENT_SECRET", "s")];
+    let with = |name: &'static str, value: &'static str| [&engine[..], &server[..], &[(name, value)]].concat();
+    for (variables, named) in [
+        (vec![engine[0]], "FLEET_SECRET"),
+        (engine.to_vec(), "INTROSPECTION_URL"),
+        ([&engine[..], &[url]].concat(), "CLIENT_ID"),
+        (server.to_vec(), "REDIS_URL"),
+        (vec![engine[1]], "REDIS_URL"),
+        (vec![("SECOND_FLEET_SECRET", SECRET)], "REDIS_URL"),
+        (vec![("FLEET_NAME", "orders")], "REDIS_URL"),
+        (vec![("STRICT", "5")], "REDIS_URL"),
+        (with("REDIS_URL", "http://127.0.0.1"), "REDIS_URL"),
+        (with("REDIS_URL", ""), "REDIS_URL"),
+        (with("FLEET_SECRET", "c2hvcnQ="), "FLEET_SECRET"),
+        (with("FLEET_SECRET", "no base64"), "FLEET_SECRET"),
+        (with("SECOND_FLEET_SECRET", SECRET), "SECOND_FLEET_SECRET"),
+        (with("SECOND_FLEET_SECRET", "c2hvcnQ="), "SECOND_FLEET_SECRET"),
+        (with("FLEET_NAME", "a b"), "FLEET_NAME"),
+        (with("STRICT", "soon"), "STRICT"),
+        (with("STRICT", "0"), "STRICT"),
+    ] {
+        assert_refused("fleet", &variables, named).await;
+    }
+}
+
+#[tokio::test]
 async fn mcp_names_the_address_if_no_resource_can_be_there_without_tls() {
     assert_refused("mcp", &[("LISTEN_ADDR", "0.0.0.0:0")], "LISTEN_ADDR").await;
 }
@@ -132,9 +171,13 @@ async fn started(command: &mut Command) -> (Child, Vec<String>) {
     panic!("it ended early: {seen:#?}");
 }
 
-async fn interrupted(mut child: Child) {
+async fn interrupted(child: Child) {
+    ended(child, "-INT").await;
+}
+
+async fn ended(mut child: Child, signal: &str) {
     let pid = child.id().unwrap().to_string();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().await.unwrap().success());
+    assert!(Command::new("kill").args([signal, &pid]).status().await.unwrap().success());
     let status = tokio::time::timeout(secs(30), child.wait()).await.expect("it shuts down").unwrap();
     assert!(status.success(), "{status}");
 }
@@ -234,7 +277,7 @@ async fn get(url: &str) -> Response {
 
 #[tokio::test]
 async fn the_link_to_the_status_page_leads_to_figures_without_a_token() {
-    for name in ["quickstart", "rfc7662", "mcp", "metrics"] {
+    for name in ["quickstart", "rfc7662", "mcp", "metrics", "fleet"] {
         let (_child, lines) = started(&mut example(name)).await;
         let link = line(&lines, "status page: ").strip_prefix("status page: ").unwrap();
         let figures = async || {
@@ -352,6 +395,63 @@ async fn metrics_keeps_the_promises_of_its_curl_lines_and_shows_what_they_did() 
         assert!(metrics.contains(&format!("\ntower_introspection_{sample}\n")), "{sample} in {metrics}");
     }
     interrupted(child).await;
+}
+
+#[tokio::test]
+async fn fleet_keeps_the_promises_of_its_curl_lines_and_asks_once_for_three_services() {
+    let (child, lines) = started(&mut example("fleet")).await;
+    let revocation = lines.iter().position(|line| line.starts_with("The token is revoked")).unwrap();
+    assert_eq!(promised(&lines[..revocation]).await, [200, 200, 200, 200, 200]);
+    assert_eq!(curl(line(&lines, "asked once")).await.0.text().await.unwrap(), "1\n");
+    let stats: Value = curl(line(&lines, "/stats")).await.0.json().await.unwrap();
+    assert_eq!((&stats["questions"], &stats["misses"], &stats["fleet"]["hits"]), (&0.into(), &1.into(), &1.into()));
+    assert_eq!(promised(&lines[revocation..]).await, [200, 200, 204, 401, 401]);
+    interrupted(child).await;
+}
+
+#[tokio::test]
+async fn on_redis_fleet_is_one_service_whose_logout_others_hear_of() {
+    let Some(server) = redis::Server::start(redis::Program::Redis, &[]) else { return };
+    let sandbox = Sandbox::start().await.unwrap();
+    let mut fleet = example("fleet");
+    fleet
+        .env("REDIS_URL", server.url())
+        .env("FLEET_SECRET", "bm90IGEgc2VjcmV0LCBidXQgYW4gZXhhbXBsZSBvZiBvbmU=")
+        .env("INTROSPECTION_URL", format!("{}/introspect", sandbox.issuer()))
+        .env("CLIENT_ID", sandbox.client_id())
+        .env("CLIENT_SECRET", sandbox.client_secret());
+    let (child, here) = started(&mut fleet).await;
+    let (_child, there) = started(&mut fleet).await;
+    let base = here.last().unwrap().strip_prefix("listening on ").unwrap();
+    let logout = async |token: &str| {
+        let answer = client().post(format!("{base}/logout")).bearer_auth(token).send();
+        support::patiently(answer).await.unwrap().status()
+    };
+
+    // On a busy machine a service may give the engine up for a moment, and ask for itself.
+    let token = support::patiently(async {
+        loop {
+            let token = sandbox.issue(SandboxToken::new());
+            assert_eq!((whoami(&here, &token).await, whoami(&there, &token).await), (200, 200));
+            if sandbox.calls(&token) == 1 {
+                break token;
+            }
+        }
+    })
+    .await;
+    sandbox.revoke(&token);
+    assert_eq!(whoami(&there, &token).await, 200, "the answer is kept for the default of 60 seconds");
+    assert_eq!(logout(&token).await, 204);
+    support::patiently(async { while whoami(&there, &token).await != 401 {} }).await;
+    assert_eq!(logout(&token).await, 401, "only who has come in can leave");
+
+    let token = sandbox.issue(SandboxToken::new());
+    assert_eq!(whoami(&here, &token).await, 200);
+    drop(server);
+    assert_eq!(logout(&token).await, 202);
+    let stats: Value = get(&format!("{base}/stats")).await.json().await.unwrap();
+    assert_eq!(stats["fleet"]["queued"], 1);
+    ended(child, "-TERM").await;
 }
 
 #[tokio::test]
