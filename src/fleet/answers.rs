@@ -14,6 +14,7 @@
 //! No failure of the engine is a failure of the request: whatever goes wrong, it asks for itself.
 
 use std::future::{Future, pending, poll_fn};
+use std::mem;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -113,6 +114,8 @@ struct Wanted {
     max_age: Duration,
     newer_than: Option<Version>,
     time_left: Duration,
+    /// A value that is not trusted has been met, and counted.
+    met_outdated: bool,
 }
 
 impl Answers {
@@ -151,7 +154,8 @@ impl Answers {
 
     /// `None` if this process is to ask, alone or with the lease.
     async fn find(&self, query: &Query<'_>, question: &mut Question) -> Option<Found> {
-        let mut wanted = Wanted { max_age: query.max_age, newer_than: None, time_left: LOOK_TIME };
+        let mut wanted =
+            Wanted { max_age: query.max_age, newer_than: None, time_left: LOOK_TIME, met_outdated: false };
         let access = &self.node.access;
         if access.is_about_to_begin() && wanted.spends(access.first_read()).await.is_none() {
             // A process that has just begun waits, since what it would ask for is there already, most likely; one whose
@@ -272,7 +276,9 @@ impl Answers {
         let subject = Subject { cache: &self.identity.cache, key_id: self.key_id, key: query.key };
         let refused = if claimed.lease == Lease::NotNeeded { Step::Refused(header.version) } else { step };
         if node.log.distrusts(&header, subject, &verdict).is_some() || node.outbox.distrusts(subject, &verdict) {
-            node.figures.count(Counted::Outdated);
+            if !mem::replace(&mut wanted.met_outdated, true) {
+                node.figures.count(Counted::Outdated);
+            }
             return Some((since, refused));
         }
         // By the engine's clock, with what it may have gone back and what the exchange took on the safe side.

@@ -46,7 +46,8 @@ async fn questions(steps: Steps) -> usize {
         assert!(authority.questions() > before, "step {step} of {place}");
         for process in &processes {
             let stats = process.stats();
-            assert_eq!(stats.processes, 3, "step {step} of {place}");
+            // One that has just gone may still be counted.
+            assert!((3..=4).contains(&stats.processes), "step {step} of {place}");
             // A process that no longer has the old secret begins with a gap while records of that secret are kept.
             assert!((stats.unreadable == 0 && stats.gaps == 0) || step == 3, "step {step} of {place}: {stats:?}");
         }
