@@ -69,8 +69,16 @@ pub(crate) enum Look {
 /// An answer that a process of the fleet got.
 pub(crate) struct Found {
     pub(crate) verdict: Verdict,
-    /// How long ago it was asked for, at most.
-    pub(crate) age: Duration,
+    /// How old it was when the claim was sent, at most.
+    age: Duration,
+    sent: Stopwatch,
+}
+
+impl Found {
+    /// How long ago it was asked for, at most: however long this process was held up since.
+    pub(crate) fn age(&self) -> Duration {
+        self.age.saturating_add(self.sent.elapsed())
+    }
 }
 
 /// A question that this process is to ask.
@@ -281,10 +289,10 @@ impl Answers {
             }
             return Some((since, refused));
         }
-        // By the engine's clock, with what it may have gone back and what the exchange took on the safe side.
+        // By the engine's clock, with what it may have gone back on the safe side. It was read after the claim was sent.
         let age = claimed.now.saturating_sub(header.version.asked_at).saturating_add(CLOCK_TOLERANCE);
         let Ok(age) = u64::try_from(age) else { return Some((since, refused)) };
-        let found = Found { verdict, age: Duration::from_millis(age).saturating_add(sent.elapsed()) };
+        let found = Found { verdict, age: Duration::from_millis(age), sent };
         if claimed.lease == Lease::NotNeeded && (query.serves)(&found) {
             return Some((since, Step::Serves(found)));
         }

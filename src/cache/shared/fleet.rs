@@ -90,8 +90,9 @@ impl Membership {
             return Look::Ask(Question(None));
         }
         let found = |found: &fleet::Found| {
+            // The clock first: what passes between the two makes it older.
             let now = store.clock.now();
-            Found { verdict: found.verdict.clone(), asked_at: now - found.age }
+            Found { verdict: found.verdict.clone(), asked_at: now - found.age() }
         };
         let serves = |of: &fleet::Found| {
             let Found { verdict, asked_at } = found(of);
