@@ -81,6 +81,8 @@
 //!   one more for each retry and for renewed credentials.
 //! * A *hit* is a request that is answered from the cache, without a question. A *miss* is one that starts a question.
 //!   One that waits for a question already under way is neither: it is *coalesced* ("single flight").
+//! * A *fleet* is all processes that guard one service and share answers, invalidations and the rate limit through an
+//!   *engine*: Redis or Valkey, or one in memory for tests (feature `redis`).
 //! * A *known* token was active when it was last asked about, as far as a [`Cached`] remembers; any other is a
 //!   *stranger*. Known tokens come first in every limit, so that junk tokens cannot use it up. (One whose last question
 //!   failed by what its holder may have brought about, such as an answer that is too large, is a stranger again.)
@@ -112,17 +114,24 @@
 //!    that much later. The wall clock judges this. Set back by less than an answer's age it can prolong that answer by
 //!    as much, and while it stands still the answer serves on. Either way it ends by the cache's own monotonic clock.
 //!    That is looked at in one of 256 reads, at random, and whenever an answer is remembered or forgotten: a token that
-//!    is read once a second, and no other ever, may live on for some minutes.
+//!    is read once a second, and no other ever, may live on for some minutes. In a fleet it holds for each process and
+//!    its own `max_ttl`, wherever the question was asked and through however many processes its answer goes: the time
+//!    since then is measured by the engine's clock, and what the
+//!    [guide](guide::fleet#what-holds-when-something-fails) says of that clock may be added.
 //! 4. "The authority said no" and "the authority could not be asked" never mix. A failure is never remembered, never
 //!    removes a good entry, and never becomes a 401.
 //! 5. One question per token is under way at a time. It outlives the request that started it; a failure reaches all who
-//!    wait for it once; its slot is freed on every exit, a panic included.
+//!    wait for it once; its slot is freed on every exit, a panic included. In a fleet this is so in each process, and
+//!    among processes as long as the engine answers in time: a process that it does not answer asks for itself.
 //! 6. Policy is judged on every request, hit or miss, on the same path.
-//! 7. A token is never stored, logged, displayed, or put into an error. The cache knows keyed fingerprints only.
+//! 7. A token is never stored, logged, displayed, or put into an error. The cache knows keyed fingerprints only. What
+//!    leaves the process for the engine of a fleet is sealed, under names that are keyed hashes: neither a token nor a
+//!    plain hash of one is in it, and facts cannot be read without the fleet's secret.
 //! 8. What is not RFC 6750 `token68`, is `.` or `..`, or is longer than the limit, is answered without a question. What
 //!    is sent to Apigee is exactly one percent-encoded path segment.
 //! 9. Everything is bounded: entries, inactive entries (in a cache of their own), questions under way and waiting,
-//!    questions in a time, retries, response bytes, time. Background work ends with the layer it is for.
+//!    questions in a time, retries, response bytes, time. Background work ends with the layer it is for. A request
+//!    waits for the engine of a fleet for 50 ms at most; what is kept for the engine, or read from it, is bounded too.
 //! 10. `poll_ready` is honoured: the layer works over a concurrency limit of one, a buffer, and a service that panics
 //!     when it is called unready. A rejected request gives back what readiness had reserved.
 //! 11. A sender-constrained token (`cnf`) presented as a plain bearer token is refused.
@@ -155,11 +164,12 @@
 //! # What it does not do
 //!
 //! * **Notice a revocation at once.** A revoked token may still come in for up to `max_ttl`. Call
-//!   [`CacheHandle::invalidate`] when you learn of a revocation, or choose a shorter `max_ttl`, which costs more
-//!   questions.
+//!   [`CacheHandle::invalidate`] when you learn of a revocation, which in a fleet reaches all processes that can reach
+//!   the engine, or choose a shorter `max_ttl`, which costs more questions.
 //! * **Skip paths.** There is no list of public paths in it. Put the layer on the routes it guards; leave health checks
 //!   and CORS preflights to a router or a CORS layer outside of it.
-//! * **Share answers between processes.** Each process asks for itself.
+//! * **Share answers between processes, unless it is told to.** Each process asks for itself, and an invalidation
+//!   reaches the process that calls it, unless the cache is in a [fleet](guide::fleet).
 //! * **End what it has let in.** A WebSocket, an event stream or a gRPC stream goes on after its token has expired or
 //!   was revoked, unless the handler ends it.
 //! * **Verify proofs of possession.** A token bound to a key (DPoP, mutual TLS) is refused; it cannot be accepted yet.
@@ -219,9 +229,10 @@
 //! | `tonic` | | `AccessTokenExt` for [`AccessToken`] of a `tonic::Request`; guarded services keep their gRPC name |
 //! | `metrics` | | counters, gauges and histograms through the [`metrics`](https://docs.rs/metrics) facade, of most of what `stats()` tells. Install the recorder before anything is asked, a check at start-up and `stats()` included: it is looked for at the first event |
 //! | `private-key-jwt` | | `PrivateKeyJwt`: client authentication with a signed assertion |
+//! | `redis` | | `Fleet`: several processes share answers, invalidations and the rate limit through Redis or Valkey |
 //! | `status-page` | | `StatusPage`: a small page with the figures of caches |
 //! | `sandbox` | | an in-memory authority on loopback: Apigee's management API and an RFC 7662 server |
-//! | `test-util` | | `ManualClock`, for tests that stand still in time |
+//! | `test-util` | | `ManualClock`, for tests that stand still in time; with `redis` outages of the `MemoryEngine` |
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -25,6 +25,13 @@ fn prepare(server: &Server) {
     server.says(&["ACL", "DELUSER", "fleet"]);
 }
 
+#[test]
+fn the_guide_has_these_permissions_too() {
+    let guide = include_str!("../../../../../docs/fleet.md");
+    let line = guide.lines().find(|line| line.starts_with("ACL SETUSER ")).unwrap().replace("orders", "fleet");
+    assert_eq!(line.split_whitespace().skip(1).collect::<Vec<_>>(), documented());
+}
+
 #[tokio::test]
 async fn the_documented_permissions_are_enough() {
     let Some(server) = start() else { return };
