@@ -97,7 +97,7 @@ impl FleetBuilder {
     /// A strict fleet: a process that has not read the log for this long serves nothing from memory, but asks about
     /// each request, and an awaited [`invalidate`](crate::CacheHandle::invalidate) waits until every process has read
     /// it or its lease is over. Then no process serves the token from memory any more. The price: while the engine is
-    /// away, each request asks the authority, or waits for a question that is under way, and
+    /// away, each request asks the authority, or waits for a question that was asked after it came, and
     /// [`stale_if_error`](crate::cache::CachedBuilder::stale_if_error) does nothing. At least a second, and the same in
     /// all processes. Default: not strict.
     pub fn strict(mut self, lease: Duration) -> Self {

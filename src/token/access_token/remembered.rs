@@ -88,8 +88,9 @@ impl AccessToken {
         now.as_unix_millis() >= self.0.refresh_at.0.load(Ordering::Relaxed)
     }
 
-    /// Has it asked about again after two thirds of the time that is left until then, however little it is used. Once for
-    /// each answer: then all that is remembered is asked about at one and a half times the usual rate, and not at once.
+    /// Has it asked about again after two thirds of the time that is left until then, however little it is used. Once
+    /// for each answer: then all that is remembered is asked about at one and a half times the usual rate, and not at
+    /// once.
     #[cfg(feature = "redis")]
     pub(crate) fn ask_again_sooner(&self, now: Timestamp) {
         if self.0.uses.0.swap(u32::MAX, Ordering::Relaxed) == u32::MAX {

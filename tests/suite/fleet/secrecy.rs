@@ -115,8 +115,8 @@ const DAMAGE: [(&str, Damage); 8] = [
     ("asked for in a hundred thousand years", |engine| engine.tamper(|value| value[18] = 1)),
 ];
 
-/// Invariant 3: what was copied, changed or is too large is a miss, counted, and neither an error nor in the way of what
-/// is stored next.
+/// Invariant 3: what was copied, changed or is too large is a miss, counted, and neither an error nor in the way of
+/// what is stored next.
 #[tokio::test(start_paused = true)]
 async fn a_value_that_was_damaged_is_a_miss_and_the_next_one_takes_its_place() {
     for (how, damage) in DAMAGE {
