@@ -13,10 +13,10 @@ use std::sync::{Mutex, PoisonError};
 /// ```
 /// use tower_introspection::cache::{Reach, Selection};
 /// use tower_introspection::{Cached, introspect_fn};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
 /// # let introspector = introspect_fn(|_| async {
 /// #     Ok(tower_introspection::Verdict::Inactive(tower_introspection::InactiveReason::Unknown)) });
 ///
-/// # #[tokio::main(flavor = "current_thread")] async fn main() {
 /// let cache = Cached::new(introspector).handle();
 /// let invalidation = cache.invalidate(Selection::client("weather-app"));
 /// assert_eq!(invalidation.forgotten(), 0);
