@@ -164,8 +164,7 @@ impl Answers {
 
     /// `None` if this process is to ask, alone or with the lease.
     async fn find(&self, query: &Query<'_>, question: &mut Question) -> Option<Found> {
-        let mut wanted =
-            Wanted { max_age: query.max_age, newer_than: None, time_left: LOOK_TIME, met_outdated: false };
+        let mut wanted = Wanted { max_age: query.max_age, newer_than: None, time_left: LOOK_TIME, met_outdated: false };
         let access = &self.node.access;
         if access.is_about_to_begin() && wanted.spends(access.first_read()).await.is_none() {
             // A process that has just begun waits, since what it would ask for is there already, most likely; one whose
