@@ -87,6 +87,8 @@ impl Found {
 pub(crate) struct Question {
     node: Arc<Node>,
     name: Name,
+    /// While the secret is changed.
+    second_name: Option<Name>,
     /// `None` if the engine is not there: then the answer is not shared.
     since: Option<Since>,
     has_lease: bool,
@@ -152,7 +154,9 @@ impl Answers {
 
     pub(crate) async fn look(&self, query: Query<'_>) -> Look {
         let name = self.name(Which::First, query.token);
-        let mut question = Question { node: Arc::clone(&self.node), name, since: None, has_lease: false, older: None };
+        let second_name = self.second_name(query.token);
+        let node = Arc::clone(&self.node);
+        let mut question = Question { node, name, second_name, since: None, has_lease: false, older: None };
         let found = self.find(&query, &mut question).await;
         let Some(found) = found else {
             self.node.figures.count(Counted::Miss);
@@ -226,8 +230,7 @@ impl Answers {
         wanted: &mut Wanted,
         question: &mut Question,
     ) -> Option<Found> {
-        let second = self.node.keys.which().find(|which| *which == Which::Second)?;
-        let name = self.name(second, query.token);
+        let name = question.second_name.clone()?;
         let Step::Serves(found) = self.claim_under(&name, None, query, wanted, &mut question.older).await?.1 else {
             return None;
         };
@@ -290,7 +293,7 @@ impl Answers {
             }
             return Some((since, refused));
         }
-        // By the engine's clock, with what it may have gone back on the safe side. It was read after the claim was sent.
+        // By the engine's clock, with what it may have gone back on the safe side. It was read after the claim left.
         let age = claimed.now.saturating_sub(header.version.asked_at).saturating_add(CLOCK_TOLERANCE);
         let Ok(age) = u64::try_from(age) else { return Some((since, refused)) };
         let found = Found { verdict, age: Duration::from_millis(age), sent };
@@ -312,6 +315,11 @@ impl Answers {
 
     pub(super) fn names(&self, token: &BearerToken) -> Vec<Name> {
         self.node.keys.which().map(|which| self.name(which, token)).collect()
+    }
+
+    fn second_name(&self, token: &BearerToken) -> Option<Name> {
+        let second = self.node.keys.which().find(|which| *which == Which::Second)?;
+        Some(self.name(second, token))
     }
 
     fn name(&self, which: Which, token: &BearerToken) -> Name {
@@ -380,7 +388,14 @@ impl Question {
             until: since.now().saturating_add(lasts),
             only_replace: !verdict.is_active(),
         });
-        match put.await {
+        let outcome = put.await;
+        if let Some(second) = &self.second_name
+            && !verdict.is_active()
+        {
+            // What is there under the other secret's name may be active. It is old, whatever comes of this.
+            let _ = self.node.engine.delete(second).await;
+        }
+        match outcome {
             Ok(stored) => {
                 self.node.call_succeeded(Call::Put);
                 if stored.is_stored {

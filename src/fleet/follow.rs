@@ -138,6 +138,7 @@ impl Reader {
                 }),
             })
             .await?;
+        self.node.engine_clock.shows(page.now);
         let took = sent.elapsed();
         if settings.is_some() {
             self.announced = Some(Stopwatch::start());

@@ -23,6 +23,7 @@ mod access;
 mod answers;
 mod builder;
 pub(crate) mod engine;
+mod engine_clock;
 mod figures;
 mod follow;
 mod invalidate;

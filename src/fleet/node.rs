@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::access::Access;
 use super::engine::{self, Engine, EngineError, EngineErrorKind, Name, NodeId};
+use super::engine_clock::EngineClock;
 use super::figures::{Counted, Figures, FleetStats};
 use super::keys::Keyring;
 use super::lease::Lease;
@@ -53,6 +54,7 @@ pub(crate) struct Node {
     pub(super) keys: Keyring,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) access: Access,
+    pub(super) engine_clock: EngineClock,
     pub(super) log: Log,
     pub(super) outbox: Outbox,
     pub(super) figures: Figures,
@@ -86,6 +88,7 @@ impl Node {
             keys,
             clock,
             access: Access::new(),
+            engine_clock: EngineClock::default(),
             log: Log::default(),
             outbox: Outbox::default(),
             lease: strict_lease.map(|lasts| Arc::new(Lease::new(lasts))),

@@ -103,7 +103,8 @@ impl Membership {
             let Found { verdict, asked_at } = found(of);
             store.serves(&verdict, asked_at, store.clock.now())
         };
-        let patience = store.question_timeout;
+        // As long as a question of its own may take.
+        let patience = store.endpoint.as_ref().map_or(store.question_timeout, EndpointHandle::deadline);
         let query = Query { token, key: key.halves(), max_age, serves: &serves, patience };
         match self.answers.look(query).await {
             fleet::Look::Found(of) => Look::Found(found(&of)),

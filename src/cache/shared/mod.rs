@@ -16,6 +16,7 @@ use crate::error::IntrospectError;
 use crate::introspect::Verdict;
 
 /// What a look into the shared memory came to.
+#[cfg_attr(not(feature = "redis"), allow(dead_code))] // nobody looks then
 pub(super) enum Look {
     Found(Found),
     /// This process is to ask.
@@ -30,6 +31,7 @@ pub(super) struct Found {
 }
 
 /// What became of a question.
+#[cfg_attr(not(feature = "redis"), allow(dead_code))] // nobody is told then
 pub(super) struct Settled {
     pub(super) answer: Result<Verdict, IntrospectError>,
     pub(super) asked_at: Timestamp,
