@@ -13,7 +13,6 @@ use crate::rejection::RejectionReason;
 /// One figure, in the form in which it is shown.
 pub(super) enum Figure {
     Word(&'static str),
-    Text(String),
     Count(u64),
     Ratio(Option<f64>),
     /// How many there were of each kind.
@@ -24,11 +23,11 @@ pub(super) enum Figure {
 }
 
 impl Figure {
-    pub(super) fn count(number: usize) -> Self {
+    fn count(number: usize) -> Self {
         Self::Count(number as u64)
     }
 
-    pub(super) fn kinds(kinds: impl IntoIterator<Item = (&'static str, u64)>) -> Self {
+    fn kinds(kinds: impl IntoIterator<Item = (&'static str, u64)>) -> Self {
         Self::Kinds(kinds.into_iter().map(|(kind, count)| (kind.to_owned(), count.into())).collect())
     }
 }
@@ -169,11 +168,6 @@ pub(super) fn cache(cache: &CacheHandle, now: Timestamp) -> Shown {
     if !authority.is_empty() {
         groups.push(Group { title: "Connection to the authority", rows: authority });
     }
-    #[cfg(feature = "redis")]
-    if let Some(fleet) = &stats.fleet {
-        glance.push(("Fleet's engine", "fleet_engine", Word(super::fleet::engine(fleet))));
-        groups.push(super::fleet::group(fleet));
-    }
     let times = vec![
         ("Authority latency", "question_latency_seconds", stats.question_latency),
         ("Age of answers when used", "verdict_age_seconds", stats.verdict_age),
@@ -197,7 +191,6 @@ impl From<Figure> for Value {
     fn from(figure: Figure) -> Self {
         match figure {
             Figure::Word(word) => word.into(),
-            Figure::Text(text) => text.into(),
             Figure::Count(count) => count.into(),
             Figure::Ratio(number) | Figure::Seconds(number) => number.into(),
             Figure::Kinds(kinds) => kinds.into(),

@@ -436,11 +436,7 @@ impl Store {
         // So that the figures are of this moment.
         self.active.tidy();
         self.inactive.tidy();
-        let mut stats = self.figures.stats(self.gauges(), self.flights.under_way());
-        if let Some(shared) = &self.shared {
-            shared.add_figures(&mut stats);
-        }
-        stats
+        self.figures.stats(self.gauges(), self.flights.under_way())
     }
 
     fn gauges(&self) -> Gauges {
