@@ -191,6 +191,15 @@
 //! | warn | "the authority fails; answers it gave before serve on ..." | `cache`, `untold` |
 //! | warn, once for a layer | "the authority is asked about every single request, ..." (an endpoint was handed to the layer without a [`Cached`] around it) | |
 //! | warn | "request rejected: ..." (the authority could not be asked, and nobody has said so yet: an introspector of your own, or a question that the cache gave up) | `kind`, `reason`, `cause`, `error`, `untold` |
+//! | error | "the fleet's engine refuses this process, ..." (a wrong password, or a permission that is missing) | `fleet`, `kind`, `error`, `untold` |
+//! | warn | "the fleet's engine fails: ..." | `fleet`, `kind`, `error`, `untold` |
+//! | warn | "the fleet's engine has no memory left, ..." | `fleet`, `kind`, `error`, `untold` |
+//! | warn | "the fleet's log has a gap: ..." | `fleet`, `why`, `untold` |
+//! | warn | "what the fleet's engine holds cannot be opened: ..." | `fleet`, `what`, `why`, `untold` |
+//! | warn | "the strict fleet's lease is over: ..." | `fleet`, `untold` |
+//! | warn | "too many invalidations wait for the fleet's engine: ..." | `fleet`, `untold` |
+//! | warn, once for each `mismatch` | "the processes of a fleet are set up in ways that do not go together" | `fleet`, `mismatch` |
+//! | info | "the fleet's engine is back: ..." (whatever failed and was told works again) | `fleet` |
 //! | info | "the authority answers again; ..." (the breaker closes, and the log told that it was open) | `server.address`, `share` |
 //! | info | "the authority's answer is not a clear yes, so the token counts as inactive" | `cause`, `untold` |
 //! | info | "the authority answered 401 with `{"active":false}` and no challenge: ..." | `endpoint`, `untold` |
@@ -204,7 +213,8 @@
 //! No caller can fill the log at the levels above debug. Each of these events is written at once, and then every half
 //! minute while it goes on; `untold` says how many like it were left out since the last one. Those that are about
 //! single requests, questions or logins are debug events then, without `untold`. What is "like it" is told apart by
-//! `kind`, HTTP status and `share`, by `cause`, by `cache`, or by who found no layer. `share` is `known` or `stranger`.
+//! `kind`, HTTP status and `share`, by `cause`, by `cache`, or by who found no layer; of a fleet by `kind`, or by
+//! `what` and `why`. `share` is `known` or `stranger`.
 //!
 //! Spans, at debug level:
 //!
@@ -213,10 +223,12 @@
 //! | `introspection_flight`: a question for a cache, in a task of its own | `refresh`: asked ahead of time |
 //! | `introspection_login`: a login of this service, in a task of its own | `login` (the token endpoint, or the hook) |
 //! | `introspection_discovery`: finding the endpoint of an issuer, in a task of its own | |
+//! | `introspection_fleet`: reading the log of a fleet, and appending to it, in a task each for as long as the fleet is in use | |
 //! | `introspection`: a question to an endpoint, within the first | `otel.kind`, `server.address`, `known` (whether the token is), `http.response.status_code` (of the last attempt), `error.type` (the [kind](IntrospectErrorKind) of failure) |
 //!
 //! The spans of a login, of a discovery and of a question asked ahead of time have no parent, because nobody has to
-//! wait for them. They follow from (`follows_from`) the span of the request that caused them.
+//! wait for them. They follow from (`follows_from`) the span of the request that caused them. That of a fleet has none
+//! either, and follows from nothing.
 //!
 //! # Features
 //!
@@ -336,6 +348,8 @@ macro_rules! display_as_str {
 }
 
 display_as_str!(BreakerState, Health, InactiveReason, IntrospectErrorKind, Reach, RejectionKind, RejectionReason);
+#[cfg(feature = "redis")]
+display_as_str!(fleet::EngineErrorKind, fleet::Unreadable);
 
 /// The README's snippets, compiled.
 #[cfg(all(doctest, feature = "axum", feature = "private-key-jwt", feature = "tonic", feature = "sandbox"))]

@@ -300,10 +300,15 @@ async fn nothing_runs_out_of_the_page_or_out_of_its_card_on_a_screen_of_any_widt
     let sandbox = Sandbox::start().await.unwrap();
     sandbox.set_fault(Fault::Reset);
     let long = "a-name-that-nobody-would-choose".repeat(5);
-    let cached = Cached::builder(sandbox.apigee().limits(Limits::new().max_retries(0)).build().unwrap())
-        .name(&long)
-        .build()
-        .unwrap();
+    let cached = Cached::builder(sandbox.apigee().limits(Limits::new().max_retries(0)).build().unwrap()).name(&long);
+    #[cfg(feature = "redis")]
+    let cached = {
+        use tower_introspection::fleet::{Fleet, FleetSecret, MemoryEngine};
+
+        let secret = FleetSecret::from_bytes(b"a secret of thirty-two bytes, no less").unwrap();
+        cached.fleet(&Fleet::in_memory(&MemoryEngine::new(), &long[..64], secret).build().unwrap())
+    };
+    let cached = cached.build().unwrap();
     let page = StatusPage::new(cached.handle());
     let layer = IntrospectionLayer::builder(cached.clone()).require_scope("read").build().unwrap();
     let page = page.layer(&long, layer.handle());

@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(all(feature = "sandbox", feature = "test-util"))]
 
+#[cfg(feature = "redis")]
+#[path = "logs/fleet.rs"]
+mod fleet;
 mod support;
 
 use std::convert::Infallible;
@@ -568,6 +571,8 @@ async fn drive(captured: &Captured, sandbox: &Sandbox) {
     refused_settings(captured).await;
     through_a_layer(captured, sandbox).await;
     over_a_server(captured, sandbox).await;
+    #[cfg(feature = "redis")]
+    fleet::drive(captured.clone());
 }
 
 fn assert_events_are_as_documented(captured: &Captured) {
@@ -651,6 +656,7 @@ fn assert_no_secret(captured: &Captured, password: &str) {
     for line in output.lines().chain(shown.lines()) {
         let lower = line.to_lowercase();
         assert!(!lower.contains(SECRET) && !line.contains(basic), "{line}");
+        assert!(!line.contains("104, 117, 115, 104"), "the secret as numbers: {line}");
         assert!(!line.contains(password), "{line}");
     }
 }

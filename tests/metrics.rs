@@ -1,8 +1,10 @@
 //! What is published through the metrics facade, read as Prometheus reads it. A process of its own, since there is one
 //! recorder for each.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-#![cfg(all(feature = "metrics", feature = "sandbox", feature = "test-util"))]
+#![cfg(all(feature = "metrics", feature = "redis", feature = "sandbox", feature = "test-util"))]
 
+#[path = "metrics/fleet.rs"]
+mod fleet;
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +25,7 @@ use tower_introspection::sandbox::{Fault, Sandbox};
 use tower_introspection::stats::BreakerState;
 use tower_introspection::{CacheHandle, Cached, InactiveReason, Introspect, IntrospectionLayer};
 
-const SOURCE: &str = include_str!("../src/metrics.rs");
+const SOURCE: &str = concat!(include_str!("../src/metrics/mod.rs"), include_str!("../src/metrics/fleet.rs"));
 const DASHBOARD: &str = include_str!("../examples/metrics.dashboard.json");
 
 const REASONS: [InactiveReason; 5] = [
@@ -315,7 +317,8 @@ fn assert_is_in_form(fetched: &Fetched) {
     for (name, kind) in &fetched.types {
         assert!(fetched.helped.contains(name), "{name} has no HELP");
         assert_eq!(name.ends_with("_total"), kind == "counter", "{name} is a {kind}");
-        assert_eq!(name.ends_with("_seconds"), kind == "histogram", "{name} is a {kind}");
+        let is_time = name.ends_with("_seconds");
+        assert_eq!(is_time, kind == "histogram" || name.ends_with("log_age_seconds"), "{name} is a {kind}");
         assert!(["counter", "gauge", "histogram"].contains(&&**kind), "{name} is a {kind}");
     }
     let mut histograms = BTreeMap::<(String, Labels), Vec<(f64, f64)>>::new();
@@ -360,7 +363,7 @@ fn assert_labels_are_of_fixed_sets(fetched: &Fetched, caches: &[&CacheHandle]) {
                 ("requests_total", "reason") => {
                     ["invalid_request", "invalid_token", "denied"].contains(&labels["outcome"].as_str())
                 }
-                (_, "cache") => caches.iter().any(|cache| cache.name() == value),
+                (_, "cache") => value == fleet::NAME || caches.iter().any(|cache| cache.name() == value),
                 ("cache_lookups_total", "result") => lookups.contains(&value),
                 ("questions_total", "result") => questions.contains(&value),
                 ("questions_total", "reason") => {
@@ -369,7 +372,7 @@ fn assert_labels_are_of_fixed_sets(fetched: &Fetched, caches: &[&CacheHandle]) {
                 ("refreshes_total", "result") => ["answered", "failed"].contains(&value),
                 ("cache_entries", "kind") => ["active", "inactive"].contains(&value),
                 ("question_duration_seconds_bucket" | "verdict_age_seconds_bucket", "le") => true,
-                _ => false,
+                (metric, label) => fleet::is_known(metric, label, labels),
             };
             assert!(is_known, "{name} has {label}={value:?}");
         }
@@ -441,6 +444,7 @@ async fn everything_that_is_counted_is_published_and_the_dashboard_shows_it() {
     let failing = use_failing_endpoint(&sandbox).await;
     let recovering = use_recovering_endpoint(&sandbox).await;
     let (hanging, _cached) = use_hanging_endpoint(&sandbox).await;
+    fleet::uses_everything(metrics.clone());
     let caches = [&scripted, &failing, &recovering, &hanging];
     for cache in caches {
         // Has gauges set as of now.

@@ -59,6 +59,10 @@ pub struct CacheStats {
     pub inactive_entries: u64,
     /// The figures of the endpoint that is asked, if it keeps some.
     pub endpoint: Option<EndpointStats>,
+    /// The figures of the [fleet](super::CachedBuilder::fleet) that the cache is in, if it is in one: of all caches of
+    /// this process that are in it.
+    #[cfg(feature = "redis")]
+    pub fleet: Option<crate::fleet::FleetStats>,
 }
 
 /// The moving figures behind [`CacheStats`].
@@ -236,6 +240,8 @@ impl Figures {
             entries,
             inactive_entries,
             endpoint,
+            #[cfg(feature = "redis")]
+            fleet: None,
         }
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Access {
     since: Stopwatch,
     /// When the log was read last, in milliseconds, and one more. Zero: never.
     read_at: AtomicU64,
+    /// The same, also when what that read told holds no longer.
+    last_read_at: AtomicU64,
     /// When a call failed last, in milliseconds.
     failed_at: AtomicU64,
     /// Until when that keeps the door closed at least, in milliseconds.
@@ -36,6 +38,7 @@ impl Access {
         Self {
             since: Stopwatch::start(),
             read_at: AtomicU64::new(0),
+            last_read_at: AtomicU64::new(0),
             failed_at: AtomicU64::new(0),
             closed_until: AtomicU64::new(0),
             pause: AtomicU64::new(millis(FIRST_PAUSE)),
@@ -60,14 +63,20 @@ impl Access {
 
     /// How long ago the log was read to its end.
     pub(super) fn last_read(&self) -> Option<Duration> {
-        let read_at = self.read_at.load(Ordering::Relaxed).checked_sub(1)?;
+        let read_at = self.last_read_at.load(Ordering::Relaxed).checked_sub(1)?;
         Some(Duration::from_millis(self.now().saturating_sub(read_at)))
+    }
+
+    /// The same, and how long ago the fleet was built if it was never read.
+    pub(super) fn unread_for(&self) -> Duration {
+        self.last_read().unwrap_or_else(|| self.since.elapsed())
     }
 
     /// All of the log was read, by a call that was sent `ago`.
     pub(super) fn reads(&self, ago: Duration) {
         let sent = self.now().saturating_sub(millis(ago));
         self.read_at.store(sent + 1, Ordering::Relaxed);
+        self.last_read_at.store(sent + 1, Ordering::Relaxed);
         self.begins();
     }
 
@@ -132,6 +141,7 @@ mod tests {
         let access = Access::new();
         assert!(!access.is_open() && access.last_read().is_none());
         passes(50).await;
+        assert_eq!(access.unread_for(), Duration::from_millis(50), "never");
         access.reads(Duration::from_millis(20));
         assert!(access.is_open());
         passes(979).await;
@@ -141,6 +151,7 @@ mod tests {
         access.reads(Duration::ZERO);
         access.does_not_read();
         assert!(!access.is_open());
+        assert_eq!(access.last_read(), Some(Duration::ZERO), "it was, all the same");
     }
 
     #[tokio::test(start_paused = true)]

@@ -27,6 +27,8 @@ use super::figures::Counted;
 use super::keys::{Identity, Which};
 use super::log::Subject;
 use super::node::{LOOK_TIME, Node};
+use super::seal::Unreadable;
+use super::trouble::Call;
 use super::value;
 use crate::clock::Stopwatch;
 use crate::introspect::Verdict;
@@ -266,11 +268,11 @@ impl Answers {
         let claimed = match claimed {
             Ok(claimed) => claimed,
             Err(error) => {
-                node.call_failed(&error);
+                node.call_failed(Call::Claim, &error);
                 return None;
             }
         };
-        node.access.succeeds();
+        node.call_succeeded(Call::Claim);
         let since = Since { epoch, as_of, claimed_at: claimed.now, claimed: Stopwatch::start() };
         let step = match claimed.lease {
             Lease::Ours => Step::Ours,
@@ -303,12 +305,12 @@ impl Answers {
     }
 
     fn open(&self, name: &Name, value: &[u8]) -> Option<(Header, Verdict)> {
-        let opened = self.node.keys.open_value(name, value).ok();
-        let opened = opened.and_then(|(header, bytes)| Some((header, value::decode(&bytes)?)));
-        if opened.is_none() {
-            self.node.unreadable("an answer");
-        }
-        opened
+        let opened = self.node.keys.open_value(name, value);
+        // What is sealed and not understood is of another release.
+        let opened = opened.and_then(|(header, bytes)| {
+            value::decode(&bytes).map(|verdict| (header, verdict)).ok_or(Unreadable::OtherVersion)
+        });
+        opened.inspect_err(|why| self.node.unreadable("an answer", *why)).ok()
     }
 
     pub(super) fn names(&self, token: &BearerToken) -> Vec<Name> {
@@ -395,13 +397,14 @@ impl Question {
         }
         match outcome {
             Ok(stored) => {
+                self.node.call_succeeded(Call::Put);
                 if stored.is_stored {
                     self.node.figures.count(Counted::Stored);
                 }
                 stored.had_value
             }
             Err(error) => {
-                self.node.call_failed(&error);
+                self.node.call_failed(Call::Put, &error);
                 false
             }
         }

@@ -19,6 +19,8 @@ use super::engine::{Announce, Append, EngineError, EngineErrorKind, Epoch, Page,
 use super::figures::Counted;
 use super::node::{Node, Told};
 use super::record::Record;
+use super::seal::Unreadable;
+use super::trouble::Call;
 use crate::background::Owner;
 use crate::clock::Stopwatch;
 use crate::random::random;
@@ -104,10 +106,14 @@ impl Reader {
                 Ok(Progress::More) => continue,
                 Ok(Progress::AtTheEnd) => pause = PAUSE,
                 Err(error) => {
-                    self.node.does_not_read(&error);
+                    self.node.access.begins();
+                    self.node.failed(Call::Read, &error);
+                    self.node.looks_at_the_lease();
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }
+            // Publishes the figures as of now.
+            let _ = self.node.stats();
             // Up to a fifth more or less, so that the processes of a fleet do not come all at once.
             let part = f64::from(u32::try_from(random() % 400).unwrap_or_default()) / 1_000.0;
             tokio::time::sleep(pause.mul_f64(0.8 + part)).await;
@@ -146,13 +152,16 @@ impl Reader {
                 // Requests do not wait that long, so they need not try.
                 self.node.access.fails();
             }
-            self.node.reads();
+            self.node.succeeded(Call::Read);
             if let Some(lease) = &self.node.lease {
                 lease.renew(ago, self.node.clock.now());
             }
             if self.looked.as_ref().is_none_or(|looked| looked.elapsed() >= LOOKED_EVERY) {
-                self.look_at_the_others().await?;
                 self.looked = Some(Stopwatch::start());
+                match self.look_at_the_others().await {
+                    Ok(()) => self.node.succeeded(Call::Nodes),
+                    Err(error) => self.node.failed(Call::Nodes, &error),
+                }
             }
         }
         Ok(progress)
@@ -215,15 +224,17 @@ impl Reader {
         let (mut records, mut unreadable) = (Vec::with_capacity(page.records.len()), None);
         for (position, sealed) in &page.records {
             node.figures.count(Counted::RecordRead);
-            match node.keys.open_record(sealed).ok().and_then(|bytes| Record::decode(&bytes)) {
-                Some(record) => records.push((position.number, Arc::new(record))),
-                None => unreadable = Some(position.number),
+            let opened = node.keys.open_record(sealed);
+            // What is sealed and not understood is of another release.
+            match opened.and_then(|bytes| Record::decode(&bytes).ok_or(Unreadable::OtherVersion)) {
+                Ok(record) => records.push((position.number, Arc::new(record))),
+                Err(why) => unreadable = Some((position.number, why)),
             }
         }
-        if unreadable.is_some() {
-            node.unreadable("a record");
+        if let Some((_, why)) = unreadable {
+            node.unreadable("a record", why);
         }
-        (records, unreadable)
+        (records, unreadable.map(|(number, _)| number))
     }
 
     /// Has the caches of this process forget what the records are about.
@@ -267,9 +278,12 @@ impl Reader {
         let own = self.node.settings();
         // One that has too many caches to tell of has empty settings.
         for other in nodes.iter().filter(|other| other.id != self.node.id && !other.settings.is_empty()) {
-            let Some(settings) = self.node.settings_of(other) else {
-                self.node.unreadable("the settings of another process");
-                continue;
+            let settings = match self.node.settings_of(other) {
+                Ok(settings) => settings,
+                Err(why) => {
+                    self.node.unreadable("the settings of another process", why);
+                    continue;
+                }
             };
             settings.caches.iter().for_each(|cache| self.node.hears_of_reach(cache.reach));
             for mismatch in own.mismatches(&settings) {
@@ -323,7 +337,7 @@ async fn send(node: &Node) {
             }
             Err(error) => {
                 node.outbox.is_stuck();
-                node.failed(&error);
+                node.failed(Call::Append, &error);
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
@@ -338,6 +352,7 @@ async fn append(node: &Node, record: &Record) -> Result<(), EngineError> {
     let (retention, max_records) = (node.retention(), MAX_RECORDS);
     let append = Append { record: &sealed, nonce: random() >> 1, retention, max_records };
     let appended = node.engine.append(append).await?;
+    node.succeeded(Call::Append);
     node.figures.count(Counted::RecordWritten);
     node.outbox.appended(record.id, appended.epoch, appended.position);
     Ok(())

@@ -89,7 +89,7 @@ impl Node {
         let read = Read { after: None, limit: 1, announce: None };
         let is_the_same_log = self.engine.read(read).await.is_ok_and(|page| page.epoch == epoch);
         let has_read = |node: &engine::Node| {
-            node.applied >= position.number && self.settings_of(node).is_some_and(|told| told.epoch == Some(epoch))
+            node.applied >= position.number && self.settings_of(node).is_ok_and(|told| told.epoch == Some(epoch))
         };
         is_the_same_log
             && nodes.iter().any(|node| node.id == self.id)

@@ -37,7 +37,7 @@ impl Lease {
         self.until.store(until, Ordering::Relaxed);
     }
 
-    fn holds_at(&self, now: Timestamp) -> bool {
+    pub(super) fn holds_at(&self, now: Timestamp) -> bool {
         let began = Timestamp::from_unix_millis(self.began.load(Ordering::Relaxed));
         millis(self.since.elapsed()) < self.until.load(Ordering::Relaxed)
             && now < began + self.lasts

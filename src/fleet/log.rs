@@ -116,8 +116,8 @@ impl Log {
         self.known().horizon
     }
 
-    #[cfg(test)]
-    fn records(&self) -> usize {
+    /// How many records are kept here.
+    pub(super) fn records(&self) -> usize {
         self.known().records.len()
     }
 

@@ -37,6 +37,7 @@ pub(crate) mod record;
 pub(crate) mod seal;
 mod secret;
 mod settings;
+mod trouble;
 pub(crate) mod value;
 
 use std::fmt;
@@ -44,11 +45,14 @@ use std::future::Future;
 use std::sync::{Arc, Weak};
 
 pub use builder::FleetBuilder;
+pub use engine::EngineErrorKind;
 pub use engine::memory::MemoryEngine;
 pub use figures::FleetStats;
+pub use seal::Unreadable;
 pub use secret::FleetSecret;
 
 pub(crate) use answers::{Answers, Found, Look, Query, Question};
+pub(crate) use figures::Counted;
 pub(crate) use invalidate::Spread;
 pub(crate) use lease::{Lease, LeaseClock};
 pub(crate) use node::Member;
@@ -107,6 +111,17 @@ impl Fleet {
     #[must_use]
     pub fn stats(&self) -> FleetStats {
         self.node.stats()
+    }
+
+    /// Whether the engine can be reached: its log was read within the last second. For an alert, and for no probe:
+    /// while it cannot, this process goes on by itself, and asks as it would without a fleet.
+    ///
+    /// So [`CacheHandle::health`](crate::CacheHandle::health) is about the authority alone, whatever the engine does.
+    /// In a [strict](FleetBuilder::strict) fleet without its lease each request asks the authority, whose limits it may
+    /// reach then: that shows in the health.
+    #[must_use]
+    pub fn is_reachable(&self) -> bool {
+        self.node.access.is_reading()
     }
 
     /// Reads the log, unless that is done already, wherever there is a runtime.

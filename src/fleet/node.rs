@@ -14,7 +14,9 @@ use super::log::Log;
 use super::outbox::Outbox;
 use super::pace::{FleetPace, Reach};
 use super::record::Record;
+use super::seal::Unreadable;
 use super::settings::{CacheSettings, Settings};
+use super::trouble::{Call, Trouble};
 use crate::clock::Clock;
 use crate::log_limit::LogLimit;
 
@@ -28,14 +30,13 @@ pub(crate) trait Member: Send + Sync + 'static {
     fn has_gap(&self, is_strict: bool);
 }
 
-/// The sorts of lines that are written about a fleet.
+/// The sorts of lines that are written about a fleet, besides those about its engine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Told {
-    Failure(EngineErrorKind),
     Gap,
-    Unreadable,
+    Unreadable(&'static str, Unreadable),
     Overflow,
-    Mismatch,
+    Lease,
 }
 
 /// How long a request waits for the engine, before this process goes on by itself: for an answer, and for a turn. 50 ms
@@ -65,8 +66,7 @@ pub(crate) struct Node {
     reach: AtomicU64,
     pub(super) is_followed: AtomicBool,
     pub(super) told: LogLimit<Told>,
-    /// The log cannot be read, and that was told.
-    is_away: AtomicBool,
+    trouble: Trouble,
     /// Of each authority, by its name in the engine.
     paces: Mutex<Vec<(Name, Arc<FleetPace>)>>,
 }
@@ -82,6 +82,7 @@ impl Node {
     ) -> Self {
         Self {
             id,
+            figures: Figures::new(&fleet, strict_lease.is_some()),
             fleet,
             engine,
             keys,
@@ -90,14 +91,13 @@ impl Node {
             engine_clock: EngineClock::default(),
             log: Log::default(),
             outbox: Outbox::default(),
-            figures: Figures::default(),
             lease: strict_lease.map(|lasts| Arc::new(Lease::new(lasts))),
             members: Mutex::default(),
             processes: AtomicU64::new(0),
             reach: AtomicU64::new(0),
             is_followed: AtomicBool::new(false),
             told: LogLimit::new(),
-            is_away: AtomicBool::new(false),
+            trouble: Trouble::new(),
             paces: Mutex::default(),
         }
     }
@@ -124,8 +124,10 @@ impl Node {
     }
 
     /// What another process has told of itself.
-    pub(super) fn settings_of(&self, node: &engine::Node) -> Option<Settings> {
-        serde_json::from_slice(&self.keys.open_settings(&node.settings).ok()?).ok()
+    pub(super) fn settings_of(&self, node: &engine::Node) -> Result<Settings, Unreadable> {
+        let settings = self.keys.open_settings(&node.settings)?;
+        // What is sealed and not understood is of another release.
+        serde_json::from_slice(&settings).map_err(|_| Unreadable::OtherVersion)
     }
 
     /// The turns of the authority, which all processes share that ask it as this client.
@@ -150,9 +152,9 @@ impl Node {
         self.reach.fetch_max(reach, Ordering::Relaxed);
     }
 
-    /// The log was read to its end.
-    pub(super) fn reads(&self) {
-        if self.is_away.swap(false, Ordering::Relaxed) {
+    /// The engine did what it was asked.
+    pub(super) fn succeeded(&self, call: Call) {
+        if self.trouble.succeeded(call) {
             tracing::info!(
                 fleet = self.fleet,
                 "the fleet's engine is back: answers and invalidations are shared again"
@@ -160,22 +162,22 @@ impl Node {
         }
     }
 
-    /// The log could not be read.
-    pub(super) fn does_not_read(&self, error: &EngineError) {
-        self.access.begins();
-        self.is_away.fetch_or(self.failed(error), Ordering::Relaxed);
+    /// The same, for a request.
+    pub(super) fn call_succeeded(&self, call: Call) {
+        self.access.succeeds();
+        self.succeeded(call);
     }
 
     /// A request's call of the engine failed.
-    pub(super) fn call_failed(&self, error: &EngineError) {
+    pub(super) fn call_failed(&self, call: Call, error: &EngineError) {
         self.access.fails();
-        self.failed(error);
+        self.failed(call, error);
     }
 
     /// Tells of a failure of the engine, whoever met it, unless that was told a moment ago.
-    pub(super) fn failed(&self, error: &EngineError) -> bool {
-        self.figures.count(Counted::EngineFailure);
-        let Some(untold) = self.told.due(Told::Failure(error.kind)) else { return false };
+    pub(super) fn failed(&self, call: Call, error: &EngineError) {
+        self.figures.engine_failed(error.kind);
+        let Some(untold) = self.trouble.failed(call, error.kind) else { return };
         let (fleet, kind) = (&self.fleet, error.kind.as_str());
         match error.kind {
             EngineErrorKind::Refused => tracing::error!(
@@ -183,14 +185,16 @@ impl Node {
                 kind,
                 %error,
                 untold,
-                "the fleet's engine refuses this process, and somebody has to change something: until then it asks for itself"
+                "the fleet's engine refuses this process, which asks for itself until somebody changes something: check \
+                 user name and password in the fleet's address, and what that user is permitted (ACL)"
             ),
             EngineErrorKind::Full => tracing::warn!(
                 fleet,
                 kind,
                 %error,
                 untold,
-                "the fleet's engine has no memory left: answers and invalidations are not shared"
+                "the fleet's engine has no memory left, so answers and invalidations are not shared: set `maxmemory` \
+                 higher, and a `maxmemory-policy` that evicts"
             ),
             EngineErrorKind::Connection | EngineErrorKind::Timeout | EngineErrorKind::Answer => tracing::warn!(
                 fleet,
@@ -200,15 +204,15 @@ impl Node {
                 "the fleet's engine fails: this process asks for itself until it answers"
             ),
         }
-        true
     }
 
-    pub(super) fn unreadable(&self, what: &'static str) {
-        self.figures.count(Counted::Unreadable);
-        if let Some(untold) = self.told.due(Told::Unreadable) {
+    pub(super) fn unreadable(&self, what: &'static str, why: Unreadable) {
+        self.figures.unreadable(why);
+        if let Some(untold) = self.told.due(Told::Unreadable(what, why)) {
             tracing::warn!(
                 fleet = self.fleet,
                 what,
+                why = why.as_str(),
                 untold,
                 "what the fleet's engine holds cannot be opened: it was changed, or is of a secret or a version that is \
                  not known here"
@@ -216,28 +220,58 @@ impl Node {
         }
     }
 
+    /// Tells that a strict fleet has lost its lease, if it has.
+    pub(super) fn looks_at_the_lease(&self) {
+        if self.holds_lease() == Some(false)
+            && let Some(untold) = self.told.due(Told::Lease)
+        {
+            tracing::warn!(
+                fleet = self.fleet,
+                untold,
+                "the strict fleet's lease is over: nothing serves from memory until the log is read again"
+            );
+        }
+    }
+
+    fn holds_lease(&self) -> Option<bool> {
+        Some(self.lease.as_ref()?.holds_at(self.clock.now()))
+    }
+
+    /// The figures, and publishes those that are looked at rather than counted.
     pub(super) fn stats(&self) -> FleetStats {
         let counted = |what| self.figures.get(what);
-        let paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
-        let turns: Vec<_> = paces.iter().map(|(_, pace)| pace.figures()).collect();
-        FleetStats {
+        let turns: Vec<_> = {
+            let paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
+            paces.iter().map(|(_, pace)| pace.figures()).collect()
+        };
+        let (unreadable, failures) = (self.figures.unreadable_by_reason(), self.figures.failures_by_kind());
+        let stats = FleetStats {
+            name: self.fleet.clone(),
             is_reading: self.access.is_reading(),
+            is_sharing: self.access.is_open(),
             last_read: self.access.last_read(),
+            holds_lease: self.holds_lease(),
             processes: u32::try_from(self.processes.load(Ordering::Relaxed)).unwrap_or(u32::MAX),
             hits: counted(Counted::Hit),
             misses: counted(Counted::Miss),
             waits: counted(Counted::Wait),
             stored: counted(Counted::Stored),
             outdated: counted(Counted::Outdated),
-            unreadable: counted(Counted::Unreadable),
+            unreadable: unreadable.iter().map(|(_, count)| count).sum(),
+            unreadable_by_reason: unreadable,
             records_read: counted(Counted::RecordRead),
             records_written: counted(Counted::RecordWritten),
+            records_kept: self.log.records(),
             queued: self.outbox.queued(),
             gaps: counted(Counted::Gap),
-            engine_failures: counted(Counted::EngineFailure),
+            engine_failures: failures.iter().map(|(_, count)| count).sum(),
+            engine_failures_by_kind: failures,
             shared_turns: turns.iter().map(|turns| turns.from_engine).sum(),
             local_turns: turns.iter().map(|turns| turns.left_to_process).sum(),
-        }
+            is_rate_limit_local: turns.iter().any(|turns| turns.is_left_to_process),
+        };
+        self.figures.publish(&stats, self.access.unread_for());
+        stats
     }
 }
 
@@ -247,11 +281,11 @@ impl Reach for Node {
     }
 
     fn succeeded(&self) {
-        self.access.succeeds();
+        self.call_succeeded(Call::Turn);
     }
 
     fn failed(&self, error: &EngineError) {
-        self.call_failed(error);
+        self.call_failed(Call::Turn, error);
     }
 
     fn nodes(&self) -> u32 {

@@ -179,6 +179,8 @@ fn chain(error: &IntrospectError) -> String {
 ///
 /// Think before you take a service out of rotation for it: tokens in the cache are served on while the authority is
 /// down, and every other replica sees the same outage. Never restart a service for it.
+///
+/// The engine of a fleet (feature `redis`) has no part in it: while that is away, this process goes on by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Health {

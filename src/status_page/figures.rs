@@ -13,6 +13,9 @@ use crate::rejection::RejectionReason;
 /// One figure, in the form in which it is shown.
 pub(super) enum Figure {
     Word(&'static str),
+    /// Such as the name of a fleet.
+    #[cfg_attr(not(feature = "redis"), allow(dead_code))]
+    Text(String),
     Count(u64),
     Ratio(Option<f64>),
     /// How many there were of each kind.
@@ -23,11 +26,11 @@ pub(super) enum Figure {
 }
 
 impl Figure {
-    fn count(number: usize) -> Self {
+    pub(super) fn count(number: usize) -> Self {
         Self::Count(number as u64)
     }
 
-    fn kinds(kinds: impl IntoIterator<Item = (&'static str, u64)>) -> Self {
+    pub(super) fn kinds(kinds: impl IntoIterator<Item = (&'static str, u64)>) -> Self {
         Self::Kinds(kinds.into_iter().map(|(kind, count)| (kind.to_owned(), count.into())).collect())
     }
 }
@@ -168,6 +171,11 @@ pub(super) fn cache(cache: &CacheHandle, now: Timestamp) -> Shown {
     if !authority.is_empty() {
         groups.push(Group { title: "Connection to the authority", rows: authority });
     }
+    #[cfg(feature = "redis")]
+    if let Some(fleet) = &stats.fleet {
+        glance.push(("Fleet's engine", "fleet_engine", Word(super::fleet::engine(fleet))));
+        groups.push(super::fleet::group(fleet));
+    }
     let times = vec![
         ("Authority latency", "question_latency_seconds", stats.question_latency),
         ("Age of answers when used", "verdict_age_seconds", stats.verdict_age),
@@ -191,6 +199,7 @@ impl From<Figure> for Value {
     fn from(figure: Figure) -> Self {
         match figure {
             Figure::Word(word) => word.into(),
+            Figure::Text(text) => text.into(),
             Figure::Count(count) => count.into(),
             Figure::Ratio(number) | Figure::Seconds(number) => number.into(),
             Figure::Kinds(kinds) => kinds.into(),

@@ -72,6 +72,7 @@ impl fmt::Display for Cell<'_> {
         write!(f, r#"<{element} data-figure="{key}" data-format=""#)?;
         match figure {
             Figure::Word(word) => write!(f, r#"word" data-word="{word}">{word}"#)?,
+            Figure::Text(text) => write!(f, r#"text">{}"#, Escaped(text))?,
             Figure::Count(number) => write!(f, r#"count">{}"#, Grouped(*number))?,
             Figure::Ratio(None) => write!(f, r#"ratio">{NONE}"#)?,
             Figure::Ratio(Some(ratio)) => write!(f, r#"ratio">{:.1}%"#, ratio * 100.0)?,

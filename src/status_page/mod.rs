@@ -1,6 +1,8 @@
 //! The figures of layers and caches as a page to look at (feature `status-page`).
 
 mod figures;
+#[cfg(feature = "redis")]
+mod fleet;
 mod html;
 
 use std::convert::Infallible;
@@ -29,9 +31,9 @@ const PAGE: &str = include_str!("page.html");
 
 /// Shows what on-call looks for: whether the authority answers, its circuit breaker and its last failure; what requests
 /// were rejected for (401, 403, 503); cache hit ratio, questions, how long they took, how old answers were when they
-/// were used. It is a service that answers GET and HEAD, for a path of your choice, with one small page that loads
-/// nothing from elsewhere. The page redraws itself every two seconds and says how old its figures are; without
-/// JavaScript it shows the same figures, and loads anew every ten.
+/// were used; of a fleet, whether its engine is reached, and what is shared. It is a service that answers GET and HEAD,
+/// for a path of your choice, with one small page that loads nothing from elsewhere. The page redraws itself every two
+/// seconds and says how old its figures are; without JavaScript it shows the same figures, and loads anew every ten.
 ///
 /// A request whose `Accept` names `application/json` and not `text/html` gets the figures as JSON, durations in
 /// seconds. Members may be added to it.

@@ -399,3 +399,58 @@ async fn the_moments_of_the_page_are_told_in_milliseconds() {
         assert!((before..=Timestamp::now().as_unix_millis()).contains(&at), "{moment}: {at}");
     }
 }
+
+#[cfg(all(feature = "redis", feature = "test-util"))]
+#[tokio::test(start_paused = true)]
+async fn a_cache_in_a_fleet_shows_what_becomes_of_it() {
+    use tower_introspection::fleet::{Fleet, FleetSecret, MemoryEngine};
+
+    let engine = MemoryEngine::new();
+    let secret = FleetSecret::from_bytes(format!("{SECRET} {SECRET} {SECRET} {SECRET} {SECRET} {SECRET} {SECRET}"));
+    let fleet = Fleet::in_memory(&engine, "orders.v2", secret.unwrap()).strict(secs(5)).build().unwrap();
+    let cached = Cached::builder(Authority::new(active())).fleet(&fleet).build().unwrap();
+    let alone = Cached::new(Authority::new(active()));
+    let page = StatusPage::new(cached.handle()).cache(alone.handle());
+    let shows = async |figure: &str, shown: &str, value: Value| {
+        let (html, figures) = (html(&page).await, figures(&page).await);
+        assert_eq!((cells(&html, figure), &figures[0][figure]), (vec![shown], &value), "{figure}");
+        assert_eq!(figures[1].get(figure), None, "the other cache is in no fleet");
+        assert!(!html.contains(SECRET) && !figures.to_string().contains(SECRET), "{html} {figures}");
+    };
+    shows("fleet_engine", "away", json!("away")).await;
+    shows("fleet_last_read_seconds", "–", Value::Null).await;
+    until(|| fleet.is_reachable()).await;
+    assert!(known_or_asked(&cached, &format!("{SECRET}-token")).await.unwrap().is_active());
+    tokio::time::sleep(secs(3)).await;
+    for (figure, shown, value) in [
+        ("fleet_engine", "reachable", json!("reachable")),
+        ("fleet_name", "orders.v2", json!("orders.v2")),
+        ("fleet_processes", "1", json!(1)),
+        ("fleet_lease", "held", json!("held")),
+        ("fleet_hits", "0", json!(0)),
+        ("fleet_misses", "1", json!(1)),
+        ("fleet_stored", "1", json!(1)),
+        ("fleet_engine_failures_by_kind", "none", json!({})),
+        ("fleet_unreadable_by_reason", "none", json!({})),
+        ("fleet_rate_limit", "the fleet's", json!("the fleet's")),
+    ] {
+        shows(figure, shown, value).await;
+    }
+    engine.append_junk();
+    tokio::time::sleep(secs(1)).await;
+    shows("fleet_gaps", "1", json!(1)).await;
+    shows("fleet_unreadable_by_reason", "1&nbsp;other version", json!({"other_version": 1})).await;
+    engine.cut_off(true);
+    tokio::time::sleep(secs(10)).await;
+    shows("fleet_engine", "away", json!("away")).await;
+    shows("fleet_lease", "lost", json!("lost")).await;
+    let (html, figures) = (html(&page).await, figures(&page).await);
+    assert!(cells(&html, "fleet_engine_failures_by_kind")[0].ends_with("&nbsp;connection"), "{html}");
+    let fleet =
+        html.split("data-figure=\"fleet_").skip(1).filter_map(|rest| rest.split_once('"').map(|(name, _)| name));
+    for figure in fleet {
+        assert!(figures[0].get(format!("fleet_{figure}")).is_some(), "{figure} is not in {figures}");
+    }
+    assert!(cached.handle().health().is_ready() && cached.handle().stats().fleet.is_some());
+    assert_eq!(alone.handle().stats().fleet, None);
+}

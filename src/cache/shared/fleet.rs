@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Found, Look, Settled};
 use crate::build_error::BuildError;
+use crate::cache::figures::CacheStats;
 use crate::cache::invalidation::{Reach, Rest};
 use crate::cache::key::{TokenKey, TokenKeys};
 use crate::cache::store::Store;
@@ -68,6 +69,10 @@ impl Membership {
         let settings = CacheSettings { name, authority: [url, client], readings, reach };
         let store: Weak<Store> = Arc::downgrade(store);
         self.fleet.join(store, settings);
+    }
+
+    pub(in crate::cache) fn add_figures(&self, stats: &mut CacheStats) {
+        stats.fleet = Some(self.fleet.stats());
     }
 
     /// What `token` is known by, whichever secret comes first.

@@ -436,7 +436,11 @@ impl Store {
         // So that the figures are of this moment.
         self.active.tidy();
         self.inactive.tidy();
-        self.figures.stats(self.gauges(), self.flights.under_way())
+        let mut stats = self.figures.stats(self.gauges(), self.flights.under_way());
+        if let Some(shared) = &self.shared {
+            shared.add_figures(&mut stats);
+        }
+        stats
     }
 
     fn gauges(&self) -> Gauges {

@@ -190,10 +190,13 @@ pub(crate) struct EngineError {
     pub(crate) text: String,
 }
 
+/// How a call of the engine of a fleet fails.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum EngineErrorKind {
+#[non_exhaustive]
+pub enum EngineErrorKind {
     /// No connection, or it broke.
     Connection,
+    /// It took longer than 50 ms, or, where no request waits for it, 500 ms.
     Timeout,
     /// A wrong password, or a permission that is missing: somebody has to change something.
     Refused,
@@ -218,8 +221,11 @@ impl EngineError {
 }
 
 impl EngineErrorKind {
-    /// One word for logs.
-    pub(crate) fn as_str(self) -> &'static str {
+    pub(crate) const ALL: [Self; 5] = [Self::Connection, Self::Timeout, Self::Refused, Self::Full, Self::Answer];
+
+    /// One word for logs and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Connection => "connection",
             Self::Timeout => "timeout",

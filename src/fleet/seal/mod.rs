@@ -23,16 +23,33 @@ const SHORT_HEADER_BYTES: usize = 9;
 
 const MAX_SEALED_RECORD_BYTES: usize = SHORT_HEADER_BYTES + SEAL_BYTES + MAX_RECORD_BYTES;
 
-/// Why bytes from the engine are not read, for the figures.
+/// Why something that the engine holds cannot be opened.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum Unreadable {
+#[non_exhaustive]
+pub enum Unreadable {
+    /// It is larger than anything that a process of the fleet writes: 64 KiB for an answer.
     TooLarge,
-    /// It was written by an earlier or a later release.
+    /// It was written by an earlier or a later release of this crate.
     OtherVersion,
     /// It was written with a secret that this process does not have.
     UnknownKey,
     /// It was changed, cut off, or copied from elsewhere.
     Tampered,
+}
+
+impl Unreadable {
+    pub(crate) const ALL: [Self; 4] = [Self::TooLarge, Self::OtherVersion, Self::UnknownKey, Self::Tampered];
+
+    /// One word for logs and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TooLarge => "too_large",
+            Self::OtherVersion => "other_version",
+            Self::UnknownKey => "unknown_secret",
+            Self::Tampered => "tampered",
+        }
+    }
 }
 
 impl Header {

@@ -4,9 +4,14 @@
 //! The handles are made at the first event, so a recorder that is installed before anything is asked is found. The
 //! check at start-up and `stats()` are events, too.
 
+#[cfg(feature = "redis")]
+mod fleet;
+
 use crate::error::IntrospectErrorKind;
 use crate::introspect::InactiveReason;
 
+#[cfg(feature = "redis")]
+pub(crate) use fleet::FleetMetrics;
 #[cfg(feature = "metrics")]
 pub(crate) use published::{CacheMetrics, LayerMetrics};
 #[cfg(not(feature = "metrics"))]
