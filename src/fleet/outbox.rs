@@ -4,7 +4,7 @@
 //! value that it is about is taken from the engine: it may be older, and no record says so yet. One that was appended
 //! and never shows up, since the engine lost it, is appended again.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,9 +21,19 @@ const MAX_ENTRIES: usize = 10_000;
 
 #[derive(Default)]
 pub(super) struct Outbox {
-    entries: Mutex<VecDeque<Entry>>,
+    entries: Mutex<Entries>,
     /// Wakes whoever appends.
     changed: Notify,
+}
+
+/// In the order in which they came, by a number of their own.
+#[derive(Default)]
+struct Entries {
+    all: BTreeMap<u64, Entry>,
+    by_id: HashMap<u128, u64>,
+    /// Those that are to be appended.
+    waiting: BTreeSet<u64>,
+    next: u64,
 }
 
 struct Entry {
@@ -54,16 +64,16 @@ impl Outbox {
     pub(super) fn push(&self, record: Record, names: Vec<Name>) -> (watch::Receiver<Stage>, bool) {
         let (stage, hears) = watch::channel(Stage::Waiting);
         let mut entries = self.entries();
-        let overflows = entries.len() >= MAX_ENTRIES;
-        let mut replaced = VecDeque::new();
+        let overflows = entries.all.len() >= MAX_ENTRIES;
+        let mut replaced = BTreeMap::new();
         let entry = if overflows {
-            replaced = mem::take(&mut *entries);
+            replaced = entries.take_all();
             let record = Record { id: record.id, cache: None, rule: Rule::all(), found_inactive: false };
             Entry { record: Arc::new(record), names: Vec::new(), stage }
         } else {
             Entry { record: Arc::new(record), names, stage }
         };
-        entries.push_back(entry);
+        entries.push(entry);
         drop(entries);
         drop(replaced);
         self.changed.notify_one();
@@ -73,74 +83,191 @@ impl Outbox {
     /// Waits for one that is to be appended.
     pub(super) async fn next(&self) -> Next {
         loop {
-            if let Some(next) = self.first_to_append() {
+            if let Some(next) = self.entries().first_waiting() {
                 return next;
             }
             self.changed.notified().await;
         }
     }
 
-    fn first_to_append(&self) -> Option<Next> {
-        let entries = self.entries();
-        let entry = entries.iter().find(|entry| !entry.is_appended())?;
-        Some(Next { record: Arc::clone(&entry.record), names: entry.names.clone() })
-    }
-
     pub(super) fn appended(&self, id: u128, epoch: Epoch, position: Position) {
-        self.set(|entry| entry.record.id == id, Stage::Appended(epoch, position));
+        let mut entries = self.entries();
+        if let Some(number) = entries.by_id.get(&id).copied() {
+            entries.set(number, Stage::Appended(epoch, position));
+        }
     }
 
     /// The engine takes none at present.
     pub(super) fn is_stuck(&self) {
-        self.set(|entry| !entry.is_appended(), Stage::Queued);
-    }
-
-    fn set(&self, which: impl Fn(&Entry) -> bool, stage: Stage) {
-        self.entries().iter().filter(|entry| which(entry)).for_each(|entry| {
-            entry.stage.send_replace(stage);
-        });
+        let entries = self.entries();
+        for entry in entries.waiting.iter().filter_map(|number| entries.all.get(number)) {
+            entry.stage.send_replace(Stage::Queued);
+        }
     }
 
     pub(super) fn is_own(&self, id: u128) -> bool {
-        self.entries().iter().any(|entry| entry.record.id == id)
+        self.entries().by_id.contains_key(&id)
     }
 
     /// The log shows it, there.
     pub(super) fn is_read(&self, id: u128, epoch: Epoch, position: Position) {
         self.appended(id, epoch, position);
-        let mut entries = self.entries();
-        let place = entries.iter().position(|entry| entry.record.id == id);
-        let removed = place.and_then(|place| entries.remove(place));
-        drop(entries);
+        let removed = self.entries().remove(id);
+        // Not under the lock.
         drop(removed);
     }
 
     /// Those that were appended up to here and that the log, read to its end, does not show: it lost them.
     pub(super) fn append_again(&self, epoch: Epoch, end: u64) {
-        let is_lost = |stage| match stage {
+        let is_lost = |stage: Stage| match stage {
             Stage::Appended(in_epoch, position) => in_epoch != epoch || position.number <= end,
             Stage::Waiting | Stage::Queued => false,
         };
-        self.set(|entry| is_lost(*entry.stage.borrow()), Stage::Queued);
-        self.changed.notify_one();
+        let mut entries = self.entries();
+        let lost = entries.all.iter().filter(|(_, entry)| is_lost(*entry.stage.borrow()));
+        let lost: Vec<_> = lost.map(|(number, _)| *number).collect();
+        for number in &lost {
+            entries.set(*number, Stage::Queued);
+        }
+        drop(entries);
+        if !lost.is_empty() {
+            self.changed.notify_one();
+        }
     }
 
     pub(super) fn distrusts(&self, subject: Subject, verdict: &Verdict) -> bool {
-        self.entries().iter().any(|entry| is_about(&entry.record, subject, verdict))
+        self.entries().all.values().any(|entry| is_about(&entry.record, subject, verdict))
     }
 
     /// How many the engine has not taken.
     pub(super) fn queued(&self) -> usize {
-        self.entries().iter().filter(|entry| !entry.is_appended()).count()
+        self.entries().waiting.len()
     }
 
-    fn entries(&self) -> MutexGuard<'_, VecDeque<Entry>> {
+    fn entries(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Entry {
-    fn is_appended(&self) -> bool {
-        matches!(*self.stage.borrow(), Stage::Appended(..))
+impl Entries {
+    fn push(&mut self, entry: Entry) {
+        let number = self.next;
+        self.next += 1;
+        self.by_id.insert(entry.record.id, number);
+        self.waiting.insert(number);
+        self.all.insert(number, entry);
+    }
+
+    fn take_all(&mut self) -> BTreeMap<u64, Entry> {
+        self.by_id.clear();
+        self.waiting.clear();
+        mem::take(&mut self.all)
+    }
+
+    fn first_waiting(&self) -> Option<Next> {
+        let entry = self.all.get(self.waiting.first()?)?;
+        Some(Next { record: Arc::clone(&entry.record), names: entry.names.clone() })
+    }
+
+    fn set(&mut self, number: u64, stage: Stage) {
+        let Some(entry) = self.all.get(&number) else { return };
+        entry.stage.send_replace(stage);
+        match stage {
+            Stage::Appended(..) => self.waiting.remove(&number),
+            Stage::Waiting | Stage::Queued => self.waiting.insert(number),
+        };
+    }
+
+    fn remove(&mut self, id: u128) -> Option<Entry> {
+        let number = self.by_id.remove(&id)?;
+        self.waiting.remove(&number);
+        self.all.remove(&number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::AccessToken;
+
+    const ABC: Subject = Subject { cache: "main", key_id: 1, key: [1, 2] };
+
+    fn record(id: u128) -> Record {
+        Record { id, cache: Some("main".into()), rule: Rule::all(), found_inactive: false }
+    }
+
+    fn at(number: u64) -> Position {
+        Position { number, nonce: 7 }
+    }
+
+    fn active() -> Verdict {
+        Verdict::Active(AccessToken::builder().build())
+    }
+
+    async fn next(outbox: &Outbox) -> Option<u128> {
+        let next = tokio::time::timeout(std::time::Duration::from_millis(1), outbox.next());
+        next.await.ok().map(|next| next.record.id)
+    }
+
+    /// Invariant 8: until the log shows it, nothing says that what is shared is older.
+    #[tokio::test(start_paused = true)]
+    async fn what_it_is_about_is_distrusted_from_the_call_until_the_log_shows_it() {
+        let outbox = Outbox::default();
+        assert!(!outbox.distrusts(ABC, &active()));
+        let (stage, overflows) = outbox.push(record(1), Vec::new());
+        assert!(outbox.distrusts(ABC, &active()) && outbox.is_own(1) && !overflows);
+        assert!(!outbox.distrusts(Subject { cache: "other", ..ABC }, &active()));
+        outbox.appended(1, 5, at(3));
+        assert!(outbox.distrusts(ABC, &active()) && outbox.queued() == 0);
+        outbox.is_read(1, 5, at(3));
+        assert!(!outbox.distrusts(ABC, &active()) && !outbox.is_own(1));
+        assert_eq!(*stage.borrow(), Stage::Appended(5, at(3)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn they_are_appended_in_their_order_and_told_apart_by_how_far_they_got() {
+        let outbox = Outbox::default();
+        let stages = [1, 2, 3].map(|id| outbox.push(record(id), Vec::new()).0);
+        let stages = || stages.each_ref().map(|stage| *stage.borrow());
+        assert_eq!((next(&outbox).await, stages()), (Some(1), [Stage::Waiting; 3]));
+        outbox.is_stuck();
+        assert_eq!((next(&outbox).await, stages()), (Some(1), [Stage::Queued; 3]));
+        outbox.appended(1, 5, at(1));
+        outbox.appended(2, 5, at(2));
+        assert_eq!((next(&outbox).await, outbox.queued()), (Some(3), 1));
+        outbox.is_stuck();
+        assert_eq!(stages(), [Stage::Appended(5, at(1)), Stage::Appended(5, at(2)), Stage::Queued]);
+        outbox.appended(3, 5, at(3));
+        assert_eq!(next(&outbox).await, None);
+    }
+
+    /// Invariant 15: a record that was acknowledged may be lost.
+    #[tokio::test(start_paused = true)]
+    async fn what_was_appended_and_is_not_in_the_log_is_appended_again() {
+        let outbox = Outbox::default();
+        for id in [1, 2, 3] {
+            drop(outbox.push(record(id), Vec::new()));
+            outbox.appended(id, 5, at(u64::try_from(id).unwrap()));
+        }
+        outbox.is_read(1, 5, at(1));
+        outbox.append_again(5, 1);
+        assert_eq!(next(&outbox).await, None, "the log was read before they were appended");
+        outbox.append_again(5, 2);
+        assert_eq!((next(&outbox).await, outbox.queued()), (Some(2), 1));
+        outbox.append_again(6, 0);
+        assert_eq!(outbox.queued(), 2, "another log");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_more_than_may_wait_is_about_everything_and_takes_the_place_of_all() {
+        let outbox = Outbox::default();
+        let other = Subject { cache: "other", ..ABC };
+        let mut stages: Vec<_> = (0..10_000).map(|id| outbox.push(record(id), Vec::new()).0).collect();
+        assert!(!outbox.distrusts(other, &active()));
+        let (last, overflows) = outbox.push(record(10_000), Vec::new());
+        assert!(overflows && outbox.distrusts(other, &active()));
+        assert_eq!((next(&outbox).await, outbox.queued()), (Some(10_000), 1));
+        assert!(stages[0].changed().await.is_err() && last.has_changed().is_ok());
+        assert!(!outbox.push(record(10_001), Vec::new()).1);
     }
 }
