@@ -84,6 +84,10 @@ impl Node {
     }
 
     async fn is_read_by_all(&self, epoch: Epoch, position: Position, lease: Duration) -> bool {
+        if self.log.known_for(epoch).is_none_or(|known_for| known_for <= lease) {
+            // Whoever has a lease from before this log began need not have announced itself in it.
+            return false;
+        }
         let Ok(nodes) = self.engine.nodes().await else { return false };
         // Where the log is another one by now, nobody knows who has read what.
         let read = Read { after: None, limit: 1, announce: None };

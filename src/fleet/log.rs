@@ -7,9 +7,11 @@
 use std::collections::{BTreeMap, HashSet};
 use std::mem;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use super::engine::{Epoch, Header, Position};
 use super::record::Record;
+use crate::clock::Stopwatch;
 use crate::introspect::Verdict;
 
 /// How many records are kept here. With more, what was asked before the oldest of them is asked for anew.
@@ -22,6 +24,8 @@ pub(super) struct Log(RwLock<Known>);
 struct Known {
     /// `None` before the first read.
     epoch: Option<Epoch>,
+    /// When this process learned of that epoch.
+    since: Option<Stopwatch>,
     /// All records up to here have been applied to the caches of this process.
     position: Position,
     horizon: u64,
@@ -82,7 +86,15 @@ impl Log {
             applied_before = mem::take(&mut known.applied_before);
         }
         let (position, horizon) = (Position::default(), first.saturating_sub(1));
-        *known = Known { epoch: Some(epoch), position, horizon, records: BTreeMap::new(), applied_before };
+        let (epoch, since) = (Some(epoch), Some(Stopwatch::start()));
+        *known = Known { epoch, since, position, horizon, records: BTreeMap::new(), applied_before };
+    }
+
+    /// How long this process has known of this epoch, if it is the present one.
+    pub(super) fn known_for(&self, epoch: Epoch) -> Option<Duration> {
+        let known = self.known();
+        let since = known.since.as_ref().filter(|_| known.epoch == Some(epoch))?;
+        Some(since.elapsed())
     }
 
     /// Whether the record was applied when it was read in the log before this one.

@@ -5,10 +5,12 @@
 mod availability;
 mod caches;
 mod freshness;
+mod gaps;
 mod revocation;
 mod rotation;
 mod secrecy;
 mod shared;
+mod strict;
 
 use std::time::Duration;
 
