@@ -23,7 +23,7 @@ pub(super) struct Access {
     read_at: AtomicU64,
     /// The same, also when what that read told holds no longer.
     last_read_at: AtomicU64,
-    /// When a call failed last, in milliseconds.
+    /// When a call failed last, in milliseconds, and one more.
     failed_at: AtomicU64,
     /// Until when that keeps the door closed at least, in milliseconds.
     closed_until: AtomicU64,
@@ -93,7 +93,7 @@ impl Access {
     /// A request's call failed. Those that fail at the same time count once.
     pub(super) fn fails(&self) {
         let now = self.now();
-        self.failed_at.store(now, Ordering::Relaxed);
+        self.failed_at.store(now + 1, Ordering::Relaxed);
         if now < self.closed_until.load(Ordering::Relaxed) {
             return;
         }
@@ -162,15 +162,15 @@ mod tests {
         access.fails();
         passes(1_000 - 50).await;
         assert!(!access.is_open() && access.is_reading(), "the pause is over, and nothing was read since");
-        access.reads(Duration::from_millis(951));
-        assert!(!access.is_open(), "it had been sent before");
         access.reads(Duration::from_millis(950));
+        assert!(!access.is_open(), "it had been sent before");
+        access.reads(Duration::from_millis(949));
         assert!(access.is_open());
         access.fails();
         passes(10).await;
         access.fails();
         passes(190).await;
-        access.reads(Duration::from_millis(191));
+        access.reads(Duration::from_millis(190));
         assert!(!access.is_open(), "the last of them counts");
     }
 

@@ -84,13 +84,11 @@ impl Log {
             return after.number == 0 || after == self.last;
         }
         let first = self.first();
-        match after.number.checked_sub(first) {
-            Some(index) => usize::try_from(index)
-                .ok()
-                .and_then(|index| self.records.get(index))
-                .is_some_and(|record| record.position == after),
-            None => after.number + 1 == first,
+        if after.number < first {
+            return after.number + 1 == first;
         }
+        let found = self.records.binary_search_by_key(&after.number, |record| record.position.number);
+        found.is_ok_and(|index| self.records.get(index).is_some_and(|record| record.position == after))
     }
 
     fn announce(&mut self, announce: &Announce, now: EngineTime) {
