@@ -244,6 +244,9 @@ impl Reader {
         let news = records.iter().map(|(_, record)| record);
         let news = news.filter(|record| !node.outbox.is_own(record.id) && !node.log.has_applied(record.id));
         let news: Vec<_> = news.cloned().collect();
+        if news.is_empty() {
+            return Ok(());
+        }
         let looks_at_all = news.iter().any(|record| record.rule.is_of_any_token());
         let members = node.members();
         let apply = move || members.iter().for_each(|member| member.apply(&news));
@@ -357,3 +360,6 @@ async fn append(node: &Node, record: &Record) -> Result<(), EngineError> {
     node.outbox.appended(record.id, appended.epoch, appended.position);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

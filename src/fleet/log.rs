@@ -154,3 +154,126 @@ pub(super) fn is_about(record: &Record, subject: Subject, verdict: &Verdict) -> 
         Verdict::Inactive(_) => (rule.is_one_token() || rule.is_all()) && rule.names(subject.key_id, subject.key),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::engine::Version;
+    use crate::introspect::InactiveReason;
+    use crate::selection::{Condition, Fingerprint, Rule};
+    use crate::token::AccessToken;
+
+    const EPOCH: Epoch = 7;
+    const ABC: Subject = Subject { cache: "main", key_id: 1, key: [1, 2] };
+
+    fn record(id: u128, rule: Rule) -> Record {
+        Record { id, cache: Some("main".into()), rule, found_inactive: false }
+    }
+
+    fn of_token(key: [u64; 2]) -> Rule {
+        Rule::of_token(vec![Fingerprint { key_id: 1, key }])
+    }
+
+    fn header(epoch: Epoch, as_of: u64) -> Header {
+        Header { key_id: 1, version: Version { epoch, asked_at: 0 }, as_of }
+    }
+
+    fn active() -> Verdict {
+        Verdict::Active(AccessToken::builder().subject("ann").build())
+    }
+
+    fn at(number: u64) -> Position {
+        Position { number, nonce: 1 }
+    }
+
+    impl Log {
+        fn of(first: u64, rules: Vec<(u64, Rule)>) -> Self {
+            let log = Self::default();
+            log.start_over(EPOCH, first);
+            let last = rules.last().map_or(first - 1, |(number, _)| *number);
+            log.advance(at(last), rules.into_iter().map(|(number, rule)| (number, Arc::new(record(1, rule)))));
+            log
+        }
+
+        fn trusts(&self, as_of: u64) -> Option<Distrust> {
+            self.distrusts(&header(EPOCH, as_of), ABC, &active())
+        }
+    }
+
+    /// Invariant 8: `as_of` is before each question, and a value serves only if no record after it is about it.
+    #[test]
+    fn a_value_serves_unless_a_record_after_it_is_about_it() {
+        let log = Log::of(1, vec![(1, of_token([3, 4])), (2, of_token([1, 2])), (3, of_token([3, 4]))]);
+        assert_eq!(log.as_of(), Some((EPOCH, 3)));
+        let trusted = [0, 1, 2, 3, 4].map(|as_of| log.trusts(as_of));
+        assert_eq!(trusted, [Some(Distrust::Invalidated), Some(Distrust::Invalidated), None, None, None]);
+        let other = Subject { cache: "other", ..ABC };
+        assert_eq!(log.distrusts(&header(EPOCH, 0), other, &active()), None);
+        for epoch in [EPOCH - 1, EPOCH + 1] {
+            assert_eq!(log.distrusts(&header(epoch, 3), ABC, &active()), Some(Distrust::TooOld));
+        }
+    }
+
+    #[test]
+    fn before_the_first_read_nothing_is_trusted_and_nothing_asked_as_of_anything() {
+        let log = Log::default();
+        assert!(log.as_of().is_none() && log.position().is_none());
+        assert_eq!(log.trusts(u64::MAX), Some(Distrust::TooOld));
+    }
+
+    /// Invariant 8: and only if the log reaches back to when it was asked for.
+    #[test]
+    fn a_value_from_before_the_horizon_does_not_serve_and_one_of_the_horizon_does() {
+        let log = Log::of(5, vec![(5, of_token([3, 4])), (6, of_token([3, 4]))]);
+        assert_eq!((log.trusts(3), log.trusts(4)), (Some(Distrust::TooOld), None));
+        log.raise_horizon(5);
+        log.raise_horizon(2);
+        assert_eq!((log.trusts(4), log.trusts(5), log.records()), (Some(Distrust::TooOld), None, 1));
+    }
+
+    /// Invariant 12: with more records than are kept, everything before the oldest is not trusted.
+    #[test]
+    fn records_in_memory_are_bounded() {
+        let log = Log::of(1, (1..=10_000).map(|number| (number, of_token([3, 4]))).collect());
+        assert_eq!((log.trusts(0), log.records()), (None, 10_000));
+        log.advance(at(10_001), [(10_001, Arc::new(record(1, of_token([3, 4]))))]);
+        assert_eq!((log.trusts(0), log.trusts(1), log.records()), (Some(Distrust::TooOld), None, 10_000));
+    }
+
+    #[test]
+    fn what_was_applied_is_known_in_the_log_after_it_though_that_begins_twice() {
+        let log = Log::of(1, vec![(1, Rule::all())]);
+        log.start_over(EPOCH + 1, 1);
+        log.start_over(EPOCH + 2, 1);
+        assert!(log.has_applied(1) && !log.has_applied(2));
+        assert_eq!(log.position(), Some((EPOCH + 2, Position::default())));
+        log.advance(at(1), [(1, Arc::new(record(2, Rule::all())))]);
+        log.start_over(EPOCH + 3, 1);
+        assert!(!log.has_applied(1) && log.has_applied(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_known_for_as_long_as_it_has_been_the_present_one() {
+        let log = Log::of(1, Vec::new());
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(log.known_for(EPOCH), Some(Duration::from_secs(3)));
+        log.start_over(EPOCH + 1, 1);
+        assert_eq!((log.known_for(EPOCH), log.known_for(EPOCH + 1)), (None, Some(Duration::ZERO)));
+    }
+
+    /// Invariant 10: what a process found inactive takes active answers away, and no inactive one; whoever invalidates
+    /// a token, or all, takes both; facts are those of active tokens.
+    #[test]
+    fn which_verdicts_a_record_takes_away() {
+        let ann = Rule { fingerprints: None, conditions: vec![Condition::Subject("ann".into())] };
+        let inactive = Verdict::Inactive(InactiveReason::Unknown);
+        let takes = |record: &Record| [&active(), &inactive].map(|verdict| is_about(record, ABC, verdict));
+        assert_eq!(takes(&record(1, of_token([1, 2]))), [true, true]);
+        assert_eq!(takes(&record(1, of_token([2, 1]))), [false, false]);
+        assert_eq!(takes(&record(1, Rule::all())), [true, true]);
+        assert_eq!(takes(&record(1, ann)), [true, false]);
+        assert_eq!(takes(&Record { found_inactive: true, ..record(1, of_token([1, 2])) }), [true, false]);
+        assert_eq!(takes(&Record { cache: None, ..record(1, Rule::all()) }), [true, true]);
+        assert_eq!(takes(&Record { cache: Some("other".into()), ..record(1, Rule::all()) }), [false, false]);
+    }
+}

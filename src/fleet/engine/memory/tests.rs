@@ -305,6 +305,15 @@ async fn a_turn_that_a_patient_process_has_booked_is_kept_by_one_in_a_hurry() {
     assert_eq!(engine.take_turn(turn(10_000_000)).await.unwrap(), Some(Duration::from_secs(5)));
 }
 
+impl MemoryEngine {
+    /// Loses the records of the log of which `keeps` is not true, and counts on.
+    pub(in crate::fleet) fn keeps_records(&self, keeps: impl Fn(u64) -> bool) {
+        if let Some(log) = self.state().logs.get_mut(&self.fleet) {
+            log.records.retain(|record| keeps(record.position.number));
+        }
+    }
+}
+
 #[tokio::test]
 async fn values_can_be_changed_and_change_places_and_the_log_can_have_junk() {
     let (engine, _) = engine();

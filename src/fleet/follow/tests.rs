@@ -1,0 +1,262 @@
+use std::sync::Mutex;
+
+use super::*;
+use crate::clock::{ManualClock, SystemClock};
+use crate::fleet::engine::memory::MemoryEngine;
+use crate::fleet::engine::{Engine, NodeId};
+use crate::fleet::keys::Keyring;
+use crate::fleet::node::{CacheSettings, Member};
+use crate::fleet::secret::FleetSecret;
+use crate::selection::{Fingerprint, Rule};
+
+/// What a cache is told.
+#[derive(Default)]
+struct Heard(Mutex<Vec<Event>>);
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Event {
+    /// Records with these ids, and the number up to which the log was known meanwhile.
+    Applied(Vec<u128>, Option<u64>),
+    AskAgain,
+}
+
+struct Cache {
+    heard: Arc<Heard>,
+    node: Mutex<std::sync::Weak<Node>>,
+}
+
+impl Member for Cache {
+    fn apply(&self, records: &[Arc<Record>]) {
+        let known = self.node.lock().unwrap().upgrade().and_then(|node| node.log.as_of());
+        let ids = records.iter().map(|record| record.id).collect();
+        self.heard.0.lock().unwrap().push(Event::Applied(ids, known.map(|(_, number)| number)));
+    }
+
+    fn ask_again(&self) {
+        self.heard.0.lock().unwrap().push(Event::AskAgain);
+    }
+}
+
+impl Heard {
+    fn take(&self) -> Vec<Event> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+fn settings(reach: u64) -> CacheSettings {
+    CacheSettings { name: "main".into(), authority: Default::default(), reach }
+}
+
+/// A process that reads when it is told to.
+struct Process {
+    reader: Reader,
+    node: Arc<Node>,
+    heard: Arc<Heard>,
+    _cache: Arc<Cache>,
+}
+
+impl Process {
+    fn new(engine: &MemoryEngine, strict: Option<Duration>, settings: CacheSettings) -> Self {
+        let secret = FleetSecret::from_bytes((0..32).collect::<Vec<u8>>()).unwrap();
+        let keys = Keyring::new("shop", &secret, None).unwrap();
+        let engine = Arc::new(engine.of_fleet("shop"));
+        let id = NodeId(u128::from(random()));
+        let node = Arc::new(Node::new(id, "shop".into(), engine, keys, strict, Arc::new(SystemClock)));
+        let heard = Arc::<Heard>::default();
+        let cache = Arc::new(Cache { heard: Arc::clone(&heard), node: Mutex::new(Arc::downgrade(&node)) });
+        let member: std::sync::Weak<Cache> = Arc::downgrade(&cache);
+        node.join(member, settings);
+        Self { reader: Reader::new(Arc::clone(&node)), node, heard, _cache: cache }
+    }
+
+    /// Reads to the end, and tells how many pages that took.
+    async fn reads(&mut self) -> usize {
+        let mut pages = 1;
+        while self.reader.read().await.unwrap() == Progress::More {
+            pages += 1;
+            assert!(pages < 100, "it never comes to the end");
+        }
+        pages
+    }
+
+    async fn appends(&self, id: u128, rule: Rule) {
+        let record = Record { id, cache: None, rule, found_inactive: false };
+        append(&self.node, &record).await.unwrap();
+    }
+
+    fn gaps(&self) -> u64 {
+        self.node.figures.get(Counted::Gap)
+    }
+}
+
+fn engine() -> MemoryEngine {
+    MemoryEngine::with_clock(ManualClock::new())
+}
+
+fn one_token() -> Rule {
+    Rule::of_token(vec![Fingerprint { key_id: 1, key: [1, 2] }])
+}
+
+fn process(engine: &MemoryEngine) -> Process {
+    Process::new(engine, None, settings(0))
+}
+
+/// Invariant 8: or a value could be taken that a record is about which the caches have not heard of.
+#[tokio::test]
+async fn records_are_applied_before_they_are_known() {
+    for rule in [one_token(), Rule::all()] {
+        let engine = engine();
+        let (mut one, other) = (process(&engine), process(&engine));
+        one.reads().await;
+        for id in 1..=3 {
+            other.appends(id, rule.clone()).await;
+        }
+        one.reads().await;
+        assert_eq!(one.heard.take(), [Event::Applied(vec![1, 2, 3], Some(0))]);
+        assert_eq!(one.node.log.as_of().unwrap().1, 3);
+        one.reads().await;
+        assert_eq!(one.heard.take(), []);
+    }
+}
+
+#[tokio::test]
+async fn what_this_process_has_invalidated_itself_is_not_forgotten_once_more() {
+    let engine = engine();
+    let mut one = process(&engine);
+    drop(one.node.invalidate("main", one_token(), false, Vec::new()));
+    let next = one.node.outbox.next().await;
+    append(&one.node, &next.record).await.unwrap();
+    one.reads().await;
+    assert_eq!((one.heard.take(), one.node.log.as_of().unwrap().1), (vec![], 1));
+    assert!(!one.node.outbox.is_own(next.record.id));
+}
+
+#[tokio::test]
+async fn a_long_log_is_read_in_pages_and_the_door_opens_at_its_end() {
+    let engine = engine();
+    let (mut one, other) = (process(&engine), process(&engine));
+    for id in 1..=1_001 {
+        other.appends(id, one_token()).await;
+    }
+    assert!(one.reader.read().await.unwrap() == Progress::More && !one.node.access.is_open());
+    assert_eq!(one.reads().await, 2);
+    assert!(one.node.access.is_open());
+    assert_eq!((one.gaps(), one.node.log.horizon()), (0, 0));
+}
+
+/// Invariant 14: each loss is a gap, and all records that are left are read.
+#[tokio::test]
+async fn a_log_that_has_lost_records_is_a_gap_and_is_read_to_its_end() {
+    type Keeps = fn(u64) -> bool;
+    let losses: [(&str, Keeps, u64); 5] = [
+        ("all", |_| false, 12),
+        ("all that are new", |number| number <= 10, 12),
+        ("one of the new ones", |number| number != 11, 11),
+        ("the last", |number| number != 12, 12),
+        ("the one that was read last, and what is around it", |number| !(9..=11).contains(&number), 11),
+    ];
+    for (which, keeps, horizon) in losses {
+        let engine = engine();
+        let (mut one, other) = (process(&engine), process(&engine));
+        for id in 1..=10 {
+            other.appends(id, one_token()).await;
+        }
+        one.reads().await;
+        one.heard.take();
+        other.appends(11, one_token()).await;
+        other.appends(12, one_token()).await;
+        engine.of_fleet("shop").keeps_records(keeps);
+        one.reads().await;
+        assert!(one.gaps() >= 1 && one.gaps() <= 2, "{which}: {}", one.gaps());
+        assert!(one.heard.take().contains(&Event::AskAgain), "{which}");
+        assert_eq!(one.node.log.horizon(), horizon, "{which}");
+        assert_eq!(one.node.log.as_of().unwrap().1, 12, "{which}");
+        for _ in 0..3 {
+            assert_eq!(one.reads().await, 1, "{which}");
+        }
+        // Where the last record was lost, one more tells that nothing is known of it.
+        other.appends(13, one_token()).await;
+        one.reads().await;
+        let gaps = one.gaps();
+        other.appends(14, one_token()).await;
+        one.reads().await;
+        assert_eq!((one.gaps(), one.node.log.as_of().unwrap().1), (gaps, 14), "{which}");
+    }
+}
+
+/// Invariant 3: a record that nobody can read is a gap, and those around it are applied.
+#[tokio::test]
+async fn a_record_that_cannot_be_opened_is_a_gap() {
+    let engine = engine();
+    let (mut one, other) = (process(&engine), process(&engine));
+    one.reads().await;
+    other.appends(1, one_token()).await;
+    engine.append_junk();
+    other.appends(3, one_token()).await;
+    one.reads().await;
+    assert_eq!(one.heard.take(), [Event::Applied(vec![1, 3], Some(0)), Event::AskAgain]);
+    assert_eq!((one.gaps(), one.node.log.horizon(), one.node.figures.get(Counted::Unreadable)), (1, 2, 1));
+}
+
+/// Invariant 14: with another epoch all is read again, and what was applied before is not applied once more.
+#[tokio::test]
+async fn in_another_epoch_only_what_is_new_is_applied() {
+    let engine = engine();
+    let (mut one, other) = (process(&engine), process(&engine));
+    other.appends(1, one_token()).await;
+    one.reads().await;
+    one.heard.take();
+    other.appends(2, one_token()).await;
+    engine.fail_over(0);
+    one.reads().await;
+    assert_eq!(one.heard.take(), [Event::AskAgain, Event::Applied(vec![2], Some(0))]);
+    assert_eq!((one.gaps(), one.node.log.as_of().unwrap().1), (1, 2));
+}
+
+/// Invariant 9: what cannot hold together is told once.
+#[tokio::test]
+async fn processes_that_are_set_up_in_different_ways_tell_so_once() {
+    let engine = engine();
+    let mut other = CacheSettings { authority: ["https://a.example".into(), "me".into()], ..settings(0) };
+    let mut process = Process::new(&engine, Some(Duration::from_secs(2)), other.clone());
+    other.authority = ["https://b.example".into(), "me".into()];
+    let mut others = [Process::new(&engine, None, other.clone()), Process::new(&engine, None, other)];
+    for other in &mut others {
+        other.reads().await;
+    }
+    for _ in 0..3 {
+        process.reader.announced = None;
+        process.reads().await;
+        assert_eq!(process.reader.mismatches.len(), 2, "{:?}", process.reader.mismatches);
+        assert_eq!(process.node.processes.load(Ordering::Relaxed), 3);
+    }
+    assert!(others[1].reader.mismatches.is_empty(), "the first two were alike, and it was not there yet");
+}
+
+/// Invariant 9: records are kept as long as any process of the fleet needs them.
+#[tokio::test]
+async fn the_longest_reach_of_all_says_how_long_records_are_kept() {
+    let engine = engine();
+    let mut short = Process::new(&engine, None, settings(60_000));
+    let mut long = Process::new(&engine, None, settings(3_600_000));
+    short.reads().await;
+    assert_eq!(short.node.retention(), Duration::from_secs(90));
+    long.reads().await;
+    short.reader.announced = None;
+    short.reads().await;
+    assert_eq!(short.node.retention(), Duration::from_secs(3_630));
+}
+
+/// A strict process is there for longer than its lease, so that it is waited for.
+#[tokio::test]
+async fn a_strict_process_is_there_as_long_as_its_lease() {
+    let clock = ManualClock::new();
+    let engine = MemoryEngine::with_clock(clock.clone());
+    for (strict, there) in [(None, 0), (Some(Duration::from_secs(30)), 1)] {
+        let mut process = Process::new(&engine, strict, settings(0));
+        process.reads().await;
+        clock.advance(Duration::from_secs(30));
+        let nodes = engine.of_fleet("shop").nodes().await.unwrap();
+        assert_eq!(nodes.iter().filter(|node| node.id == process.node.id).count(), there);
+    }
+}
