@@ -5,8 +5,9 @@ use crate::clock::{ManualClock, SystemClock};
 use crate::fleet::engine::memory::MemoryEngine;
 use crate::fleet::engine::{Engine, NodeId};
 use crate::fleet::keys::Keyring;
-use crate::fleet::node::{CacheSettings, Member};
+use crate::fleet::node::Member;
 use crate::fleet::secret::FleetSecret;
+use crate::fleet::settings::CacheSettings;
 use crate::selection::{Fingerprint, Rule};
 
 /// What a cache is told.
@@ -32,7 +33,7 @@ impl Member for Cache {
         self.heard.0.lock().unwrap().push(Event::Applied(ids, known.map(|(_, number)| number)));
     }
 
-    fn ask_again(&self) {
+    fn has_gap(&self, _: bool) {
         self.heard.0.lock().unwrap().push(Event::AskAgain);
     }
 }
@@ -44,7 +45,7 @@ impl Heard {
 }
 
 fn settings(reach: u64) -> CacheSettings {
-    CacheSettings { name: "main".into(), authority: Default::default(), reach }
+    CacheSettings { name: "main".into(), authority: Default::default(), readings: Vec::new(), reach }
 }
 
 /// A process that reads when it is told to.
@@ -195,7 +196,7 @@ async fn a_record_that_cannot_be_opened_is_a_gap() {
     other.appends(3, one_token()).await;
     one.reads().await;
     assert_eq!(one.heard.take(), [Event::Applied(vec![1, 3], Some(0)), Event::AskAgain]);
-    assert_eq!((one.gaps(), one.node.log.horizon(), one.node.figures.get(Counted::Unreadable)), (1, 2, 1));
+    assert_eq!((one.gaps(), one.node.log.horizon(), one.node.stats().unreadable), (1, 2, 1));
 }
 
 /// Invariant 14: with another epoch all is read again, and what was applied before is not applied once more.
