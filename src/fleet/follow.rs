@@ -1,4 +1,5 @@
-//! The two tasks of a process in its fleet: one reads the log and applies it, one appends what waits in the outbox.
+//! What a process in a fleet does by itself, in one task: it reads the log and applies it, and appends what waits in the
+//! outbox.
 //!
 //! ```text
 //! every 100 ms   read, from the position on
@@ -11,8 +12,11 @@
 //!
 //! A read that fails closes the door after a second, and is tried again, later each time. Nothing else connects.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use super::engine::{Announce, Append, EngineError, EngineErrorKind, Epoch, Page, Position, Read};
@@ -44,7 +48,7 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(10);
 
 const MISSING: &str = "records are missing";
 
-/// Starts both tasks, unless they run. Without a runtime they are started by the next question.
+/// Starts both, unless they run. Without a runtime they are started by the next question.
 pub(super) fn start(node: &Arc<Node>, owner: &Owner) {
     if node.is_followed.load(Ordering::Acquire) {
         return;
@@ -54,18 +58,19 @@ pub(super) fn start(node: &Arc<Node>, owner: &Owner) {
         return;
     }
     let running = Running(Arc::clone(node));
-    let following = {
-        let node = Arc::clone(node);
-        async move {
-            let _running = running;
-            Reader::new(node).follow().await;
-        }
+    let working = async move {
+        let node = &running.0;
+        let mut reader = Reader::new(Arc::clone(node));
+        let (mut following, mut sending) = (pin!(reader.follow()), pin!(send(node)));
+        // One task for both, so that they are there together or not at all. Neither ends.
+        poll_fn(|context| {
+            let _ = (following.as_mut().poll(context), sending.as_mut().poll(context));
+            Poll::Pending
+        })
+        .await
     };
-    let span = || tracing::debug_span!(parent: None, "introspection_fleet");
-    runtime.spawn(tracing::Instrument::instrument(owner.keeps_alive(following), span()));
-    let node = Arc::clone(node);
-    let sending = async move { send(&node).await };
-    runtime.spawn(tracing::Instrument::instrument(owner.keeps_alive(sending), span()));
+    let span = tracing::debug_span!(parent: None, "introspection_fleet");
+    runtime.spawn(tracing::Instrument::instrument(owner.keeps_alive(working), span));
 }
 
 /// The runtime they run on may go away before the fleet does; then another one has to take over.
@@ -242,13 +247,15 @@ impl Reader {
         let node = &self.node;
         // What this process has invalidated itself is forgotten here already.
         let news = records.iter().map(|(_, record)| record);
-        let news = news.filter(|record| !node.outbox.is_own(record.id) && !node.log.has_applied(record.id));
+        // What one cache of this process has invalidated, the others have not.
+        let members = node.members();
+        let has_acted = |id| members.len() < 2 && node.outbox.is_own(id);
+        let news = news.filter(|record| !has_acted(record.id) && !node.log.has_applied(record.id));
         let news: Vec<_> = news.cloned().collect();
         if news.is_empty() {
             return Ok(());
         }
         let looks_at_all = news.iter().any(|record| record.rule.is_of_any_token());
-        let members = node.members();
         let apply = move || members.iter().for_each(|member| member.apply(&news));
         if looks_at_all {
             return aside(apply).await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::engine::{self, Epoch, Name, Position, Read};
+use super::engine_clock::AHEAD;
 use super::node::{Node, Told};
 use super::outbox::Stage;
 use super::record::Record;
@@ -84,6 +85,9 @@ impl Node {
     }
 
     async fn is_read_by_all(&self, epoch: Epoch, position: Position, lease: Duration) -> bool {
+        if self.engine_clock.has_gone_ahead_within(lease) {
+            return false;
+        }
         if self.log.known_for(epoch).is_none_or(|known_for| known_for <= lease) {
             // Whoever has a lease from before this log began need not have announced itself in it.
             return false;
@@ -91,12 +95,15 @@ impl Node {
         let Ok(nodes) = self.engine.nodes().await else { return false };
         // Where the log is another one by now, nobody knows who has read what.
         let read = Read { after: None, limit: 1, announce: None };
-        let is_the_same_log = self.engine.read(read).await.is_ok_and(|page| page.epoch == epoch);
+        let Ok(page) = self.engine.read(read).await else { return false };
+        self.engine_clock.shows(page.now);
+        let is_the_same_log = page.epoch == epoch;
         let has_read = |node: &engine::Node| {
             node.applied >= position.number && self.settings_of(node).is_ok_and(|told| told.epoch == Some(epoch))
         };
         is_the_same_log
+            && !self.engine_clock.has_gone_ahead_within(lease)
             && nodes.iter().any(|node| node.id == self.id)
-            && nodes.iter().filter(|node| node.ago <= lease).all(has_read)
+            && nodes.iter().filter(|node| node.ago <= lease + AHEAD).all(has_read)
     }
 }

@@ -11,7 +11,7 @@ use tower_introspection::rfc7662::Rfc7662Builder;
 use tower_introspection::stats::EndpointHandle;
 use tower_introspection::{Authorities, CacheHandle, Cached, InactiveReason, Introspect, Rfc7662, Verdict};
 
-use super::{engine, passes, secret, until_in};
+use super::{Process, all_read, engine, passes, secret, until_in};
 use crate::support::{Answer, Authority, bearer, inactive, known_or_asked, millis, secs, until};
 
 /// An authority in the test's hands, with the endpoint of another introspector: it is never asked.
@@ -163,4 +163,20 @@ async fn an_answer_that_is_read_in_another_way_does_not_serve_and_its_invalidati
         assert_eq!(shared_between([plain, set]).await, (2, false));
         assert_eq!(shared_between([set, plain]).await, (2, false));
     }
+}
+
+/// Of what one of them invalidates the process has read its own record, which the other has not acted on.
+#[tokio::test(start_paused = true)]
+async fn two_caches_of_one_name_in_one_process_hear_each_other() {
+    let (engine, clock) = engine();
+    let authority = Authority::new(Ok(Verdict::Active(until_in(600))));
+    let process = Process::start(&engine, &clock, &authority);
+    let second = Cached::builder(authority.clone()).clock(clock.clone()).fleet(&process.fleet).build().unwrap();
+    all_read(&[&process]).await;
+    for cached in [&process.cached, &second] {
+        assert!(known_or_asked(cached, "abc").await.unwrap().is_active());
+    }
+    process.handle().invalidate(Selection::subject("ann")).await;
+    passes(&clock, secs(1)).await;
+    assert!(second.cached(&bearer("abc")).is_none());
 }
