@@ -143,8 +143,11 @@ impl<I: Introspect> Introspect for Cached<I> {
             };
             let now = self.store.clock.now();
             // A question that was under way before this request came may be older than an answer may be. The next one
-            // is not: it was asked after the first one had landed.
-            if waited_before || asked.since_boarding || self.store.serves_others(&verdict, asked.at) {
+            // is not, if this process asked it: that was after the first one had landed.
+            if (waited_before && !asked.elsewhere)
+                || asked.since_boarding
+                || self.store.serves_others(&verdict, asked.at)
+            {
                 let verdict = judge(verdict, now);
                 if verdict.is_active() {
                     self.store.figures.used(now.saturating_since(asked.at));
@@ -217,11 +220,11 @@ async fn ask_the_fleet<I: Introspect>(
 ) -> Option<Flight> {
     let key = flight.key;
     match shared.look(store, key, token, flight.is_refresh).await {
-        Look::Found(Found { verdict, asked_at }) => {
-            let now = store.clock.now();
-            flight.land_from_elsewhere(verdict, asked_at, |answer| store.remember(key, answer, asked_at, now))
+        Look::Found(found) => {
+            let (now, verdict, asked_at) = (store.clock.now(), found.verdict.clone(), found.asked_at);
+            flight.land_from_elsewhere(verdict, asked_at, || store.remember_from_elsewhere(key, &found, now))
         }
-        Look::Ask(asks) => question(introspector, store, flight, token, Some((shared, asks))).await,
+        Look::Ask(asks, older) => question(introspector, store, flight, token, Some((shared, asks, older))).await,
     }
 }
 
@@ -231,17 +234,17 @@ async fn question<I: Introspect>(
     store: &Store,
     flight: Flight,
     token: &BearerToken<'static>,
-    fleet: Option<(&Membership, Question)>,
+    fleet: Option<(&Membership, Question, Option<Found>)>,
 ) -> Option<Flight> {
     let Flight { key, share, is_refresh, .. } = flight;
     // The fleet may know a token that this process does not.
-    let share = if fleet.is_some() && share == Share::Stranger { store.share_of(key) } else { share };
+    let share = if matches!(fleet, Some((_, _, Some(_)))) { Share::Known } else { share };
     let counted = Counted::start(&store.figures, is_refresh);
     let (departed_at, departed, answers) = (store.clock.now(), Stopwatch::start(), store.outage.answers());
     let asking = introspector.introspect(Ask::new(token).known(share == Share::Known));
     let asking = tokio::time::timeout(store.question_timeout, asking);
     let answer = match &fleet {
-        Some((_, question)) => question.during(asking).await,
+        Some((_, question, _)) => question.during(asking).await,
         None => asking.await,
     };
     let answer = answer.unwrap_or_else(|_| {
@@ -251,9 +254,12 @@ async fn question<I: Introspect>(
     store.learn(&answer, share, answers);
     let now = store.clock.now();
     let asked_at = asked_at(departed_at, now, departed.elapsed());
-    let Some((shared, question)) = fleet else {
+    let Some((shared, question, older)) = fleet else {
         return flight.land(answer, asked_at, |answer| store.remember(key, answer, asked_at, now));
     };
+    if let (Err(_), Some(older)) = (&answer, older) {
+        flight.keep_older(|| store.remember_from_elsewhere(key, &older, now));
+    }
     let settled = Settled { answer: answer.clone(), asked_at, was_active: store.has_active(key) };
     let invalidated = flight.land(answer, asked_at, |answer| store.remember(key, answer, asked_at, now));
     if invalidated.is_none() {

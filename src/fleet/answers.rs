@@ -30,7 +30,7 @@ use super::node::{LOOK_TIME, Node};
 use super::seal::Unreadable;
 use super::trouble::Call;
 use super::value;
-use crate::clock::Stopwatch;
+use crate::clock::{Clock, Stopwatch, Timestamp};
 use crate::introspect::Verdict;
 use crate::random::random;
 use crate::token::BearerToken;
@@ -61,6 +61,7 @@ pub(crate) struct Query<'a> {
     pub(crate) serves: &'a (dyn Fn(&Found) -> bool + Send + Sync),
     /// How long to wait for the question of another process.
     pub(crate) patience: Duration,
+    pub(crate) clock: &'a dyn Clock,
 }
 
 pub(crate) enum Look {
@@ -74,12 +75,14 @@ pub(crate) struct Found {
     /// How old it was when the claim was sent, at most.
     age: Duration,
     sent: Stopwatch,
+    sent_at: Timestamp,
 }
 
 impl Found {
-    /// How long ago it was asked for, at most: however long this process was held up since.
-    pub(crate) fn age(&self) -> Duration {
-        self.age.saturating_add(self.sent.elapsed())
+    /// When it was asked for, by the clock of whoever looks, at the latest: however long this process was held up since,
+    /// and whatever clock stood still meanwhile.
+    pub(crate) fn asked_at(&self, now: Timestamp) -> Timestamp {
+        (now - self.age.saturating_add(self.sent.elapsed())).min(self.sent_at - self.age)
     }
 }
 
@@ -256,7 +259,9 @@ impl Answers {
         older: &mut Option<Found>,
     ) -> Option<(Since, Step)> {
         let node = &self.node;
-        if !node.access.is_open() {
+        *older = None;
+        let sent_at = query.clock.now();
+        if !node.access.is_open() || node.lease.as_ref().is_some_and(|lease| !lease.holds_at(node.clock.now())) {
             return None;
         }
         // Before the claim, and so before the question.
@@ -296,7 +301,7 @@ impl Answers {
         // By the engine's clock, with what it may have gone back on the safe side. It was read after the claim left.
         let age = claimed.now.saturating_sub(header.version.asked_at).saturating_add(CLOCK_TOLERANCE);
         let Ok(age) = u64::try_from(age) else { return Some((since, refused)) };
-        let found = Found { verdict, age: Duration::from_millis(age), sent };
+        let found = Found { verdict, age: Duration::from_millis(age), sent, sent_at };
         if claimed.lease == Lease::NotNeeded && (query.serves)(&found) {
             return Some((since, Step::Serves(found)));
         }

@@ -65,9 +65,9 @@ pub(super) fn start(node: &Arc<Node>, owner: &Owner) {
         // One task for both, so that they are there together or not at all. Neither ends.
         poll_fn(|context| {
             let _ = (following.as_mut().poll(context), sending.as_mut().poll(context));
-            Poll::Pending
+            Poll::<()>::Pending
         })
-        .await
+        .await;
     };
     let span = tracing::debug_span!(parent: None, "introspection_fleet");
     runtime.spawn(tracing::Instrument::instrument(owner.keeps_alive(working), span));
@@ -126,7 +126,7 @@ impl Reader {
     }
 
     async fn read(&mut self) -> Result<Progress, EngineError> {
-        let sent = Stopwatch::start();
+        let (sent_at, sent) = (self.node.clock.now(), Stopwatch::start());
         let known = self.node.log.position();
         let settings = self.announcement();
         let page = self
@@ -159,7 +159,7 @@ impl Reader {
             }
             self.node.succeeded(Call::Read);
             if let Some(lease) = &self.node.lease {
-                lease.renew(ago, self.node.clock.now());
+                lease.renew(ago, sent_at);
             }
             if self.looked.as_ref().is_none_or(|looked| looked.elapsed() >= LOOKED_EVERY) {
                 self.looked = Some(Stopwatch::start());
@@ -194,31 +194,32 @@ impl Reader {
         let is_another = known.is_some_and(|(epoch, _)| epoch != page.epoch);
         if is_another || !page.continues {
             node.access.does_not_read();
+            node.log.close();
             self.has_gap(if is_another { "another server, or it was emptied" } else { MISSING }).await?;
             node.log.start_over(page.epoch, page.first);
             return Ok(Progress::More);
         }
         let (records, unreadable) = self.open(page);
-        self.forget(&records).await?;
         let missing = last_missing(page, known.map(|(_, position)| position.number.max(node.log.horizon())));
-        if missing.is_some() || unreadable.is_some() {
-            self.has_gap(if missing.is_some() { MISSING } else { "a record cannot be opened" }).await?;
-        }
         if known.is_none() {
             node.log.start_over(page.epoch, page.first);
+        }
+        // In this order: known, so that nothing comes back that is forgotten; applied; and only then read. What this
+        // process has invalidated is its own until then.
+        let horizon = [Some(page.first.saturating_sub(1)), missing, unreadable].into_iter().flatten().max();
+        node.log.learn(records.clone(), horizon.unwrap_or_default());
+        self.forget(&records).await?;
+        if missing.is_some() || unreadable.is_some() {
+            self.has_gap(if missing.is_some() { MISSING } else { "a record cannot be opened" }).await?;
         }
         let position = match page.records.last() {
             // The nonce of a record that was let go is known by this alone.
             Some((last, _)) if last.number < page.last.number => *last,
             _ => page.last,
         };
-        let ids: Vec<_> = records.iter().map(|(number, record)| (record.id, *number)).collect();
-        // In this order: applied, then known as a record, and only then no longer as this process's own.
-        node.log.advance(position, records);
-        let horizon = [Some(page.first.saturating_sub(1)), missing, unreadable].into_iter().flatten().max();
-        node.log.raise_horizon(horizon.unwrap_or_default());
-        for (id, number) in ids {
-            node.outbox.is_read(id, page.epoch, Position { number, nonce: 0 });
+        node.log.advance(position);
+        for (number, record) in records {
+            node.outbox.is_read(record.id, page.epoch, Position { number, nonce: 0 });
         }
         Ok(if position.number >= page.last.number { Progress::AtTheEnd } else { Progress::More })
     }

@@ -30,10 +30,10 @@ impl Lease {
         self.lasts
     }
 
-    /// `ago` a read was sent that showed all records.
-    pub(super) fn renew(&self, ago: Duration, now: Timestamp) {
+    /// A read that showed all records was `sent_at` that moment, `ago` by the monotonic clock.
+    pub(super) fn renew(&self, ago: Duration, sent_at: Timestamp) {
         let until = millis(self.since.elapsed()).saturating_add(millis(self.lasts)).saturating_sub(millis(ago) + 1);
-        self.began.store((now - ago).as_unix_millis(), Ordering::Relaxed);
+        self.began.store(sent_at.as_unix_millis(), Ordering::Relaxed);
         self.until.store(until, Ordering::Relaxed);
     }
 
@@ -78,7 +78,7 @@ mod tests {
             tokio::time::advance(Duration::from_millis(millis)).await;
         };
         assert_eq!(judges.now(), END_OF_TIME);
-        lease.renew(Duration::from_millis(500), clock.now());
+        lease.renew(Duration::from_millis(500), clock.now() - Duration::from_millis(500));
         assert_eq!(judges.now(), clock.now());
         passes(1_498).await;
         assert_eq!(judges.now(), clock.now());

@@ -32,6 +32,8 @@ struct Known {
     records: BTreeMap<u64, Arc<Record>>,
     /// Of the log before this one: what it shares with this one has been applied.
     applied_before: HashSet<u128>,
+    /// There is a gap that the caches have not been told of.
+    is_closed: bool,
 }
 
 /// What a value is about, as a record may select it.
@@ -56,6 +58,9 @@ impl Log {
     /// What a question that leaves now is asked as of.
     pub(super) fn as_of(&self) -> Option<(Epoch, u64)> {
         let known = self.known();
+        if known.is_closed {
+            return None;
+        }
         Some((known.epoch?, known.position.number))
     }
 
@@ -67,7 +72,7 @@ impl Log {
 
     pub(super) fn distrusts(&self, header: &Header, subject: Subject, verdict: &Verdict) -> Option<Distrust> {
         let known = self.known();
-        if known.epoch != Some(header.version.epoch) || header.as_of < known.horizon {
+        if known.is_closed || known.epoch != Some(header.version.epoch) || header.as_of < known.horizon {
             return Some(Distrust::TooOld);
         }
         let is_newer = known.records.range(header.as_of.saturating_add(1)..);
@@ -87,7 +92,8 @@ impl Log {
         }
         let (position, horizon) = (Position::default(), first.saturating_sub(1));
         let (epoch, since) = (Some(epoch), Some(Stopwatch::start()));
-        *known = Known { epoch, since, position, horizon, records: BTreeMap::new(), applied_before };
+        let records = BTreeMap::new();
+        *known = Known { epoch, since, position, horizon, records, applied_before, is_closed: false };
     }
 
     /// How long this process has known of this epoch, if it is the present one.
@@ -102,25 +108,30 @@ impl Log {
         self.known().applied_before.contains(&id)
     }
 
-    /// Records that have been applied, up to `position`.
-    pub(super) fn advance(&self, position: Position, records: impl IntoIterator<Item = (u64, Arc<Record>)>) {
+    /// Records that are about to be applied: from now on nothing is trusted that they take away, or that was asked
+    /// before `horizon`. Only then the caches forget it, or it could come back meanwhile.
+    pub(super) fn learn(&self, records: impl IntoIterator<Item = (u64, Arc<Record>)>, horizon: u64) {
         let mut known = self.known_mut();
         known.records.extend(records);
-        known.position = position;
         while known.records.len() > MAX_RECORDS
             && let Some((number, _)) = known.records.pop_first()
         {
             known.horizon = known.horizon.max(number);
         }
-    }
-
-    /// What was asked before the record of this number is not trusted.
-    pub(super) fn raise_horizon(&self, number: u64) {
-        let mut known = self.known_mut();
-        known.horizon = known.horizon.max(number);
+        known.horizon = known.horizon.max(horizon);
         let horizon = known.horizon;
         // One that is asked as of the horizon has seen the record there.
         known.records = known.records.split_off(&horizon.saturating_add(1));
+    }
+
+    /// All records up to `position` have been applied.
+    pub(super) fn advance(&self, position: Position) {
+        self.known_mut().position = position;
+    }
+
+    /// Nothing is trusted until the log is read from its beginning.
+    pub(super) fn close(&self) {
+        self.known_mut().is_closed = true;
     }
 
     /// What was asked before the record after this one is not trusted.
@@ -191,7 +202,8 @@ mod tests {
             let log = Self::default();
             log.start_over(EPOCH, first);
             let last = rules.last().map_or(first - 1, |(number, _)| *number);
-            log.advance(at(last), rules.into_iter().map(|(number, rule)| (number, Arc::new(record(1, rule)))));
+            log.learn(rules.into_iter().map(|(number, rule)| (number, Arc::new(record(1, rule)))), 0);
+            log.advance(at(last));
             log
         }
 
@@ -226,8 +238,8 @@ mod tests {
     fn a_value_from_before_the_horizon_does_not_serve_and_one_of_the_horizon_does() {
         let log = Log::of(5, vec![(5, of_token([3, 4])), (6, of_token([3, 4]))]);
         assert_eq!((log.trusts(3), log.trusts(4)), (Some(Distrust::TooOld), None));
-        log.raise_horizon(5);
-        log.raise_horizon(2);
+        log.learn([], 5);
+        log.learn([], 2);
         assert_eq!((log.trusts(4), log.trusts(5), log.records()), (Some(Distrust::TooOld), None, 1));
     }
 
@@ -236,8 +248,19 @@ mod tests {
     fn records_in_memory_are_bounded() {
         let log = Log::of(1, (1..=10_000).map(|number| (number, of_token([3, 4]))).collect());
         assert_eq!((log.trusts(0), log.records()), (None, 10_000));
-        log.advance(at(10_001), [(10_001, Arc::new(record(1, of_token([3, 4]))))]);
+        log.learn([(10_001, Arc::new(record(1, of_token([3, 4]))))], 0);
         assert_eq!((log.trusts(0), log.trusts(1), log.records()), (Some(Distrust::TooOld), None, 10_000));
+    }
+
+    /// Invariant 14: from a gap on, before the caches have been told of it.
+    #[test]
+    fn a_closed_log_trusts_nothing_until_it_begins_anew() {
+        let log = Log::of(1, vec![(1, of_token([3, 4]))]);
+        log.close();
+        assert_eq!((log.as_of(), log.trusts(1)), (None, Some(Distrust::TooOld)));
+        assert!(log.position().is_some(), "so that the gap is found again");
+        log.start_over(EPOCH, 1);
+        assert_eq!((log.as_of(), log.trusts(1)), (Some((EPOCH, 0)), None));
     }
 
     #[test]
@@ -247,7 +270,7 @@ mod tests {
         log.start_over(EPOCH + 2, 1);
         assert!(log.has_applied(1) && !log.has_applied(2));
         assert_eq!(log.position(), Some((EPOCH + 2, Position::default())));
-        log.advance(at(1), [(1, Arc::new(record(2, Rule::all())))]);
+        log.learn([(1, Arc::new(record(2, Rule::all())))], 0);
         log.start_over(EPOCH + 3, 1);
         assert!(!log.has_applied(1) && log.has_applied(2));
     }

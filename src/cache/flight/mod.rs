@@ -231,6 +231,8 @@ pub(super) struct Asked {
     pub(super) at: Timestamp,
     /// After whoever hears it had come on board.
     pub(super) since_boarding: bool,
+    /// Not by this process.
+    pub(super) elsewhere: bool,
 }
 
 impl Passenger {
@@ -244,7 +246,8 @@ impl Passenger {
         }
         match landed.get() {
             Some(Ok(Arrival { verdict, asked_at, departure })) => {
-                Ok((verdict.clone(), Asked { at: *asked_at, since_boarding: *departure > self.departures }))
+                let (since_boarding, elsewhere) = (*departure > self.departures, *departure == 0);
+                Ok((verdict.clone(), Asked { at: *asked_at, since_boarding, elsewhere }))
             }
             Some(Err(error)) => Err(error.clone()),
             None => Err(given_up()),
@@ -306,9 +309,17 @@ impl Flight {
         self,
         verdict: Verdict,
         asked_at: Timestamp,
-        remember: impl FnOnce(&Result<Verdict, IntrospectError>),
+        remember: impl FnOnce(),
     ) -> Option<Self> {
-        self.land_as(0, Ok(verdict), asked_at, remember)
+        self.land_as(0, Ok(verdict), asked_at, |_| remember())
+    }
+
+    /// Has `remember` keep an answer from before this question, unless anything was invalidated since it left.
+    pub(super) fn keep_older(&self, remember: impl FnOnce()) {
+        let slots = self.flights.slots();
+        if slots.by_key.get(&self.key).is_some_and(|slot| slot.invalidated.is_none()) {
+            remember();
+        }
     }
 
     fn land_as(

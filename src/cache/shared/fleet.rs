@@ -92,12 +92,12 @@ impl Membership {
         self.fleet.follow();
         let max_age = store.limits.max_age(key.chance(), is_refresh);
         if max_age.is_zero() {
-            return Look::Ask(Question(None));
+            return Look::Ask(Question(None), None);
         }
         let found = |found: &fleet::Found| {
             // The clock first: what passes between the two makes it older.
             let now = store.clock.now();
-            Found { verdict: found.verdict.clone(), asked_at: now - found.age() }
+            Found { verdict: found.verdict.clone(), asked_at: found.asked_at(now) }
         };
         let serves = |of: &fleet::Found| {
             let Found { verdict, asked_at } = found(of);
@@ -105,15 +105,12 @@ impl Membership {
         };
         // As long as a question of its own may take.
         let patience = store.endpoint.as_ref().map_or(store.question_timeout, EndpointHandle::deadline);
-        let query = Query { token, key: key.halves(), max_age, serves: &serves, patience };
+        let query = Query { token, key: key.halves(), max_age, serves: &serves, patience, clock: &*store.clock };
         match self.answers.look(query).await {
             fleet::Look::Found(of) => Look::Found(found(&of)),
             fleet::Look::Ask(mut question) => {
-                let older = question.older.take();
-                if let Some(older) = older {
-                    store.remember_older(key, found(&older));
-                }
-                Look::Ask(Question(Some(question)))
+                let older = question.older.take().filter(|older| older.verdict.is_active());
+                Look::Ask(Question(Some(question)), older.as_ref().map(found))
             }
         }
     }

@@ -19,8 +19,8 @@ use crate::introspect::Verdict;
 #[cfg_attr(not(feature = "redis"), allow(dead_code))] // nobody looks then
 pub(super) enum Look {
     Found(Found),
-    /// This process is to ask.
-    Ask(Question),
+    /// This process is to ask. An active answer that no longer serves may have to, if the authority fails.
+    Ask(Question, Option<Found>),
 }
 
 /// An answer that a process of the fleet got.

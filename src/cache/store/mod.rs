@@ -12,7 +12,7 @@ use super::key::{TokenKey, TokenKeys};
 use super::lately::Lately;
 use super::outage::Outage;
 use super::settings::CacheSettings;
-use super::shared::Membership;
+use super::shared::{Found as FoundElsewhere, Membership};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{IntrospectError, IntrospectErrorKind};
 use crate::introspect::{InactiveReason, Verdict};
@@ -387,6 +387,19 @@ impl Store {
                 }
                 self.refresh_later(key, now);
             }
+        }
+    }
+
+    /// Keeps an answer that another process got, unless a newer one is here.
+    pub(super) fn remember_from_elsewhere(
+        &self,
+        key: TokenKey,
+        FoundElsewhere { verdict, asked_at }: &FoundElsewhere,
+        now: Timestamp,
+    ) {
+        let is_newer = self.active.get(key).is_none_or(|token| token.term().asked_at < *asked_at);
+        if is_newer && self.inactive.get(key).is_none_or(|inactive| inactive.asked_at < *asked_at) {
+            self.remember_verdict(key, verdict, *asked_at, now);
         }
     }
 

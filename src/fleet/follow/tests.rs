@@ -3,8 +3,9 @@ use std::sync::Mutex;
 use super::*;
 use crate::clock::{ManualClock, SystemClock};
 use crate::fleet::engine::memory::MemoryEngine;
-use crate::fleet::engine::{Engine, NodeId};
+use crate::fleet::engine::{Engine, Header, NodeId, Version};
 use crate::fleet::keys::Keyring;
+use crate::fleet::log::Subject;
 use crate::fleet::node::Member;
 use crate::fleet::secret::FleetSecret;
 use crate::fleet::settings::CacheSettings;
@@ -212,6 +213,33 @@ async fn in_another_epoch_only_what_is_new_is_applied() {
     one.reads().await;
     assert_eq!(one.heard.take(), [Event::AskAgain, Event::Applied(vec![2], Some(0))]);
     assert_eq!((one.gaps(), one.node.log.as_of().unwrap().1), (1, 2));
+}
+
+/// What is to be forgotten is not trusted from before it is forgotten on, or it could come back meanwhile.
+#[tokio::test]
+async fn records_are_known_before_they_are_applied() {
+    struct Looks(std::sync::Weak<Node>, Mutex<Vec<bool>>);
+    impl Member for Looks {
+        fn apply(&self, _: &[Arc<Record>]) {
+            let node = self.0.upgrade().unwrap();
+            let (epoch, as_of) = node.log.as_of().unwrap();
+            let header = Header { key_id: 0, version: Version { epoch, asked_at: 0 }, as_of };
+            let subject = Subject { cache: "main", key_id: 0, key: [0, 0] };
+            let verdict = crate::introspect::Verdict::Active(crate::AccessToken::builder().build());
+            self.1.lock().unwrap().push(node.log.distrusts(&header, subject, &verdict).is_some());
+        }
+
+        fn has_gap(&self, _: bool) {}
+    }
+    let engine = engine();
+    let (mut one, other) = (process(&engine), process(&engine));
+    one.reads().await;
+    let looks = Arc::new(Looks(Arc::downgrade(&one.node), Mutex::default()));
+    let member: std::sync::Weak<Looks> = Arc::downgrade(&looks);
+    one.node.join(member, settings(0));
+    other.appends(1, Rule::all()).await;
+    one.reads().await;
+    assert_eq!(*looks.1.lock().unwrap(), [true]);
 }
 
 /// Invariant 9: what cannot hold together is told once.
