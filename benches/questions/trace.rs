@@ -1,6 +1,6 @@
 //! The requests of the simulation: which token is presented when, and what the authority would say of it.
 
-use crate::support::random::Random;
+use crate::support::random::{Random, Zipf};
 
 /// Simulated time is in milliseconds. It begins here.
 pub const BEGINNING: i64 = 1_700_000_000_000;
@@ -92,25 +92,5 @@ impl Trace {
     /// How many requests present a token that is revoked by then.
     pub fn after_revocation(&self) -> usize {
         self.iter().filter(|&(_, now, token)| !self.token(token).is_active_at(now)).count()
-    }
-}
-
-/// Ranks with a probability proportional to `1/rank`: Zipf's law with exponent 1.
-struct Zipf(Vec<f64>);
-
-impl Zipf {
-    #[allow(clippy::cast_precision_loss)]
-    fn new(ranks: usize) -> Self {
-        let mut sum = 0.0;
-        let sums = (1..=ranks).map(|rank| {
-            sum += 1.0 / rank as f64;
-            sum
-        });
-        Self(sums.collect())
-    }
-
-    fn choose(&self, random: &mut Random) -> usize {
-        let chosen = random.part() * self.0[self.0.len() - 1];
-        self.0.partition_point(|&sum| sum <= chosen)
     }
 }

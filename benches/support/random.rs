@@ -34,3 +34,23 @@ impl Random {
         low + ((high - low) as f64 * self.part()) as i64
     }
 }
+
+/// Ranks with a probability proportional to `1/rank`: Zipf's law with exponent 1.
+pub struct Zipf(Vec<f64>);
+
+impl Zipf {
+    #[allow(clippy::cast_precision_loss)]
+    pub fn new(ranks: usize) -> Self {
+        let mut sum = 0.0;
+        let sums = (1..=ranks).map(|rank| {
+            sum += 1.0 / rank as f64;
+            sum
+        });
+        Self(sums.collect())
+    }
+
+    pub fn choose(&self, random: &mut Random) -> usize {
+        let chosen = random.part() * self.0[self.0.len() - 1];
+        self.0.partition_point(|&sum| sum <= chosen)
+    }
+}
