@@ -3,11 +3,12 @@
 //! A call takes the connection to the server that has its key. If there is none, it fails at once: nobody but
 //! [`Connections::connect`], which reading the log calls, makes one. A call that was not answered in time discards its
 //! connection, since a server that is gone without a word shows by nothing else. The next reading connects again, and
-//! asks the sentinels, or the cluster, again where the servers are.
+//! asks the sentinels, or the cluster, again where the servers are. Until it has, calls fail by what keeps the
+//! connection away, if that is known: one fault is one kind of failure, whoever meets it.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use redis::{RedisResult, Value};
@@ -26,18 +27,24 @@ pub(super) struct Connections {
     connecting: tokio::sync::Mutex<()>,
     /// The keys have moved, or a connection broke that reading the log does not need.
     is_outdated: AtomicBool,
+    /// What keeps the connection away: the last attempt failed by it, or the server refused what came over it.
+    problem: Mutex<Option<EngineError>>,
 }
 
 impl Connections {
     pub(super) fn new(search: Search) -> Self {
         let (servers, connecting) = (RwLock::default(), tokio::sync::Mutex::new(()));
-        Self { search, servers, connecting, is_outdated: AtomicBool::new(false) }
+        Self { search, servers, connecting, is_outdated: AtomicBool::new(false), problem: Mutex::default() }
     }
 
     /// The connection to the server that has `key`.
     pub(super) fn link(&self, key: &str) -> Result<Arc<Link>, EngineError> {
         let no_link = || no_connection("there is no connection to the server that has the key");
-        self.servers().link(key).ok_or_else(no_link)
+        self.servers().link(key).ok_or_else(|| self.problem().clone().unwrap_or_else(no_link))
+    }
+
+    fn problem(&self) -> MutexGuard<'_, Option<EngineError>> {
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) async fn run(&self, call: Call<'_>, limit: Duration) -> Result<Value, EngineError> {
@@ -61,7 +68,12 @@ impl Connections {
             let (error, aftermath) = judge(&link.host, &self.search.secrets(), &error);
             match aftermath {
                 Aftermath::Kept => {}
-                Aftermath::Discarded => self.discard(link),
+                Aftermath::Discarded => {
+                    if error.kind == EngineErrorKind::Refused {
+                        *self.problem() = Some(error.clone());
+                    }
+                    self.discard(link);
+                }
                 Aftermath::Moved => self.is_outdated.store(true, Ordering::Relaxed),
             }
             error
@@ -82,10 +94,12 @@ impl Connections {
         };
         let limit = self.search.connect_timeout;
         let done = timeout(limit, connecting).await;
-        done.unwrap_or_else(|_| {
+        let done = done.unwrap_or_else(|_| {
             let text = format!("no connection within {} ms", limit.as_millis());
             Err(EngineError { kind: EngineErrorKind::Timeout, text })
-        })?;
+        });
+        *self.problem() = done.as_ref().err().cloned();
+        done?;
         self.link(key).map(drop)
     }
 

@@ -64,5 +64,11 @@ async fn a_wrong_password_is_refused_and_not_shown() {
         let error = everything(&engine).await.unwrap_err();
         assert_eq!(error.kind, EngineErrorKind::Refused, "{error}");
         assert!(!error.text.contains("hush"), "{error}");
+        let error = put(&engine).await.unwrap_err();
+        assert_eq!(
+            error.kind,
+            EngineErrorKind::Refused,
+            "without a connection a call fails by what keeps it away: {error}"
+        );
     }
 }
