@@ -15,10 +15,10 @@
 //! * `revocation`: 8 processes under the load of `questions` each present one token once a millisecond. The authority
 //!   revokes it, and one process calls `invalidate` and waits. From when that returns to the last request that was
 //!   accepted anywhere, in 100 revocations.
-//! * `outage`: 8 processes under that load. Redis is killed and comes back empty, at once or after 5 seconds, or answers
-//!   nobody for that long (`CLIENT PAUSE`), or is stopped (`SIGSTOP`). Questions in each quarter of a second; the highest
-//!   second after its return, in times of the steady second, which is the mean of the last 10 seconds before, and of the
-//!   second right before its return, in which each process asked for itself.
+//! * `outage`: 8 processes under that load. Redis is killed and comes back empty, at once or after 5 seconds, or
+//!   answers nobody for that long (`CLIENT PAUSE`), or is stopped (`SIGSTOP`). Questions in each quarter of a second;
+//!   the highest second after its return, in times of the steady second, which is the mean of the last 10 seconds
+//!   before, and of the second right before its return, in which each process asked for itself.
 //! * `memory`: what 10,000 tokens take in Redis, of three kinds of facts.
 //!
 //! The environment can change what is measured: `FLEET_ROUNDS` of each part (3; `herd` 21, `hit` 9, `revocation` one

@@ -23,8 +23,12 @@ pub fn now() -> u64 {
     u64::try_from(since.as_micros()).unwrap()
 }
 
+/// At once, if it is over: the timer takes a millisecond for nothing, too.
 pub async fn wait_until(micros: u64) {
-    tokio::time::sleep(Duration::from_micros(micros.saturating_sub(now()))).await;
+    let left = micros.saturating_sub(now());
+    if left > 0 {
+        tokio::time::sleep(Duration::from_micros(left)).await;
+    }
 }
 
 /// Ends when nobody tells it anything any more.

@@ -13,6 +13,9 @@ pub const MAX_TTL: Duration = Duration::from_secs(5);
 /// Questions for each one that a process alone asks.
 const MOST: f64 = 1.05;
 
+/// Milliseconds. A load that is not kept up with is another one.
+const MOST_LATE: u64 = 1_000;
+
 /// A way to serve the load.
 const WAYS: [(&str, usize, bool); 6] = [
     ("1, without a fleet", 1, false),
@@ -57,7 +60,8 @@ pub fn measure(scene: &mut Scene, bounds: &mut Bounds) {
             bounds.check(times.median <= MOST, format_args!("processes {name}: {times:.3} times, at most {MOST}"));
         }
         bounds.check(seen.others == 0, format_args!("processes {name}: {} requests not accepted", seen.others));
-        println!("         the latest request began {} ms too late", seen.late / 1_000);
+        let late = seen.late / 1_000;
+        bounds.check(late < MOST_LATE, format_args!("processes {name}: no request began later than by {late} ms"));
     }
 }
 
