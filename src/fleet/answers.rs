@@ -79,8 +79,8 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// When it was asked for, by the clock of whoever looks, at the latest: however long this process was held up since,
-    /// and whatever clock stood still meanwhile.
+    /// When it was asked for, by the clock of whoever looks, at the latest: however long this process was held up
+    /// since, and whatever clock stood still meanwhile.
     pub(crate) fn asked_at(&self, now: Timestamp) -> Timestamp {
         (now - self.age.saturating_add(self.sent.elapsed())).min(self.sent_at - self.age)
     }

@@ -1,9 +1,9 @@
 //! Whether the engine's clock goes on.
 //!
-//! Where it goes ahead, all looks older than it is, and a process of a strict fleet looks gone whose lease still holds. A
-//! new epoch begins where it goes back, and this process hears of that with its next read of the log. Meanwhile, and
-//! of a server that does not tell, it sees for itself: since the last read at least as much has passed for the engine as
-//! for this process.
+//! Where it goes ahead, all looks older than it is, and a process of a strict fleet looks gone whose lease still holds.
+//! A new epoch begins where it goes back, and this process hears of that with its next read of the log. Meanwhile, and
+//! of a server that does not tell, it sees for itself: since the last read at least as much has passed for the engine
+//! as for this process.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! What a process in a fleet does by itself, in one task: it reads the log and applies it, and appends what waits in the
-//! outbox.
+//! What a process in a fleet does by itself, in one task: it reads the log and applies it, and appends what waits in
+//! the outbox.
 //!
 //! ```text
 //! every 100 ms   read, from the position on

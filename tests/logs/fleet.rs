@@ -88,7 +88,8 @@ pub(crate) fn drive(captured: Captured) {
 }
 
 async fn the_engine_fails(captured: &Captured) {
-    let faults: [(&str, &str, [&str; 2], fn(&MemoryEngine, bool)); 3] = [
+    type Fault = fn(&MemoryEngine, bool);
+    let faults: [(&str, &str, [&str; 2], Fault); 3] = [
         ("cut-off", "WARN", ["this process asks for itself until it answers", "connection"], MemoryEngine::cut_off),
         ("hung", "WARN", ["this process asks for itself until it answers", "timeout"], MemoryEngine::hang),
         ("refused", "ERROR", ["check user name and password in the fleet's address", "refused"], MemoryEngine::refuse),
