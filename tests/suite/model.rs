@@ -2,7 +2,7 @@
 //! model.
 //!
 //! `world` is the model, `journal` writes down what happens, `rules` judges each request by it, and `system` drives the
-//! cache. A case ends with a failure as soon as one rule is broken. In words:
+//! cache. `common` is what `fleet_model` needs, too. A case ends with a failure as soon as one rule is broken. In words:
 //!
 //! * Never is a token accepted at or after its expiry.
 //! * Never is a token accepted that was revoked for longer than `max_ttl`, unless the request itself has waited for its
@@ -21,6 +21,7 @@
 //! `PROPTEST_CASES` says how many cases; failures are kept in `model.proptest-regressions`, and run first from then on.
 #![cfg(feature = "test-util")]
 
+pub(crate) mod common;
 mod journal;
 mod regressions;
 mod rules;

@@ -4,12 +4,12 @@ use std::sync::{Arc, Mutex};
 use tower_introspection::introspect::Ask;
 
 use tokio::sync::oneshot;
-use tower_introspection::clock::Timestamp;
 use tower_introspection::introspect::IntrospectErrorKind;
-use tower_introspection::{AccessToken, BearerToken, InactiveReason, Introspect, IntrospectError, Verdict};
+use tower_introspection::{AccessToken, BearerToken, Introspect, IntrospectError, Verdict};
 
-use super::world::{CLIENTS, Facts, Fault, Truth, When, World, millis};
-use crate::support::{Answer, START};
+use super::common::{Facts, Fault, Outcome, Truth, When, millis, timestamp};
+use super::world::{CLIENTS, World};
+use crate::support::Answer;
 
 /// For so long a circuit breaker says that it will be open.
 pub(super) const BREAKER_PAUSE: i64 = 5_000;
@@ -29,14 +29,6 @@ impl Moment {
     pub(super) fn set_back_since(&self, earlier: &Moment) -> i64 {
         (self.steady - self.wall) - (earlier.steady - earlier.wall)
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    Answered(Truth),
-    Failed(IntrospectErrorKind),
-    Panicked,
-    TimedOut,
 }
 
 #[derive(Debug)]
@@ -75,10 +67,6 @@ impl Scope {
 
 pub(super) fn client_of(token: usize) -> usize {
     token % CLIENTS
-}
-
-pub(super) fn name_of(token: usize) -> String {
-    format!("token-{token}")
 }
 
 pub(super) struct Journal {
@@ -241,10 +229,6 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-pub(super) fn timestamp(wall: i64) -> Timestamp {
-    Timestamp::from_unix_millis(START.as_unix_millis() + wall)
-}
-
 fn facts_of(token: usize, question: usize, facts: Facts) -> AccessToken {
     let builder = AccessToken::builder().client_id(client_of(token).to_string()).claim("question", question).unwrap();
     let builder = match facts.expires_at {
@@ -254,31 +238,5 @@ fn facts_of(token: usize, question: usize, facts: Facts) -> AccessToken {
     match facts.not_before {
         Some(not_before) => builder.not_before(timestamp(not_before)).build(),
         None => builder.build(),
-    }
-}
-
-/// How a request ended, in the words of the rules.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ending {
-    Accepted { question: usize, stale: bool },
-    Rejected(InactiveReason),
-    Failed { kind: IntrospectErrorKind, question: Option<usize> },
-}
-
-impl Ending {
-    pub(super) fn of(answer: &Answer) -> Self {
-        match answer {
-            Ok(Verdict::Active(token)) => {
-                Self::Accepted { question: token.claim("question").unwrap(), stale: token.is_stale() }
-            }
-            Ok(Verdict::Inactive(reason)) => Self::Rejected(*reason),
-            Err(error) => Self::failed(error),
-        }
-    }
-
-    pub(super) fn failed(error: &IntrospectError) -> Self {
-        let source = std::error::Error::source(error).map(ToString::to_string);
-        let question = source.and_then(|source| source.strip_prefix("question ").map(|number| number.parse().unwrap()));
-        Self::Failed { kind: error.kind(), question }
     }
 }

@@ -2,8 +2,9 @@
 
 use tower_introspection::introspect::IntrospectErrorKind;
 
+use super::common::{Fault, When};
 use super::system::System;
-use super::world::{Fault, Operation, Settings, Step, Way, When, World};
+use super::world::{Operation, Settings, Step, Way, World};
 use Operation::*;
 
 fn settings() -> Settings {

@@ -3,8 +3,9 @@
 use tower_introspection::InactiveReason;
 use tower_introspection::introspect::IntrospectErrorKind;
 
-use super::journal::{BREAKER_PAUSE, Ending, Journal, Moment, Outcome, Question};
-use super::world::{Settings, Status, TOKENS, Truth};
+use super::common::{Ending, Outcome, Status, Truth};
+use super::journal::{BREAKER_PAUSE, Journal, Moment, Question};
+use super::world::{Settings, TOKENS};
 
 /// More predicates than this, and a question under way counts as invalidated whatever its answer is.
 const PREDICATES: usize = 16;

@@ -16,9 +16,10 @@ use tower_introspection::introspect::IntrospectErrorKind;
 use tower_introspection::rejection::Rejection;
 use tower_introspection::{AccessToken, Cached, InactiveReason, IntrospectionLayer};
 
-use super::journal::{Authority, Ending, Journal, Scope, SharedJournal, name_of, timestamp};
+use super::common::{Ending, Fault, millis, name_of, timestamp};
+use super::journal::{Authority, Journal, Scope, SharedJournal};
 use super::rules::Request;
-use super::world::{Fault, Operation, Settings, Step, TOKENS, Way, World, millis};
+use super::world::{Operation, Settings, Step, TOKENS, Way, World};
 use crate::support::{bearer, known_or_asked, secs};
 
 /// As long as no test runs by the paused clock, but when it is told to.

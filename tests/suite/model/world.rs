@@ -3,13 +3,13 @@
 
 use std::fmt;
 use std::iter;
-use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest_state_machine::ReferenceStateMachine;
-use tower_introspection::InactiveReason;
 use tower_introspection::introspect::IntrospectErrorKind;
+
+use super::common::{Facts, Fault, Mark, Status, Token, Truth, When};
 
 pub(super) const TOKENS: usize = 4;
 pub(super) const CLIENTS: usize = 2;
@@ -74,59 +74,6 @@ pub(super) enum Way {
     Layer,
 }
 
-/// When the authority looks up the answer to a question that it holds.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum When {
-    Asked,
-    Released,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Fault {
-    Fails(IntrospectErrorKind),
-    Panics,
-}
-
-/// A place in the history of the world.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Mark {
-    pub(super) step: u64,
-    pub(super) steady: i64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Status {
-    Unknown,
-    Approved,
-    Revoked,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Facts {
-    pub(super) expires_at: Option<i64>,
-    pub(super) not_before: Option<i64>,
-}
-
-impl Facts {
-    pub(super) fn judge(&self, wall: i64) -> Result<(), InactiveReason> {
-        if self.expires_at.is_some_and(|expires_at| wall >= expires_at) {
-            return Err(InactiveReason::Expired);
-        }
-        if self.not_before.is_some_and(|not_before| wall < not_before) {
-            return Err(InactiveReason::NotYetValid);
-        }
-        Ok(())
-    }
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Token {
-    pub(super) status: Status,
-    pub(super) facts: Facts,
-    /// From when until when it was approved, in order; the last span may be open.
-    pub(super) approved: Vec<(Mark, Option<Mark>)>,
-}
-
 #[derive(Clone)]
 pub(super) struct World {
     pub(super) settings: Settings,
@@ -149,26 +96,14 @@ impl fmt::Debug for World {
     }
 }
 
-/// What the authority says of a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Truth {
-    Active(Facts),
-    Inactive(InactiveReason),
-}
-
 impl World {
     pub(super) fn new(settings: Settings) -> Self {
-        let token = Token {
-            status: Status::Unknown,
-            facts: Facts { expires_at: None, not_before: None },
-            approved: Vec::new(),
-        };
         let mut world = Self {
             settings,
             step: 0,
             wall: 0,
             steady: 0,
-            tokens: vec![token; TOKENS],
+            tokens: vec![Token::unknown(); TOKENS],
             fault: None,
             holding: None,
             asked_around: Vec::new(),
@@ -184,15 +119,7 @@ impl World {
 
     /// The whole truth at this moment.
     pub(super) fn truth(&self, token: usize) -> Truth {
-        let token = &self.tokens[token];
-        match token.status {
-            Status::Unknown => Truth::Inactive(InactiveReason::Unknown),
-            Status::Revoked => Truth::Inactive(InactiveReason::Revoked),
-            Status::Approved => match token.facts.judge(self.wall) {
-                Ok(()) => Truth::Active(token.facts),
-                Err(reason) => Truth::Inactive(reason),
-            },
-        }
+        self.tokens[token].truth(self.wall)
     }
 
     /// The truth as this authority tells it.
@@ -206,14 +133,7 @@ impl World {
 
     fn set(&mut self, token: usize, status: Status) {
         let mark = self.mark();
-        let token = &mut self.tokens[token];
-        if let Some((_, until @ None)) = token.approved.last_mut() {
-            *until = Some(mark);
-        }
-        if status == Status::Approved {
-            token.approved.push((mark, None));
-        }
-        token.status = status;
+        self.tokens[token].set(status, mark);
     }
 
     pub(super) fn happen(&mut self, operation: &Operation) {
@@ -404,8 +324,4 @@ impl ReferenceStateMachine for World {
         world.happen(&step.operation);
         world
     }
-}
-
-pub(super) fn millis(time: i64) -> Duration {
-    Duration::from_millis(u64::try_from(time).unwrap())
 }
