@@ -15,6 +15,7 @@ mod callbacks;
 mod discovery;
 mod faults;
 mod fleet;
+mod fleet_model;
 mod flight_stress;
 mod flights;
 mod introspectors;

@@ -2,7 +2,8 @@
 //! model.
 //!
 //! `world` is the model, `journal` writes down what happens, `rules` judges each request by it, and `system` drives the
-//! cache. `common` is what `fleet_model` needs, too. A case ends with a failure as soon as one rule is broken. In words:
+//! cache. `common` is what `fleet_model` needs, too. A case ends with a failure as soon as one rule is broken. In
+//! words:
 //!
 //! * Never is a token accepted at or after its expiry.
 //! * Never is a token accepted that was revoked for longer than `max_ttl`, unless the request itself has waited for its
