@@ -1,7 +1,7 @@
 //! The secret is changed while the fleet serves.
 
 use tower_introspection::Verdict;
-use tower_introspection::fleet::{Fleet, FleetSecret};
+use tower_introspection::fleet::{Fleet, FleetBuilder, FleetSecret};
 
 use super::{Process, engine, passes, secret, until_in};
 use crate::support::{Authority, bearer, secs};
@@ -21,7 +21,7 @@ async fn questions(steps: Steps) -> usize {
     let start = |step: usize| {
         let (first, second) = steps[step]();
         let fleet = Fleet::in_memory(&engine, "orders", first);
-        let fleet = second.into_iter().fold(fleet, |fleet, second| fleet.second_secret(second));
+        let fleet = second.into_iter().fold(fleet, FleetBuilder::second_secret);
         Process::of(fleet, &clock, &authority, |cache| cache)
     };
     let mut processes = vec![start(0), start(0), start(0)];

@@ -156,7 +156,9 @@ fn decoded(text: &str) -> Result<String, String> {
 mod tests {
     use super::*;
 
-    fn parsed(text: &str) -> (bool, Option<(Option<String>, String)>, Vec<String>, String, i64) {
+    type UserAndPassword = (Option<String>, String);
+
+    fn parsed(text: &str) -> (bool, Option<UserAndPassword>, Vec<String>, String, i64) {
         let address = Address::parse(text).unwrap();
         let place = match address.place {
             Place::Server => "server".to_owned(),
