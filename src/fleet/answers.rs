@@ -211,8 +211,10 @@ impl Answers {
             wanted.time_left = LOOK_TIME;
             match self.claim(query, &mut wanted, question).await? {
                 Step::Serves(found) => return Some(found),
-                // It died, or has given up; or its answer is one that does not serve here.
-                Step::Ours | Step::Refused(_) => return None,
+                // It died, or has given up, or has found what it needs under the other name.
+                Step::Ours => return self.find_under_the_second_name(query, &mut wanted, question).await,
+                // Its answer is one that does not serve here.
+                Step::Refused(_) => return None,
                 Step::Of(next, its) => {
                     // Whoever gave the lease up had no answer to share. To wait for the next one, who may have none
                     // either, could take for ever; where the lease ended by itself, that one is the first to ask.

@@ -33,8 +33,6 @@ use crate::random::random;
 const PAUSE: Duration = Duration::from_millis(100);
 /// The longest from one failed read to the next, and from one failed append to the next.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// What takes longer is too slow for requests.
-const SLOW: Duration = Duration::from_millis(50);
 /// Records in one page.
 const PAGE: u64 = 500;
 /// How many records the log has at most: half a minute of a thousand invalidations a second.
@@ -144,7 +142,6 @@ impl Reader {
             })
             .await?;
         self.node.engine_clock.shows(page.now);
-        let took = sent.elapsed();
         if settings.is_some() {
             self.announced = Some(Stopwatch::start());
         }
@@ -153,10 +150,6 @@ impl Reader {
             let ago = sent.elapsed();
             self.node.outbox.append_again(page.epoch, page.last.number);
             self.node.access.reads(ago);
-            if took > SLOW {
-                // Requests do not wait that long, so they need not try.
-                self.node.access.fails();
-            }
             self.node.succeeded(Call::Read);
             if let Some(lease) = &self.node.lease {
                 lease.renew(ago, sent_at);

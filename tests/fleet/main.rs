@@ -28,6 +28,7 @@ mod server;
 mod servers;
 mod worker;
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 /// Microseconds since 1970: processes of one machine have one clock.
@@ -48,8 +49,11 @@ async fn pass(duration: Duration) {
     tokio::time::sleep(duration).await;
 }
 
-/// Two threads: what waits for a server may not keep the rest from going on.
+/// Two threads: what waits for a server may not keep the rest from going on. One story at a time: a machine that is busy
+/// with another one's processes answers too late for a fleet.
 fn run(story: impl Future<Output = ()>) {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(story);
     // A thread may read from a process that ends with it only.
