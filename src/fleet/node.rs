@@ -138,7 +138,7 @@ impl Node {
             return Arc::clone(pace);
         }
         let reach: Weak<dyn Reach> = Arc::<Self>::downgrade(self);
-        let pace = Arc::new(FleetPace::new(Arc::clone(&self.engine), reach, name.clone(), TURN_TIME));
+        let pace = Arc::new(FleetPace::new(reach, name.clone(), TURN_TIME));
         paces.push((name, Arc::clone(&pace)));
         pace
     }
@@ -281,6 +281,10 @@ impl Reach for Node {
     }
 
     fn succeeded(&self) {
+    fn engine(&self) -> &dyn Engine {
+        &*self.engine
+    }
+
         self.call_succeeded(Call::Turn);
     }
 
@@ -292,3 +296,7 @@ impl Reach for Node {
         u32::try_from(self.processes.load(Ordering::Relaxed)).unwrap_or(u32::MAX)
     }
 }
+    fn disbelieves(&self, error: &EngineError) {
+        Self::failed(self, Call::Turn, error);
+    }
+

@@ -141,6 +141,7 @@ pub(crate) struct Read<'a> {
 
 pub(crate) struct Announce<'a> {
     pub(crate) node: NodeId,
+    /// For whoever looks into the engine. Nodes believe what is sealed only.
     pub(crate) applied: u64,
     /// Sealed settings of this node.
     pub(crate) settings: &'a [u8],
@@ -214,6 +215,12 @@ impl EngineError {
 }
 
 impl EngineError {
+    /// A process that may wait longer has booked turns, or somebody who is none of the fleet has.
+    pub(crate) fn booked_too_far() -> Self {
+        let text = "the turns of the rate limit are booked further ahead than this process may wait";
+        Self { kind: EngineErrorKind::Answer, text: text.into() }
+    }
+
     /// There are no random bytes.
     pub(crate) fn unsealed() -> Self {
         Self { kind: EngineErrorKind::Answer, text: "a record could not be sealed".into() }
@@ -265,6 +272,8 @@ pub(crate) trait Engine: Send + Sync + 'static {
     /// All nodes that announced themselves within `forget_after`.
     fn nodes(&self) -> Exchange<'_, Vec<Node>>;
 
-    /// Books a turn, and tells how long it is until then; `None` if that is too long, and then nothing is booked.
+    /// Books a turn, and tells how long it is until then; `None` if that is too long, and then nothing is booked. An
+    /// [`EngineErrorKind::Answer`] if turns are booked further ahead than processes with this `max_wait` do: whoever
+    /// has done that must not hold up all others.
     fn take_turn<'a>(&'a self, turn: Turn<'a>) -> Exchange<'a, Option<Duration>>;
 }

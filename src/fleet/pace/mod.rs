@@ -1,11 +1,12 @@
 //! One rate limit for all processes of a fleet: the turns of an authority are booked in the engine.
 //!
 //! A question asks the engine once, for half of `max_wait` at most, and goes by this process's part of the limit if it
-//! is told nothing: while the log is not being read, after a failure, or with a `max_wait` of zero. An exchange that
-//! was given up may have booked a turn, which nobody takes then: the limit is kept.
+//! is told nothing: while the log is not being read, after a failure, with a `max_wait` of zero, or where turns are
+//! booked further ahead than it may wait. An exchange that was given up may have booked a turn, which nobody takes then:
+//! the limit is kept.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 use std::time::Duration;
 
 use super::engine::{Engine, EngineError, EngineErrorKind, Name, Turn};
@@ -13,6 +14,8 @@ use crate::protection::{Booked, Booking, SharedPace, TooLate, TurnOf};
 
 /// What a node knows of its engine and of the other nodes.
 pub(crate) trait Reach: Send + Sync {
+    fn engine(&self) -> &dyn Engine;
+
     /// Whether requests may touch the engine: not while its log is not being read, or a call has failed.
     fn is_open(&self) -> bool;
 
@@ -22,14 +25,16 @@ pub(crate) trait Reach: Send + Sync {
     /// A request's call has failed.
     fn failed(&self, error: &EngineError);
 
+    /// What is booked is of no use, though the engine did what it was asked.
+    fn disbelieves(&self, error: &EngineError);
+
     /// How many nodes are alive, this one included, as far as is known: 0 if that was never known.
     fn nodes(&self) -> u32;
 }
 
 /// The turns of one authority.
 pub(crate) struct FleetPace {
-    engine: Arc<dyn Engine>,
-    /// The node holds this pace.
+    /// The node holds this pace, and so do endpoints, which may outlive it: they keep no connection.
     reach: Weak<dyn Reach>,
     name: Name,
     timeout: Duration,
@@ -51,9 +56,8 @@ pub(crate) struct PaceFigures {
 
 impl FleetPace {
     /// The turns are booked under `name`. An exchange takes no longer than `timeout`.
-    pub(crate) fn new(engine: Arc<dyn Engine>, reach: Weak<dyn Reach>, name: Name, timeout: Duration) -> Self {
+    pub(crate) fn new(reach: Weak<dyn Reach>, name: Name, timeout: Duration) -> Self {
         Self {
-            engine,
             reach,
             name,
             timeout,
@@ -82,10 +86,15 @@ impl FleetPace {
         let TurnOf { interval, tolerance, tolerance_of_known, max_wait, max_wait_of_known } = turn.sooner_by(timeout);
         let name = &self.name;
         let turn = Turn { name, interval, tolerance, tolerance_of_known, max_wait, max_wait_of_known };
-        let error = match tokio::time::timeout(timeout, self.engine.take_turn(turn)).await {
+        let error = match tokio::time::timeout(timeout, reach.engine().take_turn(turn)).await {
             Ok(Ok(booked)) => {
                 reach.succeeded();
                 return Some(booked.ok_or(TooLate));
+            }
+            // It is about these turns alone.
+            Ok(Err(error)) if error.kind == EngineErrorKind::Answer => {
+                reach.disbelieves(&error);
+                return None;
             }
             Ok(Err(error)) => error,
             // A question in a hurry says nothing about the engine.

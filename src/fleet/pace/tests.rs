@@ -1,4 +1,4 @@
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use super::super::engine::memory::MemoryEngine;
 use super::*;
@@ -12,12 +12,17 @@ const LIMIT: RateLimit = RateLimit { requests: 600, per: Duration::from_secs(60)
 
 #[derive(Default)]
 struct Known {
+    engine: MemoryEngine,
     is_closed: AtomicBool,
     failures: Mutex<Vec<EngineErrorKind>>,
     successes: AtomicU64,
 }
 
 impl Reach for Known {
+    fn engine(&self) -> &dyn Engine {
+        &self.engine
+    }
+
     fn is_open(&self) -> bool {
         !self.is_closed.load(Relaxed)
     }
@@ -29,6 +34,10 @@ impl Reach for Known {
     fn failed(&self, error: &EngineError) {
         self.failures.lock().unwrap().push(error.kind);
         self.is_closed.store(true, Relaxed);
+    }
+
+    fn disbelieves(&self, error: &EngineError) {
+        self.failures.lock().unwrap().push(error.kind);
     }
 
     fn nodes(&self) -> u32 {
@@ -46,14 +55,14 @@ struct Fleet {
 fn fleet() -> Fleet {
     let clock = ManualClock::at(Timestamp::from_unix_millis(1_700_000_000_000));
     let engine = MemoryEngine::with_clock(clock.clone());
-    let known = Arc::new(Known::default());
-    let pace = pace(&engine, &known, "rate");
+    let known = Arc::new(Known { engine: engine.clone(), ..Known::default() });
+    let pace = pace(&known, "rate");
     Fleet { engine, clock, known, pace }
 }
 
-fn pace(engine: &MemoryEngine, known: &Arc<Known>, name: &str) -> FleetPace {
+fn pace(known: &Arc<Known>, name: &str) -> FleetPace {
     let reach: Arc<dyn Reach> = known.clone();
-    FleetPace::new(Arc::new(engine.clone()), Arc::downgrade(&reach), Name(name.into()), TIMEOUT)
+    FleetPace::new(Arc::downgrade(&reach), Name(name.into()), TIMEOUT)
 }
 
 fn turn(share: Share, max_wait: Duration) -> TurnOf {
@@ -75,8 +84,8 @@ fn figures(from_engine: u64, left_to_process: u64, is_left_to_process: bool) -> 
 
 #[tokio::test(start_paused = true)]
 async fn processes_that_ask_one_authority_share_its_turns_and_those_of_another_authority_are_others() {
-    let Fleet { engine, known, pace: one, .. } = fleet();
-    let (same, other) = (pace(&engine, &known, "rate"), pace(&engine, &known, "another"));
+    let Fleet { known, pace: one, .. } = fleet();
+    let (same, other) = (pace(&known, "rate"), pace(&known, "another"));
     // Ten may come at once, and ten more are kept for known tokens.
     assert_eq!(at_once(&one, Share::Stranger).await, 10);
     assert_eq!(at_once(&same, Share::Stranger).await, 0);
@@ -150,10 +159,23 @@ async fn a_failure_is_told_to_the_node_and_is_none_of_the_question() {
     assert_eq!(*known.failures.lock().unwrap(), [EngineErrorKind::Connection]);
 }
 
+/// No fault of the engine is a 503.
+#[tokio::test(start_paused = true)]
+async fn turns_that_others_have_booked_too_far_ahead_are_left_to_the_process() {
+    let Fleet { clock, known, pace, .. } = fleet();
+    let patient = turn(Share::Known, Duration::from_secs(30));
+    while pace.take(patient).await != Some(Err(TooLate)) {}
+    assert_eq!(pace.take(turn(Share::Known, SECOND)).await, None);
+    assert_eq!(*known.failures.lock().unwrap(), [EngineErrorKind::Answer]);
+    assert!(known.is_open(), "what is shared of answers is as good as before");
+    clock.advance(Duration::from_secs(30));
+    assert!(matches!(pace.take(turn(Share::Known, SECOND)).await, Some(Ok(_))));
+}
+
 #[tokio::test(start_paused = true)]
 async fn no_minute_holds_more_turns_than_the_limit_however_many_processes_ask() {
-    let Fleet { engine, clock, known, .. } = fleet();
-    let processes: Vec<_> = (0..5).map(|_| pace(&engine, &known, "rate")).collect();
+    let Fleet { clock, known, .. } = fleet();
+    let processes: Vec<_> = (0..5).map(|_| pace(&known, "rate")).collect();
     let mut turns = Vec::new();
     for now in (0..150_000).step_by(10) {
         for (process, share) in processes.iter().flat_map(|pace| [(pace, Share::Stranger), (pace, Share::Known)]) {

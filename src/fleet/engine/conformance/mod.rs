@@ -67,6 +67,7 @@ macro_rules! conforms {
             log: all_calls_tell_one_time,
             turns: so_many_turns_as_the_tolerance_allows_are_at_once,
             turns: a_turn_that_is_too_late_books_nothing,
+            turns: turns_that_are_booked_further_ahead_than_one_may_wait_are_no_answer_for_it,
             turns: known_tokens_come_first,
             turns: a_turn_is_there_again_after_the_interval,
             turns: turns_that_nobody_takes_do_not_add_up,

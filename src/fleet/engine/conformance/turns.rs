@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{ROUNDING, Subject, some_name};
-use crate::fleet::engine::{Name, Turn};
+use crate::fleet::engine::{EngineErrorKind, Name, Turn};
 
 /// Long, so that it does not matter how long a call takes.
 const INTERVAL: i64 = 3_600_000_000;
@@ -47,6 +47,24 @@ pub(crate) async fn a_turn_that_is_too_late_books_nothing(subject: &Subject) {
         assert_eq!(subject.take(waits(2)).await, None);
     }
     assert_eq!(subject.take(waits(3)).await, Some(3));
+}
+
+/// Or one process, or somebody who is none, could hold up all others.
+pub(crate) async fn turns_that_are_booked_further_ahead_than_one_may_wait_are_no_answer_for_it(subject: &Subject) {
+    let name = some_name();
+    let (interval, tolerance) = (10_000_000, 20_000_000);
+    let waits = |max_wait| {
+        let (tolerance_of_known, max_wait_of_known) = (tolerance, max_wait);
+        let turn = Turn { name: &name, interval, tolerance, tolerance_of_known, max_wait, max_wait_of_known };
+        subject.engine.take_turn(turn)
+    };
+    for wait in [0, 0, 0, 1, 2, 3] {
+        let booked = waits(100_000_000).await.unwrap().unwrap();
+        assert_eq!(booked.as_secs().div_ceil(10), wait);
+    }
+    assert_eq!(waits(0).await.unwrap_err().kind, EngineErrorKind::Answer);
+    let booked = waits(100_000_000).await.unwrap().unwrap();
+    assert_eq!(booked.as_secs().div_ceil(10), 4, "the others' turns are kept");
 }
 
 pub(crate) async fn known_tokens_come_first(subject: &Subject) {

@@ -202,7 +202,9 @@ impl Engine for MemoryEngine {
 
     fn take_turn<'a>(&'a self, turn: Turn<'a>) -> Exchange<'a, Option<Duration>> {
         let given = vec![turn.name.0.as_bytes()];
-        self.exchange(Kind::Request, given, move |state, now| state.take_turn(&self.key(turn.name), &turn, now))
+        let taking =
+            self.exchange(Kind::Request, given, move |state, now| state.take_turn(&self.key(turn.name), &turn, now));
+        Box::pin(async move { taking.await? })
     }
 }
 

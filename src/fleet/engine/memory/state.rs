@@ -7,7 +7,8 @@ use super::journal::Journal;
 use super::log::Log;
 use super::millis;
 use crate::fleet::engine::{
-    Append, Appended, CLOCK_TOLERANCE, Claim, Claimed, EngineTime, Epoch, Lease, NodeId, Put, Stored, Turn, Version,
+    Append, Appended, CLOCK_TOLERANCE, Claim, Claimed, EngineError, EngineTime, Epoch, Lease, NodeId, Put, Stored, Turn,
+    Version,
 };
 
 pub(super) const MOST_VALUES: usize = 100_000;
@@ -19,8 +20,7 @@ const MINUTE: i64 = 60_000_000;
 pub(super) struct State {
     pub(super) values: Bounded<Value>,
     pub(super) leases: Bounded<Held>,
-    /// When a turn that keeps the interval exactly would be next, in microseconds.
-    pub(super) rates: Bounded<i64>,
+    pub(super) rates: Bounded<Rate>,
     pub(super) logs: Bounded<Log>,
     /// Which server it is, as Redis' replication id tells it: another one takes over when one fails.
     pub(super) server: u64,
@@ -32,6 +32,14 @@ pub(super) struct State {
 pub(super) struct Value {
     pub(super) bytes: Vec<u8>,
     until: EngineTime,
+}
+
+/// In microseconds.
+#[derive(Clone, Copy)]
+pub(super) struct Rate {
+    /// When a turn that keeps the interval exactly would be next.
+    next: i64,
+    booked_at: i64,
 }
 
 pub(super) struct Held {
@@ -142,21 +150,34 @@ impl State {
         log
     }
 
-    pub(super) fn take_turn(&mut self, key: &str, turn: &Turn, now: EngineTime) -> Option<Duration> {
+    pub(super) fn take_turn(
+        &mut self,
+        key: &str,
+        turn: &Turn,
+        now: EngineTime,
+    ) -> Result<Option<Duration>, EngineError> {
         let now = now.saturating_mul(1_000);
+        let known = self.rates.get(key).copied().unwrap_or(Rate { next: now, booked_at: now });
+        let was_set_back = known.booked_at > now;
+        // Then what was booked is as far ahead as it was when it was booked.
+        let next = if was_set_back { now.saturating_add(known.next - known.booked_at) } else { known.next };
+        // None is ever booked further ahead than this by processes that wait no longer than this one.
         let max_wait = turn.max_wait.max(turn.max_wait_of_known);
-        // No turn is booked further ahead than this, unless another process may wait for longer. What is more than a
-        // minute beyond it tells that the clock was set back.
-        let tolerance = turn.tolerance.max(turn.tolerance_of_known);
-        let furthest = [tolerance, max_wait, turn.interval, MINUTE].into_iter().fold(now, i64::saturating_add);
-        let next = self.rates.get(key).copied().filter(|&next| next <= furthest).unwrap_or(now).max(now);
+        let furthest = [turn.tolerance_of_known, max_wait, turn.interval].into_iter().fold(now, i64::saturating_add);
+        let next = if next > furthest.saturating_add(MINUTE) { now } else { next.max(now) };
+        if next > furthest {
+            return Err(EngineError::booked_too_far());
+        }
         let delay_with = |tolerance| next.saturating_sub(tolerance).saturating_sub(now).max(0);
         let delay = delay_with(turn.tolerance);
         if delay > turn.max_wait || delay_with(turn.tolerance_of_known) > turn.max_wait_of_known {
-            return None;
+            if was_set_back {
+                self.rates.insert(key, Rate { next, booked_at: now });
+            }
+            return Ok(None);
         }
-        self.rates.insert(key, next.saturating_add(turn.interval));
-        Some(Duration::from_micros(delay.unsigned_abs()))
+        self.rates.insert(key, Rate { next: next.saturating_add(turn.interval), booked_at: now });
+        Ok(Some(Duration::from_micros(delay.unsigned_abs())))
     }
 }
 

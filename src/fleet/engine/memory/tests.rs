@@ -272,17 +272,19 @@ async fn a_clock_that_goes_back_by_more_than_it_may_begins_an_epoch() {
 }
 
 #[tokio::test]
-async fn a_clock_that_goes_back_holds_up_turns_for_a_minute_at_most() {
-    let (engine, clock) = engine();
-    let name = name("rate");
-    let (tolerance, tolerance_of_known, max_wait, max_wait_of_known) = (0, 0, 0, 0);
-    let turn = || Turn { name: &name, interval: 1_000, tolerance, tolerance_of_known, max_wait, max_wait_of_known };
-    assert_eq!(engine.take_turn(turn()).await.unwrap(), Some(Duration::ZERO));
-    assert_eq!(engine.take_turn(turn()).await.unwrap(), None);
-    clock.set(clock.now() - MINUTE);
-    assert_eq!(engine.take_turn(turn()).await.unwrap(), None);
-    clock.set(clock.now() - Duration::from_millis(1));
-    assert_eq!(engine.take_turn(turn()).await.unwrap(), Some(Duration::ZERO));
+async fn a_clock_that_goes_back_moves_what_is_booked_along() {
+    for back in [Duration::from_millis(5), MINUTE, MINUTE * 60] {
+        let (engine, clock) = engine();
+        let name = name("rate");
+        let (tolerance, tolerance_of_known, max_wait, max_wait_of_known) = (0, 0, 0, 0);
+        let turn = || Turn { name: &name, interval: 1_000, tolerance, tolerance_of_known, max_wait, max_wait_of_known };
+        assert_eq!(engine.take_turn(turn()).await.unwrap(), Some(Duration::ZERO));
+        assert_eq!(engine.take_turn(turn()).await.unwrap(), None);
+        clock.set(clock.now() - back);
+        assert_eq!(engine.take_turn(turn()).await.unwrap(), None, "it is kept");
+        clock.advance(Duration::from_millis(1));
+        assert_eq!(engine.take_turn(turn()).await.unwrap(), Some(Duration::ZERO), "{back:?}");
+    }
 }
 
 /// Processes may differ in how long a question may wait: a turn that one has booked is there for the others.
@@ -301,7 +303,7 @@ async fn a_turn_that_a_patient_process_has_booked_is_kept_by_one_in_a_hurry() {
     for wait in 0..5 {
         assert_eq!(engine.take_turn(turn(10_000_000)).await.unwrap(), Some(Duration::from_secs(wait)));
     }
-    assert_eq!(engine.take_turn(turn(0)).await.unwrap(), None);
+    assert_eq!(engine.take_turn(turn(0)).await.unwrap_err().kind, EngineErrorKind::Answer);
     assert_eq!(engine.take_turn(turn(10_000_000)).await.unwrap(), Some(Duration::from_secs(5)));
 }
 

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `<fleet>:{<name>}` | a value, text of bytes |
 //! | `<fleet>:{<name>}:lease` | whose lease it is, text |
-//! | `<fleet>:{<name>}:rate` | when the next turn is, in microseconds, text |
+//! | `<fleet>:{<name>}:rate` | when the next turn is, and when that was booked, in microseconds, text |
 //! | `<fleet>:{log}:records` | the log, a stream with identifiers `<number>-<nonce>` and the fields `t` (when) and `r` |
 //! | `<fleet>:{log}:meta` | epoch, number and nonce of the last record, identity of the server, greatest time; a hash |
 //! | `<fleet>:{log}:nodes` | who reads, a hash: when, how far, how long that is worth something, settings |

@@ -61,13 +61,35 @@ async fn a_lease_without_an_end_or_an_owner_is_nobodys() {
 #[tokio::test]
 async fn an_absurd_rate_holds_nobody_up() {
     let Some((server, engine)) = start().await else { return };
-    for next in ["9007199254740000", "99999999999999999999", "-1", "x", ""] {
+    let late = "9007199254740000";
+    // The last as if the clock had been set back since.
+    let pairs = [format!("{late} 1"), format!("1 {late}"), format!("99999999999999999999 {late}"), [late; 2].join(" ")];
+    let absurd = [late, "99999999999999999999", "-1", "x", ""].into_iter().chain(pairs.iter().map(String::as_str));
+    for next in absurd {
         server.says(&["SET", "fleet:{name}:rate", next]);
         let turn =
             Turn { name: &name(), interval: 1, tolerance: 0, tolerance_of_known: 0, max_wait: 0, max_wait_of_known: 0 };
         assert_eq!(engine.take_turn(turn).await.unwrap(), Some(Duration::ZERO), "{next}");
     }
     assert!(server.says(&["PTTL", "fleet:{name}:rate"]) != ":-1\r\n");
+}
+
+#[tokio::test]
+async fn turns_that_were_booked_before_the_clock_was_set_back_are_as_far_ahead_as_then() {
+    let Some((server, engine)) = start().await else { return };
+    server.says(&["SET", "fleet:{name}:rate", "9007199254740000 9007199154740000"]);
+    let name = name();
+    let turn = || Turn {
+        name: &name,
+        interval: 3_600_000_000,
+        tolerance: 0,
+        tolerance_of_known: 0,
+        max_wait: 60_000_000,
+        max_wait_of_known: 60_000_000,
+    };
+    assert_eq!(engine.take_turn(turn()).await.unwrap(), None);
+    let stored = server.says(&["GET", "fleet:{name}:rate"]);
+    assert!(!stored.contains("90071991") && stored.contains(' '), "it is booked as of now: {stored}");
 }
 
 #[tokio::test]
