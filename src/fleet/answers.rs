@@ -105,6 +105,8 @@ struct Since {
     as_of: u64,
     claimed_at: EngineTime,
     claimed: Stopwatch,
+    /// Whether the answer that was stored then is an active one, if it can be told.
+    is_active: Option<bool>,
 }
 
 impl Since {
@@ -280,7 +282,7 @@ impl Answers {
             }
         };
         node.call_succeeded(Call::Claim);
-        let since = Since { epoch, as_of, claimed_at: claimed.now, claimed: Stopwatch::start() };
+        let mut since = Since { epoch, as_of, claimed_at: claimed.now, claimed: Stopwatch::start(), is_active: None };
         let step = match claimed.lease {
             Lease::Ours => Step::Ours,
             Lease::Of(other, left) => Step::Of(other, left),
@@ -292,6 +294,7 @@ impl Answers {
             let _ = wanted.spends(node.engine.delete(name)).await;
             return Some((since, step));
         };
+        since.is_active = Some(verdict.is_active());
         let subject = Subject { cache: &self.identity.cache, key_id: self.key_id, key: query.key };
         let refused = if claimed.lease == Lease::NotNeeded { Step::Refused(header.version) } else { step };
         if node.log.distrusts(&header, subject, &verdict).is_some() || node.outbox.distrusts(subject, &verdict) {
@@ -371,20 +374,23 @@ impl Question {
         pending::<()>().await;
     }
 
-    /// Shares the answer for as long as it may `last`, and gives up the lease. Tells whether the engine had one before.
+    /// Shares the answer for as long as it may `last`, and gives up the lease. Tells whether others
+    /// may have taken an active one from the engine. Not by an inactive one that was there when the question got its
+    /// lease: whoever put that there has told all.
     ///
     /// An inactive answer only takes the place of one that is there: nobody can fill the engine with junk.
     pub(crate) async fn share(self, verdict: &Verdict, lasts: Duration) -> bool {
         let Some(since) = &self.since else { return false };
+        let was_active = since.is_active == Some(true);
         if !self.node.access.is_open() {
-            return false;
+            return was_active;
         }
         let version = Version { epoch: since.epoch, asked_at: since.claimed_at };
         // The key id is put in by whoever seals.
         let header = Header { key_id: 0, version, as_of: since.as_of };
         let Some(value) = self.node.keys.seal_value(&self.name, header, &value::encode(verdict)) else {
             self.give_up().await;
-            return false;
+            return was_active;
         };
         let lasts = i64::try_from(lasts.as_millis()).unwrap_or(i64::MAX);
         let put = self.node.engine.put(Put {
@@ -408,11 +414,13 @@ impl Question {
                 if stored.is_stored {
                     self.node.figures.count(Counted::Stored);
                 }
-                stored.had_value
+                let was_inactive = self.has_lease && since.is_active == Some(false);
+                stored.had_value && !was_inactive
             }
             Err(error) => {
                 self.node.call_failed(Call::Put, &error);
-                false
+                // It may be stored all the same, and then nobody sees any more that it took the place of an active one.
+                was_active
             }
         }
     }

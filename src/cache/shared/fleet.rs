@@ -143,8 +143,8 @@ impl Membership {
             // However short it serves, it takes the place of an active one.
             lasts = lasts.max(SHORTEST);
         }
-        let had_one = question.share(&verdict, lasts).await;
-        if !verdict.is_active() && (had_one || was_active) {
+        let others_may_have_one = question.share(&verdict, lasts).await;
+        if !verdict.is_active() && (others_may_have_one || was_active) {
             self.fleet.found_inactive(&self.answers, Rule::of_token(self.fingerprints(token)));
         }
     }

@@ -128,6 +128,34 @@ async fn what_one_process_finds_inactive_goes_from_all_whatever_the_engine_still
     }
 }
 
+/// Or whoever holds a revoked token could fill the log: an inactive answer that takes the place of one is no news.
+#[tokio::test(start_paused = true)]
+async fn that_a_token_is_inactive_is_told_once_however_often_it_is_presented() {
+    let (engine, clock) = engine();
+    let authority = Authority::new(active());
+    let start = || {
+        Process::set_up(&engine, &clock, &authority, |fleet| fleet, |cache| cache.inactive_ttl(Duration::ZERO))
+    };
+    let [one, other] = [start(), start()];
+    all_read(&[&one, &other]).await;
+    assert!(one.presents("abc").await.unwrap().is_active() && other.presents("abc").await.unwrap().is_active());
+    authority.says(inactive(InactiveReason::Revoked));
+    passes(&clock, secs(55)).await;
+    // Due to be asked about again.
+    assert!(one.presents("abc").await.unwrap().is_active());
+    passes(&clock, millis(300)).await;
+    let asked = authority.questions();
+    for _ in 0..5 {
+        for process in [&one, &other] {
+            assert!(!process.presents("abc").await.unwrap().is_active());
+        }
+        passes(&clock, millis(100)).await;
+    }
+    assert_eq!(authority.questions() - asked, 10, "each is asked about");
+    assert_eq!(one.stats().records_written + other.stats().records_written, 1);
+    assert_eq!(values(&engine), 1, "the inactive answer takes the place of the active one all the time");
+}
+
 /// What waits while the engine is away is delivered when it is back: to other processes, and to what is shared.
 #[tokio::test(start_paused = true)]
 async fn an_invalidation_of_a_process_that_is_cut_off_is_delivered_after() {
