@@ -21,9 +21,10 @@ use std::time::Duration;
 
 use super::engine::{Announce, Append, EngineError, EngineErrorKind, Epoch, Page, Position, Read};
 use super::figures::Counted;
-use super::node::{Node, Told};
+use super::node::{Member, Node, Told};
 use super::record::Record;
 use super::seal::Unreadable;
+use super::settings::Settings;
 use super::trouble::Call;
 use crate::background::Owner;
 use crate::clock::Stopwatch;
@@ -43,6 +44,10 @@ const ANNOUNCED_EVERY: Duration = Duration::from_secs(1);
 const LOOKED_EVERY: Duration = Duration::from_secs(5);
 /// A process that has not announced itself for this long is no longer there.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(10);
+
+/// More processes do not make this one's part of the rate limit smaller: entries of those that are gone can be stored
+/// again by somebody.
+const MOST_PROCESSES: u64 = 1_000;
 
 const MISSING: &str = "records are missing";
 
@@ -86,6 +91,8 @@ struct Reader {
     looked: Option<Stopwatch>,
     /// What the others have that cannot hold together with what this process has; told once for each.
     mismatches: Vec<String>,
+    /// Records in the next page: fewer, where a page does not come in time.
+    page: u64,
 }
 
 /// What a page has come to.
@@ -93,13 +100,15 @@ struct Reader {
 enum Progress {
     /// There is more to read.
     More,
+    /// It is another log, to be read from its beginning.
+    StartsOver,
     /// All is read.
     AtTheEnd,
 }
 
 impl Reader {
     fn new(node: Arc<Node>) -> Self {
-        Self { node, announced: None, looked: None, mismatches: Vec::new() }
+        Self { node, announced: None, looked: None, mismatches: Vec::new(), page: PAGE }
     }
 
     async fn follow(&mut self) {
@@ -107,8 +116,13 @@ impl Reader {
         loop {
             match self.read().await {
                 Ok(Progress::More) => continue,
-                Ok(Progress::AtTheEnd) => pause = PAUSE,
+                // A log that is another one each time must not keep this process busy.
+                Ok(Progress::StartsOver) => pause = PAUSE,
+                Ok(Progress::AtTheEnd) => (pause, self.page) = (PAUSE, PAGE),
                 Err(error) => {
+                    if error.kind == EngineErrorKind::Timeout {
+                        self.page = (self.page / 2).max(1);
+                    }
                     self.node.access.begins();
                     self.node.failed(Call::Read, &error);
                     self.node.looks_at_the_lease();
@@ -132,7 +146,7 @@ impl Reader {
             .engine
             .read(Read {
                 after: known.map(|(_, position)| position).filter(|position| position.number > 0),
-                limit: PAGE,
+                limit: self.page,
                 announce: settings.as_deref().map(|settings| Announce {
                     node: self.node.id,
                     applied: known.map_or(0, |(_, position)| position.number),
@@ -177,9 +191,11 @@ impl Reader {
         if !is_due && self.node.lease.is_none() {
             return None;
         }
+        let settings = self.node.settings();
+        let sealed = |settings: &Settings| self.node.keys.seal_settings(&serde_json::to_vec(settings).ok()?);
         // Too many caches to tell of are not told of; that this process is there is.
-        let settings = serde_json::to_vec(&self.node.settings()).ok();
-        Some(settings.and_then(|settings| self.node.keys.seal_settings(&settings)).unwrap_or_default())
+        let settings = sealed(&settings).or_else(|| sealed(&Settings { caches: Vec::new(), ..settings }));
+        Some(settings.unwrap_or_default())
     }
 
     async fn apply(&self, page: &Page, known: Option<(Epoch, Position)>) -> Result<Progress, EngineError> {
@@ -190,7 +206,7 @@ impl Reader {
             node.log.close();
             self.has_gap(if is_another { "another server, or it was emptied" } else { MISSING }).await?;
             node.log.start_over(page.epoch, page.first);
-            return Ok(Progress::More);
+            return Ok(Progress::StartsOver);
         }
         let (records, unreadable) = self.open(page);
         let missing = last_missing(page, known.map(|(_, position)| position.number.max(node.log.horizon())));
@@ -200,8 +216,10 @@ impl Reader {
         // In this order: known, so that nothing comes back that is forgotten; applied; and only then read. What this
         // process has invalidated is its own until then.
         let horizon = [Some(page.first.saturating_sub(1)), missing, unreadable].into_iter().flatten().max();
+        let members = node.members();
+        let news = self.news(&records, members.len());
         node.log.learn(records.clone(), horizon.unwrap_or_default());
-        self.forget(&records).await?;
+        forget(members, news).await?;
         if missing.is_some() || unreadable.is_some() {
             self.has_gap(if missing.is_some() { MISSING } else { "a record cannot be opened" }).await?;
         }
@@ -236,26 +254,13 @@ impl Reader {
         (records, unreadable.map(|(number, _)| number))
     }
 
-    /// Has the caches of this process forget what the records are about.
-    async fn forget(&self, records: &[(u64, Arc<Record>)]) -> Result<(), EngineError> {
+    /// The records that the caches of this process have not acted on yet.
+    fn news(&self, records: &[(u64, Arc<Record>)], members: usize) -> Vec<Arc<Record>> {
         let node = &self.node;
-        // What this process has invalidated itself is forgotten here already.
-        let news = records.iter().map(|(_, record)| record);
         // What one cache of this process has invalidated, the others have not.
-        let members = node.members();
-        let has_acted = |id| members.len() < 2 && node.outbox.is_own(id);
-        let news = news.filter(|record| !has_acted(record.id) && !node.log.has_applied(record.id));
-        let news: Vec<_> = news.cloned().collect();
-        if news.is_empty() {
-            return Ok(());
-        }
-        let looks_at_all = news.iter().any(|record| record.rule.is_of_any_token());
-        let apply = move || members.iter().for_each(|member| member.apply(&news));
-        if looks_at_all {
-            return aside(apply).await;
-        }
-        apply();
-        Ok(())
+        let has_acted = |id| members < 2 && node.outbox.is_own(id);
+        let news = records.iter().map(|(_, record)| record);
+        news.filter(|record| !has_acted(record.id) && !node.log.has_applied(record.id)).cloned().collect()
     }
 
     /// Records may be lost.
@@ -277,11 +282,9 @@ impl Reader {
     /// Counts the other processes, and compares what they were told to do.
     async fn look_at_the_others(&mut self) -> Result<(), EngineError> {
         let nodes = self.node.engine.nodes().await?;
-        let there = nodes.iter().filter(|node| node.ago <= FORGOTTEN_AFTER).count();
-        self.node.processes.store(there as u64, Ordering::Relaxed);
+        let mut there = 0;
         let own = self.node.settings();
-        // One that has too many caches to tell of has empty settings.
-        for other in nodes.iter().filter(|other| other.id != self.node.id && !other.settings.is_empty()) {
+        for other in &nodes {
             let settings = match self.node.settings_of(other) {
                 Ok(settings) => settings,
                 Err(why) => {
@@ -289,6 +292,10 @@ impl Reader {
                     continue;
                 }
             };
+            there += u64::from(other.ago <= FORGOTTEN_AFTER);
+            if other.id == self.node.id {
+                continue;
+            }
             settings.caches.iter().for_each(|cache| self.node.hears_of_reach(cache.reach));
             for mismatch in own.mismatches(&settings) {
                 if !self.mismatches.contains(&mismatch) {
@@ -302,22 +309,37 @@ impl Reader {
                 }
             }
         }
+        self.node.processes.store(there.min(MOST_PROCESSES), Ordering::Relaxed);
         Ok(())
     }
 }
 
 /// The last number of which the page should have a record and has none: the engine has lost it, and counts on.
 fn last_missing(page: &Page, after: Option<u64>) -> Option<u64> {
-    let mut next = after.map_or(page.first, |number| number + 1);
+    let mut next = after.map_or(page.first, |number| number.saturating_add(1));
     let mut missing = None;
     for (position, _) in &page.records {
         if position.number != next {
             missing = Some(position.number.saturating_sub(1));
         }
-        next = position.number + 1;
+        next = position.number.saturating_add(1);
     }
     let is_short = page.records.is_empty() && next <= page.last.number;
     if is_short { Some(page.last.number) } else { missing }
+}
+
+/// Has the caches of this process forget what the records are about.
+async fn forget(members: Vec<Arc<dyn Member>>, news: Vec<Arc<Record>>) -> Result<(), EngineError> {
+    if news.is_empty() {
+        return Ok(());
+    }
+    let looks_at_all = news.iter().any(|record| record.rule.is_of_any_token());
+    let apply = move || members.iter().for_each(|member| member.apply(&news));
+    if looks_at_all {
+        return aside(apply).await;
+    }
+    apply();
+    Ok(())
 }
 
 /// Does what may take long, since all that is remembered is looked at, where it keeps no request waiting.

@@ -99,7 +99,8 @@ impl Node {
         self.engine_clock.shows(page.now);
         let is_the_same_log = page.epoch == epoch;
         let has_read = |node: &engine::Node| {
-            node.applied >= position.number && self.settings_of(node).is_ok_and(|told| told.epoch == Some(epoch))
+            let told = self.settings_of(node);
+            told.is_ok_and(|told| told.epoch == Some(epoch) && told.applied >= position.number)
         };
         is_the_same_log
             && !self.engine_clock.has_gone_ahead_within(lease)

@@ -30,6 +30,8 @@ struct Known {
     position: Position,
     horizon: u64,
     records: BTreeMap<u64, Arc<Record>>,
+    /// Those of `records`: each is there once, however often somebody has appended it.
+    ids: HashSet<u128>,
     /// Of the log before this one: what it shares with this one has been applied.
     applied_before: HashSet<u128>,
     /// There is a gap that the caches have not been told of.
@@ -85,15 +87,14 @@ impl Log {
     /// Another log, of which nothing is known yet: it is read from its first record on.
     pub(super) fn start_over(&self, epoch: Epoch, first: u64) {
         let mut known = self.known_mut();
-        let mut applied_before: HashSet<_> = known.records.values().map(|record| record.id).collect();
+        let mut applied_before = mem::take(&mut known.ids);
         if applied_before.is_empty() {
             // It began anew before anything of it was read.
             applied_before = mem::take(&mut known.applied_before);
         }
         let (position, horizon) = (Position::default(), first.saturating_sub(1));
         let (epoch, since) = (Some(epoch), Some(Stopwatch::start()));
-        let records = BTreeMap::new();
-        *known = Known { epoch, since, position, horizon, records, applied_before, is_closed: false };
+        *known = Known { epoch, since, position, horizon, applied_before, ..Known::default() };
     }
 
     /// How long this process has known of this epoch, if it is the present one.
@@ -103,25 +104,35 @@ impl Log {
         Some(since.elapsed())
     }
 
-    /// Whether the record was applied when it was read in the log before this one.
+    /// Whether the record was applied when it was read in the log before this one, or earlier in this one: somebody who
+    /// can write there may append it again. To be asked before [`learn`](Self::learn).
     pub(super) fn has_applied(&self, id: u128) -> bool {
-        self.known().applied_before.contains(&id)
+        let known = self.known();
+        known.ids.contains(&id) || known.applied_before.contains(&id)
     }
 
     /// Records that are about to be applied: from now on nothing is trusted that they take away, or that was asked
     /// before `horizon`. Only then the caches forget it, or it could come back meanwhile.
     pub(super) fn learn(&self, records: impl IntoIterator<Item = (u64, Arc<Record>)>, horizon: u64) {
         let mut known = self.known_mut();
-        known.records.extend(records);
+        for (number, record) in records {
+            if known.ids.insert(record.id) {
+                known.records.insert(number, record);
+            }
+        }
         while known.records.len() > MAX_RECORDS
-            && let Some((number, _)) = known.records.pop_first()
+            && let Some((number, record)) = known.records.pop_first()
         {
+            known.ids.remove(&record.id);
             known.horizon = known.horizon.max(number);
         }
         known.horizon = known.horizon.max(horizon);
         let horizon = known.horizon;
         // One that is asked as of the horizon has seen the record there.
-        known.records = known.records.split_off(&horizon.saturating_add(1));
+        let kept = known.records.split_off(&horizon.saturating_add(1));
+        for record in mem::replace(&mut known.records, kept).into_values() {
+            known.ids.remove(&record.id);
+        }
     }
 
     /// All records up to `position` have been applied.
@@ -202,7 +213,7 @@ mod tests {
             let log = Self::default();
             log.start_over(EPOCH, first);
             let last = rules.last().map_or(first - 1, |(number, _)| *number);
-            log.learn(rules.into_iter().map(|(number, rule)| (number, Arc::new(record(1, rule)))), 0);
+            log.learn(rules.into_iter().map(|(number, rule)| (number, Arc::new(record(number.into(), rule)))), 0);
             log.advance(at(last));
             log
         }
@@ -248,7 +259,7 @@ mod tests {
     fn records_in_memory_are_bounded() {
         let log = Log::of(1, (1..=10_000).map(|number| (number, of_token([3, 4]))).collect());
         assert_eq!((log.trusts(0), log.records()), (None, 10_000));
-        log.learn([(10_001, Arc::new(record(1, of_token([3, 4]))))], 0);
+        log.learn([(10_001, Arc::new(record(10_001, of_token([3, 4]))))], 0);
         assert_eq!((log.trusts(0), log.trusts(1), log.records()), (Some(Distrust::TooOld), None, 10_000));
     }
 
@@ -273,6 +284,18 @@ mod tests {
         log.learn([(1, Arc::new(record(2, Rule::all())))], 0);
         log.start_over(EPOCH + 3, 1);
         assert!(!log.has_applied(1) && log.has_applied(2));
+    }
+
+    /// Somebody who can write the log can append what was there, but has nothing forgotten by it.
+    #[test]
+    fn a_record_that_comes_again_takes_its_number_and_nothing_else() {
+        let log = Log::of(1, vec![(1, of_token([1, 2]))]);
+        assert!(log.has_applied(1));
+        log.learn([(2, Arc::new(record(1, of_token([1, 2]))))], 0);
+        assert_eq!((log.as_of(), log.records()), (Some((EPOCH, 2)), 1));
+        assert_eq!((log.trusts(0), log.trusts(1)), (Some(Distrust::Invalidated), None));
+        log.learn([], 1);
+        assert!(!log.has_applied(1), "only what is kept is known");
     }
 
     #[tokio::test(start_paused = true)]

@@ -115,11 +115,14 @@ impl Node {
     }
 
     pub(super) fn settings(&self) -> Settings {
+        let position = self.log.position();
         let members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
         Settings {
             caches: members.iter().map(|(_, settings)| settings.clone()).collect(),
             strict_lease: self.lease.as_ref().map(|lease| u64::try_from(lease.lasts().as_millis()).unwrap_or(u64::MAX)),
-            epoch: self.log.position().map(|(epoch, _)| epoch),
+            epoch: position.map(|(epoch, _)| epoch),
+            node: self.id.0,
+            applied: position.map_or(0, |(_, position)| position.number),
         }
     }
 
@@ -127,7 +130,9 @@ impl Node {
     pub(super) fn settings_of(&self, node: &engine::Node) -> Result<Settings, Unreadable> {
         let settings = self.keys.open_settings(&node.settings)?;
         // What is sealed and not understood is of another release.
-        serde_json::from_slice(&settings).map_err(|_| Unreadable::OtherVersion)
+        let settings: Settings = serde_json::from_slice(&settings).map_err(|_| Unreadable::OtherVersion)?;
+        // Those of another process, copied.
+        if settings.node == node.id.0 { Ok(settings) } else { Err(Unreadable::Tampered) }
     }
 
     /// The turns of the authority, which all processes share that ask it as this client.
@@ -276,15 +281,15 @@ impl Node {
 }
 
 impl Reach for Node {
+    fn engine(&self) -> &dyn Engine {
+        &*self.engine
+    }
+
     fn is_open(&self) -> bool {
         self.access.is_open()
     }
 
     fn succeeded(&self) {
-    fn engine(&self) -> &dyn Engine {
-        &*self.engine
-    }
-
         self.call_succeeded(Call::Turn);
     }
 
@@ -292,11 +297,11 @@ impl Reach for Node {
         self.call_failed(Call::Turn, error);
     }
 
-    fn nodes(&self) -> u32 {
-        u32::try_from(self.processes.load(Ordering::Relaxed)).unwrap_or(u32::MAX)
-    }
-}
     fn disbelieves(&self, error: &EngineError) {
         Self::failed(self, Call::Turn, error);
     }
 
+    fn nodes(&self) -> u32 {
+        u32::try_from(self.processes.load(Ordering::Relaxed)).unwrap_or(u32::MAX)
+    }
+}

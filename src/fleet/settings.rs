@@ -12,6 +12,10 @@ pub(super) struct Settings {
     pub(super) strict_lease: Option<u64>,
     /// The epoch of the log that it reads.
     pub(super) epoch: Option<Epoch>,
+    /// Which process it is.
+    pub(super) node: u128,
+    /// The number of the last record of that log that it has applied.
+    pub(super) applied: u64,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -79,7 +83,7 @@ mod tests {
 
     /// What a process with `own` has to say of one with `others`.
     fn told(own: &[CacheSettings], others: &[CacheSettings]) -> Vec<String> {
-        let settings = |caches: &[CacheSettings]| Settings { caches: caches.to_vec(), strict_lease: None, epoch: None };
+        let settings = |caches: &[CacheSettings]| Settings { caches: caches.to_vec(), ..Settings::default() };
         settings(own).mismatches(&settings(others))
     }
 

@@ -4,11 +4,13 @@ use super::*;
 use crate::clock::{ManualClock, SystemClock};
 use crate::fleet::engine::memory::MemoryEngine;
 use crate::fleet::engine::{Engine, Header, NodeId, Version};
+use crate::fleet::invalidate::Spread;
 use crate::fleet::keys::Keyring;
 use crate::fleet::log::Subject;
 use crate::fleet::node::Member;
 use crate::fleet::secret::FleetSecret;
 use crate::fleet::settings::CacheSettings;
+use crate::protection::{RateLimit, Share, SharedPace, TurnOf};
 use crate::selection::{Fingerprint, Rule};
 
 /// What a cache is told.
@@ -74,7 +76,7 @@ impl Process {
     /// Reads to the end, and tells how many pages that took.
     async fn reads(&mut self) -> usize {
         let mut pages = 1;
-        while self.reader.read().await.unwrap() == Progress::More {
+        while self.reader.read().await.unwrap() != Progress::AtTheEnd {
             pages += 1;
             assert!(pages < 100, "it never comes to the end");
         }
@@ -89,6 +91,13 @@ impl Process {
     fn gaps(&self) -> u64 {
         self.node.figures.get(Counted::Gap)
     }
+}
+
+/// Somebody who can write to the engine says that this process is there.
+async fn announces(engine: &MemoryEngine, id: u128, settings: &[u8]) {
+    let (node, applied, forget_after) = (NodeId(id), u64::MAX, Duration::from_secs(60));
+    let announce = Some(Announce { node, applied, settings, forget_after });
+    engine.of_fleet("shop").read(Read { after: None, limit: 1, announce }).await.unwrap();
 }
 
 fn engine() -> MemoryEngine {
@@ -259,6 +268,119 @@ async fn processes_that_are_set_up_in_different_ways_tell_so_once() {
         assert_eq!(process.reader.mismatches.len(), 2, "{:?}", process.reader.mismatches);
         assert_eq!(process.node.processes.load(Ordering::Relaxed), 3);
     }
+}
+
+/// What the engine says of who is there is believed where the seal says so, too.
+#[tokio::test]
+async fn only_processes_whose_settings_name_them_are_counted_and_a_thousand_at_most() {
+    let engine = engine();
+    let mut one = process(&engine);
+    let sealed = |settings: &Settings| one.node.keys.seal_settings(&serde_json::to_vec(settings).unwrap()).unwrap();
+    let own = sealed(&one.node.settings());
+    let others: Vec<_> = (0..1_100).map(|node| (node, sealed(&Settings { node, ..Settings::default() }))).collect();
+    for (id, settings) in [(1, &b""[..]), (2, b"junk"), (3, &own)] {
+        announces(&engine, id, settings).await;
+    }
+    one.reads().await;
+    assert_eq!(one.node.processes.load(Ordering::Relaxed), 1);
+    for (id, settings) in &others {
+        announces(&engine, *id, settings).await;
+    }
+    one.reader.looked = None;
+    one.reads().await;
+    assert_eq!(one.node.processes.load(Ordering::Relaxed), 1_000);
+}
+
+/// Or a strict fleet would say `Everywhere` of what a process has not read.
+#[tokio::test(start_paused = true)]
+async fn how_far_a_process_has_read_is_believed_by_its_seal_alone() {
+    let (engine, lease) = (engine(), Duration::from_secs(2));
+    let [mut one, mut other] = [(); 2].map(|()| Process::new(&engine, Some(lease), settings(0)));
+    one.reads().await;
+    other.reads().await;
+    tokio::time::advance(lease * 2).await;
+    for is_forged in [true, false] {
+        let stage = one.node.invalidate("main", one_token(), false, Vec::new());
+        let next = one.node.outbox.next().await;
+        append(&one.node, &next.record).await.unwrap();
+        for process in [Some(&mut one), (!is_forged).then_some(&mut other)].into_iter().flatten() {
+            // The second one tells of what the first has read.
+            process.reads().await;
+            process.reads().await;
+        }
+        if is_forged {
+            announces(&engine, other.node.id.0, &other.reader.announcement().unwrap()).await;
+        }
+        let waits = Stopwatch::start();
+        assert_eq!(Arc::clone(&one.node).spread(stage).await, Spread::Everywhere);
+        assert_eq!(waits.elapsed() >= lease, is_forged);
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_is_appended_once_more_is_read_and_not_applied() {
+    let engine = engine();
+    let (mut one, other) = (process(&engine), process(&engine));
+    one.reads().await;
+    for heard in [vec![Event::Applied(vec![1], Some(0))], vec![]] {
+        other.appends(1, Rule::all()).await;
+        one.reads().await;
+        assert_eq!(one.heard.take(), heard);
+    }
+    assert_eq!((one.node.log.as_of().unwrap().1, one.node.figures.get(Counted::RecordRead)), (2, 2));
+}
+
+/// Or a page that is too large to come in time would be asked for for ever.
+#[tokio::test(start_paused = true)]
+async fn pages_that_do_not_come_in_time_get_smaller_until_the_end_of_the_log_was_read() {
+    let engine = engine();
+    let (mut one, other) = (process(&engine), process(&engine));
+    for id in 1..=3 {
+        other.appends(id, one_token()).await;
+    }
+    engine.hang(true);
+    assert!(tokio::time::timeout(Duration::from_secs(2), one.reader.follow()).await.is_err());
+    assert!((2..PAGE).contains(&one.reader.page), "{}", one.reader.page);
+    assert!(tokio::time::timeout(Duration::from_secs(60), one.reader.follow()).await.is_err());
+    assert_eq!(one.reader.page, 1);
+    engine.hang(false);
+    assert_eq!(one.reads().await, 3);
+    assert!(tokio::time::timeout(Duration::from_millis(10), one.reader.follow()).await.is_err());
+    assert_eq!(one.reader.page, PAGE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_begins_anew_is_read_after_a_pause() {
+    let engine = engine();
+    let mut one = process(&engine);
+    one.reads().await;
+    engine.fail_over(0);
+    let before = engine.calls();
+    assert!(tokio::time::timeout(Duration::from_millis(50), one.reader.follow()).await.is_err());
+    assert_eq!((engine.calls() - before, one.gaps()), (1, 1));
+    assert!(tokio::time::timeout(Duration::from_millis(500), one.reader.follow()).await.is_err());
+    assert!(one.node.access.is_open());
+}
+
+#[test]
+fn no_number_is_too_great_for_what_comes_after_it() {
+    let last = Position { number: u64::MAX, nonce: 1 };
+    let records = vec![(last, Vec::new())];
+    let page = Page { now: 0, epoch: 1, first: u64::MAX, last, continues: true, records };
+    assert_eq!(last_missing(&page, None), None);
+    assert_eq!(last_missing(&page, Some(u64::MAX)), None);
+}
+
+/// An endpoint, which may be in use without its cache, holds the pace.
+#[tokio::test]
+async fn turns_keep_no_engine_when_the_fleet_is_gone() {
+    let process = process(&engine());
+    let pace = process.node.pace(["https://a.example".into(), "me".into()]);
+    let engine = Arc::downgrade(&process.node.engine);
+    drop(process);
+    assert!(engine.upgrade().is_none());
+    let turn = TurnOf::new(RateLimit { requests: 60, per: Duration::from_secs(1) }, Share::Known, PAUSE);
+    assert_eq!(pace.take(turn).await, None);
 }
 
 /// Invariant 9: records are kept as long as any process of the fleet needs them.

@@ -5,8 +5,8 @@
 //! booked further ahead than it may wait. An exchange that was given up may have booked a turn, which nobody takes then:
 //! the limit is kept.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::Weak;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::engine::{Engine, EngineError, EngineErrorKind, Name, Turn};

@@ -133,9 +133,8 @@ async fn what_one_process_finds_inactive_goes_from_all_whatever_the_engine_still
 async fn that_a_token_is_inactive_is_told_once_however_often_it_is_presented() {
     let (engine, clock) = engine();
     let authority = Authority::new(active());
-    let start = || {
-        Process::set_up(&engine, &clock, &authority, |fleet| fleet, |cache| cache.inactive_ttl(Duration::ZERO))
-    };
+    let start =
+        || Process::set_up(&engine, &clock, &authority, |fleet| fleet, |cache| cache.inactive_ttl(Duration::ZERO));
     let [one, other] = [start(), start()];
     all_read(&[&one, &other]).await;
     assert!(one.presents("abc").await.unwrap().is_active() && other.presents("abc").await.unwrap().is_active());

@@ -7,8 +7,8 @@ use super::journal::Journal;
 use super::log::Log;
 use super::millis;
 use crate::fleet::engine::{
-    Append, Appended, CLOCK_TOLERANCE, Claim, Claimed, EngineError, EngineTime, Epoch, Lease, NodeId, Put, Stored, Turn,
-    Version,
+    Append, Appended, CLOCK_TOLERANCE, Claim, Claimed, EngineError, EngineTime, Epoch, Lease, NodeId, Put, Stored,
+    Turn, Version,
 };
 
 pub(super) const MOST_VALUES: usize = 100_000;
