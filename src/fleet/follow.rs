@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use super::engine::{Announce, Append, EngineError, EngineErrorKind, Epoch, Page, Position, Read};
 use super::figures::Counted;
-use super::node::{Member, Node, Told};
+use super::node::{Node, Told};
 use super::record::Record;
 use super::seal::Unreadable;
 use super::settings::Settings;
@@ -216,10 +216,8 @@ impl Reader {
         // In this order: known, so that nothing comes back that is forgotten; applied; and only then read. What this
         // process has invalidated is its own until then.
         let horizon = [Some(page.first.saturating_sub(1)), missing, unreadable].into_iter().flatten().max();
-        let members = node.members();
-        let news = self.news(&records, members.len());
         node.log.learn(records.clone(), horizon.unwrap_or_default());
-        forget(members, news).await?;
+        self.forget(&records).await?;
         if missing.is_some() || unreadable.is_some() {
             self.has_gap(if missing.is_some() { MISSING } else { "a record cannot be opened" }).await?;
         }
@@ -254,13 +252,26 @@ impl Reader {
         (records, unreadable.map(|(number, _)| number))
     }
 
-    /// The records that the caches of this process have not acted on yet.
-    fn news(&self, records: &[(u64, Arc<Record>)], members: usize) -> Vec<Arc<Record>> {
+    /// Has the caches of this process forget what the records are about.
+    async fn forget(&self, records: &[(u64, Arc<Record>)]) -> Result<(), EngineError> {
         let node = &self.node;
-        // What one cache of this process has invalidated, the others have not.
-        let has_acted = |id| members < 2 && node.outbox.is_own(id);
+        // What this process has invalidated itself is forgotten here already.
         let news = records.iter().map(|(_, record)| record);
-        news.filter(|record| !has_acted(record.id) && !node.log.has_applied(record.id)).cloned().collect()
+        // What one cache of this process has invalidated, the others have not.
+        let members = node.members();
+        let has_acted = |id| members.len() < 2 && node.outbox.is_own(id);
+        let news = news.filter(|record| !has_acted(record.id) && !node.log.has_applied(record.id));
+        let news: Vec<_> = news.cloned().collect();
+        if news.is_empty() {
+            return Ok(());
+        }
+        let looks_at_all = news.iter().any(|record| record.rule.is_of_any_token());
+        let apply = move || members.iter().for_each(|member| member.apply(&news));
+        if looks_at_all {
+            return aside(apply).await;
+        }
+        apply();
+        Ok(())
     }
 
     /// Records may be lost.
@@ -326,20 +337,6 @@ fn last_missing(page: &Page, after: Option<u64>) -> Option<u64> {
     }
     let is_short = page.records.is_empty() && next <= page.last.number;
     if is_short { Some(page.last.number) } else { missing }
-}
-
-/// Has the caches of this process forget what the records are about.
-async fn forget(members: Vec<Arc<dyn Member>>, news: Vec<Arc<Record>>) -> Result<(), EngineError> {
-    if news.is_empty() {
-        return Ok(());
-    }
-    let looks_at_all = news.iter().any(|record| record.rule.is_of_any_token());
-    let apply = move || members.iter().for_each(|member| member.apply(&news));
-    if looks_at_all {
-        return aside(apply).await;
-    }
-    apply();
-    Ok(())
 }
 
 /// Does what may take long, since all that is remembered is looked at, where it keeps no request waiting.

@@ -4,7 +4,8 @@
 //! process knows all those records. The *horizon* is the position before which it does not: records were trimmed from
 //! the log, lost by the engine, unreadable, or too many to be kept here.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::mem;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -30,8 +31,8 @@ struct Known {
     position: Position,
     horizon: u64,
     records: BTreeMap<u64, Arc<Record>>,
-    /// Those of `records`: each is there once, however often somebody has appended it.
-    ids: HashSet<u128>,
+    /// The numbers of `records` by their ids: each is there once, however often somebody has appended it.
+    ids: HashMap<u128, u64>,
     /// Of the log before this one: what it shares with this one has been applied.
     applied_before: HashSet<u128>,
     /// There is a gap that the caches have not been told of.
@@ -87,7 +88,9 @@ impl Log {
     /// Another log, of which nothing is known yet: it is read from its first record on.
     pub(super) fn start_over(&self, epoch: Epoch, first: u64) {
         let mut known = self.known_mut();
-        let mut applied_before = mem::take(&mut known.ids);
+        let applied = known.position.number;
+        let ids = mem::take(&mut known.ids).into_iter();
+        let mut applied_before: HashSet<_> = ids.filter(|(_, number)| *number <= applied).map(|(id, _)| id).collect();
         if applied_before.is_empty() {
             // It began anew before anything of it was read.
             applied_before = mem::take(&mut known.applied_before);
@@ -105,10 +108,10 @@ impl Log {
     }
 
     /// Whether the record was applied when it was read in the log before this one, or earlier in this one: somebody who
-    /// can write there may append it again. To be asked before [`learn`](Self::learn).
+    /// can write there may append it again.
     pub(super) fn has_applied(&self, id: u128) -> bool {
         let known = self.known();
-        known.ids.contains(&id) || known.applied_before.contains(&id)
+        known.ids.get(&id).is_some_and(|number| *number <= known.position.number) || known.applied_before.contains(&id)
     }
 
     /// Records that are about to be applied: from now on nothing is trusted that they take away, or that was asked
@@ -116,7 +119,8 @@ impl Log {
     pub(super) fn learn(&self, records: impl IntoIterator<Item = (u64, Arc<Record>)>, horizon: u64) {
         let mut known = self.known_mut();
         for (number, record) in records {
-            if known.ids.insert(record.id) {
+            if let Entry::Vacant(free) = known.ids.entry(record.id) {
+                free.insert(number);
                 known.records.insert(number, record);
             }
         }
@@ -282,6 +286,7 @@ mod tests {
         assert!(log.has_applied(1) && !log.has_applied(2));
         assert_eq!(log.position(), Some((EPOCH + 2, Position::default())));
         log.learn([(1, Arc::new(record(2, Rule::all())))], 0);
+        log.advance(at(1));
         log.start_over(EPOCH + 3, 1);
         assert!(!log.has_applied(1) && log.has_applied(2));
     }
@@ -292,10 +297,16 @@ mod tests {
         let log = Log::of(1, vec![(1, of_token([1, 2]))]);
         assert!(log.has_applied(1));
         log.learn([(2, Arc::new(record(1, of_token([1, 2]))))], 0);
+        log.advance(at(2));
         assert_eq!((log.as_of(), log.records()), (Some((EPOCH, 2)), 1));
         assert_eq!((log.trusts(0), log.trusts(1)), (Some(Distrust::Invalidated), None));
+        for (number, is_applied) in [(2, false), (3, true)] {
+            log.learn([(3, Arc::new(record(3, Rule::all())))], 0);
+            log.advance(at(number));
+            assert_eq!(log.has_applied(3), is_applied, "learned, and not applied before the position is there");
+        }
         log.learn([], 1);
-        assert!(!log.has_applied(1), "only what is kept is known");
+        assert!(!log.has_applied(1) && log.has_applied(3), "only what is kept is known");
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,8 +2,8 @@
 //!
 //! A question asks the engine once, for half of `max_wait` at most, and goes by this process's part of the limit if it
 //! is told nothing: while the log is not being read, after a failure, with a `max_wait` of zero, or where turns are
-//! booked further ahead than it may wait. An exchange that was given up may have booked a turn, which nobody takes then:
-//! the limit is kept.
+//! booked further ahead than it may wait. An exchange that was given up may have booked a turn, which nobody takes
+//! then: the limit is kept.
 
 use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
