@@ -83,7 +83,7 @@ impl CacheHandle {
     /// `predicate` may use this handle. It is called for each entry of the cache: with hundreds of thousands of them,
     /// call this where blocking is allowed.
     pub fn invalidate_where(&self, predicate: impl Fn(&AccessToken) -> bool + Send + Sync + 'static) -> usize {
-        self.0.forget_where(&(Arc::new(predicate) as Predicate))
+        self.0.forget_where(&Predicate::Closure(Arc::new(predicate)))
     }
 
     /// The figures of this cache, and of the endpoint behind it, since it was made.

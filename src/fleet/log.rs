@@ -14,6 +14,7 @@ use super::engine::{Epoch, Header, Position};
 use super::record::Record;
 use crate::clock::Stopwatch;
 use crate::introspect::Verdict;
+use crate::token::StatedClaims;
 
 /// How many records are kept here. With more, what was asked before the oldest of them is asked for anew.
 const MAX_RECORDS: usize = 10_000;
@@ -74,6 +75,7 @@ impl Log {
     }
 
     pub(super) fn distrusts(&self, header: &Header, subject: Subject, verdict: &Verdict) -> Option<Distrust> {
+        let said = Said::of(verdict);
         let known = self.known();
         if known.is_closed || known.epoch != Some(header.version.epoch) || header.as_of < known.horizon {
             return Some(Distrust::TooOld);
@@ -81,7 +83,7 @@ impl Log {
         let is_newer = known.records.range(header.as_of.saturating_add(1)..);
         is_newer
             .map(|(_, record)| record)
-            .any(|record| is_about(record, subject, verdict))
+            .any(|record| is_about(record, subject, &said))
             .then_some(Distrust::Invalidated)
     }
 
@@ -168,16 +170,31 @@ impl Log {
     }
 }
 
+/// A verdict that is to be compared with thousands of records: what its token states is found once for all of them.
+pub(super) enum Said<'v> {
+    Active(StatedClaims<'v>),
+    Inactive,
+}
+
+impl<'v> Said<'v> {
+    pub(super) fn of(verdict: &'v Verdict) -> Self {
+        match verdict {
+            Verdict::Active(facts) => Self::Active(StatedClaims::of(facts)),
+            Verdict::Inactive(_) => Self::Inactive,
+        }
+    }
+}
+
 /// Whether the record takes this verdict away.
-pub(super) fn is_about(record: &Record, subject: Subject, verdict: &Verdict) -> bool {
+pub(super) fn is_about(record: &Record, subject: Subject, said: &Said) -> bool {
     if record.cache.as_deref().is_some_and(|cache| cache != subject.cache) {
         return false;
     }
     let rule = &record.rule;
-    match verdict {
-        Verdict::Active(facts) => rule.matches(subject.key_id, subject.key, facts),
-        Verdict::Inactive(_) if record.found_inactive => false,
-        Verdict::Inactive(_) => (rule.is_one_token() || rule.is_all()) && rule.names(subject.key_id, subject.key),
+    match said {
+        Said::Active(facts) => rule.matches(subject.key_id, subject.key, facts),
+        Said::Inactive if record.found_inactive => false,
+        Said::Inactive => (rule.is_one_token() || rule.is_all()) && rule.names(subject.key_id, subject.key),
     }
 }
 
@@ -278,6 +295,23 @@ mod tests {
         assert_eq!((log.as_of(), log.trusts(1)), (Some((EPOCH, 0)), None));
     }
 
+    /// A question about a token takes as many records into account as are kept, under the log's lock.
+    #[test]
+    fn what_a_token_states_is_gone_through_once_for_all_records() {
+        let of_session =
+            |number: u64| Rule { fingerprints: None, conditions: vec![Condition::Session(number.to_string())] };
+        let log = Log::of(1, (1..=10_000).map(|number| (number, of_session(number))).collect());
+        let of = |session: &str| {
+            let facts = AccessToken::builder().claim("sid", session).unwrap().claim("more", [1; 30]).unwrap();
+            Verdict::Active(facts.build())
+        };
+        let distrusts = |session: &str, as_of| log.distrusts(&header(EPOCH, as_of), ABC, &of(session));
+        let before = StatedClaims::searches();
+        assert_eq!(distrusts("none", 0), None);
+        assert_eq!(StatedClaims::searches() - before, 1);
+        assert_eq!([9_999, 10_000].map(|as_of| distrusts("10000", as_of)), [Some(Distrust::Invalidated), None]);
+    }
+
     #[test]
     fn what_was_applied_is_known_in_the_log_after_it_though_that_begins_twice() {
         let log = Log::of(1, vec![(1, Rule::all())]);
@@ -324,7 +358,7 @@ mod tests {
     fn which_verdicts_a_record_takes_away() {
         let ann = Rule { fingerprints: None, conditions: vec![Condition::Subject("ann".into())] };
         let inactive = Verdict::Inactive(InactiveReason::Unknown);
-        let takes = |record: &Record| [&active(), &inactive].map(|verdict| is_about(record, ABC, verdict));
+        let takes = |record: &Record| [&active(), &inactive].map(|verdict| is_about(record, ABC, &Said::of(verdict)));
         assert_eq!(takes(&record(1, of_token([1, 2]))), [true, true]);
         assert_eq!(takes(&record(1, of_token([2, 1]))), [false, false]);
         assert_eq!(takes(&record(1, Rule::all())), [true, true]);

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, watch};
 
 use super::engine::{Epoch, Name, Position};
-use super::log::{Subject, is_about};
+use super::log::{Said, Subject, is_about};
 use super::record::Record;
 use crate::introspect::Verdict;
 use crate::selection::Rule;
@@ -136,7 +136,8 @@ impl Outbox {
     }
 
     pub(super) fn distrusts(&self, subject: Subject, verdict: &Verdict) -> bool {
-        self.entries().all.values().any(|entry| is_about(&entry.record, subject, verdict))
+        let said = Said::of(verdict);
+        self.entries().all.values().any(|entry| is_about(&entry.record, subject, &said))
     }
 
     /// How many the engine has not taken.

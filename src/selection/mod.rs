@@ -13,12 +13,14 @@ use crate::clock::Timestamp;
 use crate::token::{AccessTokenBuilder, BearerToken};
 
 mod rule;
+mod rules;
 
 #[cfg(feature = "redis")]
 pub(crate) use rule::Condition;
 #[cfg(not(feature = "redis"))]
 use rule::Condition;
 pub(crate) use rule::{Fingerprint, Rule};
+pub(crate) use rules::Rules;
 
 /// Which tokens are meant: all of which everything holds that it says. Given to
 /// [`CacheHandle::invalidate`](crate::CacheHandle::invalidate).

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::token::AccessToken;
+use crate::token::StatedClaims;
 
 /// What caches know a token by.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +24,9 @@ pub(crate) struct Rule {
     pub(crate) conditions: Vec<Condition>,
 }
 
+/// The claim that names a session.
+pub(super) const SESSION: &str = "sid";
+
 /// What can hold of the facts of an active token.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Condition {
@@ -38,14 +41,16 @@ pub(crate) enum Condition {
 }
 
 impl Condition {
-    fn holds(&self, facts: &AccessToken) -> bool {
+    fn holds(&self, stated: &StatedClaims) -> bool {
+        let facts = stated.token();
         match self {
             Self::Client(id) => facts.client_id() == Some(id),
             Self::App(name) => facts.app() == Some(name) || facts.app_id() == Some(name),
             Self::Subject(subject) => facts.subject() == Some(subject),
             Self::Issuer(issuer) => facts.issuer() == Some(issuer),
-            Self::Session(session) => facts.claim::<String>("sid").as_ref() == Some(session),
-            Self::Claim(name, value) => facts.claim::<Value>(name).as_ref() == Some(value),
+            Self::Session(session) => stated.is_text(SESSION, session),
+            Self::Claim(name, Value::String(text)) => stated.is_text(name, text),
+            Self::Claim(name, value) => stated.claim(name).as_ref() == Some(value),
             // One that does not say when it was issued may have been.
             Self::IssuedBefore(millis) => facts.issued_at().is_none_or(|issued| issued.as_unix_millis() < *millis),
         }
@@ -80,8 +85,8 @@ impl Rule {
 
     /// Whether an active token is meant, which a cache with the secret `key_id` knows by `key`.
     #[allow(dead_code)] // for what a fleet shares
-    pub(crate) fn matches(&self, key_id: u64, key: [u64; 2], facts: &AccessToken) -> bool {
-        self.names(key_id, key) && self.holds(facts)
+    pub(crate) fn matches(&self, key_id: u64, key: [u64; 2], stated: &StatedClaims) -> bool {
+        self.names(key_id, key) && self.holds(stated)
     }
 
     /// Whether this token is meant as far as its fingerprint tells, whatever its facts are.
@@ -92,8 +97,8 @@ impl Rule {
     }
 
     /// Whether all conditions hold.
-    pub(crate) fn holds(&self, facts: &AccessToken) -> bool {
-        self.conditions.iter().all(|condition| condition.holds(facts))
+    pub(crate) fn holds(&self, stated: &StatedClaims) -> bool {
+        self.conditions.iter().all(|condition| condition.holds(stated))
     }
 
     /// The key of the one token that is meant, in caches with this secret.

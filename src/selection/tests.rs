@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::token::AccessToken;
+use crate::token::{AccessToken, StatedClaims};
 
 const ABC: Fingerprint = Fingerprint { key_id: 7, key: [1, 2] };
 
@@ -18,7 +18,7 @@ fn rule(selection: &Selection) -> Rule {
 }
 
 fn means(selection: &Selection, facts: &AccessToken) -> bool {
-    rule(selection).matches(ABC.key_id, ABC.key, facts)
+    rule(selection).matches(ABC.key_id, ABC.key, &StatedClaims::of(facts))
 }
 
 fn issued_at(millis: i64) -> Timestamp {
@@ -87,7 +87,7 @@ fn conditions_are_added_in_any_order() {
     let abc = || Selection::token(&token("abc"));
     for both in [abc().and(subject()), subject().and(abc())] {
         assert!(means(&both, &facts()));
-        assert!(!rule(&both).matches(ABC.key_id, [9, 9], &facts()));
+        assert!(!rule(&both).matches(ABC.key_id, [9, 9], &StatedClaims::of(&facts())));
         assert!(!rule(&both).is_one_token(), "what is known of a token that is not active has no facts");
     }
 }
@@ -97,7 +97,7 @@ fn two_tokens_at_once_are_none_and_one_twice_is_that_one() {
     let (abc, def) = (|| Selection::token(&token("abc")), || Selection::token(&token("def")));
     for none in [abc().and(def()), abc().and(def()).and(abc()), Selection::all().and(abc().and(def()))] {
         let rule = rule(&none);
-        assert!(!rule.matches(ABC.key_id, ABC.key, &facts()) && !rule.names(7, [0, 3]));
+        assert!(!rule.matches(ABC.key_id, ABC.key, &StatedClaims::of(&facts())) && !rule.names(7, [0, 3]));
         assert!(!rule.is_all() && !rule.is_one_token() && !rule.is_of_any_token());
         assert!(rule.token(7).is_none());
     }
@@ -121,7 +121,7 @@ fn a_rule_without_a_token_is_about_any() {
     assert!(of_client.is_of_any_token() && !of_client.is_all() && !of_client.is_one_token());
     let all = rule(&Selection::all());
     assert!(all.is_all() && all.is_of_any_token() && !all.is_one_token());
-    assert!(all.matches(7, [1, 2], &facts()));
+    assert!(all.matches(7, [1, 2], &StatedClaims::of(&facts())));
 }
 
 #[test]

@@ -27,7 +27,7 @@ use crate::protection::Share;
 mod invalidated;
 
 pub(super) use invalidated::Predicate;
-use invalidated::{Invalidated, MAX_PREDICATES};
+use invalidated::{Count, Invalidated};
 
 /// How a flight ended.
 type Landed = Result<Arrival, IntrospectError>;
@@ -329,7 +329,7 @@ impl Flight {
         asked_at: Timestamp,
         remember: impl FnOnce(&Result<Verdict, IntrospectError>),
     ) -> Option<Self> {
-        let mut predicates = 0;
+        let mut predicates = Count::default();
         let mut slots = loop {
             let mut slots = self.flights.slots();
             let mut invalidated = self.take_invalidated(&mut slots);
@@ -338,8 +338,8 @@ impl Flight {
             }
             drop(slots);
             // Those that come while others are called count too, or an answer might never land.
-            predicates += invalidated.predicates.len();
-            invalidated.whatever_it_is |= predicates > MAX_PREDICATES;
+            predicates.join(invalidated.count);
+            invalidated.whatever_it_is |= predicates.is_too_much();
             if invalidated.covers(&answer) {
                 return Some(self);
             }

@@ -79,10 +79,10 @@ fn a_destructor_that_panics_keeps_nobody_waiting() {
     let (flights, key) = (Flights::new(1), keys(1)[0]);
     let Boarding::Started(passenger, flight) = board(&flights, key) else { panic!("it is the first") };
     let panics = Panics;
-    let predicate: Predicate = Arc::new(move |_| {
+    let predicate = Predicate::Closure(Arc::new(move |_| {
         let _ = &panics;
         false
-    });
+    }));
     flights.invalidate_where(&predicate);
     drop(predicate);
     assert!(catch_unwind(AssertUnwindSafe(|| drop(flight))).is_err());

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use super::Store;
 use crate::cache::flight::Predicate;
 use crate::cache::key::TokenKey;
-use crate::selection::{Fingerprint, Rule};
-use crate::token::BearerToken;
+use crate::selection::{Fingerprint, Rule, Rules};
+use crate::token::{BearerToken, StatedClaims};
 
 /// Each tells how many active tokens were forgotten.
 impl Store {
@@ -34,22 +34,20 @@ impl Store {
         if rules.iter().any(Rule::is_all) {
             return forgotten + self.forget_all();
         }
-        let of_any: Vec<Rule> = rules.iter().filter(|rule| rule.is_of_any_token()).cloned().collect();
-        if of_any.is_empty() {
+        let of_any: Rules = rules.iter().filter(|rule| rule.is_of_any_token()).cloned().collect();
+        if of_any.count() == 0 {
             return forgotten;
         }
-        let predicate: Predicate = Arc::new(move |token| of_any.iter().any(|rule| rule.holds(token)));
-        forgotten + self.forget_where(&predicate)
+        forgotten + self.forget_where(&Predicate::Rules(Arc::new(of_any)))
     }
 
     fn forget_one(&self, key: TokenKey, rule: &Rule) -> usize {
         if rule.is_one_token() {
             return self.forget(key);
         }
-        let conditions = rule.clone();
-        let predicate: Predicate = Arc::new(move |token| conditions.holds(token));
-        self.flights.invalidate_if(key, &predicate);
-        let is_meant = self.active.get(key).is_some_and(|token| rule.holds(&token));
+        let conditions = Predicate::Rules(Arc::new(Rules::from_iter([rule.clone()])));
+        self.flights.invalidate_if(key, &conditions);
+        let is_meant = self.active.get(key).is_some_and(|token| rule.holds(&StatedClaims::of(&token)));
         usize::from(is_meant && self.flights.forget(|| self.active.remove(key)))
     }
 
@@ -83,7 +81,7 @@ impl Store {
 
     pub(in crate::cache) fn forget_where(&self, predicate: &Predicate) -> usize {
         self.flights.invalidate_where(predicate);
-        let keys = self.active.keys_where(|token| predicate(token));
+        let keys = self.active.keys_where(|token| predicate.is_true_of(token));
         // One at a time, so that requests that miss do not wait for all of them.
         keys.iter().filter(|key| self.flights.forget(|| self.active.remove(**key))).count()
     }

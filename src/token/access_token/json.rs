@@ -56,7 +56,7 @@ impl AccessToken {
     }
 
     /// One of [`FACTS`] as it is written, if it was stated.
-    fn fact(&self, name: &str) -> Option<Value> {
+    pub(super) fn fact(&self, name: &str) -> Option<Value> {
         let text = |text: Option<&str>| text.map(Value::from);
         // A number always has a form in JSON.
         let date = |moment: Option<Timestamp>| serde_json::to_value(moment?).ok();

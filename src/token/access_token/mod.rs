@@ -15,11 +15,13 @@ mod builder;
 mod bytes;
 mod json;
 mod remembered;
+mod stated;
 
 pub use self::builder::AccessTokenBuilder;
 pub use self::json::ClaimsError;
 pub(crate) use self::remembered::Term;
 use self::remembered::{RefreshAt, Uses};
+pub(crate) use self::stated::StatedClaims;
 
 /// What an authority states about an active access token.
 ///

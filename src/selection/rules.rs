@@ -1,0 +1,185 @@
+//! Many rules at once. A page of a fleet's log holds hundreds of them and a cache hundreds of thousands of tokens, so
+//! each token is looked up among the rules, instead of compared with each.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use super::rule::{Condition, Rule, SESSION};
+use crate::token::{AccessToken, StatedClaims};
+
+/// Rules by what tells the fewest tokens among their conditions. Each stands in one place.
+#[derive(Default)]
+pub(crate) struct Rules {
+    subjects: ByText,
+    clients: ByText,
+    apps: ByText,
+    issuers: ByText,
+    /// By the name of the claim, and its value as JSON.
+    claims: HashMap<String, ByText>,
+    /// Those that a token has to be compared with.
+    others: Vec<Rule>,
+    count: usize,
+}
+
+type ByText = HashMap<String, Vec<Rule>>;
+
+impl FromIterator<Rule> for Rules {
+    fn from_iter<R: IntoIterator<Item = Rule>>(rules: R) -> Self {
+        let mut all = Self::default();
+        for rule in rules {
+            all.count += 1;
+            all.place_of(&rule).push(rule);
+        }
+        all
+    }
+}
+
+impl Rules {
+    /// How many they are.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Whether all conditions of any of the rules hold.
+    pub(crate) fn any_holds(&self, token: &AccessToken) -> bool {
+        let stated = StatedClaims::of(token);
+        let any = |rules: &[Rule]| rules.iter().any(|rule| rule.holds(&stated));
+        let named =
+            |by: &ByText, text: Option<&str>| text.and_then(|text| by.get(text)).is_some_and(|rules| any(rules));
+        let by_claim = |(name, by): (&String, &ByText)| {
+            let value = stated.claim(name).as_ref().and_then(text_of);
+            named(by, value.as_deref())
+        };
+        named(&self.subjects, token.subject())
+            || named(&self.clients, token.client_id())
+            || named(&self.apps, token.app())
+            || named(&self.apps, token.app_id())
+            || named(&self.issuers, token.issuer())
+            || self.claims.iter().any(by_claim)
+            || any(&self.others)
+    }
+
+    fn place_of(&mut self, rule: &Rule) -> &mut Vec<Rule> {
+        let (by, text) = match rule.conditions.iter().min_by_key(|condition| rank(condition)) {
+            Some(Condition::Subject(subject)) => (&mut self.subjects, Some(subject.clone())),
+            Some(Condition::Client(id)) => (&mut self.clients, Some(id.clone())),
+            Some(Condition::App(name)) => (&mut self.apps, Some(name.clone())),
+            Some(Condition::Issuer(issuer)) => (&mut self.issuers, Some(issuer.clone())),
+            Some(Condition::Session(session)) => {
+                (self.claims.entry(SESSION.to_owned()).or_default(), text_of(&Value::from(session.as_str())))
+            }
+            Some(Condition::Claim(name, value)) if text_of(value).is_some() => {
+                (self.claims.entry(name.clone()).or_default(), text_of(value))
+            }
+            Some(Condition::Claim(..) | Condition::IssuedBefore(_)) | None => return &mut self.others,
+        };
+        match text {
+            Some(text) => by.entry(text).or_default(),
+            None => &mut self.others,
+        }
+    }
+}
+
+/// The less, the fewer tokens it holds of as a rule.
+fn rank(condition: &Condition) -> u8 {
+    match condition {
+        Condition::Session(_) => 0,
+        Condition::Subject(_) => 1,
+        Condition::App(_) => 2,
+        Condition::Client(_) => 3,
+        Condition::Claim(_, value) if text_of(value).is_some() => 4,
+        Condition::Issuer(_) => 5,
+        Condition::Claim(..) | Condition::IssuedBefore(_) => 6,
+    }
+}
+
+/// The value as JSON, if values that are equal are written in the same way and no others are.
+fn text_of(value: &Value) -> Option<String> {
+    let is_written_in_one_way = match value {
+        Value::Null | Value::Bool(_) | Value::String(_) => true,
+        Value::Number(number) => number.is_i64() || number.is_u64(),
+        Value::Array(_) | Value::Object(_) => false,
+    };
+    is_written_in_one_way.then(|| value.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::clock::Timestamp;
+
+    fn conditions() -> Vec<Condition> {
+        let claims =
+            [json!("a"), json!("\"ü\n"), json!(7), json!(-7), json!(7.0), json!(-0.0), json!(null), json!(["a"])];
+        let claims = claims
+            .into_iter()
+            .flat_map(|value| ["tenant", "sid", "sub"].map(|name| Condition::Claim(name.to_owned(), value.clone())));
+        let text: [fn(String) -> Condition; 5] =
+            [Condition::Subject, Condition::Client, Condition::App, Condition::Issuer, Condition::Session];
+        let texts = text.into_iter().flat_map(|of| ["a", "b"].map(|text| of(text.to_owned())));
+        let issued = [5_000, 6_000].map(Condition::IssuedBefore);
+        claims.chain(texts).chain(issued).collect()
+    }
+
+    fn tokens() -> Vec<AccessToken> {
+        let of = AccessToken::builder;
+        let issued = |millis| of().issued_at(Timestamp::from_unix_millis(millis));
+        let claims = conditions().into_iter().filter_map(|condition| match condition {
+            Condition::Claim(name, value) => Some(issued(9_000).claim_value(&name, value)),
+            _ => None,
+        });
+        let one_fact = [
+            issued(9_000).subject("a"),
+            issued(9_000).client_id("a"),
+            issued(9_000).app("a"),
+            issued(9_000).app_id("a"),
+            issued(9_000).issuer("a"),
+            issued(5_500),
+            issued(9_000),
+            of(),
+        ];
+        let many =
+            issued(5_500).subject("b").client_id("a").app("x").app_id("b").issuer("a").claim_value("sid", json!("b"));
+        let many = many.claim_value("tenant", json!(0.0));
+        claims.chain(one_fact).chain([many]).map(|facts| facts.build()).collect()
+    }
+
+    fn rule(conditions: impl IntoIterator<Item = Condition>) -> Rule {
+        Rule { fingerprints: None, conditions: conditions.into_iter().collect() }
+    }
+
+    #[test]
+    fn rules_hold_of_the_tokens_of_which_one_of_them_holds() {
+        let with_each = |one: Condition| conditions().into_iter().map(move |other| rule([one.clone(), other]));
+        let pairs = conditions().into_iter().flat_map(with_each);
+        let alone = conditions().into_iter().map(|condition| rule([condition]));
+        let rules: Vec<Rule> = alone.chain(pairs).collect();
+        for token in tokens() {
+            let holds = |rule: &Rule| rule.holds(&StatedClaims::of(&token));
+            for rule in &rules {
+                let prepared: Rules = [rule.clone()].into_iter().collect();
+                let written = serde_json::to_string(rule).unwrap();
+                assert_eq!((prepared.any_holds(&token), prepared.count()), (holds(rule), 1), "{written} of {token:?}");
+            }
+            let (held, others): (Vec<Rule>, Vec<Rule>) = rules.iter().cloned().partition(holds);
+            assert!(!Rules::from_iter(others).any_holds(&token), "{token:?}");
+            assert_eq!(Rules::from_iter(rules.clone()).any_holds(&token), !held.is_empty(), "{token:?}");
+        }
+        assert!(!Rules::default().any_holds(&AccessToken::builder().build()));
+        assert!(Rules::from_iter([rule([])]).any_holds(&AccessToken::builder().build()));
+    }
+
+    #[test]
+    fn what_a_token_states_is_gone_through_once_for_all_rules() {
+        let of_session = |n: u32| rule([Condition::Issuer("a".into()), Condition::Session(n.to_string())]);
+        let rules: Rules = (0..500).map(of_session).chain([rule([Condition::Claim("a".into(), json!([1]))])]).collect();
+        let token = |session: &str| AccessToken::builder().issuer("a").claim("sid", session).unwrap().build();
+        let before = StatedClaims::searches();
+        assert!(!rules.any_holds(&token("none")));
+        assert_eq!(StatedClaims::searches() - before, 1);
+        assert!(rules.any_holds(&token("499")));
+    }
+}
