@@ -218,6 +218,33 @@ mod tests {
         assert!(!lands(meant, active("999")));
     }
 
+    /// With logouts elsewhere in the fleet each page of its log brings one more, ten in a second.
+    #[test]
+    fn pages_of_rules_for_a_minute_have_no_question_asked_anew_and_more_of_them_do() {
+        let store = store();
+        let rules = [store.rule(&Selection::session("1")), store.rule(&Selection::subject("ann"))];
+        for (pages, is_used) in [(600, true), (601, false)] {
+            let [unmeant, gone, meant] = ["a", "b", "c"].map(|text| store.asks(text));
+            (0..pages).for_each(|_| _ = store.forget_rules(&rules));
+            let ann = AccessToken::builder().subject("ann").build();
+            assert_eq!(lands(unmeant, active("another")), is_used);
+            assert_eq!(lands(gone, inactive()), is_used);
+            assert!(!lands(meant, Verdict::Active(ann)));
+        }
+    }
+
+    #[test]
+    fn a_question_remembers_as_many_rules_as_the_log_keeps() {
+        let store = store();
+        let rules: Vec<Rule> = (0..1_000).map(|n| store.rule(&Selection::client(n.to_string()))).collect();
+        for (more, is_used) in [(0, true), (1, false)] {
+            let flight = store.asks("a");
+            (0..30).for_each(|_| _ = store.forget_rules(&rules));
+            rules.iter().take(more).for_each(|rule| _ = store.forget_rule(rule));
+            assert_eq!(lands(flight, active("another")), is_used);
+        }
+    }
+
     #[test]
     fn a_rule_about_one_token_is_no_concern_of_other_questions() {
         let store = store();
