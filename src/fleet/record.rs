@@ -21,11 +21,11 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// `None` if it is longer than [`MAX_RECORD_BYTES`], or could not be read back: a claim in it is nested too deeply.
+    /// `None` if it is longer than [`MAX_RECORD_BYTES`], or would not be read back as it is: a claim in it is nested
+    /// too deeply, or is a float that is read with another last digit.
     pub(crate) fn encode(&self) -> Option<Vec<u8>> {
         let bytes = serde_json::to_vec(self).ok()?;
-        Self::decode(&bytes)?;
-        Some(bytes)
+        (Self::decode(&bytes)? == *self).then_some(bytes)
     }
 
     /// `None` if it is too long, or is not all understood: a later release may mean more by it.
@@ -113,5 +113,16 @@ mod tests {
         assert!(Record::decode(&[&most[..], b" "].concat()).is_none());
         let deep = (0..200).fold(json!(1), |inner, _| json!([inner]));
         assert!(of_all(vec![Condition::Claim("deep".into(), deep)]).encode().is_none());
+    }
+    /// Another value would have the others forget other tokens than are meant.
+    #[test]
+    fn a_record_that_would_be_read_as_another_is_not_made() {
+        let is_read_as_it_is = |float: &f64| serde_json::from_str::<f64>(&json!(float).to_string()).unwrap() == *float;
+        let of = |float: f64| of_all(vec![Condition::Claim("limit".into(), json!(float))]);
+        let mut floats = (1..100_000).map(|n| f64::from(n).sqrt() * 1e-50);
+        let float =
+            floats.find(|float| !is_read_as_it_is(float)).expect("a float that is read with another last digit");
+        assert!(of(float).encode().is_none());
+        assert!(of(1.5).encode().is_some());
     }
 }
