@@ -16,7 +16,8 @@ use crate::clock::Stopwatch;
 use crate::introspect::Verdict;
 use crate::token::StatedClaims;
 
-/// How many records are kept here. With more, what was asked before the oldest of them is asked for anew.
+/// How many records are kept here: 40 MB at most as they are sent. With more, what was asked before the oldest of them
+/// is asked for anew.
 const MAX_RECORDS: usize = 10_000;
 
 #[derive(Default)]

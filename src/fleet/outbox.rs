@@ -16,7 +16,8 @@ use super::record::Record;
 use crate::introspect::Verdict;
 use crate::selection::Rule;
 
-/// How many invalidations wait for the engine. With one more, they become a single one that is about everything.
+/// How many invalidations wait for the engine: 40 MB at most as they are sent. With one more, they become a single one
+/// that is about everything.
 const MAX_ENTRIES: usize = 10_000;
 
 #[derive(Default)]

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::selection::Rule;
 
-/// The greatest record, before it is sealed.
-pub(crate) const MAX_RECORD_BYTES: usize = 16 * 1024;
+/// The greatest record, before it is sealed. The 10,000 that the log and the outbox keep each are 40 MB at most as they
+/// are sent. Texts take as much in memory; a claim that is a long list of small numbers takes more.
+pub(crate) const MAX_RECORD_BYTES: usize = 4 * 1024;
 
 /// Tells all nodes that tokens are to be forgotten.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
