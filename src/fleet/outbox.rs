@@ -61,12 +61,20 @@ pub(super) struct Next {
 }
 
 impl Outbox {
-    /// Tells whether it had to make room by a record that is about everything.
+    /// Tells whether it had to make room by a record that is about everything. Those that say what was found to be
+    /// inactive make room first, and a further one is let go when there is none: nobody asked for them, and each process
+    /// hears the same from the authority within its window.
     pub(super) fn push(&self, record: Record, names: Vec<Name>) -> (watch::Receiver<Stage>, bool) {
         let (stage, hears) = watch::channel(Stage::Waiting);
         let mut entries = self.entries();
-        let overflows = entries.all.len() >= MAX_ENTRIES;
-        let mut replaced = BTreeMap::new();
+        let mut replaced = Vec::new();
+        if entries.is_full() {
+            if record.found_inactive {
+                return (hears, false);
+            }
+            replaced = entries.take_found_inactive();
+        }
+        let overflows = entries.is_full();
         let entry = if overflows {
             replaced = entries.take_all();
             let record = Record { id: record.id, cache: None, rule: Rule::all(), found_inactive: false };
@@ -76,6 +84,7 @@ impl Outbox {
         };
         entries.push(entry);
         drop(entries);
+        // Not under the lock.
         drop(replaced);
         self.changed.notify_one();
         (hears, overflows)
@@ -160,10 +169,20 @@ impl Entries {
         self.all.insert(number, entry);
     }
 
-    fn take_all(&mut self) -> BTreeMap<u64, Entry> {
+    fn is_full(&self) -> bool {
+        self.all.len() >= MAX_ENTRIES
+    }
+
+    fn take_all(&mut self) -> Vec<Entry> {
         self.by_id.clear();
         self.waiting.clear();
-        mem::take(&mut self.all)
+        mem::take(&mut self.all).into_values().collect()
+    }
+
+    fn take_found_inactive(&mut self) -> Vec<Entry> {
+        let found_inactive = self.all.values().filter(|entry| entry.record.found_inactive);
+        let ids: Vec<_> = found_inactive.map(|entry| entry.record.id).collect();
+        ids.into_iter().filter_map(|id| self.remove(id)).collect()
     }
 
     fn first_waiting(&self) -> Option<Next> {
@@ -271,5 +290,26 @@ mod tests {
         assert_eq!((next(&outbox).await, outbox.queued()), (Some(10_000), 1));
         assert!(stages[0].changed().await.is_err() && last.has_changed().is_ok());
         assert!(!outbox.push(record(10_001), Vec::new()).1);
+    }
+
+    /// What a stranger's expired token may cause never has all tokens asked about again.
+    #[tokio::test(start_paused = true)]
+    async fn what_was_found_inactive_makes_room_first() {
+        let outbox = Outbox::default();
+        let found_inactive = |id| Record { found_inactive: true, rule: Rule::of_token(Vec::new()), ..record(id) };
+        let of_one = |id| Record { rule: Rule::of_token(Vec::new()), ..record(id) };
+        let other = Subject { cache: "other", ..ABC };
+        assert!((0..9_999).all(|id| !outbox.push(found_inactive(id), Vec::new()).1));
+        drop(outbox.push(of_one(9_999), Vec::new()));
+        let (stage, overflows) = outbox.push(found_inactive(10_000), Vec::new());
+        assert!(!overflows && !outbox.is_own(10_000) && stage.has_changed().is_err(), "it is let go");
+        assert_eq!(outbox.queued(), 10_000);
+        let (stage, overflows) = outbox.push(of_one(10_001), Vec::new());
+        assert!(!overflows && stage.has_changed().is_ok() && !outbox.is_own(0));
+        assert_eq!((next(&outbox).await, outbox.queued()), (Some(9_999), 2));
+        assert!((10_002..20_000).all(|id| !outbox.push(of_one(id), Vec::new()).1));
+        assert!(!outbox.push(found_inactive(20_000), Vec::new()).1);
+        assert!(!outbox.distrusts(other, &active()));
+        assert!(outbox.push(of_one(20_001), Vec::new()).1 && outbox.distrusts(other, &active()));
     }
 }
