@@ -282,6 +282,10 @@ impl Answers {
             }
         };
         node.call_succeeded(Call::Claim);
+        if node.engine_clock.has_gone_back(claimed.now, &sent) {
+            // Nobody can say how old anything is.
+            return None;
+        }
         let mut since = Since { epoch, as_of, claimed_at: claimed.now, claimed: Stopwatch::start(), is_active: None };
         let step = match claimed.lease {
             Lease::Ours => Step::Ours,

@@ -110,6 +110,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Timestamp;
+    use crate::token::AccessTokenBuilder;
 
     fn conditions() -> Vec<Condition> {
         let claims =
@@ -144,7 +145,7 @@ mod tests {
         let many =
             issued(5_500).subject("b").client_id("a").app("x").app_id("b").issuer("a").claim_value("sid", json!("b"));
         let many = many.claim_value("tenant", json!(0.0));
-        claims.chain(one_fact).chain([many]).map(|facts| facts.build()).collect()
+        claims.chain(one_fact).chain([many]).map(AccessTokenBuilder::build).collect()
     }
 
     fn rule(conditions: impl IntoIterator<Item = Condition>) -> Rule {
