@@ -62,8 +62,8 @@ pub(super) struct Next {
 
 impl Outbox {
     /// Tells whether it had to make room by a record that is about everything. Those that say what was found to be
-    /// inactive make room first, and a further one is let go when there is none: nobody asked for them, and each process
-    /// hears the same from the authority within its window.
+    /// inactive make room first, and a further one is let go when there is none: nobody asked for them, and each
+    /// process hears the same from the authority within its window.
     pub(super) fn push(&self, record: Record, names: Vec<Name>) -> (watch::Receiver<Stage>, bool) {
         let (stage, hears) = watch::channel(Stage::Waiting);
         let mut entries = self.entries();

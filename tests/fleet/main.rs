@@ -49,8 +49,8 @@ async fn pass(duration: Duration) {
     tokio::time::sleep(duration).await;
 }
 
-/// Two threads: what waits for a server may not keep the rest from going on. One story at a time: a machine that is busy
-/// with another one's processes answers too late for a fleet.
+/// Two threads: what waits for a server may not keep the rest from going on. One story at a time: a machine that is
+/// busy with another one's processes answers too late for a fleet.
 fn run(story: impl Future<Output = ()>) {
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
