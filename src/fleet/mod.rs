@@ -17,7 +17,6 @@
 //!    │  the log is read ten times a second and applied to the caches; requests use the engine while it is
 //! other members
 //! ```
-#![allow(dead_code)]
 
 mod access;
 mod answers;

@@ -81,7 +81,7 @@ impl EndpointHandle {
 }
 
 /// For whoever shares the endpoint's limits and answers with other processes.
-#[cfg_attr(not(test), allow(dead_code))]
+#[cfg_attr(not(test), allow(dead_code))] // without a fleet nobody does
 impl EndpointHandle {
     pub(crate) fn authority(&self) -> &Authority {
         &self.authority

@@ -84,13 +84,13 @@ impl Rule {
     }
 
     /// Whether an active token is meant, which a cache with the secret `key_id` knows by `key`.
-    #[allow(dead_code)] // for what a fleet shares
+    #[cfg(any(test, feature = "redis"))]
     pub(crate) fn matches(&self, key_id: u64, key: [u64; 2], stated: &StatedClaims) -> bool {
         self.names(key_id, key) && self.holds(stated)
     }
 
     /// Whether this token is meant as far as its fingerprint tells, whatever its facts are.
-    #[allow(dead_code)] // for what a fleet shares
+    #[cfg(any(test, feature = "redis"))]
     pub(crate) fn names(&self, key_id: u64, key: [u64; 2]) -> bool {
         let Some(fingerprints) = &self.fingerprints else { return true };
         fingerprints.contains(&Fingerprint { key_id, key })

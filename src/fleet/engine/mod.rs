@@ -166,6 +166,8 @@ pub(crate) struct Page {
 /// A node that announced itself.
 pub(crate) struct Node {
     pub(crate) id: NodeId,
+    /// For whoever looks into the engine. What a node says under its seal is what counts.
+    #[cfg_attr(not(test), allow(dead_code))]
     pub(crate) applied: u64,
     /// How long ago it did, by the engine's clock.
     pub(crate) ago: Duration,
