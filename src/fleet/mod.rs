@@ -32,6 +32,7 @@ mod log;
 mod node;
 mod outbox;
 pub(crate) mod pace;
+mod question;
 pub(crate) mod record;
 pub(crate) mod seal;
 mod secret;
@@ -50,11 +51,12 @@ pub use figures::FleetStats;
 pub use seal::Unreadable;
 pub use secret::FleetSecret;
 
-pub(crate) use answers::{Answers, Found, Look, Query, Question};
+pub(crate) use answers::{Answers, Look, Query};
 pub(crate) use figures::Counted;
 pub(crate) use invalidate::Spread;
 pub(crate) use lease::{Lease, LeaseClock};
 pub(crate) use node::Member;
+pub(crate) use question::{Found, Question};
 pub(crate) use record::Record;
 pub(crate) use settings::CacheSettings;
 
