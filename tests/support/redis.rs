@@ -8,6 +8,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// What a server is.
@@ -31,9 +32,22 @@ impl Program {
             std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file()).or(in_wheel);
         if found.is_none() {
             assert!(std::env::var_os("REDIS").is_none_or(|needed| needed != "required"), "{name} is not installed");
-            println!("skipped: {name} is not installed");
+            self.says_that_it_is_missing(name);
         }
         found
+    }
+}
+
+impl Program {
+    /// Once, and past the test runner, which shows nothing of tests that pass.
+    fn says_that_it_is_missing(self, name: &str) {
+        static SAID: Mutex<Vec<Program>> = Mutex::new(Vec::new());
+        let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+        if !said.contains(&self) {
+            said.push(self);
+            let skipped = format!("SKIPPED: {name} is not installed; its tests test nothing\n");
+            let _ = std::io::stderr().write_all(skipped.as_bytes());
+        }
     }
 }
 
