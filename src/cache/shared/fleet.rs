@@ -101,7 +101,7 @@ impl Membership {
         };
         let serves = |of: &fleet::Found| {
             let Found { verdict, asked_at } = found(of);
-            store.serves(&verdict, asked_at, store.clock.now())
+            store.serves(&verdict, asked_at, store.clock.now()) && !store.has_heard_since(key, asked_at)
         };
         // As long as a question of its own may take.
         let patience = store.endpoint.as_ref().map_or(store.question_timeout, EndpointHandle::deadline);
