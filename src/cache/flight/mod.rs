@@ -160,7 +160,7 @@ impl Flights {
     }
 
     /// The same if that answer turns out to be an active token.
-    #[cfg(feature = "redis")]
+    #[cfg(any(test, feature = "redis"))]
     pub(super) fn invalidate_active<R>(&self, key: TokenKey, forget: impl FnOnce() -> R) -> R {
         self.mark(key, |invalidated| invalidated.if_active = true, forget)
     }

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use super::heard::HeardInactive;
 use super::{Found, Look, Settled};
 use crate::build_error::BuildError;
 use crate::cache::figures::CacheStats;
@@ -23,6 +24,7 @@ pub(in crate::cache) struct Membership {
     answers: Answers,
     /// What tokens are known by, with each secret of the fleet.
     keys: Vec<TokenKeys>,
+    heard_inactive: HeardInactive,
     authority: Authority,
 }
 
@@ -42,7 +44,7 @@ impl Membership {
         }
         let answers = fleet.answers(&authority, cache);
         let keys = answers.fingerprint_keys().map(|(id, (low, high))| TokenKeys::of_secret(id, low, high)).collect();
-        Ok(Self { fleet, answers, keys, authority })
+        Ok(Self { fleet, answers, keys, heard_inactive: HeardInactive::default(), authority })
     }
 
     /// What the cache knows tokens by, which is the same in all processes.
@@ -101,7 +103,9 @@ impl Membership {
         };
         let serves = |of: &fleet::Found| {
             let Found { verdict, asked_at } = found(of);
-            store.serves(&verdict, asked_at, store.clock.now()) && !store.has_heard_since(key, asked_at)
+            store.serves(&verdict, asked_at, store.clock.now())
+                && !store.has_heard_since(key, asked_at)
+                && !self.heard_inactive.since(key, asked_at)
         };
         // As long as a question of its own may take.
         let patience = store.endpoint.as_ref().map_or(store.question_timeout, EndpointHandle::deadline);
@@ -138,6 +142,9 @@ impl Membership {
         let Some(question) = question.0 else { return };
         let Settled { answer, asked_at, was_active } = settled;
         let Ok(verdict) = answer else { return question.give_up().await };
+        if !verdict.is_active() {
+            self.heard_inactive.add(store.key_of(token), asked_at);
+        }
         let mut lasts = store.limits.lasts(&verdict, asked_at, store.clock.now());
         if !verdict.is_active() {
             // However short it serves, it takes the place of an active one.

@@ -5,6 +5,8 @@
 mod alone;
 #[cfg(feature = "redis")]
 mod fleet;
+#[cfg(feature = "redis")]
+mod heard;
 
 #[cfg(not(feature = "redis"))]
 pub(super) use alone::{Membership, Question};

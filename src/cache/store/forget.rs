@@ -60,7 +60,7 @@ impl Store {
     }
 
     /// Forgets that a token was active, since somebody has heard that it is not. That it is not may stay.
-    #[cfg(feature = "redis")]
+    #[cfg(any(test, feature = "redis"))]
     pub(in crate::cache) fn forget_active(&self, key: TokenKey) -> usize {
         self.flights.invalidate_active(key, || {
             self.lately.remove(key);
