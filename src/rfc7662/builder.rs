@@ -481,12 +481,14 @@ mod tests {
         }
     }
 
+    #[cfg(any(feature = "rustls", feature = "native-tls"))]
     fn authority(builder: Rfc7662Builder) -> (String, String) {
         let handle = Introspect::endpoint(&builder.build().unwrap()).unwrap();
         let Authority { url, client, reading: _ } = handle.authority().clone();
         (url, client)
     }
 
+    #[cfg(any(feature = "rustls", feature = "native-tls"))]
     #[test]
     fn an_endpoint_is_known_by_its_url_or_by_the_issuer_that_names_it_whenever_it_was_found() {
         for (builder, url) in [
@@ -498,6 +500,7 @@ mod tests {
         }
     }
 
+    #[cfg(any(feature = "rustls", feature = "native-tls"))]
     #[test]
     fn a_client_is_known_by_its_identifier_however_it_authenticates_and_never_by_a_secret() {
         let builder = || Rfc7662::builder("https://as.example/introspect");
@@ -518,11 +521,13 @@ mod tests {
         }
     }
 
+    #[cfg(any(feature = "rustls", feature = "native-tls"))]
     fn reading(builder: Rfc7662Builder) -> String {
         let handle = Introspect::endpoint(&builder.build().unwrap()).unwrap();
         handle.authority().reading.as_str().to_owned()
     }
 
+    #[cfg(any(feature = "rustls", feature = "native-tls"))]
     #[test]
     fn each_setting_by_which_answers_differ_tells_them_apart() {
         type Set = fn(Rfc7662Builder) -> Rfc7662Builder;
@@ -550,6 +555,7 @@ mod tests {
     }
 
     /// So that what a fleet shares stays the same from one release to the next.
+    #[cfg(any(feature = "rustls", feature = "native-tls"))]
     #[test]
     fn a_setting_by_which_answers_do_not_differ_or_that_is_as_by_default_tells_nothing_apart() {
         type Set = fn(Rfc7662Builder) -> Rfc7662Builder;

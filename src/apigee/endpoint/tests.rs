@@ -550,6 +550,7 @@ fn a_code_in_a_text_of_json_that_is_refused_is_no_code() {
     assert!(says_no_such_token(b"\xef\xbb\xbf{\"code\":\"keymanagement.service.invalid_access_token\"}"));
 }
 
+#[cfg(any(feature = "rustls", feature = "native-tls"))]
 #[test]
 fn an_organisation_is_known_by_its_api_and_the_account_that_asks() {
     let hook = || async { Ok(Credential::bearer("hush")?) };
@@ -566,6 +567,7 @@ fn an_organisation_is_known_by_its_api_and_the_account_that_asks() {
     }
 }
 
+#[cfg(any(feature = "rustls", feature = "native-tls"))]
 #[test]
 fn each_setting_by_which_answers_differ_tells_them_apart_and_no_other_does() {
     type Set = fn(ApigeeBuilder) -> ApigeeBuilder;
@@ -592,6 +594,7 @@ fn each_setting_by_which_answers_differ_tells_them_apart_and_no_other_does() {
     }
 }
 
+#[cfg(any(feature = "rustls", feature = "native-tls"))]
 #[test]
 fn the_rate_limit_in_force_is_that_of_the_user_if_there_is_one() {
     let limit = |limits| {

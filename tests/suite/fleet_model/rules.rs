@@ -153,7 +153,8 @@ impl Journal {
             is_late |= own.ended.is_some_and(|(at, _)| request.saw(&at)) && ended - own.asked.steady >= max_ttl;
         }
         let looks = looks.max(1) + i64::from(is_late) + self.disturbances(request).min(MOST_QUESTIONS);
-        let from = start.steady - question_timeout - LEASE;
+        // A lease that nobody gives up lasts longer by as much as the engine's clock goes back.
+        let from = start.steady - question_timeout - LEASE - self.engine_lags_since(0);
         let others = self.questions.iter().any(|other| {
             let ended = other.ended.map_or(end.steady, |(at, _)| at.steady);
             other.token == token && other.process != process && ended >= from
