@@ -470,6 +470,7 @@ impl fmt::Debug for Rfc7662Builder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(any(feature = "rustls", feature = "native-tls"))]
     use crate::introspect::Introspect;
 
     #[test]
@@ -577,7 +578,7 @@ mod tests {
         }
     }
 
-    #[cfg(feature = "private-key-jwt")]
+    #[cfg(all(feature = "private-key-jwt", any(feature = "rustls", feature = "native-tls")))]
     #[test]
     fn a_client_that_signs_is_known_by_its_identifier() {
         let key = || PrivateKeyJwt::from_pem("my-api", include_str!("../../tests/keys/ec.pem")).unwrap();
