@@ -109,6 +109,7 @@ fn processes_share_on_a_cluster() {
     });
 }
 
+#[cfg(any(feature = "rustls", feature = "native-tls"))]
 #[test]
 fn processes_share_over_tls() {
     run(async {
