@@ -115,15 +115,17 @@ mod tests {
         let deep = (0..200).fold(json!(1), |inner, _| json!([inner]));
         assert!(of_all(vec![Condition::Claim("deep".into(), deep)]).encode().is_none());
     }
+
     /// Another value would have the others forget other tokens than are meant.
     #[test]
     fn a_record_that_would_be_read_as_another_is_not_made() {
         let is_read_as_it_is = |float: &f64| serde_json::from_str::<f64>(&json!(float).to_string()).unwrap() == *float;
         let of = |float: f64| of_all(vec![Condition::Claim("limit".into(), json!(float))]);
         let mut floats = (1..100_000).map(|n| f64::from(n).sqrt() * 1e-50);
-        let float =
-            floats.find(|float| !is_read_as_it_is(float)).expect("a float that is read with another last digit");
-        assert!(of(float).encode().is_none());
+        // There is none where another crate has switched on `float_roundtrip` of serde_json.
+        if let Some(float) = floats.find(|float| !is_read_as_it_is(float)) {
+            assert!(of(float).encode().is_none());
+        }
         assert!(of(1.5).encode().is_some());
     }
 }
