@@ -3,7 +3,7 @@
 //! A test without the program it needs says so and passes, unless the environment has `REDIS=required`.
 #![allow(dead_code, missing_docs, unreachable_pub, missing_debug_implementations, clippy::must_use_candidate)]
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -108,17 +108,25 @@ impl Server {
 
     /// What it answers to a command, as it stands on the wire: a simple string, a number, or one text.
     pub fn says(&self, words: &[&str]) -> String {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        say(&mut stream, words)
+        self.may_say(words).unwrap()
+    }
+
+    /// The same of a server that may hang up: Sentinel has a new master close the connections of all clients.
+    pub fn may_say(&self, words: &[&str]) -> io::Result<String> {
+        say(&mut self.connect()?, words)
     }
 
     /// The same by a user.
     pub fn says_to(&self, user: &str, password: &str, words: &[&str]) -> String {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        assert_eq!(say(&mut stream, &["AUTH", user, password]), "+OK\r\n");
-        say(&mut stream, words)
+        let mut stream = self.connect().unwrap();
+        assert_eq!(say(&mut stream, &["AUTH", user, password]).unwrap(), "+OK\r\n");
+        say(&mut stream, words).unwrap()
+    }
+
+    fn connect(&self) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        Ok(stream)
     }
 
     pub fn url(&self) -> String {
@@ -126,22 +134,25 @@ impl Server {
     }
 }
 
-fn say(stream: &mut TcpStream, words: &[&str]) -> String {
+fn say(stream: &mut TcpStream, words: &[&str]) -> io::Result<String> {
     let mut command = format!("*{}\r\n", words.len());
     command.extend(words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len())));
-    stream.write_all(command.as_bytes()).unwrap();
+    stream.write_all(command.as_bytes())?;
     let mut answer = Vec::new();
     let mut part = [0; 65_536];
     loop {
-        let read = stream.read(&mut part).unwrap();
+        let read = stream.read(&mut part)?;
         answer.extend_from_slice(&part[..read]);
         let text = String::from_utf8_lossy(&answer).into_owned();
         let is_whole = match text.strip_prefix('$').and_then(|rest| rest.split_once("\r\n")) {
             Some((length, rest)) => length == "-1" || length.parse() == Ok(rest.len().saturating_sub(2)),
             None => !text.starts_with('$') && text.ends_with("\r\n"),
         };
-        if is_whole || read == 0 {
-            return text;
+        if is_whole {
+            return Ok(text);
+        }
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
 }
@@ -188,7 +199,11 @@ impl Cluster {
             let port = first.port.to_string();
             assert_eq!(server.says(&["CLUSTER", "MEET", "127.0.0.1", &port]), "+OK\r\n");
         }
-        wait_until(|| servers.iter().all(|server| server.says(&["CLUSTER", "INFO"]).contains("cluster_state:ok")));
+        wait_until(|| {
+            servers
+                .iter()
+                .all(|server| server.may_say(&["CLUSTER", "INFO"]).is_ok_and(|text| text.contains("cluster_state:ok")))
+        });
         Some(Self(servers))
     }
 
@@ -218,8 +233,10 @@ impl Watched {
                 "sentinel failover-timeout main 2000",
             ],
         )?;
-        wait_until(|| replica.says(&["INFO", "replication"]).contains("master_link_status:up"));
-        wait_until(|| sentinel.says(&["INFO", "sentinel"]).contains("slaves=1"));
+        wait_until(|| {
+            replica.may_say(&["INFO", "replication"]).is_ok_and(|text| text.contains("master_link_status:up"))
+        });
+        wait_until(|| sentinel.may_say(&["INFO", "sentinel"]).is_ok_and(|text| text.contains("slaves=1")));
         Some(Self { master, replica, sentinel })
     }
 
