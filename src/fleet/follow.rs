@@ -149,7 +149,6 @@ impl Reader {
                 limit: self.page,
                 announce: settings.as_deref().map(|settings| Announce {
                     node: self.node.id,
-                    applied: known.map_or(0, |(_, position)| position.number),
                     settings,
                     forget_after: self.forgotten_after(),
                 }),

@@ -135,15 +135,13 @@ pub(crate) struct Read<'a> {
     pub(crate) after: Option<Position>,
     /// At most so many records in one page.
     pub(crate) limit: u64,
-    /// Tells the others who reads, and how far `after` it has applied.
+    /// Tells the others who reads.
     pub(crate) announce: Option<Announce<'a>>,
 }
 
 pub(crate) struct Announce<'a> {
     pub(crate) node: NodeId,
-    /// For whoever looks into the engine. Nodes believe what is sealed only.
-    pub(crate) applied: u64,
-    /// Sealed settings of this node.
+    /// Sealed settings of this node, and how far `after` it has read.
     pub(crate) settings: &'a [u8],
     /// A node that has not announced itself for this long is forgotten.
     pub(crate) forget_after: Duration,
@@ -166,9 +164,6 @@ pub(crate) struct Page {
 /// A node that announced itself.
 pub(crate) struct Node {
     pub(crate) id: NodeId,
-    /// For whoever looks into the engine. What a node says under its seal is what counts.
-    #[cfg_attr(not(test), allow(dead_code))]
-    pub(crate) applied: u64,
     /// How long ago it did, by the engine's clock.
     pub(crate) ago: Duration,
     pub(crate) settings: Vec<u8>,

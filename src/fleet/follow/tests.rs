@@ -95,8 +95,8 @@ impl Process {
 
 /// Somebody who can write to the engine says that this process is there.
 async fn announces(engine: &MemoryEngine, id: u128, settings: &[u8]) {
-    let (node, applied, forget_after) = (NodeId(id), u64::MAX, Duration::from_secs(60));
-    let announce = Some(Announce { node, applied, settings, forget_after });
+    let (node, forget_after) = (NodeId(id), Duration::from_secs(60));
+    let announce = Some(Announce { node, settings, forget_after });
     engine.of_fleet("shop").read(Read { after: None, limit: 1, announce }).await.unwrap();
 }
 

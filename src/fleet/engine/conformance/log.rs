@@ -113,8 +113,8 @@ pub(crate) async fn no_more_records_are_kept_than_allowed(subject: &Subject) {
 
 pub(crate) async fn nodes_that_announce_themselves_are_known_until_they_are_forgotten(subject: &Subject) {
     let (lasting, fleeting) = (some_node(), some_node());
-    let read = async |node, applied, settings: &[u8], forget_after| {
-        let announce = Some(Announce { node, applied, settings, forget_after });
+    let read = async |node, settings: &[u8], forget_after| {
+        let announce = Some(Announce { node, settings, forget_after });
         subject.engine.read(Read { after: None, limit: 10, announce }).await.unwrap().now
     };
     let nodes = async || {
@@ -124,15 +124,15 @@ pub(crate) async fn nodes_that_announce_themselves_are_known_until_they_are_forg
     };
     assert!(nodes().await.is_empty());
     let settings: Vec<u8> = (0..=u8::MAX).collect();
-    read(lasting, 3, b"", MINUTE).await;
-    read(lasting, u64::from(u32::MAX), &settings, MINUTE).await;
-    read(fleeting, 0, b"", MINUTE).await;
+    read(lasting, b"", MINUTE).await;
+    read(lasting, &settings, MINUTE).await;
+    read(fleeting, b"", MINUTE).await;
     let known = nodes().await;
     assert_eq!(known.len(), 2);
     let node = known.iter().find(|node| node.id == lasting).unwrap();
-    assert_eq!((node.applied, &node.settings), (u64::from(u32::MAX), &settings));
+    assert_eq!(node.settings, settings);
     assert!(node.ago < MINUTE);
-    let announced = read(fleeting, 1, b"", Duration::from_millis(200)).await;
+    let announced = read(fleeting, b"", Duration::from_millis(200)).await;
     subject.until(async || nodes().await.len() == 1).await;
     let now = subject.now().await;
     assert!(now >= announced + 200 - ROUNDING, "forgotten too early");

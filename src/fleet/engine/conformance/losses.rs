@@ -47,7 +47,7 @@ async fn give_up_each(subject: &Subject, name: &Name, now: i64, polls: usize) {
     give_up(engine.delete(name), polls).await;
     let append = Append { record: b"dropped", nonce: 7, retention: MINUTE, max_records: 1_000 };
     give_up(engine.append(append), polls).await;
-    let announce = Some(Announce { node, applied: 0, settings: b"", forget_after: Duration::from_millis(1) });
+    let announce = Some(Announce { node, settings: b"", forget_after: Duration::from_millis(1) });
     give_up(engine.read(Read { after: None, limit: 10, announce }), polls).await;
     give_up(engine.nodes(), polls).await;
     let turn = Turn { name, interval: 1, tolerance: 0, tolerance_of_known: 0, max_wait: 0, max_wait_of_known: 0 };

@@ -27,7 +27,6 @@ pub(super) struct Record {
 
 struct Announced {
     id: NodeId,
-    applied: u64,
     at: EngineTime,
     settings: Vec<u8>,
     forget_after: Duration,
@@ -93,8 +92,8 @@ impl Log {
 
     fn announce(&mut self, announce: &Announce, now: EngineTime) {
         self.nodes.retain(|node| node.is_alive(now));
-        let &Announce { node, applied, settings, forget_after } = announce;
-        let announced = Announced { id: node, applied, at: now, settings: settings.to_vec(), forget_after };
+        let &Announce { node, settings, forget_after } = announce;
+        let announced = Announced { id: node, at: now, settings: settings.to_vec(), forget_after };
         self.nodes.insert(&node.0.to_string(), announced);
     }
 
@@ -102,7 +101,6 @@ impl Log {
         let alive = self.nodes.values().filter(|node| node.is_alive(now));
         let node = |node: &Announced| Node {
             id: node.id,
-            applied: node.applied,
             ago: Duration::from_millis(now.saturating_sub(node.at).max(0).unsigned_abs()),
             settings: node.settings.clone(),
         };

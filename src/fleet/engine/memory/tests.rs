@@ -59,7 +59,7 @@ impl MemoryEngine {
     }
 
     async fn page(&self, after: Option<Position>) -> Result<Page, EngineError> {
-        let announce = Announce { node: NODE, applied: 0, settings: b"settings", forget_after: MINUTE };
+        let announce = Announce { node: NODE, settings: b"settings", forget_after: MINUTE };
         self.read(Read { after, limit: 1_000, announce: Some(announce) }).await
     }
 

@@ -10,7 +10,7 @@
 //! | `<fleet>:{<name>}:rate` | when the next turn is, and when that was booked, in microseconds, text |
 //! | `<fleet>:{log}:records` | the log, a stream with identifiers `<number>-<nonce>` and the fields `t` (when) and `r` |
 //! | `<fleet>:{log}:meta` | epoch, number and nonce of the last record, identity of the server, greatest time; a hash |
-//! | `<fleet>:{log}:nodes` | who reads, a hash: when, how far, how long that is worth something, settings |
+//! | `<fleet>:{log}:nodes` | who reads, a hash: when, how long that is worth something, settings |
 //!
 //! What another program puts under these names is taken for nothing, if it can be, and else for an
 //! [`EngineErrorKind::Answer`]. An invalidation is only as safe as the server: set `maxmemory-policy volatile-lru` (or
@@ -255,11 +255,9 @@ impl Engine for RedisEngine {
             };
             let call = call.with(limit);
             let call = match &read.announce {
-                Some(announce) => call
-                    .with(text_of(announce.node))
-                    .with(announce.applied)
-                    .with(millis(announce.forget_after))
-                    .with_bytes(announce.settings),
+                Some(announce) => {
+                    call.with(text_of(announce.node)).with(millis(announce.forget_after)).with_bytes(announce.settings)
+                }
                 None => call.with(""),
             };
             self.ask("read", call, self.background_timeout, |value| reply::page(value, read.after, limit)).await

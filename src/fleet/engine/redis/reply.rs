@@ -114,9 +114,9 @@ pub(super) fn nodes(value: Value) -> Option<Vec<Node>> {
 }
 
 fn node(value: Value) -> Option<Node> {
-    let [id, applied, ago, settings] = items(value)?;
+    let [id, ago, settings] = items(value)?;
     let ago = Duration::from_millis(number(&ago)?);
-    Some(Node { id: node_id(id)?, applied: number(&applied)?, ago, settings: bytes(settings)? })
+    Some(Node { id: node_id(id)?, ago, settings: bytes(settings)? })
 }
 
 /// `None` if it is not understood.

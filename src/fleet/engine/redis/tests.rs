@@ -97,7 +97,7 @@ pub(super) fn name() -> Name {
 /// Each call once, as it comes about with a token.
 pub(super) async fn everything(engine: &RedisEngine) -> Result<(), EngineError> {
     let name = name();
-    let announce = Announce { node: NODE, applied: 0, settings: b"settings", forget_after: MINUTE };
+    let announce = Announce { node: NODE, settings: b"settings", forget_after: MINUTE };
     let page = engine.read(Read { after: None, limit: 10, announce: Some(announce) }).await?;
     engine.append(Append { record: b"record", nonce: 9, retention: MINUTE, max_records: 1 }).await?;
     let after = Some(Position { number: page.last.number, nonce: page.last.nonce });

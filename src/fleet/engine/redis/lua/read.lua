@@ -1,5 +1,5 @@
 -- KEYS: records, meta, nodes. ARGV: number and nonce of `after` (or two empty texts), limit, node (or an empty text),
--- applied, forget_after, settings. Answers: now, epoch, number of the oldest record, number and nonce of the last,
+-- forget_after, settings. Answers: now, epoch, number of the oldest record, number and nonce of the last,
 -- whether what was read before is a beginning, records (identifier and record).
 local LARGEST, FORGET_AT_ONCE = 65536, 16
 local log, problem = open_log()
@@ -26,11 +26,11 @@ for _, entry in ipairs(redis.call('XRANGE', KEYS[1], from, '+', 'COUNT', ARGV[3]
 end
 
 if ARGV[4] ~= '' then
-  redis.call('HSET', KEYS[3], ARGV[4], whole(log.now) .. ' ' .. ARGV[5] .. ' ' .. ARGV[6] .. ' ' .. ARGV[7])
+  redis.call('HSET', KEYS[3], ARGV[4], whole(log.now) .. ' ' .. ARGV[5] .. ' ' .. ARGV[6])
   -- A few of the others, drawn at random: in a while all of those that are gone are forgotten.
   local drawn = redis.call('HRANDFIELD', KEYS[3], FORGET_AT_ONCE, 'WITHVALUES')
   for at = 1, #drawn, 2 do
-    local written, forget_after = string.match(drawn[at + 1], '^(%d+) %d+ (%d+) ')
+    local written, forget_after = string.match(drawn[at + 1], '^(%d+) (%d+) ')
     if not written or log.now - tonumber(written) > tonumber(forget_after) then
       redis.call('HDEL', KEYS[3], drawn[at])
     end

@@ -116,7 +116,7 @@ async fn what_is_no_record_is_empty_and_what_is_no_node_is_none() {
     let Some((server, engine)) = start().await else { return };
     server.says(&["XADD", "fleet:{log}:records", "1-1", "a", "b"]);
     server.says(&["XADD", "fleet:{log}:records", "2-1", "t", "x", "r", &"x".repeat(70_000)]);
-    for (id, text) in [("x", "1 1 1 x"), (&format!("{:032x}", 1), "y"), (&format!("{:032x}", 2), "1 1 1 z")] {
+    for (id, text) in [("x", "1 1 x"), (&format!("{:032x}", 1), "y"), (&format!("{:032x}", 2), "1 1 z")] {
         server.says(&["HSET", "fleet:{log}:nodes", id, text]);
     }
     let page = read(&engine, None).await.unwrap();
