@@ -27,6 +27,10 @@ pub struct FleetStats {
     pub holds_lease: Option<bool>,
     /// Processes of the fleet that were there when they were last counted, this one included. Zero: never counted.
     pub processes: u32,
+    /// How many settings of other processes did not go together with those of this one when they were last looked at,
+    /// which is every five seconds: a cache of the same name that asks somebody else or reads answers in another way,
+    /// or `strict`. Each is told in the log once. While a new release is rolled out they pass.
+    pub mismatches: usize,
     /// Misses of a cache, and tokens asked about ahead of time, that the engine answered.
     pub hits: u64,
     /// Those that this process had to ask about: the engine had no answer that serves, or was away.

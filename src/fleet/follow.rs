@@ -12,6 +12,7 @@
 //!
 //! A read that fails closes the door after a second, and is tried again, later each time. Nothing else connects.
 
+use std::collections::BTreeSet;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -292,7 +293,7 @@ impl Reader {
     /// Counts the other processes, and compares what they were told to do.
     async fn look_at_the_others(&mut self) -> Result<(), EngineError> {
         let nodes = self.node.engine.nodes().await?;
-        let mut there = 0;
+        let (mut there, mut found) = (0, BTreeSet::new());
         let own = self.node.settings();
         for other in &nodes {
             let settings = match self.node.settings_of(other) {
@@ -307,16 +308,14 @@ impl Reader {
                 continue;
             }
             settings.caches.iter().for_each(|cache| self.node.hears_of_reach(cache.reach));
-            for mismatch in own.mismatches(&settings) {
-                if !self.mismatches.contains(&mismatch) {
-                    let fleet = &self.node.fleet;
-                    tracing::warn!(
-                        fleet,
-                        mismatch,
-                        "the processes of a fleet are set up in ways that do not go together"
-                    );
-                    self.mismatches.push(mismatch);
-                }
+            found.extend(own.mismatches(&settings));
+        }
+        self.node.mismatches.store(found.len(), Ordering::Relaxed);
+        for mismatch in found {
+            if !self.mismatches.contains(&mismatch) {
+                let fleet = &self.node.fleet;
+                tracing::warn!(fleet, mismatch, "the processes of a fleet are set up in ways that do not go together");
+                self.mismatches.push(mismatch);
             }
         }
         self.node.processes.store(there.min(MOST_PROCESSES), Ordering::Relaxed);

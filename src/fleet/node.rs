@@ -1,6 +1,6 @@
 //! This process as a member of its fleet: all that its caches and the tasks of [`follow`](super::follow) share.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -62,6 +62,8 @@ pub(crate) struct Node {
     pub(super) lease: Option<Arc<Lease>>,
     members: Mutex<Vec<(Weak<dyn Member>, CacheSettings)>>,
     pub(super) processes: AtomicU64,
+    /// What did not go together with the other processes when they were last looked at.
+    pub(super) mismatches: AtomicUsize,
     /// The longest reach of an answer in any process, in milliseconds.
     reach: AtomicU64,
     pub(super) is_followed: AtomicBool,
@@ -94,6 +96,7 @@ impl Node {
             lease: strict_lease.map(|lasts| Arc::new(Lease::new(lasts))),
             members: Mutex::default(),
             processes: AtomicU64::new(0),
+            mismatches: AtomicUsize::new(0),
             reach: AtomicU64::new(0),
             is_followed: AtomicBool::new(false),
             told: LogLimit::new(),
@@ -257,6 +260,7 @@ impl Node {
             last_read: self.access.last_read(),
             holds_lease: self.holds_lease(),
             processes: u32::try_from(self.processes.load(Ordering::Relaxed)).unwrap_or(u32::MAX),
+            mismatches: self.mismatches.load(Ordering::Relaxed),
             hits: counted(Counted::Hit),
             misses: counted(Counted::Miss),
             waits: counted(Counted::Wait),

@@ -27,6 +27,7 @@ mod published {
     const REACHABLE: &str = "tower_introspection.fleet.engine_reachable";
     const LOG_AGE: &str = "tower_introspection.fleet.log_age_seconds";
     const PROCESSES: &str = "tower_introspection.fleet.processes";
+    const MISMATCHES: &str = "tower_introspection.fleet.mismatches";
     const RECORDS: &str = "tower_introspection.fleet.records_kept";
     const QUEUED: &str = "tower_introspection.fleet.invalidations_queued";
     const LOCAL: &str = "tower_introspection.fleet.rate_limit_local";
@@ -48,6 +49,7 @@ mod published {
         reachable: Gauge,
         log_age: Gauge,
         processes: Gauge,
+        mismatches: Gauge,
         records: Gauge,
         queued: Gauge,
         local: Gauge,
@@ -86,6 +88,7 @@ mod published {
             handles.reachable.set(yes_or_no(stats.is_reading));
             handles.log_age.set(unread_for.as_secs_f64());
             handles.processes.set(f64::from(stats.processes));
+            handles.mismatches.set(stats.mismatches as f64);
             handles.records.set(stats.records_kept as f64);
             handles.queued.set(stats.queued as f64);
             handles.local.set(yes_or_no(stats.is_rate_limit_local));
@@ -119,6 +122,7 @@ mod published {
                 reachable: level(REACHABLE),
                 log_age: level(LOG_AGE),
                 processes: level(PROCESSES),
+                mismatches: level(MISMATCHES),
                 records: level(RECORDS),
                 queued: level(QUEUED),
                 local: level(LOCAL),
@@ -168,6 +172,7 @@ mod published {
         describe_gauge!(REACHABLE, "Whether the fleet's log is being read: 1, or 0 while this process asks for itself");
         describe_gauge!(LOG_AGE, Unit::Seconds, "How long ago the fleet's log was last read to its end");
         describe_gauge!(PROCESSES, "Processes of the fleet that are there, this one included");
+        describe_gauge!(MISMATCHES, "Settings of other processes of the fleet that do not go together with this one's");
         describe_gauge!(RECORDS, "Records of the fleet's log that are kept in memory");
         describe_gauge!(QUEUED, "Invalidations of this process that wait for the engine");
         describe_gauge!(LOCAL, "Whether the last turn of the rate limit was this process's own: 1, or 0");

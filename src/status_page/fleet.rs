@@ -27,6 +27,7 @@ pub(super) fn group(stats: &FleetStats) -> Group {
     let rows = vec![
         ("Name", "fleet_name", Text(stats.name.clone())),
         ("Processes", "fleet_processes", Count(stats.processes.into())),
+        ("Settings that do not go together", "fleet_mismatches", Figure::count(stats.mismatches)),
         ("Log last read, ago", "fleet_last_read_seconds", Seconds(stats.last_read.map(|ago| ago.as_secs_f64()))),
         ("Strict lease", "fleet_lease", Word(lease)),
         ("Shared hits", "fleet_hits", Count(stats.hits)),

@@ -114,6 +114,7 @@ async fn use_everything(metrics: &PrometheusHandle) {
     assert_eq!([fetched.sum("fleet_engine_reachable", &[]), fetched.sum("fleet_lease_holds", &[])], [0.0; 2]);
     assert_eq!(fetched.sum("fleet_invalidations_queued", &[]), 1.0);
     assert_eq!(fetched.sum("fleet_rate_limit_local", &[]), 1.0);
+    assert_eq!(fetched.sum("fleet_mismatches", &[]), 1.0, "its cache asks another authority");
     assert!(fetched.sum("fleet_log_age_seconds", &[]) > 5.0);
     assert_counters(&fetched, &stats);
 }
@@ -153,6 +154,7 @@ fn assert_levels(fetched: &Fetched, stats: &FleetStats) {
     let levels = [
         ("fleet_engine_reachable", u32::from(stats.is_reading)),
         ("fleet_processes", stats.processes),
+        ("fleet_mismatches", u32::try_from(stats.mismatches).unwrap()),
         ("fleet_lease_holds", u32::from(stats.holds_lease.unwrap())),
         ("fleet_rate_limit_local", u32::from(stats.is_rate_limit_local)),
         ("fleet_invalidations_queued", u32::try_from(stats.queued).unwrap()),

@@ -426,6 +426,7 @@ async fn a_cache_in_a_fleet_shows_what_becomes_of_it() {
         ("fleet_engine", "reachable", json!("reachable")),
         ("fleet_name", "orders.v2", json!("orders.v2")),
         ("fleet_processes", "1", json!(1)),
+        ("fleet_mismatches", "0", json!(0)),
         ("fleet_lease", "held", json!("held")),
         ("fleet_hits", "0", json!(0)),
         ("fleet_misses", "1", json!(1)),

@@ -254,7 +254,8 @@ async fn records_are_known_before_they_are_applied() {
 /// Invariant 9: what cannot hold together is told once.
 #[tokio::test]
 async fn processes_that_are_set_up_in_different_ways_tell_so_once() {
-    let engine = engine();
+    let clock = ManualClock::new();
+    let engine = MemoryEngine::with_clock(clock.clone());
     let mut other = CacheSettings { authority: ["https://a.example".into(), "me".into()], ..settings(0) };
     let mut process = Process::new(&engine, Some(Duration::from_secs(2)), other.clone());
     other.authority = ["https://b.example".into(), "me".into()];
@@ -267,7 +268,13 @@ async fn processes_that_are_set_up_in_different_ways_tell_so_once() {
         process.reads().await;
         assert_eq!(process.reader.mismatches.len(), 2, "{:?}", process.reader.mismatches);
         assert_eq!(process.node.processes.load(Ordering::Relaxed), 3);
+        assert_eq!(process.node.stats().mismatches, 2);
     }
+    // The others are gone.
+    clock.advance(Duration::from_secs(20));
+    (process.reader.announced, process.reader.looked) = (None, None);
+    process.reads().await;
+    assert_eq!((process.node.stats().mismatches, process.reader.mismatches.len()), (0, 2));
 }
 
 /// What the engine says of who is there is believed where the seal says so, too.
