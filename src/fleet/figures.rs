@@ -52,7 +52,8 @@ pub struct FleetStats {
     pub records_written: u64,
     /// Records kept in memory now, to judge answers of the engine by: 10,000 at the most.
     pub records_kept: usize,
-    /// Invalidations of this process that wait for the engine now.
+    /// Invalidations of this process, and tokens that it found inactive, that wait for the engine now: 10,000 at the
+    /// most. With one more, what was found inactive makes room, and then they become one that is about all tokens.
     pub queued: usize,
     /// Gaps in the log. After each, what is shared is distrusted and what is remembered is asked about again.
     pub gaps: u64,
