@@ -206,7 +206,7 @@ impl<I: Introspect> CachedBuilder<I> {
     /// * An introspector of your own. One around another that hands on its
     ///   [`endpoint`](crate::Introspect::endpoint) is taken for that one, also if it changes verdicts: put it around
     ///   the [`Cached`] instead, or change the name of the cache with what it does. One without an endpoint is known by
-    ///   the name of the cache alone.
+    ///   the name of the cache alone: two of one name share their answers, in one process too.
     /// * Whom the authority sees if the endpoint asks with a bearer token, with what a hook hands out or with nothing.
     /// * An [`http_client`](crate::connection::Connection::http_client) that changes what is sent or answered.
     ///
