@@ -2,7 +2,7 @@
 //! the outbox.
 //!
 //! ```text
-//! every 100 ms   read, from the position on
+//! every 100 ms   read, from the position on; sooner, when all that waited in the outbox was appended
 //!    │  another epoch, or what was read is not there ── gap ──▶ start over: distrust what is shared,
 //!    ▼                                                          have what is remembered asked about again
 //! records        open, apply to the caches, then move the position
@@ -113,11 +113,14 @@ impl Reader {
     }
 
     async fn follow(&mut self) {
-        let mut pause = PAUSE;
+        let (mut pause, mut was_woken) = (PAUSE, false);
         loop {
-            match self.read().await {
+            let progress = self.read().await;
+            // A log that is another one each time, cannot be read or loses what is appended must not keep this process
+            // busy.
+            let may_be_woken = !was_woken && matches!(progress, Ok(Progress::AtTheEnd));
+            match progress {
                 Ok(Progress::More) => continue,
-                // A log that is another one each time must not keep this process busy.
                 Ok(Progress::StartsOver) => pause = PAUSE,
                 Ok(Progress::AtTheEnd) => (pause, self.page) = (PAUSE, PAGE),
                 Err(error) => {
@@ -134,7 +137,14 @@ impl Reader {
             let _ = self.node.stats();
             // Up to a fifth more or less, so that the processes of a fleet do not come all at once.
             let part = f64::from(u32::try_from(random() % 400).unwrap_or_default()) / 1_000.0;
-            tokio::time::sleep(pause.mul_f64(0.8 + part)).await;
+            let pause = pause.mul_f64(0.8 + part);
+            was_woken = false;
+            if may_be_woken {
+                // An answer that this process asks for before it has read its own record is of no use to the others.
+                was_woken = tokio::time::timeout(pause, self.node.recorded.notified()).await.is_ok();
+            } else {
+                tokio::time::sleep(pause).await;
+            }
         }
     }
 
@@ -351,6 +361,10 @@ async fn send(node: &Node) {
         match append(node, &next.record).await {
             Ok(()) => {
                 pause = PAUSE;
+                // Once for all that wait, so that many cause no more reads than a few.
+                if node.outbox.queued() == 0 {
+                    node.recorded.notify_one();
+                }
                 for name in &next.names {
                     // It is old by the record, whatever comes of this.
                     let _ = node.engine.delete(name).await;
