@@ -1,4 +1,4 @@
-//! Fleets of real processes on real servers of Redis and Valkey: `cargo test --test fleet`, about a minute and a half.
+//! Fleets of real processes on real servers of Redis and Valkey: `cargo test --test fleet`, about two minutes.
 //!
 //! The program starts an RFC 7662 server within itself, servers of the engine, and itself again as the processes of a
 //! fleet, which do what it tells them line by line. It presents tokens to them, takes things away, and judges each
@@ -14,6 +14,7 @@
 
 mod authority;
 mod chaos;
+mod cluster;
 mod judge;
 mod load;
 mod permissions;

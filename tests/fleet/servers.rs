@@ -1,6 +1,7 @@
 //! The same story on every kind of server: what one process learned serves in another, what one invalidates is refused
 //! by all, and who begins knows what the others knew.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -29,8 +30,9 @@ pub fn settings(authority: &Authority, address: &str) -> Settings {
 /// A token that the authority was asked about once, and that both processes accept. A machine that is busy may take
 /// longer than a request waits for the engine: then it is another token.
 pub async fn shares(authority: &Authority, one: &Process, another: &Process) -> String {
-    for n in 0..100 {
-        let token = format!("shared-{}-{}-{n}", one.id, another.id);
+    static SHARED: AtomicUsize = AtomicUsize::new(0);
+    for _ in 0..100 {
+        let token = format!("shared-{}", SHARED.fetch_add(1, Ordering::Relaxed));
         authority.issue_lasting(&token);
         assert!(one.ask(0, &token).await.is_active());
         assert!(another.ask(0, &token).await.is_active());

@@ -211,6 +211,73 @@ impl Cluster {
         let hosts: Vec<_> = self.0.iter().map(|server| format!("127.0.0.1:{}", server.port)).collect();
         format!("redis+cluster://{}", hosts.join(","))
     }
+
+    /// The slot of `key`, and the place of the server that has it at first.
+    pub fn slot_of(&self, key: &str) -> (u16, usize) {
+        let said = self.0[0].says(&["CLUSTER", "KEYSLOT", key]);
+        let slot = said.trim_start_matches(':').trim().parse().unwrap();
+        (slot, usize::from(slot > 5_460) + usize::from(slot > 10_922))
+    }
+
+    /// One that takes over when the server at `place` is gone, about a second later.
+    pub fn replica_of(&self, place: usize) -> Option<Server> {
+        let replica = Server::start(Program::Redis, &["cluster-enabled yes", "repl-diskless-sync-delay 0"])?;
+        let master = &self.0[place];
+        assert_eq!(replica.says(&["CLUSTER", "MEET", "127.0.0.1", &master.port.to_string()]), "+OK\r\n");
+        wait_until(|| replica.says(&["CLUSTER", "REPLICATE", &master.id_in_cluster()]) == "+OK\r\n");
+        wait_until(|| replica.says(&["INFO", "replication"]).contains("master_link_status:up"));
+        for server in self.0.iter().chain([&replica]) {
+            wait_until(|| server.says(&["CLUSTER", "NODES"]).matches("slave").count() == 1);
+            server.says(&["CONFIG", "SET", "cluster-node-timeout", "1000"]);
+        }
+        Some(replica)
+    }
+}
+
+impl Server {
+    fn id_in_cluster(&self) -> String {
+        self.says(&["CLUSTER", "MYID"]).lines().nth(1).unwrap().to_owned()
+    }
+}
+
+/// A slot on its way from one server of a cluster to another.
+pub struct Move<'a> {
+    from: &'a Server,
+    to: &'a Server,
+    slot: String,
+}
+
+impl<'a> Move<'a> {
+    /// Of the slot of `key`, which has been where it was at first. Its keys stay there.
+    pub fn begin(cluster: &'a Cluster, key: &str) -> Self {
+        let (slot, place) = cluster.slot_of(key);
+        let (from, to) = (&cluster.0[place], &cluster.0[(place + 1) % cluster.0.len()]);
+        let begun = Self { from, to, slot: slot.to_string() };
+        begun.set(to, &["IMPORTING", &from.id_in_cluster()]);
+        begun.set(from, &["MIGRATING", &to.id_in_cluster()]);
+        begun
+    }
+
+    fn set(&self, server: &Server, words: &[&str]) {
+        assert_eq!(server.says(&[&["CLUSTER", "SETSLOT", &self.slot], words].concat()), "+OK\r\n");
+    }
+
+    /// So many of its keys are moved at most.
+    pub fn take(&self, most: usize) {
+        let keys = self.from.says(&["CLUSTER", "GETKEYSINSLOT", &self.slot, &most.to_string()]);
+        let port = self.to.port.to_string();
+        for key in keys.lines().filter(|line| !line.starts_with(['*', '$'])) {
+            assert_eq!(self.from.says(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]), "+OK\r\n");
+        }
+    }
+
+    /// All of its keys are moved, and the servers know it.
+    pub fn end(self) {
+        self.take(1_000);
+        for server in [self.to, self.from] {
+            self.set(server, &["NODE", &self.to.id_in_cluster()]);
+        }
+    }
 }
 
 /// A master, its replica, and a sentinel that watches them.

@@ -25,7 +25,7 @@ pub(super) struct Connections {
     servers: RwLock<Arc<Servers>>,
     /// Whoever connects has it.
     connecting: tokio::sync::Mutex<()>,
-    /// The keys have moved, or a connection broke that reading the log does not need.
+    /// The keys have moved, or there is no connection that a call needs, and reading the log does not.
     is_outdated: AtomicBool,
     /// What keeps the connection away: the last attempt failed by it, or the server refused what came over it.
     problem: Mutex<Option<EngineError>>,
@@ -40,7 +40,11 @@ impl Connections {
     /// The connection to the server that has `key`.
     pub(super) fn link(&self, key: &str) -> Result<Arc<Link>, EngineError> {
         let no_link = || no_connection("there is no connection to the server that has the key");
-        self.servers().link(key).ok_or_else(|| self.problem().clone().unwrap_or_else(no_link))
+        self.servers().link(key).ok_or_else(|| {
+            // It may have broken while nobody waited for an answer, who would have told.
+            self.is_outdated.store(true, Ordering::Relaxed);
+            self.problem().clone().unwrap_or_else(no_link)
+        })
     }
 
     fn problem(&self) -> MutexGuard<'_, Option<EngineError>> {

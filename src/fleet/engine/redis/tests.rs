@@ -80,6 +80,7 @@ mod redis_sentinel {
     conforms!(subject);
 }
 
+mod cluster;
 mod failures;
 mod foreign;
 mod permissions;

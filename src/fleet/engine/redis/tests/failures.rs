@@ -155,6 +155,22 @@ async fn after_a_failover_the_sentinel_leads_to_the_new_master_and_its_epoch() {
 }
 
 #[tokio::test]
+async fn a_sentinel_with_a_password_is_told_it_and_the_master_is_not() {
+    let Some(watched) = Watched::start() else { return };
+    let address = watched.url();
+    assert_eq!(watched.sentinel.says(&["ACL", "SETUSER", "default", "resetpass", ">hush&hush"]), "+OK\r\n");
+    everything(&engine(&format!("{address}?sentinel_password=hush%26hush"), "fleet")).await.unwrap();
+    for query in ["", "?sentinel_password=hush"] {
+        let error = read(&engine(&format!("{address}{query}"), "fleet"), None).await.err().unwrap();
+        assert!(error.kind == EngineErrorKind::Refused && !error.text.contains("hush"), "{error}");
+    }
+    // The other way round: what is said to the master is none of the sentinel's business.
+    assert_eq!(watched.sentinel.says_to("default", "hush&hush", &["ACL", "SETUSER", "default", "nopass"]), "+OK\r\n");
+    assert_eq!(watched.master.says(&["ACL", "SETUSER", "default", "resetpass", ">hush"]), "+OK\r\n");
+    everything(&engine(&address.replace("://", "://:hush@"), "fleet")).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_master_that_the_sentinel_does_not_know_is_told() {
     let Some(watched) = Watched::start() else { return };
     let engine = engine(&watched.url().replace("/main", "/other"), "fleet");

@@ -7,6 +7,10 @@ use super::*;
 
 /// A server that speaks TLS only, and the certificate of who vouches for it.
 fn start(name: &str) -> Option<(Server, String)> {
+    start_with(Program::Redis, name, &[])
+}
+
+fn start_with(program: Program, name: &str, more: &[&str]) -> Option<(Server, String)> {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -28,7 +32,8 @@ fn start(name: &str) -> Option<(Server, String)> {
         format!("tls-ca-cert-file {}", file("issuer")),
         "tls-auth-clients no".to_owned(),
     ];
-    let server = Server::start_on(Program::Redis, port, &lines.each_ref().map(String::as_str));
+    let lines: Vec<_> = lines.iter().map(String::as_str).chain(more.iter().copied()).collect();
+    let server = Server::start_on(program, port, &lines);
     std::fs::remove_dir_all(&folder).unwrap();
     Some((server?, issuer.pem()))
 }
@@ -53,6 +58,24 @@ async fn a_certificate_of_nobody_known_or_of_another_name_is_no_connection() {
     assert_eq!(read(&engine_at(&server, None), None).await.err().unwrap().kind, EngineErrorKind::Connection);
     let Some((server, pem)) = start("127.0.0.2") else { return };
     assert_eq!(read(&engine_at(&server, Some(&pem)), None).await.err().unwrap().kind, EngineErrorKind::Connection);
+}
+
+/// Each has somebody of its own who vouches for it.
+#[tokio::test]
+async fn sentinel_and_master_are_both_spoken_to_over_tls() {
+    let Some((master, of_master)) = start("127.0.0.1") else { return };
+    let monitor = format!("sentinel monitor main 127.0.0.1 {} 1", master.port);
+    let Some((sentinel, of_sentinel)) = start_with(Program::Sentinel, "127.0.0.1", &[&monitor]) else { return };
+    let engine = |certificates: &[&String]| {
+        let root_certificates = certificates.iter().map(|pem| pem.as_bytes().to_vec()).collect();
+        let address = format!("rediss+sentinel://127.0.0.1:{}/main", sentinel.port);
+        RedisEngine::new(&address, "fleet", &RedisOptions { root_certificates, ..patient() }).unwrap()
+    };
+    everything(&engine(&[&of_master, &of_sentinel])).await.unwrap();
+    for trusted in [&of_master, &of_sentinel] {
+        let error = read(&engine(&[trusted]), None).await.err().unwrap();
+        assert_eq!(error.kind, EngineErrorKind::Connection, "{error}");
+    }
 }
 
 #[test]
