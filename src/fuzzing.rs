@@ -22,8 +22,8 @@ use crate::fleet::{
     record::Record,
     value,
 };
-use crate::http::json;
 use crate::introspect::{InactiveReason, Unclear, Verdict};
+use crate::json;
 use crate::rfc7662::wire as rfc7662_wire;
 use crate::source::TokenSources;
 use crate::token::{AccessToken, BearerToken, MalformedToken, is_scope_token};

@@ -256,6 +256,7 @@ mod error;
 mod excerpt;
 mod histogram;
 mod http;
+mod json;
 mod log_limit;
 mod metrics;
 mod policy;

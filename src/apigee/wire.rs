@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
 use crate::error::IntrospectError;
-use crate::http::json::{self, is_or_holds, unusable};
 use crate::introspect::{InactiveReason, Unclear, Verdict};
+use crate::json::{self, is_or_holds, unusable};
 use crate::token::{AccessToken, AccessTokenBuilder, BearerToken, Scopes};
 
 /// The only codes with which this API says that a token does not exist.

@@ -14,8 +14,8 @@ use crate::build_error::BuildError;
 use crate::clock::Clock;
 use crate::http::credential::Credential;
 use crate::http::exchange::{Call, Exchange, status_error};
-use crate::http::json;
 use crate::http::link::Link;
+use crate::json;
 
 pub(crate) struct TokenEndpoint {
     url: String,

@@ -3,5 +3,4 @@
 pub(crate) mod connection;
 pub(crate) mod credential;
 pub(crate) mod exchange;
-pub(crate) mod json;
 pub(crate) mod link;

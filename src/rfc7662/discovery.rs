@@ -14,8 +14,8 @@ use crate::error::{IntrospectError, IntrospectErrorKind, innermost};
 use crate::excerpt::excerpt;
 use crate::http::credential::Credential;
 use crate::http::exchange::{Call, Exchange, Reply, status_error};
-use crate::http::json;
 use crate::http::link::Link;
+use crate::json;
 use crate::target::{Search, Searching};
 use crate::url::shown;
 

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
 use crate::error::IntrospectError;
-use crate::http::json::{self, holds, is_or_holds, unusable};
 use crate::introspect::{InactiveReason, Unclear, Verdict};
+use crate::json::{self, holds, is_or_holds, unusable};
 use crate::token::{AccessToken, AccessTokenBuilder, BearerToken, is_scope_token};
 
 /// Members that decide whether a token comes in, or who its holder is: half a character or a number beyond a float in

@@ -8,10 +8,10 @@ use http::header::{
 };
 use reqwest::{Client, Response};
 
-use super::json::{self, Fault};
 use crate::clock::Timestamp;
 use crate::error::{IntrospectError, IntrospectErrorKind};
 use crate::http::credential::Credential;
+use crate::json::{self, Fault};
 use crate::token::BearerToken;
 
 /// How much of a content type is shown.
