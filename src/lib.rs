@@ -256,6 +256,8 @@ mod error;
 mod excerpt;
 mod histogram;
 mod http;
+#[cfg(any(feature = "jwt", feature = "private-key-jwt", feature = "sandbox"))]
+mod jose;
 mod json;
 mod log_limit;
 mod metrics;
@@ -302,6 +304,8 @@ pub mod fuzzing;
 ))]
 pub mod guide;
 pub mod introspect;
+#[cfg(feature = "jwt")]
+pub mod jwt;
 pub mod layer;
 pub mod rejection;
 pub mod resource;
@@ -349,6 +353,8 @@ macro_rules! display_as_str {
 }
 
 display_as_str!(BreakerState, Health, InactiveReason, IntrospectErrorKind, Reach, RejectionKind, RejectionReason);
+#[cfg(feature = "jwt")]
+display_as_str!(jwt::Algorithm);
 #[cfg(feature = "redis")]
 display_as_str!(fleet::EngineErrorKind, fleet::Unreadable);
 

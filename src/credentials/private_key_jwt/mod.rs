@@ -1,21 +1,16 @@
 //! Client authentication with a signed assertion (feature `private-key-jwt`).
 
-mod signing_key;
-
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Serialize;
-use tower::BoxError;
 
-use self::signing_key::SigningKey;
 use crate::build_error::BuildError;
 use crate::clock::Timestamp;
 use crate::error::{IntrospectError, IntrospectErrorKind};
 use crate::http::credential::Credential;
+use crate::jose::SigningKey;
 use crate::random::random;
 
 /// How long an assertion is valid. It is used at once.
@@ -131,21 +126,11 @@ impl PrivateKeyJwt {
             exp: (now + LIFETIME).as_unix_millis() / 1_000,
         };
         let header = Header { typ: "JWT", alg: self.key.algorithm(), kid: self.key_id.as_deref() };
-        let assertion = signed(&self.key, &header, &claims)
-            .map_err(|error| IntrospectError::new(IntrospectErrorKind::Credentials).with_source(error))?;
+        let signed = self.key.sign_compact(&header, &claims);
+        let assertion =
+            signed.map_err(|error| IntrospectError::new(IntrospectErrorKind::Credentials).with_source(error))?;
         Ok(Credential::form([("client_assertion_type", ASSERTION_TYPE), ("client_assertion", &assertion)]))
     }
-}
-
-/// The compact form of a JWS, RFC 7515 section 7.1.
-fn signed(key: &SigningKey, header: &Header, claims: &Claims) -> Result<String, BoxError> {
-    let mut assertion = BASE64_URL_SAFE_NO_PAD.encode(serde_json::to_vec(header)?);
-    assertion.push('.');
-    BASE64_URL_SAFE_NO_PAD.encode_string(serde_json::to_vec(claims)?, &mut assertion);
-    let signature = key.sign(assertion.as_bytes())?;
-    assertion.push('.');
-    BASE64_URL_SAFE_NO_PAD.encode_string(signature, &mut assertion);
-    Ok(assertion)
 }
 
 impl fmt::Debug for PrivateKeyJwt {

@@ -1,0 +1,16 @@
+//! Base64url as RFC 7515 section 2 has it.
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+
+use super::fault::Fault;
+
+/// Each text stands for bytes that no other text stands for: padding, white space, and bits behind the last byte that
+/// are not zero are refused.
+pub(super) fn decoded(text: &str) -> Result<Vec<u8>, Fault> {
+    BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| Fault::Base64)
+}
+
+pub(super) fn encoded(bytes: &[u8]) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(bytes)
+}

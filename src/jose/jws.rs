@@ -1,0 +1,112 @@
+//! Something signed, in the compact form of RFC 7515 section 7.1.
+
+use serde_json::Value;
+
+use super::algorithm::Algorithm;
+use super::base64url::decoded;
+use super::fault::Fault;
+use super::key::Key;
+use crate::json;
+
+/// What a header says that is looked at, RFC 7515 section 4.1. Of a key that it holds or points to (`jwk`, `jku`, `x5c`
+/// and others) nothing is: whoever signs could bring a key along.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) typ: Option<String>,
+    pub(crate) kid: Option<String>,
+}
+
+impl Header {
+    fn read(bytes: &[u8], allowed: &[Algorithm]) -> Result<Self, Fault> {
+        if !begins_as_object(bytes) {
+            return Err(Fault::Header);
+        }
+        let mut members = json::parse(bytes, &["alg", "typ", "kid"]).map_err(|_| Fault::Header)?;
+        if members.contains_key("crit") {
+            return Err(Fault::Critical);
+        }
+        if members.contains_key("b64") {
+            return Err(Fault::Unencoded);
+        }
+        let mut text = |member| match members.remove(member) {
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(Fault::Header),
+            None => Ok(None),
+        };
+        let named = text("alg")?;
+        let algorithm = named.and_then(|name| Algorithm::named(&name)).filter(|algorithm| allowed.contains(algorithm));
+        Ok(Self { algorithm: algorithm.ok_or(Fault::Algorithm)?, typ: text("typ")?, kid: text("kid")? })
+    }
+
+    /// Whether `typ` is this media type, in any case and with or without `application/`, RFC 7515 section 4.1.9.
+    pub(crate) fn is_of_type(&self, subtype: &str) -> bool {
+        let Some(typ) = self.typ.as_deref() else { return false };
+        let prefix = typ.get(.."application/".len()).filter(|prefix| prefix.eq_ignore_ascii_case("application/"));
+        typ[prefix.map_or(0, str::len)..].eq_ignore_ascii_case(subtype)
+    }
+}
+
+/// Something that states by whom it was signed. Nothing in it is true before [`verify`](Self::verify) says so.
+#[derive(Clone)]
+pub(crate) struct Jws<'t> {
+    header: Header,
+    payload: Vec<u8>,
+    signed: &'t [u8],
+    signature: Vec<u8>,
+}
+
+impl<'t> Jws<'t> {
+    /// Reads a `text` of up to `longest` bytes, signed with one of these algorithms.
+    pub(crate) fn parse(text: &'t str, longest: usize, allowed: &[Algorithm]) -> Result<Self, Fault> {
+        let jws = Self::of_any_payload(text, longest, allowed)?;
+        if begins_as_object(&jws.payload) { Ok(jws) } else { Err(Fault::Payload) }
+    }
+
+    /// What is signed need not be an object: the examples of others sign anything.
+    pub(super) fn of_any_payload(text: &'t str, longest: usize, allowed: &[Algorithm]) -> Result<Self, Fault> {
+        if text.len() > longest {
+            return Err(Fault::TooLong);
+        }
+        let mut parts = text.split('.');
+        let (Some(header), Some(payload), Some(signature)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(Fault::NotThreeParts);
+        };
+        match parts.count() {
+            0 => {}
+            2 => return Err(Fault::Encrypted),
+            _ => return Err(Fault::NotThreeParts),
+        }
+        Ok(Self {
+            header: Header::read(&decoded(header)?, allowed)?,
+            payload: decoded(payload)?,
+            signed: &text.as_bytes()[..header.len() + 1 + payload.len()],
+            signature: decoded(signature)?,
+        })
+    }
+
+    pub(crate) fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// It begins with `{`; more is not known before it is read with [`json::parse`].
+    pub(crate) fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
+    /// Whether it was signed with the private half of this key.
+    pub(crate) fn verify(&self, key: &Key) -> Result<(), Fault> {
+        key.verify(self.header.algorithm, self.signed, &self.signature)
+    }
+}
+
+/// White space or a byte order mark before it are JSON to some readers, and none to others.
+fn begins_as_object(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&b'{')
+}
+
+impl std::fmt::Debug for Jws<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.debug_struct("Jws").field("algorithm", &self.header.algorithm).finish_non_exhaustive()
+    }
+}
