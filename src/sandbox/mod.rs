@@ -29,21 +29,23 @@
 //! ```
 
 mod api;
+mod fault;
 mod oauth;
 mod reply;
 mod server;
 mod state;
+mod token;
 
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-pub use self::state::SandboxToken;
+pub use self::fault::Fault;
+pub use self::token::SandboxToken;
 
 use self::state::State;
 use crate::apigee::ApigeeBuilder;
@@ -57,24 +59,6 @@ pub struct Sandbox {
     address: SocketAddr,
     state: Arc<State>,
     server: JoinHandle<()>,
-}
-
-/// What goes wrong with the questions about tokens, while it is set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Fault {
-    /// The right answer, later.
-    Delay(Duration),
-    /// This HTTP status, with a body that says nothing about the token.
-    Status(u16),
-    /// No answer at all, on a connection that stays open.
-    Hang,
-    /// The connection is reset instead of an answer.
-    Reset,
-    /// 200 with an HTML page.
-    Garbage,
-    /// 200 with a JSON object of at least this many bytes.
-    Oversized(usize),
 }
 
 // Revoking a token is worth a call without a look at what it returns.

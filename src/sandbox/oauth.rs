@@ -7,9 +7,9 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde_json::{Map, Value, json};
 
-use super::SandboxToken;
 use super::reply::{MAX_REQUEST_BYTES, Reply, Reset, is_basic, json_reply, misbehave};
 use super::state::{CLIENT_ID, CLIENT_SECRET, State};
+use super::token::SandboxToken;
 
 /// What a token of this server's own client must have to introspect with.
 const INTROSPECTION_SCOPE: &str = "introspection";

@@ -8,7 +8,7 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use serde_json::{Value, json};
 
-use super::Fault;
+use super::fault::Fault;
 use super::state::State;
 
 pub(super) type Reply = Response<Full<Bytes>>;
