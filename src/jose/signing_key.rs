@@ -3,16 +3,21 @@
 use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::rand::SystemRandom;
 #[cfg(feature = "sandbox")]
+use aws_lc_rs::rsa::KeySize;
+#[cfg(feature = "sandbox")]
 use aws_lc_rs::signature::KeyPair;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+#[cfg(feature = "private-key-jwt")]
 use rustls_pki_types::PrivateKeyDer;
+#[cfg(feature = "private-key-jwt")]
 use rustls_pki_types::pem::PemObject;
 use serde::Serialize;
 #[cfg(feature = "sandbox")]
 use serde_json::{Value, json};
 use tower::BoxError;
+#[cfg(feature = "private-key-jwt")]
 use zeroize::Zeroizing;
 
 /// A key that has signed once. AWS-LC holds it, and wipes it when it goes.
@@ -22,6 +27,7 @@ pub(crate) enum SigningKey {
 }
 
 impl SigningKey {
+    #[cfg(feature = "private-key-jwt")]
     pub(crate) fn from_pem(pem: &[u8]) -> Option<Self> {
         let der = Zeroizing::new(PrivateKeyDer::from_pem_slice(pem).ok()?);
         let key = Self::from_der(&der)?;
@@ -36,6 +42,13 @@ impl SigningKey {
         EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map(Self::P256)
     }
 
+    /// A new RSA key of 2,048 bits.
+    #[cfg(feature = "sandbox")]
+    pub(crate) fn generate_rs256() -> Result<Self, Unspecified> {
+        RsaKeyPair::generate(KeySize::Rsa2048).map(Self::Rsa)
+    }
+
+    #[cfg(feature = "private-key-jwt")]
     fn from_der(der: &PrivateKeyDer) -> Option<Self> {
         let ecdsa = &ECDSA_P256_SHA256_FIXED_SIGNING;
         match der {
