@@ -1,13 +1,13 @@
 //! The operations of the management API.
 
 use http::header::{HeaderValue, WWW_AUTHENTICATE};
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 
-use super::reply::{MAX_REQUEST_BYTES, Reply, Reset, is_basic, json_reply, misbehave};
+use super::reply::{MAX_REQUEST_BYTES, Reply, Reset, is_basic, json_reply, misbehave_about};
 use super::state::{ORG, PASSWORD, State, USERNAME};
 
 pub(super) async fn answer(state: &State, request: Request<Incoming>) -> Result<Reply, Reset> {
@@ -30,7 +30,7 @@ pub(super) async fn answer(state: &State, request: Request<Incoming>) -> Result<
             "organizations.OrganizationDoesNotExist",
             &format!("Organization {org} does not exist"),
         )),
-        (Method::GET, ["v1", _, _, "oauth2", "accesstokens", token]) => get(state, token).await,
+        (Method::GET, ["v1", _, _, "oauth2", "accesstokens", token]) => get(state, token, request.uri()).await,
         (Method::POST, ["v1", _, _, "oauth2", "accesstokens", token]) => Ok(post(state, token, request).await),
         (Method::DELETE, ["v1", _, _, "oauth2", "accesstokens", token]) => Ok(token_reply(state.delete(token))),
         (Method::POST, ["v1", _, _, "oauth2", "revoke"]) => Ok(revoke_many(state, request.uri().query())),
@@ -38,8 +38,8 @@ pub(super) async fn answer(state: &State, request: Request<Incoming>) -> Result<
     }
 }
 
-async fn get(state: &State, token: &str) -> Result<Reply, Reset> {
-    Ok(misbehave(state, token).await?.unwrap_or_else(|| token_reply(state.token(token))))
+async fn get(state: &State, token: &str, uri: &Uri) -> Result<Reply, Reset> {
+    Ok(misbehave_about(state, token, uri).await?.unwrap_or_else(|| token_reply(state.token(token))))
 }
 
 async fn post(state: &State, token: &str, request: Request<Incoming>) -> Reply {

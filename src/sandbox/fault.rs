@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-/// What goes wrong with the questions about tokens, while it is set.
+/// What goes wrong while it is set: with the questions about tokens
+/// ([`set_fault`](super::Sandbox::set_fault)), or with those for the key set
+/// ([`set_jwks_fault`](super::Sandbox::set_jwks_fault)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
@@ -18,4 +20,15 @@ pub enum Fault {
     Garbage,
     /// 200 with a JSON object of at least this many bytes.
     Oversized(usize),
+    /// 307 to another address of the sandbox, which has the right answer.
+    Redirect,
+    /// Of the key set alone: the keys that sign are not in it, as in a copy that was made before
+    /// [`rotate_key`](super::Sandbox::rotate_key).
+    OldKeys,
+    /// Of signed answers alone: the answer is there, but not signed.
+    Unsigned,
+    /// Of signed answers alone: the header says that it is a JWT of another kind (`"typ": "JWT"`).
+    WrongType,
+    /// Of signed answers alone: it is meant for another client than the one that asks.
+    WrongAudience,
 }

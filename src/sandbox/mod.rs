@@ -2,9 +2,10 @@
 //!
 //! The management API answers the access-token operations as the vendor documents them: get, approve, revoke, update,
 //! delete, and revocation by app or end user, behind Basic authentication, with the vendor's own 404. The authorization
-//! server knows the same tokens: metadata, client credentials grant, introspection and revocation. Both can be told to
-//! fail ([`Fault`]) and count the questions they get, which makes this an endpoint for your tests as it is for this
-//! crate's.
+//! server knows the same tokens: metadata, client credentials grant, introspection and revocation. It signs, too: JWTs
+//! ([`issue_jwt`](Sandbox::issue_jwt)), and introspection answers for those who ask for signed ones (RFC 9701), with
+//! keys that it publishes and rotates. Both can be told to fail ([`Fault`]) and count the questions they get, which
+//! makes this an endpoint for your tests as it is for this crate's.
 //!
 //! ```
 //! use tower_introspection::introspect::Ask;
@@ -29,7 +30,10 @@
 //! ```
 
 mod api;
+mod claims;
 mod fault;
+mod introspection;
+mod keys;
 mod oauth;
 mod reply;
 mod server;
@@ -41,15 +45,17 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 pub use self::fault::Fault;
 pub use self::token::SandboxToken;
 
-use self::state::State;
+use self::state::{Script, State};
 use crate::apigee::ApigeeBuilder;
 use crate::apigee::endpoint::Apigee;
+use crate::build_error::BuildError;
 use crate::clock::{Clock, SystemClock};
 use crate::rfc7662::Rfc7662Builder;
 use crate::rfc7662::endpoint::Rfc7662;
@@ -67,7 +73,7 @@ impl Sandbox {
     /// Starts one on a free port, with an organisation `demo` and an admin account.
     ///
     /// # Errors
-    /// If no port of the loopback interface can be had.
+    /// If no port of the loopback interface can be had, or no key be made.
     pub async fn start() -> io::Result<Self> {
         Self::start_with_clock(SystemClock).await
     }
@@ -75,11 +81,11 @@ impl Sandbox {
     /// Like [`start`](Self::start), with `clock` for the time at which tokens are issued and expire.
     ///
     /// # Errors
-    /// If no port of the loopback interface can be had.
+    /// If no port of the loopback interface can be had, or no key be made.
     pub async fn start_with_clock(clock: impl Clock) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let state = Arc::new(State::new(Arc::new(clock), address));
+        let state = Arc::new(State::new(Arc::new(clock), address).map_err(io::Error::other)?);
         let server = tokio::spawn(server::run(listener, Arc::clone(&state)));
         Ok(Self { address, state, server })
     }
@@ -120,7 +126,7 @@ impl Sandbox {
     }
 
     /// The issuer of the authorization server, such as `http://127.0.0.1:41234`. Its endpoints are `/introspect`,
-    /// `/token` and `/revoke`; its metadata is where RFC 8414 has it.
+    /// `/token`, `/revoke` and `/jwks`; its metadata is where RFC 8414 and OpenID Connect Discovery have it.
     #[must_use]
     pub fn issuer(&self) -> String {
         self.state.issuer()
@@ -151,6 +157,80 @@ impl Sandbox {
         self.state.issue(token)
     }
 
+    /// Issues a token as a JWT (RFC 9068), signed with ES256, and returns it. Like every other token it can be asked
+    /// about, revoked and deleted.
+    ///
+    /// The claims are those of an introspection answer, and `sub` (the end user, or else the client), `aud`
+    /// (`https://api.example.com` by default) and `jti`. [`claim`](SandboxToken::claim) sets them and any other; `()`
+    /// leaves one out. [`header`](SandboxToken::header) does the same for the header. `iat` is a whole second, from
+    /// which the lifetime counts.
+    ///
+    /// ```
+    /// use tower_introspection::clock::Timestamp;
+    /// use tower_introspection::sandbox::{Sandbox, SandboxToken};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let sandbox = Sandbox::start().await?;
+    /// let token = SandboxToken::new().end_user("ann").scope("read").claim("auth_time", Timestamp::now())?;
+    /// let jwt = sandbox.issue_jwt(token.clone())?;
+    /// assert_eq!(jwt.split('.').count(), 3);
+    ///
+    /// // What a resource server should not take:
+    /// let of_another_kind = sandbox.issue_jwt(token.clone().header("typ", "secevent+jwt")?)?;
+    /// let by_somebody_else = sandbox.issue_jwt(token.clone().claim("iss", "https://somebody.example")?)?;
+    /// let for_ever = sandbox.issue_jwt(token.never_expires())?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// If the key cannot be made or does not sign, which takes a system without random numbers.
+    pub fn issue_jwt(&self, token: SandboxToken) -> Result<String, BuildError> {
+        self.state.issue_jwt(token)
+    }
+
+    /// Signs any JWT, of which the sandbox knows nothing afterwards: `alg` and `kid` are added to the header as for
+    /// [`issue_jwt`](Self::issue_jwt). `header` and `claims` are objects in JSON.
+    ///
+    /// ```
+    /// use std::collections::HashMap;
+    /// use tower_introspection::sandbox::Sandbox;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let sandbox = Sandbox::start().await?;
+    /// let header = HashMap::from([("typ", "logout+jwt")]);
+    /// let claims = HashMap::from([("iss", sandbox.issuer()), ("sub", "ann".into())]);
+    /// let logout_token = sandbox.sign(header, claims)?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// If one of them is no object in JSON; and as for [`issue_jwt`](Self::issue_jwt).
+    pub fn sign(&self, header: impl Serialize, claims: impl Serialize) -> Result<String, BuildError> {
+        self.state.sign(header, claims)
+    }
+
+    /// The key set (RFC 7517 section 5) as `/jwks` has it, without a fault and without being counted: for those who
+    /// take their keys from a file. A key for RS256 is in it once something has been signed with it.
+    #[must_use]
+    pub fn jwks(&self) -> String {
+        self.state.jwks().to_string()
+    }
+
+    /// Signs with a new key from now on. The key that signed so far stays in the key set.
+    ///
+    /// # Errors
+    /// As for [`issue_jwt`](Self::issue_jwt); it goes on with the old key then.
+    pub fn rotate_key(&self) -> Result<(), BuildError> {
+        self.state.rotate_key()
+    }
+
+    /// Takes every key out of the key set that signs no longer. What they have signed cannot be verified from now on.
+    pub fn retire_old_keys(&self) {
+        self.state.retire_old_keys();
+    }
+
     /// Revokes a token. `false` if there is none of that name.
     pub fn revoke(&self, token: &str) -> bool {
         self.state.set_status(token, "revoked")
@@ -166,9 +246,15 @@ impl Sandbox {
         self.state.delete(token).is_some()
     }
 
-    /// Answers questions about `token` with exactly this status and body from now on.
+    /// Answers questions about `token` with exactly this status and body from now on, as `application/json`.
     pub fn script(&self, token: &str, status: u16, body: impl Into<String>) {
-        self.state.script(token, status, body.into());
+        self.script_as(token, status, "application/json", body);
+    }
+
+    /// Like [`script`](Self::script), with this content type: of a signed answer `application/token-introspection+jwt`,
+    /// with a body by [`sign`](Self::sign).
+    pub fn script_as(&self, token: &str, status: u16, content_type: impl Into<String>, body: impl Into<String>) {
+        self.state.script(token, Script { status, content_type: content_type.into(), body: body.into() });
     }
 
     /// Makes questions about tokens go wrong from now on.
@@ -179,6 +265,22 @@ impl Sandbox {
     /// Answers questions about tokens again. What hangs already goes on hanging.
     pub fn clear_fault(&self) {
         self.state.set_fault(None);
+    }
+
+    /// Makes questions for the key set go wrong from now on.
+    pub fn set_jwks_fault(&self, fault: Fault) {
+        self.state.set_jwks_fault(Some(fault));
+    }
+
+    /// Answers questions for the key set again. What hangs already goes on hanging.
+    pub fn clear_jwks_fault(&self) {
+        self.state.set_jwks_fault(None);
+    }
+
+    /// How many questions for the key set have arrived, faults included.
+    #[must_use]
+    pub fn jwks_calls(&self) -> u64 {
+        self.state.jwks_calls()
     }
 
     /// How many questions about `token` have arrived, faults included.

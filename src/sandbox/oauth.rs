@@ -1,13 +1,15 @@
-//! A small authorization server: metadata (RFC 8414), client credentials grant (RFC 6749), introspection (RFC 7662) and
-//! revocation (RFC 7009), for the same tokens as the management API's.
+//! A small authorization server: metadata (RFC 8414), key set (RFC 7517), client credentials grant (RFC 6749),
+//! introspection (RFC 7662) and revocation (RFC 7009), for the same tokens as the management API's.
 
 use http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderValue, WWW_AUTHENTICATE};
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::reply::{MAX_REQUEST_BYTES, Reply, Reset, is_basic, json_reply, misbehave};
+use super::introspection;
+use super::keys::DEFAULT_ALGORITHM;
+use super::reply::{MAX_REQUEST_BYTES, Reply, Reset, is_basic, json_reply, misbehave, reply};
 use super::state::{CLIENT_ID, CLIENT_SECRET, State};
 use super::token::SandboxToken;
 
@@ -15,52 +17,39 @@ use super::token::SandboxToken;
 const INTROSPECTION_SCOPE: &str = "introspection";
 const LIFETIME_SECONDS: u64 = 1_800;
 
-/// The management API's members, which mean nothing here.
-const MEMBERS_OF_THE_MANAGEMENT_API: [&str; 18] = [
-    "app",
-    "apiProducts",
-    "attributes",
-    "clientId",
-    "createdAt",
-    "createdBy",
-    "enduser",
-    "expiresAt",
-    "grantType",
-    "issuedAt",
-    "lastModifiedAt",
-    "lastModifiedBy",
-    "refreshCount",
-    "refreshToken",
-    "scope",
-    "status",
-    "token",
-    "tokenType",
-];
-
 pub(super) async fn answer(state: &State, request: Request<Incoming>) -> Result<Reply, Reset> {
     let path = request.uri().path().to_owned();
-    if request.method() == Method::GET && path == "/.well-known/oauth-authorization-server" {
-        return Ok(json_reply(StatusCode::OK, &metadata(&state.issuer())));
-    }
-    let is_endpoint = ["/token", "/introspect", "/revoke"].contains(&path.as_str());
-    if request.method() != Method::POST || !is_endpoint {
-        return Ok(json_reply(StatusCode::NOT_FOUND, &json!({"error": "not_found"})));
+    match (request.method(), path.as_str()) {
+        (&Method::GET, "/.well-known/oauth-authorization-server" | "/.well-known/openid-configuration") => {
+            return Ok(json_reply(StatusCode::OK, &metadata(&state.issuer())));
+        }
+        (&Method::GET, "/jwks") => return jwks(state, request.uri()).await,
+        (&Method::POST, "/token" | "/introspect" | "/revoke") => {}
+        _ => return Ok(error(StatusCode::NOT_FOUND, "not_found")),
     }
     let (parts, body) = request.into_parts();
     let Ok(body) = Limited::new(body, MAX_REQUEST_BYTES).collect().await else {
         return Ok(error(StatusCode::BAD_REQUEST, "invalid_request"));
     };
     let form: Vec<(String, String)> = form_urlencoded::parse(&body.to_bytes()).into_owned().collect();
-    let allowed = is_the_client(&parts.headers, &form)
-        || (path == "/introspect" && bearer(&parts.headers).is_some_and(|token| may_introspect(state, token)));
-    if !allowed {
+    let client = if is_the_client(&parts.headers, &form) {
+        Some(CLIENT_ID.to_owned())
+    } else if path == "/introspect" {
+        bearer(&parts.headers).and_then(|token| introspecting_client(state, token))
+    } else {
+        None
+    };
+    let Some(client) = client else {
         let mut reply = error(StatusCode::UNAUTHORIZED, "invalid_client");
         reply.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"sandbox\""));
         return Ok(reply);
-    }
+    };
     match path.as_str() {
         "/token" => Ok(grant(state, &form)),
-        "/introspect" => introspect(state, &form).await,
+        "/introspect" => match parameter(&form, "token") {
+            Some(token) => introspection::answer(state, &parts, token, &client).await,
+            None => Ok(error(StatusCode::BAD_REQUEST, "invalid_request")),
+        },
         _ => {
             state.set_status(parameter(&form, "token").unwrap_or_default(), "revoked");
             Ok(json_reply(StatusCode::OK, &json!({})))
@@ -73,14 +62,24 @@ fn metadata(issuer: &str) -> Value {
     json!({
         "issuer": issuer,
         "token_endpoint": format!("{issuer}/token"),
+        "jwks_uri": format!("{issuer}/jwks"),
         "introspection_endpoint": format!("{issuer}/introspect"),
         "revocation_endpoint": format!("{issuer}/revoke"),
         "response_types_supported": [],
         "grant_types_supported": ["client_credentials"],
         "token_endpoint_auth_methods_supported": methods,
         "introspection_endpoint_auth_methods_supported": methods,
+        "introspection_signing_alg_values_supported": [DEFAULT_ALGORITHM],
         "revocation_endpoint_auth_methods_supported": methods,
     })
+}
+
+async fn jwks(state: &State, uri: &Uri) -> Result<Reply, Reset> {
+    let (fault, set) = state.jwks_call();
+    if let Some(reply) = misbehave(fault, uri, set.clone()).await? {
+        return Ok(reply);
+    }
+    Ok(reply(200, "application/jwk-set+json", set.to_string()))
 }
 
 fn parameter<'f>(form: &'f [(String, String)], name: &str) -> Option<&'f str> {
@@ -96,10 +95,12 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
 }
 
-fn may_introspect(state: &State, token: &str) -> bool {
-    let answer = introspection(state, token);
+/// The client that `token` was issued to, if the token lets it introspect.
+fn introspecting_client(state: &State, token: &str) -> Option<String> {
+    let answer = introspection::about(state, token);
     let scopes = answer["scope"].as_str().unwrap_or_default();
-    answer["active"] == true && scopes.split(' ').any(|scope| scope == INTROSPECTION_SCOPE)
+    let may = answer["active"] == true && scopes.split(' ').any(|scope| scope == INTROSPECTION_SCOPE);
+    may.then(|| answer["client_id"].as_str().unwrap_or_default().to_owned())
 }
 
 fn grant(state: &State, form: &[(String, String)]) -> Reply {
@@ -120,50 +121,6 @@ fn grant(state: &State, form: &[(String, String)]) -> Reply {
     let mut reply = json_reply(StatusCode::OK, &answer);
     reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     reply
-}
-
-async fn introspect(state: &State, form: &[(String, String)]) -> Result<Reply, Reset> {
-    let Some(token) = parameter(form, "token") else {
-        return Ok(error(StatusCode::BAD_REQUEST, "invalid_request"));
-    };
-    match misbehave(state, token).await? {
-        Some(reply) => Ok(reply),
-        None => Ok(json_reply(StatusCode::OK, &introspection(state, token))),
-    }
-}
-
-/// RFC 7662 section 2.2: whatever is wrong with a token, nothing but that it is not active is told.
-fn introspection(state: &State, token: &str) -> Value {
-    let inactive = json!({"active": false});
-    let Some(record) = state.token(token) else { return inactive };
-    let millis = |member: &str| record.get(member).and_then(Value::as_i64).unwrap_or_default();
-    let expires_at = millis("expiresAt");
-    let is_expired = expires_at >= 0 && expires_at <= state.now().as_unix_millis();
-    if record.get("status").and_then(Value::as_str) != Some("approved") || is_expired {
-        return inactive;
-    }
-    let mut answer = Map::new();
-    answer.insert("active".into(), true.into());
-    answer.insert("token_type".into(), "Bearer".into());
-    answer.insert("iss".into(), state.issuer().into());
-    answer.insert("iat".into(), seconds(millis("issuedAt")));
-    if expires_at >= 0 {
-        answer.insert("exp".into(), seconds(expires_at));
-    }
-    for (theirs, ours) in [("clientId", "client_id"), ("scope", "scope"), ("enduser", "sub")] {
-        if let Some(value) = record.get(theirs).filter(|value| !value.is_null()) {
-            answer.insert(ours.into(), value.clone());
-        }
-    }
-    let claims = record.into_iter().filter(|(name, _)| !MEMBERS_OF_THE_MANAGEMENT_API.contains(&name.as_str()));
-    answer.extend(claims);
-    Value::Object(answer)
-}
-
-/// A NumericDate; with a fraction only if there is one.
-#[allow(clippy::cast_precision_loss)] // exact for some hundred thousand years
-fn seconds(millis: i64) -> Value {
-    if millis % 1_000 == 0 { (millis / 1_000).into() } else { (millis as f64 / 1_000.0).into() }
 }
 
 fn error(status: StatusCode, code: &str) -> Reply {

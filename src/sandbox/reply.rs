@@ -2,8 +2,8 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use http::{HeaderMap, Response, StatusCode};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION};
+use http::{HeaderMap, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use serde_json::{Value, json};
@@ -25,6 +25,7 @@ impl std::fmt::Display for Reset {
 
 impl std::error::Error for Reset {}
 
+pub(super) const JSON: &str = "application/json";
 pub(super) const MAX_REQUEST_BYTES: usize = 64 * 1024;
 
 /// Whether the request comes with these Basic credentials.
@@ -33,14 +34,17 @@ pub(super) fn is_basic(headers: &HeaderMap, user: &str, password: &str) -> bool 
     headers.get(AUTHORIZATION).is_some_and(|value| *value == expected)
 }
 
-/// Counts a question about `token`, and does what the sandbox was told to do instead of answering it.
-pub(super) async fn misbehave(state: &State, token: &str) -> Result<Option<Reply>, Reset> {
-    match state.call(token) {
-        None => {}
+/// What a redirect leads to: the same path with this query, where nothing is wrong.
+const REDIRECTED: &str = "redirected";
+
+/// Does what the sandbox was told to do instead of answering. `padded` is what an answer of any size begins with.
+pub(super) async fn misbehave(fault: Option<Fault>, uri: &Uri, mut padded: Value) -> Result<Option<Reply>, Reset> {
+    match fault {
+        None | Some(Fault::OldKeys | Fault::Unsigned | Fault::WrongType | Fault::WrongAudience) => {}
         Some(Fault::Delay(delay)) => tokio::time::sleep(delay).await,
         Some(Fault::Status(status)) => {
             let body = r#"{"code":"sandbox.Fault","message":"told to fail"}"#;
-            return Ok(Some(reply(status, "application/json", body)));
+            return Ok(Some(reply(status, JSON, body)));
         }
         Some(Fault::Hang) => std::future::pending().await,
         Some(Fault::Reset) => return Err(Reset),
@@ -48,20 +52,38 @@ pub(super) async fn misbehave(state: &State, token: &str) -> Result<Option<Reply
             return Ok(Some(reply(200, "text/html", "<html><body>It works!</body></html>")));
         }
         Some(Fault::Oversized(bytes)) => {
-            let body = json!({"status": "approved", "active": true, "padding": "x".repeat(bytes)});
-            return Ok(Some(json_reply(StatusCode::OK, &body)));
+            padded["padding"] = "x".repeat(bytes).into();
+            return Ok(Some(json_reply(StatusCode::OK, &padded)));
+        }
+        Some(Fault::Redirect) if uri.query() == Some(REDIRECTED) => {}
+        Some(Fault::Redirect) => {
+            let mut reply = reply(307, JSON, "{}");
+            reply.headers_mut().insert(LOCATION, HeaderValue::from_static("?redirected"));
+            return Ok(Some(reply));
         }
     }
-    Ok(state.scripted(token).map(|(status, body)| reply(status, "application/json", body)))
+    Ok(None)
+}
+
+/// Counts a question about `token`, and does what the sandbox was told to do instead of answering it.
+pub(super) async fn misbehave_about(state: &State, token: &str, uri: &Uri) -> Result<Option<Reply>, Reset> {
+    let fault = state.call(token);
+    if let Some(reply) = misbehave(fault, uri, json!({"status": "approved", "active": true})).await? {
+        return Ok(Some(reply));
+    }
+    Ok(state.scripted(token).map(|script| reply(script.status, &script.content_type, script.body)))
 }
 
 pub(super) fn json_reply(status: StatusCode, body: &Value) -> Reply {
-    reply(status.as_u16(), "application/json", body.to_string())
+    reply(status.as_u16(), JSON, body.to_string())
 }
 
-fn reply(status: u16, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
+pub(super) fn reply(status: u16, content_type: &str, body: impl Into<Bytes>) -> Reply {
     let mut reply = Response::new(Full::new(body.into()));
     *reply.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    // What is no header value is left out: then the answer says nothing of its type.
+    if let Ok(content_type) = HeaderValue::from_str(content_type) {
+        reply.headers_mut().insert(CONTENT_TYPE, content_type);
+    }
     reply
 }

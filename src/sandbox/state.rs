@@ -6,10 +6,14 @@ use std::hash::BuildHasher;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
 
+use super::claims::claims;
 use super::fault::Fault;
+use super::keys::Keys;
 use super::token::{Record, SandboxToken};
+use crate::build_error::BuildError;
 use crate::clock::{Clock, Timestamp};
 
 pub(super) const ORG: &str = "demo";
@@ -17,11 +21,14 @@ pub(super) const USERNAME: &str = "admin@example.com";
 pub(super) const PASSWORD: &str = "sandbox-password";
 pub(super) const CLIENT_ID: &str = "sandbox-resource-server";
 pub(super) const CLIENT_SECRET: &str = "sandbox-secret";
+/// Whom a JWT is for that nobody said an audience of.
+const AUDIENCE: &str = "https://api.example.com";
 
 pub(super) struct State {
     address: SocketAddr,
     clock: Arc<dyn Clock>,
     names: RandomState,
+    keys: Mutex<Keys>,
     inner: Mutex<Inner>,
 }
 
@@ -29,19 +36,35 @@ pub(super) struct State {
 struct Inner {
     serial: u64,
     tokens: HashMap<String, Record>,
-    scripts: HashMap<String, (u16, String)>,
+    scripts: HashMap<String, Script>,
     calls: HashMap<String, u64>,
     connections: u64,
     fault: Option<Fault>,
+    jwks_calls: u64,
+    jwks_fault: Option<Fault>,
+}
+
+/// What is answered about a token, whatever is known of it.
+#[derive(Clone)]
+pub(super) struct Script {
+    pub(super) status: u16,
+    pub(super) content_type: String,
+    pub(super) body: String,
 }
 
 impl State {
-    pub(super) fn new(clock: Arc<dyn Clock>, address: SocketAddr) -> Self {
-        Self { clock, address, names: RandomState::new(), inner: Mutex::default() }
+    pub(super) fn new(clock: Arc<dyn Clock>, address: SocketAddr) -> Result<Self, BuildError> {
+        let keys = Mutex::new(Keys::new()?);
+        Ok(Self { clock, address, names: RandomState::new(), keys, inner: Mutex::default() })
     }
 
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// The time as a JWT has it, of a second ago at most.
+    pub(super) fn whole_second(&self) -> Timestamp {
+        Timestamp::from_unix_seconds(self.now().as_unix_millis().div_euclid(1_000))
     }
 
     pub(super) fn issuer(&self) -> String {
@@ -49,12 +72,64 @@ impl State {
     }
 
     pub(super) fn issue(&self, token: SandboxToken) -> String {
-        let mut inner = self.inner();
-        inner.serial += 1;
-        let name = self.name(inner.serial);
-        let record = token.record(&name, inner.serial, self.clock.now());
-        inner.tokens.insert(name.clone(), record);
+        let serial = self.serial();
+        let name = self.name(serial);
+        self.keep(name.clone(), token.record(serial, self.now()));
         name
+    }
+
+    /// Issues a token as a JWT, RFC 9068 section 2.
+    pub(super) fn issue_jwt(&self, token: SandboxToken) -> Result<String, BuildError> {
+        let serial = self.serial();
+        let header = token.jwt_header();
+        let mut record = token.record(serial, self.whole_second());
+        let subject = ["enduser", "clientId"].iter().find_map(|member| record.get(*member).filter(|it| !it.is_null()));
+        let subject = subject.cloned().unwrap_or_default();
+        record.entry("sub").or_insert(subject);
+        record.entry("aud").or_insert_with(|| AUDIENCE.into());
+        record.entry("jti").or_insert_with(|| self.name(serial).into());
+        let mut claims = claims(&record, self.issuer());
+        claims.retain(|_, value| !value.is_null());
+        let text = self.keys().sign(header, &claims)?;
+        self.keep(text.clone(), record);
+        Ok(text)
+    }
+
+    /// Signs any JWT.
+    pub(super) fn sign(&self, header: impl Serialize, claims: impl Serialize) -> Result<String, BuildError> {
+        let (header, claims) = (object("header", header)?, object("claims", claims)?);
+        self.keys().sign(header, &claims)
+    }
+
+    pub(super) fn rotate_key(&self) -> Result<(), BuildError> {
+        self.keys().rotate()
+    }
+
+    pub(super) fn retire_old_keys(&self) {
+        self.keys().retire_old();
+    }
+
+    pub(super) fn jwks(&self) -> Value {
+        self.keys().set()
+    }
+
+    /// Counts a question for the key set, and tells what is to go wrong with it, and what is in the set.
+    pub(super) fn jwks_call(&self) -> (Option<Fault>, Value) {
+        let fault = {
+            let mut inner = self.inner();
+            inner.jwks_calls += 1;
+            inner.jwks_fault
+        };
+        let keys = self.keys();
+        (fault, if fault == Some(Fault::OldKeys) { keys.set_of_old_keys() } else { keys.set() })
+    }
+
+    pub(super) fn jwks_calls(&self) -> u64 {
+        self.inner().jwks_calls
+    }
+
+    pub(super) fn set_jwks_fault(&self, fault: Option<Fault>) {
+        self.inner().jwks_fault = fault;
     }
 
     pub(super) fn token(&self, token: &str) -> Option<Record> {
@@ -87,16 +162,20 @@ impl State {
         }
     }
 
-    pub(super) fn script(&self, token: &str, status: u16, body: String) {
-        self.inner().scripts.insert(token.into(), (status, body));
+    pub(super) fn script(&self, token: &str, script: Script) {
+        self.inner().scripts.insert(token.into(), script);
     }
 
-    pub(super) fn scripted(&self, token: &str) -> Option<(u16, String)> {
+    pub(super) fn scripted(&self, token: &str) -> Option<Script> {
         self.inner().scripts.get(token).cloned()
     }
 
     pub(super) fn set_fault(&self, fault: Option<Fault>) {
         self.inner().fault = fault;
+    }
+
+    pub(super) fn fault(&self) -> Option<Fault> {
+        self.inner().fault
     }
 
     /// Counts a question about `token`, and tells what is to go wrong with it.
@@ -132,6 +211,21 @@ impl State {
         (0..28).map(letter).collect()
     }
 
+    fn serial(&self) -> u64 {
+        let mut inner = self.inner();
+        inner.serial += 1;
+        inner.serial
+    }
+
+    fn keep(&self, token: String, mut record: Record) {
+        record.insert("token".into(), token.as_str().into());
+        self.inner().tokens.insert(token, record);
+    }
+
+    fn keys(&self) -> MutexGuard<'_, Keys> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -139,4 +233,11 @@ impl State {
 
 fn set_status(record: &mut Record, status: &str) {
     record.insert("status".into(), status.into());
+}
+
+fn object(what: &'static str, value: impl Serialize) -> Result<Map<String, Value>, BuildError> {
+    match serde_json::to_value(value) {
+        Ok(Value::Object(members)) => Ok(members),
+        _ => Err(BuildError::new(what, "it is no object in JSON; give a map with texts as keys, or a struct")),
+    }
 }

@@ -33,6 +33,7 @@ pub struct SandboxToken {
     end_user: Option<String>,
     attributes: Vec<(String, String)>,
     claims: Record,
+    header: Record,
     expiry: Expiry,
 }
 
@@ -53,6 +54,7 @@ impl SandboxToken {
             end_user: None,
             attributes: Vec::new(),
             claims: Record::new(),
+            header: Record::new(),
             expiry: Expiry::In(Duration::from_secs(1_800)),
         }
     }
@@ -106,6 +108,29 @@ impl SandboxToken {
         Ok(self)
     }
 
+    /// Sets a member of the header of a JWT ([`issue_jwt`](super::Sandbox::issue_jwt)), RFC 7515 section 4.1; `()`
+    /// leaves it out. By default `typ` is `at+jwt`, `alg` is `ES256`, and `kid` names the key that signs.
+    ///
+    /// `alg` decides how it is signed: with `ES256` or `RS256`, and with `none` not at all. With another one the header
+    /// says so, but it is signed with ES256.
+    ///
+    /// ```
+    /// use tower_introspection::sandbox::SandboxToken;
+    ///
+    /// // As some servers issue them, and with a key that nobody knows.
+    /// let token = SandboxToken::new().header("typ", "JWT")?.header("kid", "unheard-of")?;
+    /// # Ok::<(), tower_introspection::BuildError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the value has no form in JSON.
+    pub fn header(mut self, name: impl Into<String>, value: impl Serialize) -> Result<Self, BuildError> {
+        let name = name.into();
+        let value = AccessTokenBuilder::claim_as_json(&name, value)?;
+        self.header.insert(name, value);
+        Ok(self)
+    }
+
     /// How long it lives.
     pub fn expires_in(mut self, lifetime: Duration) -> Self {
         self.expiry = Expiry::In(lifetime);
@@ -124,7 +149,14 @@ impl SandboxToken {
         self
     }
 
-    pub(super) fn record(self, token: &str, serial: u64, now: Timestamp) -> Record {
+    /// The header of a JWT.
+    pub(super) fn jwt_header(&self) -> Record {
+        let mut header = self.header.clone();
+        header.entry("typ").or_insert_with(|| "at+jwt".into());
+        header
+    }
+
+    pub(super) fn record(self, serial: u64, now: Timestamp) -> Record {
         let now_millis = now.as_unix_millis();
         let expires_at = match self.expiry {
             Expiry::In(lifetime) => (now + lifetime).as_unix_millis(),
@@ -138,7 +170,7 @@ impl SandboxToken {
             "createdBy": self.end_user.as_deref().unwrap_or("defaultUser"), "expiresAt": expires_at,
             "grantType": "client_credentials", "issuedAt": now_millis, "lastModifiedAt": now_millis, "lastModifiedBy": "defaultUser",
             "refreshCount": 0, "refreshToken": format!("sandbox-refresh-token-{serial}"), "scope": self.scope,
-            "status": "approved", "token": token, "tokenType": "BearerToken", "enduser": self.end_user,
+            "status": "approved", "tokenType": "BearerToken", "enduser": self.end_user,
         });
         let mut record = match members {
             Value::Object(record) => record,

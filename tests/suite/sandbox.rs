@@ -1,7 +1,13 @@
 //! The sandbox's authorization server, as a client of it sees it.
 #![cfg(feature = "sandbox")]
 
+mod jwt;
+mod key_set;
+mod signed_answers;
+
 use crate::support::*;
+use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::{DecodingKey, Validation};
 use serde_json::{Value, json};
 use tower_introspection::connection::Limits;
 use tower_introspection::credentials::ClientCredentials;
@@ -9,6 +15,33 @@ use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
 use tower_introspection::sandbox::{Sandbox, SandboxToken};
 use tower_introspection::{Introspect, Rfc7662, Verdict};
+
+/// What the authorization server gives at `path`: status, content type, body.
+async fn get(sandbox: &Sandbox, path: &str) -> (u16, String, String) {
+    let request = client().get(format!("{}{path}", sandbox.issuer()));
+    told(request.send().await.unwrap()).await
+}
+
+async fn told(response: reqwest::Response) -> (u16, String, String) {
+    let content_type = response.headers().get("content-type").map(|value| value.to_str().unwrap().to_owned());
+    (response.status().as_u16(), content_type.unwrap_or_default(), response.text().await.unwrap())
+}
+
+/// What a library that is not ours makes of a JWT that the sandbox signed, with the keys that it publishes.
+///
+/// # Panics
+/// If the signature is not by the published key that the header names, or the claims are not valid now.
+fn verified(jwt: &str, keys: &str, audience: &str) -> (jsonwebtoken::Header, Value) {
+    let keys: JwkSet = serde_json::from_str(keys).unwrap();
+    let header = jsonwebtoken::decode_header(jwt).unwrap();
+    let key = keys.find(header.kid.as_deref().unwrap()).expect("a published key");
+    assert_eq!(key.common.key_algorithm.unwrap().to_string(), format!("{:?}", header.alg));
+    let mut validation = Validation::new(header.alg);
+    validation.set_audience(&[audience]);
+    validation.set_required_spec_claims(&["iss", "aud"]);
+    let decoded = jsonwebtoken::decode(jwt, &DecodingKey::from_jwk(key).unwrap(), &validation).unwrap();
+    (decoded.header, decoded.claims)
+}
 
 async fn post(sandbox: &Sandbox, path: &str, secret: &str, form: impl Into<reqwest::Body>) -> (u16, Value) {
     let response = client()
@@ -41,6 +74,21 @@ async fn a_discovered_server_grants_introspects_and_revokes() {
     let form = format!("token={token}");
     assert_eq!(post(&sandbox, "/revoke", secret, form).await.0, 200);
     assert!(!endpoint.introspect(Ask::new(&bearer(token))).await.unwrap().is_active());
+}
+
+#[tokio::test]
+async fn the_metadata_are_at_both_places_and_tell_of_keys_and_signed_answers() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let issuer = sandbox.issuer();
+    for place in ["oauth-authorization-server", "openid-configuration"] {
+        let (status, content_type, body) = get(&sandbox, &format!("/.well-known/{place}")).await;
+        assert_eq!((status, content_type.as_str()), (200, "application/json"));
+        let metadata: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(metadata["issuer"], issuer);
+        assert_eq!(metadata["jwks_uri"], format!("{issuer}/jwks"));
+        assert_eq!(metadata["introspection_endpoint"], format!("{issuer}/introspect"));
+        assert_eq!(metadata["introspection_signing_alg_values_supported"], json!(["ES256"]));
+    }
 }
 
 #[tokio::test]
