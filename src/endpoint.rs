@@ -1,5 +1,6 @@
 //! An authority's endpoint: exchanges, with credentials that renew themselves, behind its protection.
 
+use std::future::{Future, ready};
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -12,7 +13,7 @@ use crate::clock::{Clock, Stopwatch};
 use crate::credentials::source::CredentialSource;
 use crate::error::{IntrospectError, IntrospectErrorKind, Sort};
 use crate::http::credential::Credential;
-use crate::http::exchange::{Call, Reply};
+use crate::http::exchange::{Call, JSON, Reply};
 use crate::http::link::Link;
 use crate::introspect::Unclear;
 use crate::log_limit::LogLimit;
@@ -27,6 +28,8 @@ pub(crate) struct Endpoint {
     clock: Arc<dyn Clock>,
     /// The host that is asked, for spans: that of the issuer, if the endpoint is found by a question.
     host: String,
+    /// The media type that it is asked for.
+    accept: &'static str,
     failures: LogLimit<(Sort, Share)>,
     unclear: Unclear,
 }
@@ -105,7 +108,14 @@ impl Endpoint {
         let protection = Protection::new(limits, rate_limit, link.request_timeout, Arc::clone(&clock), host);
         let (failures, unclear) = (LogLimit::new(), Unclear::at(host));
         let authority = Arc::new(authority);
-        Ok(Self { asked, protection: Arc::new(protection), authority, clock, host: host.to_owned(), failures, unclear })
+        let (protection, host) = (Arc::new(protection), host.to_owned());
+        Ok(Self { asked, protection, authority, clock, host, accept: JSON, failures, unclear })
+    }
+
+    /// The same, asked for this media type instead of JSON.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn accepting(self, accept: &'static str) -> Self {
+        Self { accept, ..self }
     }
 
     /// What is asked, if that is known yet.
@@ -128,6 +138,11 @@ impl Endpoint {
         &self.unclear
     }
 
+    #[cfg(feature = "jwt")]
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
     pub(crate) fn clock(&self) -> &dyn Clock {
         &*self.clock
     }
@@ -147,6 +162,18 @@ impl Endpoint {
         share: Share,
         read: impl Fn(&Reply) -> Result<Heard<T>, IntrospectError> + Send + Sync,
     ) -> Result<T, IntrospectError> {
+        self.ask_and(url, form, share, read, |heard| ready(Ok(heard))).await
+    }
+
+    /// The same, and what comes of it is a part of the question: its time, and its failure.
+    pub(crate) async fn ask_and<T: Send, A: Send, F: Future<Output = Result<A, IntrospectError>> + Send>(
+        &self,
+        url: Option<&str>,
+        form: Option<&[(&str, &str)]>,
+        share: Share,
+        read: impl Fn(&Reply) -> Result<Heard<T>, IntrospectError> + Send + Sync,
+        then: impl Fn(T) -> F + Send + Sync,
+    ) -> Result<A, IntrospectError> {
         let span = tracing::debug_span!(
             "introspection",
             otel.kind = "client",
@@ -158,8 +185,12 @@ impl Endpoint {
         let asking = async {
             let stopwatch = Stopwatch::start();
             let progress = Progress::default();
-            let outcome =
-                self.protection.run(share, &progress, || self.attempt(url, form, share, &progress, &span, &read)).await;
+            let outcome = self
+                .protection
+                .run(share, &progress, || async {
+                    then(self.attempt(url, form, share, &progress, &span, &read).await?).await
+                })
+                .await;
             let latency_ms = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
             match outcome {
                 Ok(answer) => {
@@ -186,7 +217,7 @@ impl Endpoint {
         read: impl Fn(&Reply) -> Result<Heard<T>, IntrospectError>,
     ) -> Result<T, IntrospectError> {
         let target = self.find(progress).await?;
-        let call = Call { url: url.unwrap_or(&target.url), form };
+        let call = Call { url: url.unwrap_or(&target.url), form, accept: self.accept };
         let exchange_with = async |credential: &Credential| {
             self.protection.sends(progress);
             let reply = target.exchange.send(call, credential).await?;

@@ -251,14 +251,18 @@
 
 mod background;
 mod build_error;
+mod discovery;
 mod endpoint;
 mod error;
 mod excerpt;
+mod facts;
 mod histogram;
 mod http;
 #[cfg(any(feature = "jwt", feature = "private-key-jwt", feature = "sandbox"))]
 mod jose;
 mod json;
+#[cfg(feature = "jwt")]
+mod jwks;
 mod log_limit;
 mod metrics;
 mod policy;
@@ -326,6 +330,8 @@ pub use extract::tonic::AccessTokenExt;
 pub use introspect::authorities::Authorities;
 pub use introspect::introspector::{Introspect, introspect_fn};
 pub use introspect::verdict::{InactiveReason, Verdict};
+#[cfg(feature = "jwt")]
+pub use jwt::verifier::Jwt;
 pub use layer::introspection_layer::IntrospectionLayer;
 pub use policy::Policy;
 pub use request::RequestView;

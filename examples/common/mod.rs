@@ -41,12 +41,21 @@ pub(crate) fn init_tracing(log: EnvFilter) {
 
 /// One route for everybody, one for every token that `guard` lets in, and one for those with the scope `admin`.
 pub(crate) fn router<I: ChooseIntrospector>(guard: IntrospectionLayer<I>) -> Result<Router, BuildError> {
-    Ok(Router::new()
+    router_with(guard, |routes| routes)
+}
+
+/// The same, with `more` routes that `guard` guards.
+pub(crate) fn router_with<I: ChooseIntrospector>(
+    guard: IntrospectionLayer<I>,
+    more: impl FnOnce(Router) -> Router,
+) -> Result<Router, BuildError> {
+    let routes = Router::new()
         .route(
             "/admin",
             get(async || "welcome, admin\n").route_layer(guard.require(Policy::new().require_scope("admin"))?),
         )
-        .route("/whoami", get(async |token: AccessToken| Json(token)))
+        .route("/whoami", get(async |token: AccessToken| Json(token)));
+    Ok(more(routes)
         // Guards the routes above; `/healthz`, added below it, stays open.
         .route_layer(guard)
         .route("/healthz", get(async || "ok\n")))
@@ -55,19 +64,34 @@ pub(crate) fn router<I: ChooseIntrospector>(guard: IntrospectionLayer<I>) -> Res
 /// Serves `app`, and a status page of its guard beside it, until it is told to stop.
 pub(crate) async fn serve(
     listener: TcpListener,
-    mut app: Router,
+    app: Router,
     guard: LayerHandle,
     cache: CacheHandle,
 ) -> Result<(), BoxError> {
+    serve_all(listener, app, guard, vec![cache]).await
+}
+
+/// The same with several caches.
+pub(crate) async fn serve_all(
+    listener: TcpListener,
+    mut app: Router,
+    guard: LayerHandle,
+    caches: Vec<CacheHandle>,
+) -> Result<(), BoxError> {
     let address = listener.local_addr()?;
     // No token guards it, so it is for this machine alone.
-    if address.ip().is_loopback() {
+    if address.ip().is_loopback()
+        && let Some((first, others)) = caches.split_first()
+    {
         println!("status page: http://{address}/status");
-        app = app.route_service("/status", StatusPage::new(cache.clone()).layer("guard", guard));
+        let page = others.iter().cloned().fold(StatusPage::new(first.clone()), StatusPage::cache);
+        app = app.route_service("/status", page.layer("guard", guard));
     }
     println!("listening on http://{address}");
     axum::serve(listener, app).with_graceful_shutdown(shutdown()).await?;
-    println!("stopped; the cache's figures: {:?}", cache.stats());
+    for cache in caches {
+        println!("stopped; the cache's figures: {:?}", cache.stats());
+    }
     Ok(())
 }
 

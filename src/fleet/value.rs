@@ -48,6 +48,7 @@ mod tests {
         }
         let unclear = encode(&Verdict::Inactive(InactiveReason::Unclear));
         assert_eq!(unclear, [0, 4]);
+        assert_eq!(encode(&Verdict::Inactive(InactiveReason::Unverified)), [0, 5]);
     }
 
     #[test]
@@ -61,7 +62,7 @@ mod tests {
     fn no_other_bytes_are_a_verdict() {
         let active = encode(&Verdict::Active(AccessToken::builder().build()));
         let longer = [&active[..], &[0]].concat();
-        let others: [&[u8]; 9] = [&[], &[0], &[1], &[2, 0], &[0, 5], &[0, 255], &[0, 0, 0], &active[1..], &longer];
+        let others: [&[u8]; 9] = [&[], &[0], &[1], &[2, 0], &[0, 6], &[0, 255], &[0, 0, 0], &active[1..], &longer];
         for other in others {
             assert!(decode(other).is_none(), "{other:?}");
         }

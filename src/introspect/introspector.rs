@@ -74,6 +74,11 @@ pub trait Introspect: Send + Sync + 'static {
     fn wants_cache(&self) -> bool {
         false
     }
+
+    /// X
+    fn judges_alone(&self) -> bool {
+        false
+    }
 }
 
 /// What [`Introspect::introspect`] is asked: whether a token is active, and what is known of it. Later versions may say

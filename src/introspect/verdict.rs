@@ -41,11 +41,15 @@ pub enum InactiveReason {
     /// is set. The log says which, at the level `info`. (Also 400 with `unsupported_token_type`, which is not logged:
     /// any caller can bring it about.)
     Unclear,
+    /// It was judged here, by a `Jwt` and its like (feature `jwt`), and is not what is accepted from its issuer: in its
+    /// form, kind, issuer, audience or signature. The log says which, at the level `info`.
+    Unverified,
 }
 
 impl InactiveReason {
     /// All of them, each at its own number.
-    pub(crate) const ALL: [Self; 5] = [Self::Unknown, Self::Revoked, Self::Expired, Self::NotYetValid, Self::Unclear];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Unknown, Self::Revoked, Self::Expired, Self::NotYetValid, Self::Unclear, Self::Unverified];
 
     /// One word for logs and metrics.
     #[must_use]
@@ -56,6 +60,7 @@ impl InactiveReason {
             Self::Expired => "expired",
             Self::NotYetValid => "not_yet_valid",
             Self::Unclear => "unclear",
+            Self::Unverified => "unverified",
         }
     }
 }

@@ -19,6 +19,9 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
+    /// All of them.
+    pub(crate) const ALL: [Self; 5] = [Self::Es256, Self::Es384, Self::Ps256, Self::Rs256, Self::EdDsa];
+
     /// The name in a header: `ES256`, `ES384`, `PS256`, `RS256` or `EdDSA`.
     #[must_use]
     pub fn as_str(self) -> &'static str {

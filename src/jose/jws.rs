@@ -100,6 +100,29 @@ impl<'t> Jws<'t> {
     }
 }
 
+/// What the parts of a token are that begins as a JWT does. Nothing in it is verified.
+pub(crate) enum Unverified {
+    /// Of something signed, the payload. It may be anything.
+    Signed(Vec<u8>),
+    /// It is encrypted, RFC 7516 section 7.1.
+    Encrypted,
+    /// It is neither. There are readers to whom it is.
+    Neither,
+}
+
+/// `None` if it does not begin as a JWT does: with the base64url of a JSON object, and a dot.
+pub(crate) fn unverified(text: &str) -> Option<Unverified> {
+    let mut parts = text.split('.');
+    let header = decoded(parts.next()?).ok().filter(|header| begins_as_object(header))?;
+    let payload = parts.next()?;
+    let members = json::parse(&header, &[]).unwrap_or_default();
+    Some(match (members.contains_key("enc"), parts.count()) {
+        (false, 1) => decoded(payload).map_or(Unverified::Neither, Unverified::Signed),
+        (true, 3) => Unverified::Encrypted,
+        _ => Unverified::Neither,
+    })
+}
+
 /// White space or a byte order mark before it are JSON to some readers, and none to others.
 fn begins_as_object(bytes: &[u8]) -> bool {
     bytes.first() == Some(&b'{')

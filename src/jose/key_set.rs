@@ -56,16 +56,31 @@ impl KeySet {
         read.map_err(|fault| BuildError::new("json", fault.as_str()))
     }
 
-    /// Reads what an issuer publishes. A key that is no good, even a private one, is left out and spoils no other.
+    /// Reads what an issuer publishes. A key that is no good, even a private one, is left out and spoils no other. If
+    /// none is left, the issuer has none that counts here.
     pub(crate) fn parse(body: &[u8]) -> Result<Self, Fault> {
-        Read::of(body)?.into_set()
+        Ok(Self { keys: Read::of(body)?.keys.into() })
+    }
+
+    /// Whether there is no key that can verify something.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
     }
 
     /// How many keys there are that can verify something.
     #[must_use]
-    #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         self.keys.len()
+    }
+
+    /// What tells them from the keys of another set, RFC 7638.
+    pub(crate) fn thumbprints(&self) -> Vec<&str> {
+        self.keys.iter().map(Key::thumbprint).collect()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn kids(&self) -> Vec<&str> {
+        self.keys.iter().filter_map(Key::kid).collect()
     }
 
     /// The keys that may have signed under this header. With a `kid` they have that `kid`; all fit the algorithm. They
@@ -73,6 +88,14 @@ impl KeySet {
     pub(crate) fn candidates<'k>(&'k self, header: &Header) -> impl Iterator<Item = &'k Key> {
         let fitting = self.keys.iter().filter(|key| key.fits(header.algorithm));
         fitting.filter(|key| header.kid.is_none() || key.kid() == header.kid.as_deref()).take(MOST_TRIED)
+    }
+
+    /// Whether a key of this set may have signed it. If it does not name its key, whether one has.
+    pub(crate) fn may_verify(&self, jws: &Jws) -> bool {
+        match jws.header().kid {
+            Some(_) => self.candidates(jws.header()).next().is_some(),
+            None => self.verify(jws).is_ok(),
+        }
     }
 
     /// The key that it was signed with, [`Fault::NoSuchKey`] if the set holds none that may have signed it.

@@ -4,9 +4,6 @@
 //! process. `aws-lc-rs` is asked directly, since a library for JWTs picks its cryptography by its own features: ours
 //! would be added to those of an application that uses the same library.
 
-// What verifies has no user yet.
-#![cfg_attr(not(test), allow(dead_code))]
-
 #[cfg(feature = "jwt")]
 mod algorithm;
 #[cfg(feature = "jwt")]
@@ -28,11 +25,9 @@ pub use self::{algorithm::Algorithm, key_set::KeySet};
 #[cfg(any(feature = "private-key-jwt", feature = "sandbox"))]
 pub(crate) use self::signing_key::SigningKey;
 #[cfg(feature = "jwt")]
-#[allow(unused_imports)]
 pub(crate) use self::{
     fault::Fault,
-    jws::{Header, Jws},
-    key::Key,
+    jws::{Header, Jws, Unverified, unverified},
 };
 
 #[cfg(all(test, feature = "jwt"))]

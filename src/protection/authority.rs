@@ -33,6 +33,12 @@ impl Reading {
         self.0.push('\n');
     }
 
+    /// Adds who another one is, and its settings.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn note_all(&mut self, other: &Authority) {
+        self.note("after", &[&other.url, &other.client, &other.reading.0]);
+    }
+
     /// Empty if all is as by default.
     #[cfg_attr(not(any(test, feature = "redis")), allow(dead_code))]
     pub(crate) fn as_str(&self) -> &str {

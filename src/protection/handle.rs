@@ -69,6 +69,14 @@ impl EndpointHandle {
         self.protection.health()
     }
 
+    /// The same endpoint, whose answers also differ by the settings of another.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn reading_like(&self, other: &Self) -> Self {
+        let mut authority = Authority::clone(&self.authority);
+        authority.reading.note_all(&other.authority);
+        Self { protection: Arc::clone(&self.protection), authority: Arc::new(authority) }
+    }
+
     /// Whether the authority is not asked about known tokens at the moment.
     pub(crate) fn leaves_known_tokens_alone(&self) -> bool {
         self.protection.known.state(self.protection.clock.now()) == BreakerState::Open

@@ -46,7 +46,7 @@ struct Row {
 }
 
 impl RejectionReason {
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::MissingToken,
         Self::Malformed(MalformedToken::Syntax),
         Self::Malformed(MalformedToken::TooLong),
@@ -56,6 +56,7 @@ impl RejectionReason {
         Self::Inactive(InactiveReason::Expired),
         Self::Inactive(InactiveReason::NotYetValid),
         Self::Inactive(InactiveReason::Unclear),
+        Self::Inactive(InactiveReason::Unverified),
         Self::SenderConstrained,
         Self::Audience,
         Self::Issuer,
@@ -94,6 +95,7 @@ impl RejectionReason {
                     InactiveReason::Expired => "the access token expired",
                     InactiveReason::NotYetValid => "the access token is not valid yet",
                     InactiveReason::Unclear => "the access token is not active",
+                    InactiveReason::Unverified => "the access token is not one that is accepted here",
                 };
                 row(InvalidToken, reason.as_str(), description)
             }

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::discovery::{Discovery, DiscoveryError, FirstQuestion, Found};
 use super::endpoint::Rfc7662;
+use super::first_question::FirstQuestion;
+#[cfg(feature = "jwt")]
+use super::signed::{MEDIA_TYPE, SignedAnswers};
 use super::wire::Reading;
 use crate::build_error::BuildError;
 use crate::clock::Clock;
@@ -17,6 +19,7 @@ use crate::credentials::ClientCredentials;
 #[cfg(feature = "private-key-jwt")]
 use crate::credentials::PrivateKeyJwt;
 use crate::credentials::source::CredentialSource;
+use crate::discovery::{Discovery, DiscoveryError, Found, Wanted};
 use crate::endpoint::Endpoint;
 use crate::excerpt::excerpt;
 use crate::http::connection::Connection;
@@ -56,6 +59,11 @@ pub struct Rfc7662Builder {
     send_token_type_hint: bool,
     parameters: Vec<(String, String)>,
     reading: Reading,
+    #[cfg(feature = "jwt")]
+    signed: Option<SignedAnswers>,
+    /// As it was given: in the header it may be encoded.
+    #[cfg(feature = "jwt")]
+    client_id: Option<String>,
     link: Link,
     limits: Limits,
 }
@@ -162,6 +170,10 @@ impl Rfc7662Builder {
             send_token_type_hint: true,
             parameters: Vec::new(),
             reading: Reading::default(),
+            #[cfg(feature = "jwt")]
+            signed: None,
+            #[cfg(feature = "jwt")]
+            client_id: None,
             link: Link::default(),
             limits: Limits::new(),
         }
@@ -207,6 +219,7 @@ impl Rfc7662Builder {
             Credential::client_secret_basic(client_id, client_secret),
             Credential::client_secret_post(client_id, client_secret),
         );
+        self.note_client(client_id);
         self.authentication = Some(check_client_id("client_secret", client_id).map(|()| authentication));
         self
     }
@@ -264,10 +277,19 @@ impl Rfc7662Builder {
     }
 
     fn client(mut self, setting: &'static str, client_id: &str, credential: Credential) -> Self {
+        self.note_client(client_id);
         let authentication = Authentication::By(CredentialSource::Fixed(credential));
         self.authentication = Some(check_client_id(setting, client_id).map(|()| authentication));
         self
     }
+
+    #[cfg(feature = "jwt")]
+    fn note_client(&mut self, client_id: &str) {
+        self.client_id = Some(client_id.to_owned());
+    }
+
+    #[cfg(not(feature = "jwt"))]
+    fn note_client(&mut self, _: &str) {}
 
     /// Whether a token counts as inactive if the answer has no `token_type`. Default: `false`, since RFC 7662 section
     /// 2.2 makes the member optional. Look at what your server says of access tokens first.
@@ -309,6 +331,13 @@ impl Rfc7662Builder {
         self
     }
 
+    /// Takes only answers that the server has signed, RFC 9701 (feature `jwt`). Default: plain JSON.
+    #[cfg(feature = "jwt")]
+    pub fn signed_answers(mut self, signed: SignedAnswers) -> Self {
+        self.signed = Some(signed);
+        self
+    }
+
     /// How the endpoint is reached. Default: [`Connection::new`].
     pub fn connection(mut self, connection: Connection) -> Self {
         self.link.connection = connection;
@@ -347,8 +376,8 @@ impl Rfc7662Builder {
     /// such as a timeout of zero, which the source of the error then names. The message tells what each place gave.
     pub async fn fetch(mut self) -> Result<Self, DiscoveryError> {
         if let Place::IssuerSays(issuer) = self.place {
-            let (discovery, _) =
-                Discovery::new(&issuer, &self.link).map_err(|error| DiscoveryError::of_a_setting(&issuer, error))?;
+            let (discovery, _) = Discovery::new(&issuer, Wanted::IntrospectionEndpoint, &self.link)
+                .map_err(|error| DiscoveryError::of_a_setting(&issuer, error))?;
             let found = discovery.find().await?;
             self.place = Place::At { found, issuer: Some(issuer) };
         }
@@ -364,6 +393,10 @@ impl Rfc7662Builder {
             send_token_type_hint,
             parameters,
             reading: Reading { require_token_type },
+            #[cfg(feature = "jwt")]
+            signed,
+            #[cfg(feature = "jwt")]
+                client_id: _,
             link: _,
             limits: _,
         } = self;
@@ -375,6 +408,10 @@ impl Rfc7662Builder {
             (true, TOKEN_TYPE_HINT) => {}
             (true, hint) => noted.note("token_type_hint", &[hint]),
             (false, _) => noted.note("send_token_type_hint", &["false"]),
+        }
+        #[cfg(feature = "jwt")]
+        if let Some(signed) = signed {
+            signed.note(&mut noted);
         }
         // Of those of one name the order may mean something; of the names it does not, and it may come from a map.
         let mut parameters: Vec<_> = parameters.iter().collect();
@@ -400,6 +437,8 @@ impl Rfc7662Builder {
     /// * zero for a timeout, `max_response_bytes`, `max_concurrent_requests`, `rate_limit`, `breaker_threshold` or
     ///   `breaker_pause`
     /// * a [`root_certificate`](Connection::root_certificate) that is none, and what an `http_client` does not go with
+    /// * signed answers whose issuer or `jwks_url` is no `https` URL, or with credentials that do not say which client
+    ///   asks
     pub fn build(self) -> Result<Rfc7662, BuildError> {
         let reading = self.noted_reading();
         let authentication = self.authentication.unwrap_or_else(|| {
@@ -433,19 +472,29 @@ impl Rfc7662Builder {
         let (Place::At { issuer: Some(url), .. } | Place::IssuerSays(url) | Place::At { found: Found { url, .. }, .. }) =
             &self.place;
         let authority = Authority { url: url.clone(), client: credentials.account(), reading };
+        #[cfg(feature = "jwt")]
+        let longest = self.link.connection.max_response_bytes;
+        #[cfg(feature = "jwt")]
+        let account = self.client_id.unwrap_or_else(|| credentials.account());
+        #[cfg(feature = "jwt")]
+        let signed = self.signed.map(|signed| signed.open(account, &self.link, longest)).transpose()?;
         let (place, endpoint) = match self.place {
             Place::At { found, issuer } => {
                 let (target, url) = reach(&found, issuer.as_deref(), &credentials, &self.parameters, &self.link)?;
                 (found.url, Endpoint::at(target, authority, &url, self.link, &self.limits, rate_limit)?)
             }
             Place::IssuerSays(issuer) => {
-                let (discovery, url) = Discovery::new(&issuer, &self.link)?;
+                let (discovery, url) = Discovery::new(&issuer, Wanted::IntrospectionEndpoint, &self.link)?;
                 let (parameters, link) = (self.parameters.clone(), self.link.clone());
                 let search = FirstQuestion { discovery, credentials, parameters, link };
                 (issuer, Endpoint::sought(search, authority, &url, self.link, &self.limits, rate_limit)?)
             }
         };
+        #[cfg(feature = "jwt")]
+        let endpoint = if signed.is_some() { endpoint.accepting(MEDIA_TYPE) } else { endpoint };
         Ok(Rfc7662 {
+            #[cfg(feature = "jwt")]
+            signed,
             place,
             token_type_hint: self.send_token_type_hint.then_some(self.token_type_hint),
             parameters: self.parameters,

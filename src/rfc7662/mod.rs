@@ -3,9 +3,13 @@
 //! [`Rfc7662`](crate::Rfc7662), which stands at the root of the crate, asks by `POST {url}` with the token in a form.
 
 mod builder;
-mod discovery;
 pub(crate) mod endpoint;
+mod first_question;
+#[cfg(feature = "jwt")]
+mod signed;
 pub(crate) mod wire;
 
+pub use crate::discovery::DiscoveryError;
 pub use builder::Rfc7662Builder;
-pub use discovery::DiscoveryError;
+#[cfg(feature = "jwt")]
+pub use signed::SignedAnswers;

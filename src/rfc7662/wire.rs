@@ -7,9 +7,10 @@ use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
 use crate::error::IntrospectError;
+use crate::facts::{NotATime, facts, time, with_claims};
 use crate::introspect::{InactiveReason, Unclear, Verdict};
-use crate::json::{self, holds, is_or_holds, unusable};
-use crate::token::{AccessToken, AccessTokenBuilder, BearerToken, is_scope_token};
+use crate::json::{self, unusable};
+use crate::token::{AccessToken, BearerToken};
 
 /// Members that decide whether a token comes in, or who its holder is: half a character or a number beyond a float in
 /// one of them is a failure, since two holders whose names differ there would look the same, and `exp` and `nbf` would
@@ -102,24 +103,8 @@ fn active(
     if let Ok(Some(issued_at)) = time(answer.get("iat"), f64::floor) {
         facts = facts.issued_at(issued_at);
     }
-    for (name, value) in answer {
-        if !MEMBERS_WITH_A_PLACE.contains(&&*name) && !is_secret(&name, &value, presented) {
-            facts = facts.claim_value(&name, value);
-        }
-    }
-    let token = facts.build();
+    let token = with_claims(facts, answer, presented).build();
     if token.is_expired_at(now) { Err(InactiveReason::Expired) } else { Ok(token) }
-}
-
-/// What has an accessor of its own. Every other member is kept as a claim.
-const MEMBERS_WITH_A_PLACE: [&str; 11] =
-    ["active", "scope", "client_id", "username", "exp", "iat", "nbf", "sub", "aud", "iss", "jti"];
-
-/// Members of RFC 6749's answers that some servers repeat, and whatever holds the token itself at any depth: no token
-/// is ever kept, under no name. A confirmation stays whatever it holds, since it is what keeps the token out.
-fn is_secret(name: &str, value: &Value, presented: &BearerToken) -> bool {
-    let is_token = matches!(name, "token" | "access_token" | "refresh_token" | "id_token");
-    name != "cnf" && (is_token || is_or_holds(name, presented) || holds(value, presented))
 }
 
 /// RFC 7662 calls refresh tokens active too, so whatever says that the token is another kind than an access token for a
@@ -141,63 +126,3 @@ fn is_bearer_access_token(answer: &Map<String, Value>) -> bool {
 
 /// The names of an access token where the kind is all that is named; the last is RFC 8693's, section 3.
 const ACCESS_TOKEN: [&str; 3] = ["access_token", "access", "urn:ietf:params:oauth:token-type:access_token"];
-
-fn facts(answer: &Map<String, Value>, presented: &BearerToken) -> AccessTokenBuilder {
-    type Setter = fn(AccessTokenBuilder, &str) -> AccessTokenBuilder;
-    let texts: [(&str, Setter); 5] = [
-        ("client_id", |facts, text| facts.client_id(text)),
-        ("username", |facts, text| facts.username(text)),
-        ("sub", |facts, text| facts.subject(text)),
-        ("iss", |facts, text| facts.issuer(text)),
-        ("jti", |facts, text| facts.token_id(text)),
-    ];
-    // There are servers whose tokens are their own `jti`.
-    let is_something_else = |text: &&str| !is_or_holds(text, presented);
-    let mut facts = AccessToken::builder()
-        .scopes(scopes(answer.get("scope")).filter(is_something_else).collect())
-        .audience(strings(answer.get("aud")).into_iter().filter(is_something_else));
-    for (member, set) in texts {
-        if let Some(text) = answer.get(member).and_then(Value::as_str).filter(is_something_else) {
-            facts = set(facts, text);
-        }
-    }
-    facts
-}
-
-/// Separated by spaces alone: a comma is a letter of a scope here, and what no scope can hold makes none.
-fn scopes(scope: Option<&Value>) -> impl Iterator<Item = &str> {
-    strings(scope).into_iter().flat_map(|list| list.split(' ')).filter(|scope| is_scope_token(scope))
-}
-
-/// A string, or an array of them.
-fn strings(value: Option<&Value>) -> Vec<&str> {
-    match value {
-        Some(Value::String(one)) => vec![one],
-        Some(Value::Array(many)) => many.iter().filter_map(Value::as_str).collect(),
-        _ => Vec::new(),
-    }
-}
-
-/// A NumericDate, RFC 7519 section 2: seconds since the epoch, with a fraction or without. Fractions of milliseconds
-/// are rounded by `round`, times beyond what 64 bits of milliseconds hold saturate.
-fn time(value: Option<&Value>, round: fn(f64) -> f64) -> Result<Option<Timestamp>, NotATime> {
-    match value {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::Number(number)) => {
-            let millis = match number.as_i64() {
-                Some(seconds) => seconds.saturating_mul(1_000),
-                None => saturated(round(number.as_f64().ok_or(NotATime)? * 1_000.0)),
-            };
-            Ok(Some(Timestamp::from_unix_millis(millis)))
-        }
-        Some(_) => Err(NotATime),
-    }
-}
-
-struct NotATime;
-
-/// `as` saturates from floats to integers, at both ends.
-#[allow(clippy::cast_possible_truncation)]
-fn saturated(millis: f64) -> i64 {
-    millis as i64
-}

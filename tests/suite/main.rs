@@ -19,6 +19,7 @@ mod fleet_model;
 mod flight_stress;
 mod flights;
 mod introspectors;
+mod jwt;
 mod keep_serving;
 mod layer;
 mod model;

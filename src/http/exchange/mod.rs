@@ -29,12 +29,17 @@ pub(crate) struct Exchange {
     max_response_bytes: usize,
 }
 
+/// The media type of JSON, RFC 8259 section 11.
+pub(crate) const JSON: &str = "application/json";
+
 /// What is sent, all but the credentials.
 #[derive(Clone, Copy)]
 pub(crate) struct Call<'q> {
     pub(crate) url: &'q str,
     /// With a form it is a POST, without one a GET.
     pub(crate) form: Option<&'q [(&'q str, &'q str)]>,
+    /// The media type that is asked for.
+    pub(crate) accept: &'static str,
 }
 
 /// A complete answer within the limits. Nothing is known about what it says.
@@ -72,7 +77,7 @@ impl Exchange {
         // Without `Accept-Encoding` a server may choose any coding, RFC 9110 section 12.5.3.
         let request = request
             .header(USER_AGENT, USER_AGENT_VALUE)
-            .header(ACCEPT, "application/json")
+            .header(ACCEPT, call.accept)
             .header(ACCEPT_ENCODING, "identity");
         let request = credential.authorize(request).build().map_err(broken)?;
         let asked = request.url().clone();
@@ -166,6 +171,14 @@ impl Reply {
         let is_named = |known: &&str| known.trim_matches('`').eq_ignore_ascii_case(coding);
         let name = CODINGS.into_iter().find(is_named).unwrap_or("unknown here");
         Some(format!("its `Content-Encoding` is {name}, though `identity` was asked for"))
+    }
+
+    /// Whether the answer says itself that it is of this media type, with parameters or without.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn is_of_type(&self, media_type: &str) -> bool {
+        let value = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let kind = value.and_then(|value| value.split(';').next()).map(str::trim);
+        kind.is_some_and(|kind| kind.eq_ignore_ascii_case(media_type))
     }
 
     /// The `type/subtype` of an answer that says itself that it is not JSON. Never with the token in it, should it be

@@ -8,6 +8,8 @@ use std::fmt;
 use http::StatusCode;
 
 use super::builder::Rfc7662Builder;
+#[cfg(feature = "jwt")]
+use super::signed;
 use super::wire::{self, Reading};
 use crate::endpoint::{Endpoint, Heard};
 use crate::error::IntrospectError;
@@ -42,8 +44,8 @@ use crate::url::shown;
 /// accessor. (An accessor that is added later will leave its claim in place.)
 ///
 /// Answers in plain JSON are asked for and understood. Signed ones, `application/token-introspection+jwt` (RFC 9701),
-/// are not: a server that sends them unasked has to be told otherwise for this client, and until then the error names
-/// their content type.
+/// are with `signed_answers` (feature `jwt`), and then nothing else. A server that sends them unasked has to be told
+/// otherwise for this client, and until then the error names their content type.
 ///
 /// HTTP 401 and 403, and the errors `invalid_client` and `unauthorized_client`, are about *this service*. The error
 /// `unsupported_token_type` is about the token, and so is a 401 without `WWW-Authenticate` (which RFC 9110 section
@@ -59,6 +61,9 @@ pub struct Rfc7662 {
     pub(super) parameters: Vec<(String, String)>,
     pub(super) reading: Reading,
     pub(super) endpoint: Endpoint,
+    /// Reads answers that have to be signed.
+    #[cfg(feature = "jwt")]
+    pub(super) signed: Option<signed::Opener>,
     /// Of which verdicts with a 401 the operator was told.
     pub(super) odd_verdicts: LogLimit<Share>,
 }
@@ -128,8 +133,7 @@ impl Rfc7662 {
             }
             // RFC 6749 section 5.2 allows 400 for a client that is not accepted, and some servers use it.
             StatusCode::BAD_REQUEST if says(&reply.body, &["invalid_client", "unauthorized_client"]) => {
-                Err(status_error(StatusCode::UNAUTHORIZED)
-                    .with_source("HTTP status 400, which says that this client may not ask"))
+                Err(refuses_this_client())
             }
             // oidc-provider's answer to whatever looks like a JWT: any caller can cause it, so it is about the token.
             StatusCode::BAD_REQUEST if says(&reply.body, &["unsupported_token_type"]) => {
@@ -157,7 +161,39 @@ impl Rfc7662 {
 
     async fn ask(&self, token: &BearerToken<'_>, share: Share) -> Result<Verdict, IntrospectError> {
         let form = self.form(token);
+        #[cfg(feature = "jwt")]
+        if let Some(signed) = &self.signed {
+            let departed_at = self.endpoint.clock().now();
+            let read = |reply: &Reply| self.signed_text(reply);
+            let verify = async |text: String| {
+                let now = self.endpoint.clock().now();
+                let answer = signed.open(&text, departed_at, now).await?;
+                wire::read(answer.as_bytes(), token, now, self.reading, self.endpoint.unclear())
+            };
+            return self.endpoint.ask_and(None, Some(&form), share, read, verify).await;
+        }
         self.endpoint.ask(None, Some(&form), share, |reply| self.verdict(reply, token, share)).await
+    }
+
+    /// The body of an answer that has to be signed. Nothing else is a verdict: whoever can change an answer could send
+    /// one that is not.
+    #[cfg(feature = "jwt")]
+    fn signed_text(&self, reply: &Reply) -> Result<Heard<String>, IntrospectError> {
+        if reply.status != StatusCode::OK {
+            let is_about_us = reply.status == StatusCode::BAD_REQUEST
+                && says(&reply.body, &["invalid_client", "unauthorized_client"]);
+            return Err(match is_about_us {
+                true => refuses_this_client(),
+                false => reply.status_error(self.endpoint.clock().now()),
+            });
+        }
+        if !reply.is_of_type(signed::MEDIA_TYPE) {
+            return Err(signed::unusable("its content type is not `application/token-introspection+jwt`"));
+        }
+        match str::from_utf8(&reply.body) {
+            Ok(text) => Ok(Heard::OfTheToken(text.trim_ascii_end().to_owned())),
+            Err(_) => Err(signed::unusable("it is not text")),
+        }
     }
 }
 
@@ -173,6 +209,10 @@ impl Introspect for Rfc7662 {
     fn wants_cache(&self) -> bool {
         true
     }
+}
+
+fn refuses_this_client() -> IntrospectError {
+    status_error(StatusCode::UNAUTHORIZED).with_source("HTTP status 400, which says that this client may not ask")
 }
 
 fn says(body: &[u8], codes: &[&str]) -> bool {

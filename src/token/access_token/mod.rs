@@ -108,6 +108,14 @@ impl Facts {
 }
 
 impl AccessToken {
+    /// The same facts, with this expiry.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn ending_at(&self, expires_at: Option<Timestamp>) -> Self {
+        Self(Arc::new(Facts { expires_at, ..(*self.0).clone() }))
+    }
+}
+
+impl AccessToken {
     /// Starts with no facts at all. For introspectors of your own and for tests.
     pub fn builder() -> AccessTokenBuilder {
         AccessTokenBuilder::default()

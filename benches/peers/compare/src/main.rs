@@ -7,7 +7,7 @@
 //!
 //! Peers that ask the authority have been asked about 10,000 opaque tokens of 28 letters before the measurement, and
 //! every request is a hit: that the authority is not asked meanwhile is checked. Peers that verify JWTs get 300 of
-//! them. A scope is required where the peer can do so: not by `zitadel` and `tower-oauth2-resource-server`. Those that
+//! them, and so does ours that judges JWTs, in a cache. A scope is required where the peer can do so: not by `zitadel` and `tower-oauth2-resource-server`. Those that
 //! verify check the audience too, as they must; `audience too` is ours with it.
 //!
 //! Each peer is a program of its own, started anew in each round, in turn, pinned to one processor where `taskset` is
@@ -64,7 +64,7 @@ const fn peer(binary: &'static str, label: &'static str, tokens: &'static str, r
     Peer { binary, label, tokens, role }
 }
 
-const PEERS: [Peer; 15] = [
+const PEERS: [Peer; 17] = [
     peer("peer-bare", "no authentication", "opaque", Role::Bare),
     peer("peer-ours", "tower-introspection", "opaque", Role::Ours),
     peer("peer-ours-audience", "tower-introspection, audience too", "opaque", Role::OursOtherwise),
@@ -73,10 +73,12 @@ const PEERS: [Peer; 15] = [
     peer("peer-camel-auth-principal", "camel-auth 0.64", "opaque", Role::Introspection),
     peer("peer-zitadel", "zitadel 5.7", "opaque", Role::Introspection),
     peer("peer-bare", "no authentication", "rs256", Role::Bare),
+    peer("peer-ours-jwt", "tower-introspection, RS256 in a cache", "rs256", Role::OursOtherwise),
     peer("peer-aliri-tower", "aliri_tower 0.6, RS256", "rs256", Role::Verification),
     peer("peer-oauth-resource-server", "oauth-resource-server 0.4, RS256", "rs256", Role::Verification),
     peer("peer-tower-oauth2-resource-server", "tower-oauth2-resource-server 0.12, RS256", "rs256", Role::Verification),
     peer("peer-bare", "no authentication", "es256", Role::Bare),
+    peer("peer-ours-jwt", "tower-introspection, ES256 in a cache", "es256", Role::OursOtherwise),
     peer("peer-aliri-tower", "aliri_tower 0.6, ES256", "es256", Role::Verification),
     peer("peer-oauth-resource-server", "oauth-resource-server 0.4, ES256", "es256", Role::Verification),
     peer("peer-tower-oauth2-resource-server", "tower-oauth2-resource-server 0.12, ES256", "es256", Role::Verification),

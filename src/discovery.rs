@@ -1,4 +1,4 @@
-//! Finding the introspection endpoint of an issuer: RFC 8414, and OpenID Connect Discovery.
+//! Finding what an issuer publishes the address of: RFC 8414, and OpenID Connect Discovery.
 
 use std::error::Error;
 use std::fmt;
@@ -8,22 +8,50 @@ use reqwest::Url;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::builder::{Credentials, reach};
 use crate::build_error::BuildError;
 use crate::error::{IntrospectError, IntrospectErrorKind, innermost};
 use crate::excerpt::excerpt;
 use crate::http::credential::Credential;
-use crate::http::exchange::{Call, Exchange, Reply, status_error};
+use crate::http::exchange::{Call, Exchange, JSON, Reply, status_error};
 use crate::http::link::Link;
 use crate::json;
-use crate::target::{Search, Searching};
 use crate::url::shown;
+
+/// What is looked for.
+#[derive(Clone, Copy)]
+pub(crate) enum Wanted {
+    IntrospectionEndpoint,
+    /// The address of its key set.
+    #[cfg(feature = "jwt")]
+    Jwks,
+}
+
+impl Wanted {
+    /// The member of the metadata, RFC 8414 section 2.
+    pub(crate) fn member(self) -> &'static str {
+        match self {
+            Self::IntrospectionEndpoint => "introspection_endpoint",
+            #[cfg(feature = "jwt")]
+            Self::Jwks => "jwks_uri",
+        }
+    }
+
+    fn in_words(self) -> &'static str {
+        match self {
+            Self::IntrospectionEndpoint => "introspection endpoint",
+            #[cfg(feature = "jwt")]
+            Self::Jwks => "key set",
+        }
+    }
+}
 
 /// The members of RFC 8414 section 2 that are needed here.
 #[derive(Deserialize)]
 struct Metadata {
     issuer: String,
     introspection_endpoint: Option<String>,
+    #[cfg(feature = "jwt")]
+    jwks_uri: Option<String>,
     introspection_endpoint_auth_methods_supported: Option<Vec<String>>,
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
     /// RFC 8705 section 5. Of no concern to most clients, whatever it is.
@@ -31,7 +59,7 @@ struct Metadata {
     mtls_endpoint_aliases: Value,
 }
 
-/// What the metadata says of the endpoint.
+/// What the metadata says of what is looked for.
 #[derive(Clone)]
 pub(crate) struct Found {
     pub(crate) url: String,
@@ -44,7 +72,8 @@ pub(crate) struct Found {
 
 /// An issuer, and how its metadata is fetched.
 pub(crate) struct Discovery {
-    issuer: String,
+    pub(crate) issuer: String,
+    wanted: Wanted,
     places: Vec<String>,
     exchange: Exchange,
 }
@@ -52,7 +81,7 @@ pub(crate) struct Discovery {
 impl Discovery {
     /// # Errors
     /// If the issuer is no URL that serves, or for a setting of the connection.
-    pub(crate) fn new(issuer: &str, link: &Link) -> Result<(Self, Url), BuildError> {
+    pub(crate) fn new(issuer: &str, wanted: Wanted, link: &Link) -> Result<(Self, Url), BuildError> {
         let fail = |problem: String| BuildError::new("issuer", problem);
         let url = Url::parse(issuer).map_err(|error| fail(format!("not a URL: {error}")))?;
         if url.query().is_some() || url.fragment().is_some() {
@@ -60,14 +89,14 @@ impl Discovery {
         }
         let exchange = link.open("issuer", &url)?;
         let places = well_known(issuer, &url);
-        Ok((Self { issuer: issuer.to_owned(), places, exchange }, url))
+        Ok((Self { issuer: issuer.to_owned(), wanted, places, exchange }, url))
     }
 
     /// Looks at one place after the other, each within the request timeout.
     pub(crate) async fn find(&self) -> Result<Found, DiscoveryError> {
         let (mut tried, mut outage) = (Vec::new(), None);
         for url in &self.places {
-            let outcome = match self.exchange.send(Call { url, form: None }, &Credential::none()).await {
+            let outcome = match self.exchange.send(Call { url, form: None, accept: JSON }, &Credential::none()).await {
                 Ok(reply) => match self.read(url, &reply)? {
                     Ok(found) => return Ok(found),
                     Err(outcome) => {
@@ -84,7 +113,8 @@ impl Discovery {
             };
             tried.push(format!("{url}: {outcome}"));
         }
-        Err(DiscoveryError { outage, ..self.fail(format!("no introspection endpoint found; {}", tried.join("; "))) })
+        let problem = format!("no {} found; {}", self.wanted.in_words(), tried.join("; "));
+        Err(DiscoveryError { outage, ..self.fail(problem) })
     }
 
     /// What the answer of a place says, or why it says nothing.
@@ -95,7 +125,7 @@ impl Discovery {
         if reply.status != StatusCode::OK {
             return Ok(Err(format!("HTTP status {}", reply.status.as_u16())));
         }
-        let members = match json::parse(&reply.body, &["issuer", "introspection_endpoint"]) {
+        let members = match json::parse(&reply.body, &["issuer", self.wanted.member()]) {
             Ok(members) => members,
             Err(fault) => {
                 let coding = reply.foreign_coding();
@@ -114,11 +144,16 @@ impl Discovery {
                 excerpt(&metadata.issuer)
             )));
         }
-        let Some(endpoint) = metadata.introspection_endpoint else {
-            return Ok(Err("no `introspection_endpoint`".into()));
+        let url = match self.wanted {
+            Wanted::IntrospectionEndpoint => metadata.introspection_endpoint,
+            #[cfg(feature = "jwt")]
+            Wanted::Jwks => metadata.jwks_uri,
+        };
+        let Some(url) = url else {
+            return Ok(Err(format!("no `{}`", self.wanted.member())));
         };
         Ok(Ok(Found {
-            url: endpoint,
+            url,
             mtls_url: metadata.mtls_endpoint_aliases["introspection_endpoint"].as_str().map(Into::into),
             auth_methods: metadata
                 .introspection_endpoint_auth_methods_supported
@@ -128,27 +163,6 @@ impl Discovery {
 
     fn fail(&self, problem: String) -> DiscoveryError {
         DiscoveryError::new(&self.issuer, problem)
-    }
-}
-
-/// Finds the endpoint for the first question.
-pub(crate) struct FirstQuestion {
-    pub(crate) discovery: Discovery,
-    pub(crate) credentials: Credentials,
-    pub(crate) parameters: Vec<(String, String)>,
-    pub(crate) link: Link,
-}
-
-impl Search for FirstQuestion {
-    fn search(&self) -> Searching<'_> {
-        Box::pin(async move {
-            let found = self.discovery.find().await?;
-            let issuer = &self.discovery.issuer;
-            let reached = reach(&found, Some(issuer), &self.credentials, &self.parameters, &self.link);
-            let (target, _) = reached.map_err(|error| DiscoveryError::of_a_setting(issuer, error))?;
-            tracing::info!(issuer = %shown(issuer), endpoint = %excerpt(&shown(&target.url)), "the introspection endpoint was discovered");
-            Ok(target)
-        })
     }
 }
 
@@ -170,7 +184,7 @@ fn well_known(issuer: &str, url: &Url) -> Vec<String> {
     places
 }
 
-/// The introspection endpoint of an issuer was not found.
+/// What is asked or fetched of an issuer was not found: its introspection endpoint, or its key set.
 ///
 /// If it is a setting that cannot work, or something that the metadata state, its source is the [`BuildError`].
 #[derive(Debug)]
