@@ -210,9 +210,9 @@ mod manual {
     /// as they say. [`at`](Self::at) is for those that name moments.
     ///
     /// Give a clone to each that judges time: [`CachedBuilder::clock`](crate::cache::CachedBuilder::clock), the `clock`
-    /// of the endpoint's builder and, in tests with the feature `sandbox`, `Sandbox::start_with_clock`. Timeouts, waits
-    /// for a turn and pauses between retries run on tokio's timer and not on this clock: a test of those needs
-    /// `tokio::time::pause` as well.
+    /// of the endpoint's builder, that of the layer's if it requires a recent login, and, in tests with the feature
+    /// `sandbox`, `Sandbox::start_with_clock`. Timeouts, waits for a turn and pauses between retries run on tokio's
+    /// timer and not on this clock: a test of those needs `tokio::time::pause` as well.
     ///
     /// ```
     /// use std::time::Duration;

@@ -151,6 +151,8 @@ async fn use_every_outcome() -> CacheHandle {
     assert_eq!(outcome(layer(), request("Bearer ?")).await, Some(RejectionKind::InvalidRequest));
     let lacking = outcome(layer().require_scope("admin"), with("good")).await;
     assert_eq!(lacking, Some(RejectionKind::InsufficientScope));
+    let login = outcome(layer().require_recent_login(secs(300)), with("good")).await;
+    assert_eq!(login, Some(RejectionKind::InsufficientUserAuthentication));
     assert_eq!(outcome(layer().authorize(|_, _| false), with("good")).await, Some(RejectionKind::Denied));
 
     for (at, reason) in REASONS.into_iter().enumerate() {
@@ -348,6 +350,7 @@ fn assert_labels_are_of_fixed_sets(fetched: &Fetched, caches: &[&CacheHandle]) {
         "missing_token",
         "invalid_request",
         "invalid_token",
+        "insufficient_user_authentication",
         "insufficient_scope",
         "denied",
         "unavailable",
@@ -361,7 +364,8 @@ fn assert_labels_are_of_fixed_sets(fetched: &Fetched, caches: &[&CacheHandle]) {
             let is_known = match (name.strip_prefix("tower_introspection_").unwrap(), label.as_str()) {
                 ("requests_total", "outcome") => outcomes.contains(&value),
                 ("requests_total", "reason") => {
-                    ["invalid_request", "invalid_token", "denied"].contains(&labels["outcome"].as_str())
+                    ["invalid_request", "invalid_token", "insufficient_user_authentication", "denied"]
+                        .contains(&labels["outcome"].as_str())
                 }
                 (_, "cache") => value == fleet::NAME || caches.iter().any(|cache| cache.name() == value),
                 ("cache_lookups_total", "result") => lookups.contains(&value),
@@ -380,7 +384,7 @@ fn assert_labels_are_of_fixed_sets(fetched: &Fetched, caches: &[&CacheHandle]) {
     for outcome in outcomes {
         assert!(fetched.sum("requests_total", &[("outcome", outcome)]) > 0.0, "{outcome} did not happen");
     }
-    for reason in ["malformed", "unknown", "revoked", "rule"] {
+    for reason in ["malformed", "unknown", "revoked", "recent_login", "rule"] {
         assert!(fetched.sum("requests_total", &[("reason", reason)]) > 0.0, "{reason} did not happen");
     }
     for (metric, results) in [

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::guard::Guard;
 use super::introspection_layer::IntrospectionLayer;
 use crate::build_error::BuildError;
+use crate::clock::Clock;
 use crate::introspect::ChooseIntrospector;
 use crate::policy::policy_settings;
 use crate::rejection::{Challenge, EmptyBody, ProblemJson, RejectionContext};
@@ -80,6 +81,15 @@ impl<I: ChooseIntrospector, R> IntrospectionLayerBuilder<I, R> {
 
     policy_settings!(guard.policy);
 
+    /// The clock that tells how long ago a login was, for
+    /// [`require_recent_login`](Self::require_recent_login) here and in what the layer's
+    /// [`require`](IntrospectionLayer::require) makes. Whether a token has expired is judged by that of the cache.
+    /// Default: [`SystemClock`](crate::clock::SystemClock).
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.guard.policy.judge_logins_by(Arc::new(clock));
+        self
+    }
+
     /// Looks for the token in this place too. A request that presents a token in two places is malformed.
     pub fn token_source(mut self, source: impl TokenSource) -> Self {
         self.guard.sources.others.push(Arc::new(source));
@@ -144,7 +154,8 @@ impl<I: ChooseIntrospector, R> IntrospectionLayerBuilder<I, R> {
     /// * a [`resource_metadata`](Self::resource_metadata) that is not an absolute `https` URL (`http` on loopback), or
     ///   has a fragment, a user name or a password
     /// * a requirement that names nothing, or an empty text
-    /// * two requirements of a client, or of an issuer, that no token could meet, since it has one of each
+    /// * two requirements of a client, of an issuer, or of an `acr`, that no token could meet, since it has one of each
+    /// * an `acr` that cannot stand in a challenge, a login's age of no whole seconds or of zero
     /// * no place to look for a token, a length limit of zero
     pub fn build(mut self) -> Result<IntrospectionLayer<I, R>, BuildError> {
         self.guard.policy.check()?;

@@ -21,9 +21,10 @@ use crate::token::AccessToken;
 /// around them let in. Made by [`IntrospectionLayer::require`](crate::IntrospectionLayer::require).
 ///
 /// It answers as the layer it was made from does, and counts there. A request without a token, let through by an
-/// optional layer, is [`MissingToken`](crate::rejection::RejectionKind::MissingToken). Without any layer around it
-/// every request gets a 500 (a gRPC call: status 13, `INTERNAL`) and the log names the fault: without a layer it lets
-/// nobody in. The response body of the inner service must be `Default`, however rejections are rendered.
+/// optional layer, is [`MissingToken`](crate::rejection::RejectionKind::MissingToken). Of a login that is not enough
+/// the challenge names what the layer requires, too, since the next one has to be good for both. Without any layer
+/// around it every request gets a 500 (a gRPC call: status 13, `INTERNAL`) and the log names the fault: without a layer
+/// it lets nobody in. The response body of the inner service must be `Default`, however rejections are rendered.
 ///
 /// **A token that another layer let in is judged as if the layer this was made from had let it in.** A token does not
 /// say which layer that was; to note it would cost every request. So below a layer with another authority, or with
@@ -33,15 +34,19 @@ pub struct RequireLayer<R = EmptyBody>(Arc<Requirement<R>>);
 struct Requirement<R> {
     guard: Arc<Guard<R>>,
     policy: Policy,
+    /// What the layer around requires, and the policy: a new login has to be good for both.
+    whole: Policy,
 }
 
 impl<R> RequireLayer<R> {
-    pub(super) fn new(guard: Arc<Guard<R>>, policy: Policy) -> Result<Self, BuildError> {
+    pub(super) fn new(guard: Arc<Guard<R>>, mut policy: Policy) -> Result<Self, BuildError> {
         if policy.requires_nothing() {
             return Err(BuildError::new("require", "the policy names nothing, so the layer would require nothing"));
         }
         policy.check()?;
-        Ok(Self(Arc::new(Requirement { guard, policy })))
+        policy.judge_logins_as(&guard.policy);
+        let whole = guard.policy.clone().policy(policy.clone());
+        Ok(Self(Arc::new(Requirement { guard, policy, whole })))
     }
 }
 
@@ -78,7 +83,7 @@ impl<R> Requirement<R> {
         R: RejectionResponse<B>,
     {
         let view = RequestView::new(request);
-        let refused = match (view.extension::<AccessToken>(), view.extension::<Anonymous>()) {
+        let refused: Refused = match (view.extension::<AccessToken>(), view.extension::<Anonymous>()) {
             (Some(token), _) => self.policy.judge(token, &view).err()?.into(),
             (None, Some(_)) => Refused::For(RejectionReason::MissingToken),
             (None, None) => {
@@ -86,7 +91,8 @@ impl<R> Requirement<R> {
                 return Some(missing_layer(GrpcForm::of(&view)));
             }
         };
-        Some(self.guard.reject_by(&self.policy, refused, request))
+        let challenging = if refused.is_step_up() { &self.whole } else { &self.policy };
+        Some(self.guard.reject_by(challenging, refused, request))
     }
 }
 

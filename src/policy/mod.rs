@@ -2,21 +2,29 @@
 
 mod check;
 mod settings;
+mod step_up;
 
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Method;
 
 pub(crate) use self::settings::policy_settings;
+pub(crate) use self::step_up::WantedLogin;
+use self::step_up::{LACKS_ACR, LACKS_SCOPE, WANTS_LOGIN};
 
+use crate::clock::Clock;
 use crate::request::RequestView;
 use crate::token::AccessToken;
 
 type Rule = Arc<dyn Fn(&AccessToken, &RequestView<'_>) -> bool + Send + Sync>;
 
 /// All that a route requires of an active token; nothing by default. Every requirement must be met, on every request.
+///
+/// Of several that are not met one is told: audience, issuer, client or API product first, then the login, then the
+/// scopes, and a rule last. So nobody has to log in again for a token that is no good here anyway.
 ///
 /// The builder of an [`IntrospectionLayer`](crate::IntrospectionLayer) has the same methods. A policy of its own is for
 /// what several layers share, for routes that [require](crate::IntrospectionLayer::require) more, and for
@@ -39,11 +47,19 @@ type Rule = Arc<dyn Fn(&AccessToken, &RequestView<'_>) -> bool + Send + Sync>;
 #[must_use]
 pub struct Policy {
     requirements: Vec<Requirement>,
+    /// Tells how long ago a login was. That of the system, unless the layer has another one.
+    login_clock: Option<Arc<dyn Clock>>,
 }
 
 #[derive(Clone)]
 pub(crate) enum Requirement {
-    AnyOf { setting: &'static str, fact: Fact, values: Vec<Box<str>> },
+    AnyOf {
+        setting: &'static str,
+        fact: Fact,
+        values: Vec<Box<str>>,
+    },
+    /// Holds how long ago the login may be.
+    RecentLogin(Duration),
     Rule(Rule),
     Nested(When, Policy),
 }
@@ -65,6 +81,7 @@ pub(crate) enum Fact {
     Issuer,
     Client,
     ApiProduct,
+    Acr,
 }
 
 /// Why an active token may not come in here.
@@ -78,6 +95,10 @@ pub(crate) enum Refusal {
     Issuer,
     /// The token lacks a scope. Holds the scopes that are wanted, separated by spaces.
     InsufficientScope(String),
+    /// The login behind the token was of another kind than is wanted, as far as is known.
+    Acr,
+    /// The login was too long ago, as far as is known.
+    RecentLogin,
     /// The token is another client's.
     Client,
     /// The token is not for the product, as far as is known.
@@ -114,21 +135,26 @@ impl Policy {
 
     pub(crate) fn requires_nothing(&self) -> bool {
         self.requirements.iter().all(|requirement| match requirement {
-            Requirement::AnyOf { .. } | Requirement::Rule(_) => false,
+            Requirement::AnyOf { .. } | Requirement::RecentLogin(_) | Requirement::Rule(_) => false,
             Requirement::Nested(_, policy) => policy.requires_nothing(),
         })
     }
 
     pub(crate) fn judge(&self, token: &AccessToken, request: &RequestView) -> Result<(), Refusal> {
         verify_possession(token)?;
-        let (mut lacks_scope, mut has_rules) = (false, false);
+        let (mut open, mut has_rules) = (0, false);
         let met = self.each(request.method(), &mut |requirement| match requirement {
             Requirement::AnyOf { fact, values, .. } if !fact.is_any_of(token, values) => {
-                // After the other facts: no scope helps a token that one of those keeps out.
-                if *fact != Fact::Scope {
-                    return ControlFlow::Break(*fact);
-                }
-                lacks_scope = true;
+                // After the other facts: no scope and no login helps a token that one of those keeps out.
+                open |= match fact {
+                    Fact::Scope => LACKS_SCOPE,
+                    Fact::Acr => LACKS_ACR,
+                    _ => return ControlFlow::Break(*fact),
+                };
+                ControlFlow::Continue(())
+            }
+            Requirement::RecentLogin(_) => {
+                open |= WANTS_LOGIN;
                 ControlFlow::Continue(())
             }
             Requirement::Rule(_) => {
@@ -137,9 +163,11 @@ impl Policy {
             }
             _ => ControlFlow::Continue(()),
         });
-        let unmet = met.break_value().or(lacks_scope.then_some(Fact::Scope));
-        if let Some(unmet) = unmet {
+        if let ControlFlow::Break(unmet) = met {
             return Err(self.refusal(unmet, request.method()));
+        }
+        if open != 0 {
+            self.judge_what_is_open(open, token, request.method())?;
         }
         if !has_rules {
             return Ok(());
@@ -158,6 +186,7 @@ impl Policy {
             Fact::Issuer => Refusal::Issuer,
             Fact::Client => Refusal::Client,
             Fact::ApiProduct => Refusal::ApiProduct,
+            Fact::Acr => Refusal::Acr,
             Fact::Scope => Refusal::InsufficientScope(self.wanted_scopes(method).unwrap_or_default()),
         }
     }
@@ -233,6 +262,7 @@ impl Fact {
             Self::Client => token.client_id().is_some_and(listed),
             // Unknown is not the same as none, but both are refused.
             Self::ApiProduct => token.api_products().is_some_and(|mut products| products.any(listed)),
+            Self::Acr => token.acr().is_some_and(|acr| listed(&acr)),
         }
     }
 }
@@ -268,6 +298,7 @@ impl fmt::Debug for Requirement {
             // A client's identifier may be an API key, so it is not shown.
             Self::AnyOf { setting, fact: Fact::Client, .. } => f.write_str(setting),
             Self::AnyOf { setting, values, .. } => f.debug_tuple(setting).field(values).finish(),
+            Self::RecentLogin(max_age) => f.debug_tuple("require_recent_login").field(max_age).finish(),
             Self::Rule(_) => f.write_str("authorize"),
             Self::Nested(When::Always, policy) => policy.fmt(f),
             Self::Nested(When::Method(method), policy) => {

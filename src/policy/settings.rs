@@ -73,6 +73,52 @@ macro_rules! policy_settings {
             self
         }
 
+        /// Requires that the user logged in, for this token, in one of these ways: that the token's
+        /// [`acr`](crate::AccessToken::acr) is one of these values, compared to the letter. Name the one you prefer
+        /// first: the authorization server is asked for them in this order. A token has one, so called several times,
+        /// this requires a value that all calls name.
+        ///
+        /// A token that fails it, or that states none, is
+        /// [`InsufficientUserAuthentication`](crate::rejection::RejectionKind::InsufficientUserAuthentication): a
+        /// client is told to have its user log in so, RFC 9470. The authority has to state `acr`; Apigee does not.
+        ///
+        /// ```
+        /// # use tower_introspection::Policy;
+        /// let transfers = Policy::new().require_acr(["phishing-resistant", "two-factors"]);
+        /// # transfers.check()?;
+        /// # Ok::<(), tower_introspection::BuildError>(())
+        /// ```
+        pub fn require_acr<T: Into<String>>(mut self, values: impl IntoIterator<Item = T>) -> Self {
+            self.$($policy)+.add("require_acr", $crate::policy::Fact::Acr, values);
+            self
+        }
+
+        /// Requires that the user logged in, for this token, at most `max_age` ago, by the token's
+        /// [`auth_time`](crate::AccessToken::auth_time). It is judged on every request, so a token that came in may be
+        /// refused a moment later. One that is up to 5 seconds ahead of the clock here counts as now, since clocks
+        /// differ; one further ahead is no time of a login. Called several times, it requires the least.
+        ///
+        /// In whole seconds and one at least, since the challenge says so; of OpenID's `max_age=0`, which asks for a
+        /// login now, time has always passed when a request comes. A refreshed token may have the `auth_time` of the
+        /// login before.
+        ///
+        /// A token that fails it, or that states none, is
+        /// [`InsufficientUserAuthentication`](crate::rejection::RejectionKind::InsufficientUserAuthentication): a
+        /// client is told to have its user log in again, RFC 9470. The authority has to state `auth_time`; Apigee does
+        /// not.
+        ///
+        /// ```
+        /// # use std::time::Duration;
+        /// # use tower_introspection::Policy;
+        /// let payments = Policy::new().require_recent_login(Duration::from_secs(300));
+        /// # payments.check()?;
+        /// # Ok::<(), tower_introspection::BuildError>(())
+        /// ```
+        pub fn require_recent_login(mut self, max_age: std::time::Duration) -> Self {
+            self.$($policy)+.push($crate::policy::Requirement::RecentLogin(max_age));
+            self
+        }
+
         /// Requires that `rule` is true of the token and the request. Rules are asked after everything else is met;
         /// several must all be true. A request that fails one is [`Denied`](crate::rejection::RejectionKind::Denied).
         ///

@@ -41,22 +41,13 @@ impl Challenge {
     }
 
     /// `None` only if a parameter held a control character, which the fixed texts and the checked settings do not.
-    pub(super) fn render(
-        &self,
-        error: Option<&str>,
-        description: Option<&str>,
-        scope: Option<&str>,
-    ) -> Option<HeaderValue> {
+    pub(super) fn render<const N: usize>(&self, parameters: [(&str, Option<&str>); N]) -> Option<HeaderValue> {
         // Room for all of most challenges, or it would grow several times.
         let mut value = String::with_capacity(256);
         value.push_str("Bearer realm=");
         value.push_str(&self.realm);
-        for (name, parameter) in [
-            ("error", error),
-            ("error_description", description),
-            ("scope", scope),
-            ("resource_metadata", self.resource_metadata.as_deref()),
-        ] {
+        let document = ("resource_metadata", self.resource_metadata.as_deref());
+        for (name, parameter) in parameters.into_iter().chain([document]) {
             if let Some(parameter) = parameter {
                 for part in [", ", name, "=\"", parameter, "\""] {
                     value.push_str(part);
@@ -85,10 +76,10 @@ mod tests {
     #[test]
     fn parameters_are_separated_by_commas_and_the_realm_is_quoted() {
         let challenge = Challenge::new(Some(r#"a "b" \c"#), None).unwrap();
-        assert_eq!(challenge.render(None, None, None).unwrap(), r#"Bearer realm="a \"b\" \\c""#);
+        assert_eq!(challenge.render([("scope", None)]).unwrap(), r#"Bearer realm="a \"b\" \\c""#);
         assert_eq!(
-            Challenge::default().render(Some("insufficient_scope"), Some("more"), Some("a b")).unwrap(),
-            r#"Bearer realm="api", error="insufficient_scope", error_description="more", scope="a b""#
+            Challenge::default().render([("error", Some("x")), ("scope", None), ("max_age", Some("5"))]).unwrap(),
+            r#"Bearer realm="api", error="x", max_age="5""#
         );
     }
 

@@ -21,7 +21,7 @@ pub(crate) use response::{grpc_trailers, respond};
 
 use crate::error::{IntrospectError, Sort};
 use crate::log_limit::LogLimit;
-use crate::policy::{Policy, Refusal};
+use crate::policy::{Policy, Refusal, WantedLogin};
 use crate::request::RequestView;
 
 /// What a rejection comes down to. The layer puts it into the extensions of the response, so that layers around it can
@@ -32,6 +32,7 @@ use crate::request::RequestView;
 /// | `MissingToken` | no token, or another scheme | 401 | none | 16 `UNAUTHENTICATED` |
 /// | `InvalidRequest` | malformed or oversized token, or more than one | 400 | `invalid_request` | 16 |
 /// | `InvalidToken` | unknown, revoked, expired, not yet valid, not clearly active, sender-constrained, for another audience, from another issuer, of no authority | 401 | `invalid_token` | 16 |
+/// | `InsufficientUserAuthentication` | active, but the route asks for another login, or a later one | 401 | `insufficient_user_authentication`, RFC 9470 | 16 |
 /// | `InsufficientScope` | active, but the route asks for more | 403 | `insufficient_scope` | 7 `PERMISSION_DENIED` |
 /// | `Denied` | active, but another client's, without the product, or the route's own rule says no | 403 | none | 7 |
 /// | `Unavailable` | the authority could not be asked, or refused *us* | 503 | no challenge | 14 `UNAVAILABLE` |
@@ -45,6 +46,8 @@ pub enum RejectionKind {
     InvalidRequest,
     /// The token is not active, or is not meant for this service.
     InvalidToken,
+    /// The token is active, but the login behind it is not of a kind that the route requires, or too long ago.
+    InsufficientUserAuthentication,
     /// The token is active, but lacks a scope that the route requires.
     InsufficientScope,
     /// The token is active, but its client, its products or a rule of the route keep it out.
@@ -64,10 +67,11 @@ struct Row {
 
 impl RejectionKind {
     /// All of them, in the order in which they are listed.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::MissingToken,
         Self::InvalidRequest,
         Self::InvalidToken,
+        Self::InsufficientUserAuthentication,
         Self::InsufficientScope,
         Self::Denied,
         Self::Unavailable,
@@ -80,6 +84,10 @@ impl RejectionKind {
             Self::MissingToken => row("missing_token", StatusCode::UNAUTHORIZED, None, 16),
             Self::InvalidRequest => row("invalid_request", StatusCode::BAD_REQUEST, Some("invalid_request"), 16),
             Self::InvalidToken => row("invalid_token", StatusCode::UNAUTHORIZED, Some("invalid_token"), 16),
+            Self::InsufficientUserAuthentication => {
+                let error = "insufficient_user_authentication";
+                row(error, StatusCode::UNAUTHORIZED, Some(error), 16)
+            }
             Self::InsufficientScope => row("insufficient_scope", StatusCode::FORBIDDEN, Some("insufficient_scope"), 7),
             Self::Denied => row("denied", StatusCode::FORBIDDEN, None, 7),
             Self::Unavailable => row("unavailable", StatusCode::SERVICE_UNAVAILABLE, None, 14),
@@ -99,7 +107,7 @@ impl RejectionKind {
         self.row().status
     }
 
-    /// The `error` of the challenge, RFC 6750 section 3.1.
+    /// The `error` of the challenge, RFC 6750 section 3.1 and RFC 9470 section 3.
     #[must_use]
     pub fn error(self) -> Option<&'static str> {
         self.row().error
@@ -125,6 +133,7 @@ impl RejectionKind {
 pub struct Rejection {
     reason: RejectionReason,
     wanted_scopes: Option<String>,
+    wanted_login: WantedLogin,
     cause: Option<IntrospectError>,
     context: RejectionContext,
     /// `None` if the request is no gRPC call.
@@ -166,6 +175,11 @@ impl Refused {
             Self::Failed(_) => RejectionReason::Unavailable,
         }
     }
+
+    /// Whether another login of the user helps.
+    pub(crate) fn is_step_up(&self) -> bool {
+        self.reason().kind() == RejectionKind::InsufficientUserAuthentication
+    }
 }
 
 impl From<Refusal> for Refused {
@@ -174,6 +188,8 @@ impl From<Refusal> for Refused {
             Refusal::SenderConstrained => RejectionReason::SenderConstrained,
             Refusal::Audience => RejectionReason::Audience,
             Refusal::Issuer => RejectionReason::Issuer,
+            Refusal::Acr => RejectionReason::Acr,
+            Refusal::RecentLogin => RejectionReason::RecentLogin,
             Refusal::Client => RejectionReason::Client,
             Refusal::ApiProduct => RejectionReason::ApiProduct,
             Refusal::Rule => RejectionReason::Rule,
@@ -190,18 +206,21 @@ impl Rejection {
         request: &RequestView,
         policy: Option<&Policy>,
     ) -> Self {
-        let reason = refused.reason();
+        let (reason, is_step_up) = (refused.reason(), refused.is_step_up());
+        let wants_another_token =
+            is_step_up || (reason.kind().status() == StatusCode::UNAUTHORIZED && context.challenge.names_metadata());
         let (wanted_scopes, cause) = match refused {
             Refused::InsufficientScope(wanted) => (Some(wanted), None),
             Refused::Failed(error) => (None, Some(error)),
-            Refused::For(_)
-                if reason.kind().status() == StatusCode::UNAUTHORIZED && context.challenge.names_metadata() =>
-            {
+            Refused::For(_) if wants_another_token => {
                 (policy.and_then(|policy| policy.wanted_scopes(request.method())), None)
             }
             Refused::For(_) => (None, None),
         };
-        Self { reason, wanted_scopes, cause, context: context.clone(), grpc: GrpcForm::of(request) }
+        let policy = policy.filter(|_| is_step_up);
+        let wanted_login = policy.map(|policy| policy.wanted_login(request.method())).unwrap_or_default();
+        let (context, grpc) = (context.clone(), GrpcForm::of(request));
+        Self { reason, wanted_scopes, wanted_login, cause, context, grpc }
     }
 
     /// What it comes down to.
@@ -222,12 +241,28 @@ impl Rejection {
         self.reason.description()
     }
 
-    /// The scopes the route wants, separated by spaces: of an [`InsufficientScope`](RejectionKind::InsufficientScope),
-    /// and of every 401 from a layer with
-    /// [`resource_metadata`](crate::layer::IntrospectionLayerBuilder::resource_metadata).
+    /// The scopes the route wants, separated by spaces: of an [`InsufficientScope`](RejectionKind::InsufficientScope)
+    /// and an [`InsufficientUserAuthentication`](RejectionKind::InsufficientUserAuthentication), and of every 401 from
+    /// a layer with [`resource_metadata`](crate::layer::IntrospectionLayerBuilder::resource_metadata).
     #[must_use]
     pub fn wanted_scopes(&self) -> Option<&str> {
         self.wanted_scopes.as_deref()
+    }
+
+    /// The `acr` values of which the route wants one, in the order of preference, separated by spaces: of an
+    /// [`InsufficientUserAuthentication`](RejectionKind::InsufficientUserAuthentication) where the route
+    /// [wants one](Policy::require_acr).
+    #[must_use]
+    pub fn wanted_acr_values(&self) -> Option<&str> {
+        self.wanted_login.acr_values.as_deref()
+    }
+
+    /// How long ago the login may be at the most: of an
+    /// [`InsufficientUserAuthentication`](RejectionKind::InsufficientUserAuthentication) where the route
+    /// [says so](Policy::require_recent_login).
+    #[must_use]
+    pub fn wanted_max_age(&self) -> Option<Duration> {
+        self.wanted_login.max_age
     }
 
     /// Why the authority could not be asked. For logs: it is not for the caller.
@@ -236,15 +271,22 @@ impl Rejection {
         self.cause.as_ref()
     }
 
-    /// The value of `WWW-Authenticate`, RFC 6750 section 3. `None` if the fault is on this side (503).
+    /// The value of `WWW-Authenticate`, RFC 6750 section 3 and RFC 9470 section 3. `None` if the fault is on this side
+    /// (503).
     #[must_use]
     pub fn challenge(&self) -> Option<HeaderValue> {
         let kind = self.kind();
         if !kind.has_challenge() {
             return None;
         }
-        let description = kind.error().map(|_| self.description());
-        self.context.challenge.render(kind.error(), description, self.wanted_scopes())
+        let max_age = self.wanted_max_age().map(|max_age| max_age.as_secs().to_string());
+        self.context.challenge.render([
+            ("error", kind.error()),
+            ("error_description", kind.error().map(|_| self.description())),
+            ("scope", self.wanted_scopes()),
+            ("acr_values", self.wanted_acr_values()),
+            ("max_age", max_age.as_deref()),
+        ])
     }
 
     /// How long the caller should wait before it tries again: as long as the authority is left alone, or else as the

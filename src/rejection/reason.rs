@@ -22,6 +22,12 @@ pub enum RejectionReason {
     Audience,
     /// Its issuer is not the one that [`require_issuer`](crate::Policy::require_issuer) names.
     Issuer,
+    /// The login behind it was in none of the ways that [`require_acr`](crate::Policy::require_acr) names, or the
+    /// authority did not say in which.
+    Acr,
+    /// The login behind it is longer ago than [`require_recent_login`](crate::Policy::require_recent_login) allows, or
+    /// the authority did not say when it was.
+    RecentLogin,
     /// [`Authorities`](crate::Authorities) has none for this request.
     NoAuthority,
     /// The token lacks a scope.
@@ -46,7 +52,7 @@ struct Row {
 }
 
 impl RejectionReason {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::MissingToken,
         Self::Malformed(MalformedToken::Syntax),
         Self::Malformed(MalformedToken::TooLong),
@@ -60,6 +66,8 @@ impl RejectionReason {
         Self::SenderConstrained,
         Self::Audience,
         Self::Issuer,
+        Self::Acr,
+        Self::RecentLogin,
         Self::NoAuthority,
         Self::InsufficientScope,
         Self::Client,
@@ -75,7 +83,7 @@ impl RejectionReason {
     }
 
     fn row(self) -> Row {
-        use RejectionKind::{Denied, InvalidRequest, InvalidToken};
+        use RejectionKind::{Denied, InsufficientUserAuthentication, InvalidRequest, InvalidToken};
         let row = |kind, name, description| Row { name, kind, description };
         let does_not_allow = "the access token does not allow this request";
         match self {
@@ -104,6 +112,16 @@ impl RejectionReason {
             }
             Self::Audience => row(InvalidToken, "audience", "the access token is meant for another service"),
             Self::Issuer => row(InvalidToken, "issuer", "the access token is from another issuer"),
+            Self::Acr => row(
+                InsufficientUserAuthentication,
+                "acr",
+                "the request requires another authentication level than the access token has",
+            ),
+            Self::RecentLogin => row(
+                InsufficientUserAuthentication,
+                "recent_login",
+                "the request requires a more recent login than the access token has",
+            ),
             Self::NoAuthority => {
                 row(InvalidToken, "no_authority", "there is no authority for access tokens of this request")
             }

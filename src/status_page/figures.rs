@@ -56,7 +56,7 @@ pub(super) struct Shown {
 const REJECTIONS: [(StatusCode, [&str; 2], [&str; 2]); 4] = [
     (
         StatusCode::UNAUTHORIZED,
-        ["Rejected 401: no token, or an invalid one", "401 by reason"],
+        ["Rejected 401: no token, or not a good one", "401 by reason"],
         ["rejected_401", "rejected_401_by_reason"],
     ),
     (

@@ -34,5 +34,6 @@ mod rfc7662;
 mod sandbox;
 mod sources;
 mod status_page;
+mod step_up;
 mod tonic;
 mod wire;

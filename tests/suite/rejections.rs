@@ -45,6 +45,7 @@ fn table() -> Vec<Row> {
     const NONE: &str = "an access token is required";
     const MALFORMED: &str = "the access token is malformed";
     const REVOKED: &str = "the access token was revoked";
+    const ACR: &str = "the request requires another authentication level than the access token has";
     const SCOPE: &str = "the request requires more scope than the access token has";
     const DENIED: &str = "the access token does not allow this request";
     const UNAVAILABLE: &str = "the access token cannot be checked at the moment; try again";
@@ -53,6 +54,15 @@ fn table() -> Vec<Row> {
         row(MissingToken, active(), None, 401, None, "16", NONE),
         row(InvalidRequest, active(), Some("Bearer a b"), 400, Some("invalid_request"), "16", MALFORMED),
         row(InvalidToken, inactive(InactiveReason::Revoked), bearer, 401, Some("invalid_token"), "16", REVOKED),
+        row(
+            InsufficientUserAuthentication,
+            has("read"),
+            bearer,
+            401,
+            Some("insufficient_user_authentication"),
+            "16",
+            ACR,
+        ),
         row(InsufficientScope, has("other"), bearer, 403, Some("insufficient_scope"), "7", SCOPE),
         row(Denied, has("read denied"), bearer, 403, None, "7", DENIED),
         row(Unavailable, failed(IntrospectErrorKind::Connect), bearer, 503, None, "14", UNAVAILABLE),
@@ -63,8 +73,11 @@ fn table() -> Vec<Row> {
 type Builder = IntrospectionLayerBuilder<Authority>;
 
 fn builder(row: &Row) -> Builder {
+    let wants_login = row.kind == RejectionKind::InsufficientUserAuthentication;
+    let policy = if wants_login { Policy::new().require_acr(["gold"]) } else { Policy::new() };
     IntrospectionLayer::builder(Authority::new(row.answer.clone()))
         .realm("orders")
+        .policy(policy)
         .require_scope("read")
         .authorize(|token, _| !token.scopes().contains("denied"))
         .retry_after(millis(2_500))
@@ -106,8 +119,10 @@ async fn every_kind_has_its_http_answer_and_its_challenge() {
         assert_eq!(parameter(&challenge, "realm"), Some("orders"));
         assert_eq!(parameter(&challenge, "error"), row.error, "{:?}", row.kind);
         assert_eq!(parameter(&challenge, "error_description"), row.error.map(|_| row.says));
-        let scope = (row.kind == RejectionKind::InsufficientScope).then_some("read");
+        let wants_login = row.kind == RejectionKind::InsufficientUserAuthentication;
+        let scope = (wants_login || row.kind == RejectionKind::InsufficientScope).then_some("read");
         assert_eq!(parameter(&challenge, "scope"), scope);
+        assert_eq!(parameter(&challenge, "acr_values"), wants_login.then_some("gold"));
         assert_eq!(response.headers().len(), 1);
     }
 }
@@ -134,6 +149,8 @@ async fn every_reason_is_told_to_layers_around_and_counted() {
         ("sender_constrained", InvalidToken, 401, layer(Ok(Verdict::Active(bound))), good),
         ("audience", InvalidToken, 401, layer(active()).require_audience("here"), good),
         ("issuer", InvalidToken, 401, layer(active()).require_issuer("them"), good),
+        ("acr", InsufficientUserAuthentication, 401, layer(active()).require_acr(["gold"]), good),
+        ("recent_login", InsufficientUserAuthentication, 401, layer(active()).require_recent_login(secs(300)), good),
         ("insufficient_scope", InsufficientScope, 403, layer(active()).require_scope("admin"), good),
         ("client", Denied, 403, layer(active()).require_client("another"), good),
         ("api_product", Denied, 403, layer(active()).require_api_product("another"), good),
@@ -156,7 +173,8 @@ async fn every_reason_is_told_to_layers_around_and_counted() {
 
 #[tokio::test]
 async fn an_endless_retry_after_is_a_large_number_and_no_overflow() {
-    let row = &table()[5];
+    let row = table().pop().unwrap();
+    let row = &row;
     let response = reject(builder(row).retry_after(std::time::Duration::MAX), row, None).await;
     assert_eq!(response.headers()["retry-after"], u64::MAX.to_string());
 }

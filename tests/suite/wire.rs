@@ -4,6 +4,7 @@ use crate::support::*;
 use axum::Router;
 use axum::routing::get;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tower_introspection::clock::Timestamp;
 use tower_introspection::introspect::IntrospectErrorKind;
 use tower_introspection::{AccessToken, InactiveReason, IntrospectionLayer, Scopes, Verdict};
 
@@ -13,6 +14,9 @@ fn good() -> tower_introspection::token::AccessTokenBuilder {
         .scopes(Scopes::parse("read"))
         .audience(["https://api.example"])
         .issuer("https://auth.example")
+        .claim("acr", "gold")
+        .and_then(|token| token.claim("auth_time", Timestamp::now()))
+        .unwrap()
 }
 
 fn says(token: tower_introspection::token::AccessTokenBuilder) -> Answer {
@@ -55,6 +59,14 @@ fn table() -> Vec<Row> {
         "400 Bad Request\r\nwww-authenticate: Bearer realm=\"api\", error=\"invalid_request\", error_description=\"the request presents more than one access token, or more than one Authorization header\"\r\n",
         "the request presents more than one access token, or more than one Authorization header",
     );
+    const ACR: (&str, &str) = (
+        "401 Unauthorized\r\nwww-authenticate: Bearer realm=\"api\", error=\"insufficient_user_authentication\", error_description=\"the request requires another authentication level than the access token has\", scope=\"read\", acr_values=\"gold silver\", max_age=\"300\"\r\n",
+        "the request requires another authentication level than the access token has",
+    );
+    const LOGIN: (&str, &str) = (
+        "401 Unauthorized\r\nwww-authenticate: Bearer realm=\"api\", error=\"insufficient_user_authentication\", error_description=\"the request requires a more recent login than the access token has\", scope=\"read\", acr_values=\"gold silver\", max_age=\"300\"\r\n",
+        "the request requires a more recent login than the access token has",
+    );
     const SCOPE: (&str, &str) = (
         "403 Forbidden\r\nwww-authenticate: Bearer realm=\"api\", error=\"insufficient_scope\", error_description=\"the request requires more scope than the access token has\", scope=\"read\"\r\n",
         "the request requires more scope than the access token has",
@@ -81,6 +93,8 @@ fn table() -> Vec<Row> {
         invalid("audience", says(good().audience(["x"])), "the access token is meant for another service"),
         invalid("issuer", says(good().issuer("x")), "the access token is from another issuer"),
         invalid("key-bound", says(bound), "the access token is bound to a key and is no bearer token"),
+        row("acr", TOKEN, says(good().claim("acr", "bronze").unwrap()), ACR, "16"),
+        row("login", TOKEN, says(good().claim("auth_time", 0).unwrap()), LOGIN, "16"),
         row("scope", TOKEN, says(good().scopes(Scopes::default())), SCOPE, "7"),
         row("rule", TOKEN, says(good().client_id("banned")), DENIED, "7"),
         row("outage", TOKEN, failure(IntrospectErrorKind::Connect), UNAVAILABLE, "14"),
@@ -95,6 +109,8 @@ async fn bytes(answer: &Answer, method: &str, headers: &str) -> String {
         .require_scope("read")
         .require_audience("https://api.example")
         .require_issuer("https://auth.example")
+        .require_acr(["gold", "silver"])
+        .require_recent_login(secs(300))
         .authorize(|token, _| token.client_id() != Some("banned"))
         .max_token_length(10)
         .build()

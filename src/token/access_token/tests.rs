@@ -150,6 +150,24 @@ fn one_claim_is_read_as_it_is_among_all_of_them() {
 }
 
 #[test]
+fn what_is_told_of_a_login_is_a_claim_as_well() {
+    let token = full().claim("acr", "a \"b\" \u{e4}").unwrap().claim("auth_time", 1.5).unwrap().build();
+    assert_eq!(token.acr().as_deref(), Some("a \"b\" \u{e4}"));
+    assert_eq!(token.auth_time(), Some(Timestamp::from_unix_millis(1_500)));
+    assert_eq!(
+        (token.claim::<String>("acr").as_deref(), token.claim("auth_time")),
+        (token.acr().as_deref(), Some(1.5))
+    );
+    let back: AccessToken = serde_json::from_value(serde_json::to_value(&token).unwrap()).unwrap();
+    assert_eq!((back.acr(), back.auth_time()), (token.acr(), token.auth_time()));
+    for other in [full(), full().claim("acr", 1).unwrap().claim("auth_time", "1").unwrap()] {
+        let other = other.build();
+        assert_eq!((other.acr(), other.auth_time()), (None, None));
+    }
+    assert_eq!(AccessToken::builder().build().acr(), None);
+}
+
+#[test]
 fn a_claim_that_could_not_be_read_back_is_refused_in_what_is_read_too() {
     let nested = |levels| (0..levels).fold(Value::Null, |inner, _| Value::Array(vec![inner]));
     let read = |levels| serde_json::from_value::<AccessToken>(serde_json::json!({"deep": nested(levels)}));
