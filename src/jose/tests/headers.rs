@@ -60,7 +60,6 @@ fn only_the_three_parts_of_the_compact_form_are_read() {
     assert_eq!(fault(".."), Fault::Header);
     assert_eq!(fault(&"a".repeat(LONGEST + 1)), Fault::TooLong);
     assert_eq!(fault(&".".repeat(LONGEST)), Fault::NotThreeParts);
-    // RFC 7515 section 6 of RFC 8725: nothing within is taken for a signature.
     let unsigned = text.rsplit_once('.').unwrap().0.to_owned() + ".";
     assert_eq!(judged(&unsigned, &issuer(Es256).keys()), Err(Fault::Signature));
 }

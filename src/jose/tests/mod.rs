@@ -1,6 +1,9 @@
 //! Everything that is signed and read here; each algorithm has an issuer of its own.
 
+mod changes;
 mod headers;
+mod keys;
+mod oracle;
 mod rfcs;
 mod wycheproof;
 
@@ -16,7 +19,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use super::algorithm::Algorithm::{self, EdDsa, Es256, Es384, Ps256, Rs256};
-use super::base64url::encoded;
+use super::base64url::{decoded, encoded};
 use super::fault::Fault;
 use super::jws::{Header, Jws};
 use super::key_set::KeySet;

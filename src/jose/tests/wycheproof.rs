@@ -6,7 +6,6 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::*;
-use crate::jose::base64url::decoded;
 
 #[derive(Deserialize)]
 struct Group<T> {
