@@ -1,16 +1,16 @@
 //! What judging a JWT costs: `cargo bench --bench jwt`, about a minute.
 //!
-//! 300 tokens each of ES256 and RS256 (2,048 bits), made by the sandbox with a scope and the claims of RFC 9068. Of each
-//! algorithm take turns, in rounds (`ROUNDS`, 21):
+//! 300 tokens each of ES256 and RS256 (2,048 bits), made by the sandbox with a scope and the claims of RFC 9068. Of
+//! each algorithm take turns, in rounds (`ROUNDS`, 21):
 //!
 //! * `bare`: aws-lc-rs verifies the signature, with a key that was read before and parts that were decoded before;
 //! * `verified`: [`Jwt`] judges the token, with keys at hand: reading, claims, signature, facts;
 //! * `hit`: a [`Cached`] around it has the answer at hand;
 //! * `opaque`: the same for opaque tokens of 28 letters.
 //!
-//! A verification is to take at most 1.15 times the bare one, in the median of the rounds. A hit takes as long as one of
-//! an opaque token, but for what it takes to hash a token of some hundred letters instead of 28, which is measured too
-//! (`opaque, as long`).
+//! A verification is to take at most 1.15 times the bare one, in the median of the rounds. A hit takes as long as one
+//! of an opaque token, but for what it takes to hash a token of some hundred letters instead of 28, which is measured
+//! too (`opaque, as long`).
 //!
 //! At the end a herd: 1,000 requests at once with one JWT that nobody has seen. It is to be one verification.
 #![allow(missing_docs, missing_debug_implementations)]

@@ -274,7 +274,7 @@ impl Endpoint {
             tracing::error!(
                 server.address = host,
                 ?error,
-                "the introspection endpoint was not discovered, and somebody has to change something: callers get 503 until then"
+                "what the issuer publishes was not discovered, and somebody has to change something: callers get 503 until then"
             );
         }
         // Without a status it was a login that failed, and that has told so itself.

@@ -52,8 +52,8 @@ pub enum IntrospectErrorKind {
     /// The authority refused *this service's* credentials, or they could not be obtained. An operator has to act,
     /// unless it is an [outage](IntrospectError::is_outage) of the server that hands them out.
     Credentials,
-    /// The endpoint is to be found in the metadata of its issuer (see [`Rfc7662::discover`](crate::Rfc7662::discover)),
-    /// and was not. The cause says what each well-known place gave.
+    /// The endpoint, or a key set, is to be found in the metadata of its issuer (see
+    /// [`Rfc7662::discover`](crate::Rfc7662::discover)), and was not. The cause says what each well-known place gave.
     Discovery,
     /// The authority asks for fewer questions (HTTP 429).
     RateLimited,
@@ -61,7 +61,8 @@ pub enum IntrospectErrorKind {
     Status,
     /// The answer is too large, is not what the protocol asks for, or speaks of another token.
     Answer,
-    /// Too many questions are under way or waiting already; the authority was not asked.
+    /// Too many questions are under way or waiting already; the authority was not asked. Or the key of a JWT is not
+    /// known, and keys were looked for a moment ago.
     Overloaded,
     /// The authority failed again and again a moment ago, or asked for a pause; it was not asked.
     CircuitOpen,
@@ -306,7 +307,7 @@ impl fmt::Display for IntrospectError {
             IntrospectErrorKind::Transport => "the connection to the authority broke",
             IntrospectErrorKind::Timeout => "the authority did not answer in time",
             IntrospectErrorKind::Credentials => "this service's own credentials were refused, or could not be obtained",
-            IntrospectErrorKind::Discovery => "the introspection endpoint was not discovered",
+            IntrospectErrorKind::Discovery => "what the issuer publishes was not discovered",
             IntrospectErrorKind::RateLimited => "the authority asks for fewer questions",
             IntrospectErrorKind::Status => "the authority answered with an unexpected status",
             IntrospectErrorKind::Answer => "the authority's answer cannot be used",

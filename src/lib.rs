@@ -166,6 +166,9 @@
 //! * **Notice a revocation at once.** A revoked token may still come in for up to `max_ttl`. Call
 //!   [`CacheHandle::invalidate`] when you learn of a revocation, which in a fleet reaches all processes that can reach
 //!   the engine, or choose a shorter `max_ttl`, which costs more questions.
+//! * **Ask about a JWT that it judges itself.** A `Jwt` (feature `jwt`) verifies and asks nobody: a revoked token comes
+//!   in until it expires, unless it is invalidated here. A `Hybrid` asks.
+//! * **Read encrypted tokens or answers** (JWE).
 //! * **Skip paths.** There is no list of public paths in it. Put the layer on the routes it guards; leave health checks
 //!   and CORS preflights to a router or a CORS layer outside of it.
 //! * **Share answers between processes, unless it is told to.** Each process asks for itself, and an invalidation
@@ -181,7 +184,7 @@
 //! | level | event | fields |
 //! | --- | --- | --- |
 //! | error | "the authority refused this service's own credentials: ..." | `server.address`, `error` |
-//! | error | "the introspection endpoint was not discovered, and somebody has to change something: ..." | `server.address`, `error` |
+//! | error | "what the issuer publishes was not discovered, and somebody has to change something: ..." | `server.address`, `error` |
 //! | error | "this service could not log in, ..." (somebody has to change something) | `login` (the token endpoint, or the hook), `error`, `untold` |
 //! | error | "... found no IntrospectionLayer around it: ..." (a scope requirement or an extractor) | `untold` |
 //! | warn | "the authority could not be asked" | `server.address`, `kind`, `error`, `latency_ms`, `untold` |
@@ -204,6 +207,11 @@
 //! | info | "the authority's answer is not a clear yes, so the token counts as inactive" | `cause`, `untold` |
 //! | info | "the authority answered 401 with `{"active":false}` and no challenge: ..." | `endpoint`, `untold` |
 //! | info | "the introspection endpoint was discovered" | `issuer`, `endpoint` |
+//! | info | "the issuer's key set was discovered" | `issuer`, `jwks` |
+//! | info | "the issuer has other keys than before" | `server.address` |
+//! | warn | "the issuer publishes no key that can be used here: ..." | `server.address` |
+//! | info | "a token is not what is accepted from its issuer, so it is refused" (a JWT that is judged here) | `issuer`, `cause`, `untold` |
+//! | info | "a token is of nobody whose tokens are judged here, so it is refused" | `cause`, `untold` |
 //! | debug | "the authority answered" | `latency_ms` |
 //! | debug | "the authority was not asked" (overload, or the breaker is open) | `server.address`, `kind`, `error` |
 //! | debug | "request rejected: ..." (for any other reason, or for a failure that was said once already) | `kind`, `reason`, and `cause` and `error` of a failure |
@@ -222,7 +230,8 @@
 //! | --- | --- |
 //! | `introspection_flight`: a question for a cache, in a task of its own | `refresh`: asked ahead of time |
 //! | `introspection_login`: a login of this service, in a task of its own | `login` (the token endpoint, or the hook) |
-//! | `introspection_discovery`: finding the endpoint of an issuer, in a task of its own | |
+//! | `introspection_discovery`: finding the endpoint or the keys of an issuer, in a task of its own | |
+//! | `introspection_keys`: fetching an issuer's keys, in a task of its own | |
 //! | `introspection_fleet`: reading the log of a fleet, and appending to it, in a task each for as long as the fleet is in use | |
 //! | `introspection`: a question to an endpoint, within the first | `otel.kind`, `server.address`, `known` (whether the token is), `http.response.status_code` (of the last attempt), `error.type` (the [kind](IntrospectErrorKind) of failure) |
 //!
@@ -240,6 +249,7 @@
 //! | `axum` | | [`AccessToken`] as an axum extractor. **Required wherever the layer stands in an axum `Router`:** without it rules and choices below `nest` see the shortened path |
 //! | `tonic` | | `AccessTokenExt` for [`AccessToken`] of a `tonic::Request`; guarded services keep their gRPC name |
 //! | `metrics` | | counters, gauges and histograms through the [`metrics`](https://docs.rs/metrics) facade, of most of what `stats()` tells. Install the recorder before anything is asked, a check at start-up and `stats()` included: it is looked for at the first event |
+//! | `jwt` | | `Jwt`, `Hybrid`, `ByIssuer`: JWT access tokens, judged here; `SignedAnswers` of RFC 7662 servers |
 //! | `private-key-jwt` | | `PrivateKeyJwt`: client authentication with a signed assertion |
 //! | `redis` | | `Fleet`: several processes share answers, invalidations and the rate limit through Redis or Valkey |
 //! | `status-page` | | `StatusPage`: a small page with the figures of caches |
@@ -298,6 +308,7 @@ pub mod fuzzing;
         not(doctest),
         all(
             feature = "axum",
+            feature = "jwt",
             feature = "private-key-jwt",
             feature = "redis",
             feature = "sandbox",

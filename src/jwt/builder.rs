@@ -179,7 +179,8 @@ impl JwtBuilder {
         if self.clock_skew > LONGEST_CLOCK_SKEW {
             return Err(BuildError::new("clock_skew", "it is more than 5 minutes; synchronize the clocks instead"));
         }
-        // No issuer has a fragment. Without it fetches of keys would share the rate limit of its introspection endpoint.
+        // No issuer has a fragment. Without it fetches of keys would share the rate limit of its introspection
+        // endpoint.
         let authority = Authority { url: format!("{}#keys", self.issuer), client: String::new(), reading };
         let clock = Arc::clone(&self.link.clock);
         let refusals = Refusals::of(shown(&self.issuer).into_owned());

@@ -58,11 +58,11 @@ const LONGEST: usize = 64 * 1024;
 ///
 /// They are fetched by the first question, or by [`fetch_keys`](Self::fetch_keys), and then
 /// [again](JwtBuilder::refresh_keys_every), so that a key that was removed is used no longer: a verdict outlives it by
-/// the cache's `max_ttl`. Failures never drop keys; a set in which there is none does. A token that names a key which is
-/// not there has them fetched at once, but once in half a minute. If the same key is named again meanwhile, they are
+/// the cache's `max_ttl`. Failures never drop keys; a set in which there is none does. A token that names a key which
+/// is not there has them fetched at once, but once in half a minute. If the same key is named again meanwhile, they are
 /// fetched for it, too: for three such keys. In between such a token is neither accepted nor refused: the request fails
-/// with 503 ([`Overloaded`](crate::introspect::IntrospectErrorKind::Overloaded)). One that was issued more than a minute
-/// before the keys at hand were fetched is refused.
+/// with 503 ([`Overloaded`](crate::introspect::IntrospectErrorKind::Overloaded)). One that was issued more than a
+/// minute before the keys at hand were fetched is refused.
 ///
 /// Where they are is discovered once: for an issuer that moves them, restart.
 pub struct Jwt {

@@ -44,10 +44,10 @@ const CLOCKS_APART: Duration = Duration::from_secs(60);
 ///
 /// The server is asked for `application/token-introspection+jwt`. An answer has to be of that type, and `typ` of its
 /// header `token-introspection+jwt`; to be signed by a key of the issuer; and to state the issuer as `iss`, this client
-/// as `aud`, and when it was signed (`iat`): after the question left, but for a minute by which the clocks may be apart.
-/// Of it the member `token_introspection` is read, and nothing else. Whatever is not so is a failure of the server (503,
-/// [`Answer`](crate::introspect::IntrospectErrorKind::Answer)) and never a verdict: plain JSON, an encrypted answer,
-/// and verdicts with another status than 200 among it.
+/// as `aud`, and when it was signed (`iat`): after the question left, but for a minute by which the clocks may be
+/// apart. Of it the member `token_introspection` is read, and nothing else. Whatever is not so is a failure of the
+/// server (503, [`Answer`](crate::introspect::IntrospectErrorKind::Answer)) and never a verdict: plain JSON, an
+/// encrypted answer, and verdicts with another status than 200 among it.
 ///
 /// **RFC 9701 does not bind an answer to the token that was asked about.** Whoever can change what the server sends can
 /// put the answer about one token in the place of that about another for a minute. TLS keeps others from it, and a

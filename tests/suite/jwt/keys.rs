@@ -75,12 +75,12 @@ async fn keys_that_cannot_be_had_refuse_nobody() {
         (Fault::Redirect, IntrospectErrorKind::Status),
     ] {
         let sandbox = Sandbox::start().await.unwrap();
-        let builder = || judge(&sandbox).request_timeout(if fault == Fault::Hang { millis(300) } else { secs(3) });
         let text = sandbox.issue_jwt(token()).unwrap();
-        let warm = builder().build().unwrap();
+        let warm = judge(&sandbox).build().unwrap();
         ask(&warm, &text).await.unwrap();
         sandbox.set_jwks_fault(fault);
-        let cold = builder().build().unwrap();
+        let soon = if fault == Fault::Hang { millis(300) } else { secs(3) };
+        let cold = judge(&sandbox).request_timeout(soon).build().unwrap();
         assert_eq!(ask(&cold, &text).await.unwrap_err(), Refused::Failed(kind), "{fault:?}");
         // A failure drops no keys: known ones serve on, and one that is not known is not refused.
         sandbox.rotate_key().unwrap();

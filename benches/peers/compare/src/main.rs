@@ -7,8 +7,9 @@
 //!
 //! Peers that ask the authority have been asked about 10,000 opaque tokens of 28 letters before the measurement, and
 //! every request is a hit: that the authority is not asked meanwhile is checked. Peers that verify JWTs get 300 of
-//! them, and so does ours that judges JWTs, in a cache. A scope is required where the peer can do so: not by `zitadel` and `tower-oauth2-resource-server`. Those that
-//! verify check the audience too, as they must; `audience too` is ours with it.
+//! them, and so does ours that judges JWTs, in a cache. A scope is required where the peer can do so: not by `zitadel`
+//! and `tower-oauth2-resource-server`. Those that verify check the audience too, as they must; `audience too` is ours
+//! with it.
 //!
 //! Each peer is a program of its own, started anew in each round, in turn, pinned to one processor where `taskset` is
 //! there. Time is what its thread had of the processor. Of each round what a peer adds over the bare router of that
