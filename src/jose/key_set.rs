@@ -58,8 +58,14 @@ impl KeySet {
 
     /// Reads what an issuer publishes. A key that is no good, even a private one, is left out and spoils no other. If
     /// none is left, the issuer has none that counts here.
-    pub(crate) fn parse(body: &[u8]) -> Result<Self, Fault> {
+    pub(crate) fn published(body: &[u8]) -> Result<Self, Fault> {
         Ok(Self { keys: Read::of(body)?.keys.into() })
+    }
+
+    /// The same, and why there is none.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn parse(body: &[u8]) -> Result<Self, Fault> {
+        Read::of(body)?.into_set()
     }
 
     /// Whether there is no key that can verify something.

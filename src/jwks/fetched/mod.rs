@@ -368,7 +368,7 @@ fn read(reply: &Reply) -> Result<Heard<KeySet>, IntrospectError> {
         });
     }
     let unusable = |fault| IntrospectError::new(IntrospectErrorKind::Answer).with_source(fault).of_fault("key set");
-    KeySet::parse(&reply.body).map(Heard::OfTheToken).map_err(unusable)
+    KeySet::published(&reply.body).map(Heard::OfTheToken).map_err(unusable)
 }
 
 #[cfg(test)]

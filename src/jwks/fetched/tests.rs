@@ -12,7 +12,7 @@ const X25519: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
 fn keys(kids: &[&str]) -> KeySet {
     let keys: Vec<_> =
         kids.iter().map(|kid| serde_json::json!({"kty": "OKP", "crv": "Ed25519", "kid": kid, "x": X25519})).collect();
-    KeySet::parse(serde_json::json!({ "keys": keys }).to_string().as_bytes()).unwrap()
+    KeySet::published(serde_json::json!({ "keys": keys }).to_string().as_bytes()).unwrap()
 }
 
 fn names(kid: &str) -> impl Fn(&KeySet) -> bool {
