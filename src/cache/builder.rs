@@ -183,6 +183,17 @@ impl<I: Introspect> CachedBuilder<I> {
         self
     }
 
+    /// How long the longest of tokens lives that are [judged alone](Introspect::judges_alone), from when it is issued
+    /// until it expires. The log of a fleet keeps invalidations for so long at least, so that a process
+    /// that starts later hears of them, too; a token that lives longer may be let in by such a process, and is a line
+    /// in the log at `warn`. The log has room for 30,000 of them: where that is too little, a process that starts
+    /// refuses every token that was issued before the oldest which is there, and says so at `warn`. Other caches, and
+    /// those that are in no fleet, have no use for it. Default: 24 hours.
+    pub fn longest_token_lifetime(mut self, lifetime: Duration) -> Self {
+        self.settings.longest_token_lifetime = lifetime;
+        self
+    }
+
     /// The processes that this one shares answers with. All that have a cache of this [name](Self::name) in a fleet of
     /// the same name and secret, and ask the same authority as the same client, ask like one process: what one of them
     /// has learned serves in all, and [`CacheHandle::invalidate`](crate::CacheHandle::invalidate) reaches all. Their
@@ -229,8 +240,9 @@ impl<I: Introspect> CachedBuilder<I> {
     /// # Errors
     /// If [`max_flights`](Self::max_flights) or [`question_timeout`](Self::question_timeout) is zero, since no
     /// token could ever be checked, if the latter is shorter than the `request_timeout` of the endpoint, if
-    /// [`refresh_ahead`](Self::refresh_ahead) is not a number from 0 to 1, or if the endpoint has its rate limit from
-    /// another fleet than this cache is in.
+    /// [`refresh_ahead`](Self::refresh_ahead) is not a number from 0 to 1, if the endpoint has its rate limit from
+    /// another fleet than this cache is in, or if that fleet is strict and tokens are
+    /// [judged alone](Introspect::judges_alone).
     pub fn build(self) -> Result<Cached<I>, BuildError> {
         if self.settings.max_flights == 0 {
             return Err(BuildError::new("max_flights", "zero would let no token be checked"));
@@ -254,7 +266,7 @@ impl<I: Introspect> CachedBuilder<I> {
         let shared = None;
         #[cfg(feature = "redis")]
         let shared = match self.fleet {
-            Some(fleet) => Some(Membership::new(fleet, &self.settings.name, self.introspector.endpoint().as_ref())?),
+            Some(fleet) => Some(Membership::new(fleet, &self.settings.name, &self.introspector)?),
             None => None,
         };
         Ok(Cached::with_settings(self.introspector, self.settings, self.clock, shared))

@@ -31,7 +31,7 @@ use super::store::Store;
 use crate::background::{Owner, background_span};
 use crate::clock::{Clock, Stopwatch, SystemClock};
 use crate::error::{IntrospectError, IntrospectErrorKind};
-use crate::introspect::{Ask, Introspect, Verdict};
+use crate::introspect::{Ask, InactiveReason, Introspect, Verdict};
 use crate::protection::{EndpointHandle, Share};
 use crate::token::BearerToken;
 
@@ -45,6 +45,8 @@ const MAX_QUESTIONS_PER_FLIGHT: usize = 3;
 ///   later.
 /// * An inactive answer serves for [`inactive_ttl`](CachedBuilder::inactive_ttl) (10 seconds), from a cache of its own,
 ///   so that junk tokens cannot push good ones out.
+/// * Around an introspector that [judges alone](Introspect::judges_alone), what was
+///   [invalidated](CacheHandle::invalidate) is refused when it is judged anew.
 /// * A failure is never remembered, and never removes an answer.
 /// * A cache around a cache takes what that remembers for a new answer: their revocation windows add up.
 /// * One question per token is under way at a time. It runs in a task of its own and goes on when the request that
@@ -98,7 +100,10 @@ impl<I: Introspect> Cached<I> {
         clock: Arc<dyn Clock>,
         shared: Option<Membership>,
     ) -> Self {
-        let store = Arc::new(Store::new(settings, clock, introspector.endpoint(), shared));
+        let longest_token_lifetime = settings.longest_token_lifetime;
+        let store = Store::new(settings, clock, introspector.endpoint(), shared);
+        let store = if introspector.judges_alone() { store.with_marks(longest_token_lifetime) } else { store };
+        let store = Arc::new(store);
         if let Some(shared) = &store.shared {
             shared.join(&store);
         }
@@ -161,6 +166,10 @@ impl<I: Introspect> Introspect for Cached<I> {
     fn endpoint(&self) -> Option<EndpointHandle> {
         self.introspector.endpoint()
     }
+
+    fn judges_alone(&self) -> bool {
+        self.introspector.judges_alone()
+    }
 }
 
 impl<I: Introspect> Cached<I> {
@@ -220,11 +229,19 @@ async fn ask_the_fleet<I: Introspect>(
 ) -> Option<Flight> {
     let key = flight.key;
     match shared.look(store, key, token, flight.is_refresh).await {
+        Look::Found(found) if store.is_held_against(token, &found.verdict) => {
+            // By this process, now: it need not have been so where it was asked.
+            let (now, revoked) = (store.clock.now(), Ok(Verdict::Inactive(InactiveReason::Revoked)));
+            flight.land(revoked, now, |answer| store.remember(key, answer, now, now))
+        }
         Look::Found(found) => {
             let (now, verdict, asked_at) = (store.clock.now(), found.verdict.clone(), found.asked_at);
             flight.land_from_elsewhere(verdict, asked_at, || store.remember_from_elsewhere(key, &found, now))
         }
-        Look::Ask(asks, older) => question(introspector, store, flight, token, Some((shared, asks, older))).await,
+        Look::Ask(asks, older) => {
+            let older = older.filter(|older| !store.is_held_against(token, &older.verdict));
+            question(introspector, store, flight, token, Some((shared, asks, older))).await
+        }
     }
 }
 
@@ -250,6 +267,10 @@ async fn question<I: Introspect>(
     let answer = answer.unwrap_or_else(|_| {
         Err(IntrospectError::new(IntrospectErrorKind::Timeout).with_source("`question_timeout` passed"))
     });
+    let answer = match answer {
+        Ok(verdict) if store.is_held_against(token, &verdict) => Ok(Verdict::Inactive(InactiveReason::Revoked)),
+        answer => answer,
+    };
     counted.ends(&answer);
     store.learn(&answer, share, answers);
     let now = store.clock.now();

@@ -58,17 +58,25 @@ impl CacheHandle {
     /// It is done when this returns. Whoever wants to know whether other processes were reached awaits what is
     /// returned.
     ///
+    /// Where tokens are [judged alone](crate::Introspect::judges_alone) it is held against them, too, from then on:
+    /// [`Selection`] says for how long.
+    ///
     /// A token is found at once. For anything else each entry of the cache is looked at: with hundreds of thousands of
     /// them, call this where blocking is allowed.
     pub fn invalidate(&self, selection: impl Into<Selection>) -> Invalidation {
         let selection = selection.into();
         let rule = selection.rule(|token| self.0.fingerprints(token));
+        let moment = self.0.moment_of_marks();
+        if let Some(moment) = moment {
+            self.0.leave_mark(&rule, moment);
+        }
         // First, so that from here on nothing comes back from others that is forgotten here.
-        let rest = self.0.shared.as_ref().map(|shared| shared.invalidate(&rule, selection.one_token()));
+        let rest = self.0.shared.as_ref().map(|shared| shared.invalidate(&rule, selection.one_token(), moment));
         Invalidation::new(self.0.forget_rule(&rule), rest)
     }
 
-    /// Forgets everything: [`invalidate`](Self::invalidate) with [`Selection::all`].
+    /// Forgets everything: [`invalidate`](Self::invalidate) with [`Selection::all`]. Where tokens are
+    /// [judged alone](crate::Introspect::judges_alone) every token that was issued so far is refused from then on.
     #[allow(clippy::must_use_candidate)] // it has done its work
     pub fn invalidate_all(&self) -> Invalidation {
         self.invalidate(Selection::all())
@@ -77,7 +85,9 @@ impl CacheHandle {
     /// Forgets all active tokens of which `predicate` is true, and returns how many. A question under way is asked anew
     /// if its answer is such a token.
     ///
-    /// It acts in this process and nowhere else, since a closure cannot be sent to others. For what a [`Selection`] can
+    /// It acts in this process and nowhere else, since a closure cannot be sent to others. It forgets and no more:
+    /// where tokens are [judged alone](crate::Introspect::judges_alone) they are let in again when they come again,
+    /// since nobody could tell how long a closure has to be kept, nor what it costs. For what a [`Selection`] can
     /// say, use [`invalidate`](Self::invalidate).
     ///
     /// `predicate` may use this handle. It is called for each entry of the cache: with hundreds of thousands of them,

@@ -13,6 +13,7 @@ mod index;
 mod invalidation;
 mod key;
 mod lately;
+mod marks;
 mod outage;
 mod settings;
 mod shared;

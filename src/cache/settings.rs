@@ -28,7 +28,8 @@ use super::freshness::Limits;
 ///         "refresh_ahead_uses": 4,
 ///         "stale_if_error": 0,
 ///         "max_flights": 1000,
-///         "question_timeout": 30
+///         "question_timeout": 30,
+///         "longest_token_lifetime": 86400
 ///     }"#,
 /// )?;
 /// # Ok::<(), serde_json::Error>(())
@@ -60,6 +61,8 @@ pub struct CacheSettings {
     /// 30 seconds, or a second more than the endpoint's own, unless it is set.
     #[serde(deserialize_with = "read::question_timeout")]
     pub(super) question_timeout: Option<Duration>,
+    #[serde(deserialize_with = "read::longest_token_lifetime")]
+    pub(super) longest_token_lifetime: Duration,
 }
 
 mod read {
@@ -81,6 +84,7 @@ mod read {
         stale_if_error: Duration = seconds,
         max_flights: usize = usize::deserialize,
         question_timeout: Option<Duration> = optional_seconds,
+        longest_token_lifetime: Duration = seconds,
     }
 }
 
@@ -98,6 +102,7 @@ impl Default for CacheSettings {
             stale_if_error: Duration::ZERO,
             max_flights: 1_000,
             question_timeout: None,
+            longest_token_lifetime: Duration::from_secs(24 * 60 * 60),
         }
     }
 }

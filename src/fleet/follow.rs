@@ -20,6 +20,7 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
+use super::beginning::{MAX_RECORDS, lost_up_to};
 use super::engine::{Announce, Append, EngineError, EngineErrorKind, Epoch, Page, Position, Read};
 use super::figures::Counted;
 use super::node::{Node, Told};
@@ -37,8 +38,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Records in one page.
 const PAGE: u64 = 500;
-/// How many records the log has at most: half a minute of a thousand invalidations a second.
-const MAX_RECORDS: u64 = 30_000;
 /// From one announcement to the next, where a lease wants none more often.
 const ANNOUNCED_EVERY: Duration = Duration::from_secs(1);
 /// From one look at the other processes to the next.
@@ -227,6 +226,12 @@ impl Reader {
         // process has invalidated is its own until then.
         let horizon = [Some(page.first.saturating_sub(1)), missing, unreadable].into_iter().flatten().max();
         node.log.learn(records.clone(), horizon.unwrap_or_default());
+        if known.is_none_or(|(_, position)| position.number == 0)
+            && let Some(moment) = lost_up_to(page, &records)
+        {
+            node.log.loses(moment);
+            node.members().iter().for_each(|member| member.has_lost(moment));
+        }
         self.forget(&records).await?;
         if missing.is_some() || unreadable.is_some() {
             self.has_gap(if missing.is_some() { MISSING } else { "a record cannot be opened" }).await?;

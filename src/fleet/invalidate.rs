@@ -10,6 +10,7 @@ use super::engine_clock::AHEAD;
 use super::node::{Node, Told};
 use super::outbox::Stage;
 use super::record::Record;
+use crate::clock::Timestamp;
 use crate::random::random;
 use crate::selection::Rule;
 
@@ -34,11 +35,31 @@ impl Node {
         &self,
         cache: &str,
         rule: Rule,
-        found_inactive: bool,
+        mark: Option<Timestamp>,
         names: Vec<Name>,
     ) -> watch::Receiver<Stage> {
-        let id = u128::from(random()) << 64 | u128::from(random());
-        let mut record = Record { id, cache: Some(cache.to_owned()), rule, found_inactive };
+        let record = Record { leaves_mark: mark.is_some(), ..self.record_of(cache, rule, mark) };
+        self.push(record, names)
+    }
+
+    /// The same of one token that the authority said no of.
+    pub(super) fn found_inactive(&self, cache: &str, rule: Rule) {
+        let record = Record { found_inactive: true, ..self.record_of(cache, rule, None) };
+        self.push(record, Vec::new());
+    }
+
+    fn record_of(&self, cache: &str, rule: Rule, moment: Option<Timestamp>) -> Record {
+        Record {
+            id: u128::from(random()) << 64 | u128::from(random()),
+            cache: Some(cache.to_owned()),
+            rule,
+            found_inactive: false,
+            moment: moment.unwrap_or_else(|| self.clock.now()).as_unix_millis(),
+            leaves_mark: false,
+        }
+    }
+
+    fn push(&self, mut record: Record, names: Vec<Name>) -> watch::Receiver<Stage> {
         if record.encode().is_none() {
             // What cannot be written is part of a larger selection.
             record.rule = Rule::all();

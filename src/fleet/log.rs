@@ -37,6 +37,8 @@ struct Known {
     ids: HashMap<u128, u64>,
     /// Of the log before this one: what it shares with this one has been applied.
     applied_before: HashSet<u128>,
+    /// Records up to this moment that leave marks are not among `records`, though the log has them or others know them.
+    lost: Option<i64>,
     /// There is a gap that the caches have not been told of.
     is_closed: bool,
 }
@@ -130,7 +132,7 @@ impl Log {
         while known.records.len() > MAX_RECORDS
             && let Some((number, record)) = known.records.pop_first()
         {
-            known.ids.remove(&record.id);
+            known.lets_go(&record);
             known.horizon = known.horizon.max(number);
         }
         known.horizon = known.horizon.max(horizon);
@@ -138,8 +140,20 @@ impl Log {
         // One that is asked as of the horizon has seen the record there.
         let kept = known.records.split_off(&horizon.saturating_add(1));
         for record in mem::replace(&mut known.records, kept).into_values() {
-            known.ids.remove(&record.id);
+            known.lets_go(&record);
         }
+    }
+
+    /// Records up to that moment have gone before this process has read them.
+    pub(super) fn loses(&self, moment: i64) {
+        let mut known = self.known_mut();
+        known.lost = known.lost.max(Some(moment));
+    }
+
+    /// The records that leave marks, for whoever joins late, and up to which moment there were others.
+    pub(super) fn marks(&self) -> (Vec<Arc<Record>>, Option<i64>) {
+        let known = self.known();
+        (known.records.values().filter(|record| record.leaves_mark).cloned().collect(), known.lost)
     }
 
     /// All records up to `position` have been applied.
@@ -168,6 +182,15 @@ impl Log {
 
     fn known_mut(&self) -> RwLockWriteGuard<'_, Known> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn lets_go(&mut self, record: &Record) {
+        self.ids.remove(&record.id);
+        if record.leaves_mark {
+            self.lost = self.lost.max(Some(record.moment));
+        }
     }
 }
 
@@ -211,7 +234,7 @@ mod tests {
     const ABC: Subject = Subject { cache: "main", key_id: 1, key: [1, 2] };
 
     fn record(id: u128, rule: Rule) -> Record {
-        Record { id, cache: Some("main".into()), rule, found_inactive: false }
+        Record { id, cache: Some("main".into()), rule, found_inactive: false, moment: 0, leaves_mark: false }
     }
 
     fn of_token(key: [u64; 2]) -> Rule {
@@ -311,6 +334,28 @@ mod tests {
         assert_eq!(distrusts("none", 0), None);
         assert_eq!(StatedClaims::searches() - before, 1);
         assert_eq!([9_999, 10_000].map(|as_of| distrusts("10000", as_of)), [Some(Distrust::Invalidated), None]);
+    }
+
+    /// A cache that joins now has heard of none of them.
+    #[test]
+    fn records_that_leave_marks_are_told_and_up_to_when_others_are_not_kept() {
+        let log = Log::default();
+        log.start_over(EPOCH, 1);
+        let of = |number: u64, leaves_mark| {
+            let moment = i64::try_from(number).unwrap();
+            (number, Arc::new(Record { moment, leaves_mark, ..record(number.into(), Rule::all()) }))
+        };
+        log.learn([of(1, true), of(2, false), of(3, true), of(4, true)], 0);
+        let marks = || (log.marks().0.iter().map(|record| record.moment).collect::<Vec<_>>(), log.marks().1);
+        assert_eq!(marks(), (vec![1, 3, 4], None));
+        log.learn([], 3);
+        assert_eq!(marks(), (vec![4], Some(3)));
+        log.learn((5..=10_004).map(|number| of(number, false)), 3);
+        assert_eq!(marks(), (vec![], Some(4)));
+        log.loses(2);
+        assert_eq!(marks().1, Some(4));
+        log.loses(9);
+        assert_eq!(marks().1, Some(9));
     }
 
     #[test]

@@ -20,6 +20,7 @@
 
 mod access;
 mod answers;
+mod beginning;
 mod builder;
 pub(crate) mod engine;
 mod engine_clock;
@@ -63,6 +64,7 @@ pub(crate) use settings::CacheSettings;
 use self::keys::Identity;
 use self::node::Node;
 use crate::background::Owner;
+use crate::clock::Timestamp;
 use crate::protection::{Authority, SharedPace};
 use crate::selection::Rule;
 use crate::token::BearerToken;
@@ -154,23 +156,25 @@ impl Fleet {
         self.follow();
     }
 
-    /// Has all processes forget what `rule` means, which is about `token` alone if there is one. This process has to do
-    /// so itself, after this call. What is returned tells how far it got, and need not be polled.
+    /// Has all processes forget what `rule` means, which is about `token` alone if there is one, and hold it against
+    /// tokens that were issued up to `mark` if there is one. This process has to do so itself, after this call. What is
+    /// returned tells how far it got, and need not be polled.
     pub(crate) fn invalidate(
         &self,
         answers: &Answers,
         rule: Rule,
         token: Option<&BearerToken>,
+        mark: Option<Timestamp>,
     ) -> impl Future<Output = Spread> + Send + use<> {
         let names = token.map(|token| answers.names(token)).unwrap_or_default();
-        let stage = self.node.invalidate(answers.cache(), rule, false, names);
+        let stage = self.node.invalidate(answers.cache(), rule, mark, names);
         self.follow();
         Arc::clone(&self.node).spread(stage)
     }
 
     /// Tells all processes that the authority said no of a token that they may hold.
     pub(crate) fn found_inactive(&self, answers: &Answers, rule: Rule) {
-        self.node.invalidate(answers.cache(), rule, true, Vec::new());
+        self.node.found_inactive(answers.cache(), rule);
     }
 
     /// The strict lease, if the fleet is strict.

@@ -27,6 +27,10 @@ pub(crate) trait Member: Send + Sync + 'static {
     /// Forgets what the records are about.
     fn apply(&self, records: &[Arc<Record>]);
 
+    /// Invalidations up to that moment, in milliseconds, may be unknown which others know: holds them against all
+    /// tokens that it cannot ask about.
+    fn has_lost(&self, moment: i64);
+
     /// Records may be missing: has all that is remembered asked about again, spread over time. In a strict fleet it is
     /// forgotten.
     fn has_gap(&self, is_strict: bool);
@@ -112,9 +116,20 @@ impl Node {
 
     pub(super) fn join(&self, member: Weak<dyn Member>, settings: CacheSettings) {
         self.reach.fetch_max(settings.reach, Ordering::Relaxed);
+        let joined = member.upgrade();
         let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
         members.retain(|(member, _)| member.strong_count() > 0);
         members.push((member, settings));
+        drop(members);
+        // The log is read once for all. Records that come from now on reach this one, too.
+        let (marks, lost) = self.log.marks();
+        let Some(joined) = joined else { return };
+        if let Some(moment) = lost {
+            joined.has_lost(moment);
+        }
+        if !marks.is_empty() {
+            joined.apply(&marks);
+        }
     }
 
     pub(super) fn members(&self) -> Vec<Arc<dyn Member>> {
@@ -156,8 +171,11 @@ impl Node {
         pace
     }
 
-    /// How long records are kept.
+    /// How long records are kept. Before this process knows how long others need them, none goes for its age.
     pub(super) fn retention(&self) -> Duration {
+        if self.processes.load(Ordering::Relaxed) == 0 {
+            return Duration::MAX;
+        }
         Duration::from_millis(self.reach.load(Ordering::Relaxed)).saturating_add(MARGIN)
     }
 

@@ -77,7 +77,11 @@ impl Outbox {
         let overflows = entries.is_full();
         let entry = if overflows {
             replaced = entries.take_all();
-            let record = Record { id: record.id, cache: None, rule: Rule::all(), found_inactive: false };
+            let all = || replaced.iter().map(|entry| &*entry.record).chain([&record]);
+            let marks = all().filter(|record| record.leaves_mark).map(|record| record.moment).max();
+            let (leaves_mark, moment) = (marks.is_some(), marks.unwrap_or(record.moment));
+            let (id, rule) = (record.id, Rule::all());
+            let record = Record { id, cache: None, rule, found_inactive: false, moment, leaves_mark };
             Entry { record: Arc::new(record), names: Vec::new(), stage }
         } else {
             Entry { record: Arc::new(record), names, stage }
@@ -214,7 +218,14 @@ mod tests {
     const ABC: Subject = Subject { cache: "main", key_id: 1, key: [1, 2] };
 
     fn record(id: u128) -> Record {
-        Record { id, cache: Some("main".into()), rule: Rule::all(), found_inactive: false }
+        Record {
+            id,
+            cache: Some("main".into()),
+            rule: Rule::all(),
+            found_inactive: false,
+            moment: 0,
+            leaves_mark: false,
+        }
     }
 
     fn at(number: u64) -> Position {
@@ -290,6 +301,23 @@ mod tests {
         assert_eq!((next(&outbox).await, outbox.queued()), (Some(10_000), 1));
         assert!(stages[0].changed().await.is_err() && last.has_changed().is_ok());
         assert!(!outbox.push(record(10_001), Vec::new()).1);
+    }
+
+    /// Or what one of them was about would be let in elsewhere, where nobody asks.
+    #[tokio::test(start_paused = true)]
+    async fn one_that_takes_the_place_of_all_is_held_against_tokens_as_the_newest_of_them() {
+        for (marks, last, held) in [(&[][..], None, None), (&[5, 9, 7], None, Some(9)), (&[5], Some(8), Some(8))] {
+            let outbox = Outbox::default();
+            let of = |id, mark: Option<i64>| Record {
+                moment: mark.unwrap_or(1_000),
+                leaves_mark: mark.is_some(),
+                ..record(id)
+            };
+            (0..10_000).for_each(|id| drop(outbox.push(of(id, marks.get(id as usize).copied()), Vec::new())));
+            assert!(outbox.push(of(10_000, last), Vec::new()).1);
+            let record = outbox.next().await.record;
+            assert_eq!(record.leaves_mark.then_some(record.moment), held);
+        }
     }
 
     /// What a stranger's expired token may cause never has all tokens asked about again.

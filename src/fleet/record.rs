@@ -19,6 +19,10 @@ pub(crate) struct Record {
     pub(crate) rule: Rule,
     /// No one asked for it: the authority said so of the one token of this rule.
     pub(crate) found_inactive: bool,
+    /// When that was, by the clock of the process that says so, in milliseconds since the Unix epoch.
+    pub(crate) moment: i64,
+    /// Caches that judge tokens alone hold it against those that were issued up to then.
+    pub(crate) leaves_mark: bool,
 }
 
 impl Record {
@@ -57,11 +61,19 @@ mod tests {
         ];
         let fingerprints = Some(vec![Fingerprint { key_id: u64::MAX, key: [0, u64::MAX] }]);
         let rule = Rule { fingerprints, conditions };
-        Record { id: u128::MAX, cache: Some("main".into()), rule, found_inactive: true }
+        Record {
+            id: u128::MAX,
+            cache: Some("main".into()),
+            rule,
+            found_inactive: true,
+            moment: i64::MIN,
+            leaves_mark: true,
+        }
     }
 
     fn of_all(conditions: Vec<Condition>) -> Record {
-        Record { id: 1, cache: None, rule: Rule { fingerprints: None, conditions }, found_inactive: false }
+        let rule = Rule { fingerprints: None, conditions };
+        Record { id: 1, cache: None, rule, found_inactive: false, moment: 0, leaves_mark: false }
     }
 
     fn as_json(record: &Record) -> Value {
@@ -82,7 +94,7 @@ mod tests {
         let read = |record: &Value| Record::decode(record.to_string().as_bytes()).is_some();
         // Small numbers only, which any JSON value holds.
         let known = json!({
-            "id": 1, "cache": null, "found_inactive": false,
+            "id": 1, "cache": null, "found_inactive": false, "moment": 7, "leaves_mark": true,
             "rule": {"fingerprints": [{"key_id": 1, "key": [2, 3]}], "conditions": [{"Client": "a"}]},
         });
         assert!(read(&known) && read(&as_json(&record)));
@@ -94,7 +106,7 @@ mod tests {
         let mut other = known.clone();
         other["rule"]["conditions"][0] = json!({"Later": "a"});
         assert!(!read(&other), "another condition");
-        for member in ["id", "rule", "found_inactive"] {
+        for member in ["id", "rule", "found_inactive", "moment", "leaves_mark"] {
             let mut other = known.clone();
             other.as_object_mut().unwrap().remove(member);
             assert!(!read(&other), "without {member}");

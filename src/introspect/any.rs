@@ -37,6 +37,7 @@ trait Erased: Send + Sync {
     fn introspect<'q>(&'q self, ask: Ask<'q>) -> Answering<'q>;
     fn endpoint(&self) -> Option<EndpointHandle>;
     fn wants_cache(&self) -> bool;
+    fn judges_alone(&self) -> bool;
 }
 
 impl<I: Introspect> Erased for I {
@@ -54,6 +55,10 @@ impl<I: Introspect> Erased for I {
 
     fn wants_cache(&self) -> bool {
         Introspect::wants_cache(self)
+    }
+
+    fn judges_alone(&self) -> bool {
+        Introspect::judges_alone(self)
     }
 }
 
@@ -80,6 +85,10 @@ impl Introspect for AnyIntrospector {
 
     fn wants_cache(&self) -> bool {
         self.0.wants_cache()
+    }
+
+    fn judges_alone(&self) -> bool {
+        self.0.judges_alone()
     }
 }
 

@@ -29,10 +29,11 @@ use crate::token::BearerToken;
 ///
 /// # Around another introspector
 ///
-/// An implementation that wraps another one hands the [`Ask`] on as it is, and all four methods: without
+/// An implementation that wraps another one hands the [`Ask`] on as it is, and all five methods: without
 /// [`cached`](Self::cached) each request asks; without [`endpoint`](Self::endpoint) nobody sees the endpoint's figures,
 /// and [`CacheHandle::health`](crate::CacheHandle::health) says healthy whatever happens; without
-/// [`wants_cache`](Self::wants_cache) nobody is told that a cache is missing.
+/// [`wants_cache`](Self::wants_cache) nobody is told that a cache is missing; without
+/// [`judges_alone`](Self::judges_alone) what was invalidated is let in again.
 ///
 /// # Runtime, and cancellation
 ///
@@ -75,7 +76,25 @@ pub trait Introspect: Send + Sync + 'static {
         false
     }
 
-    /// X
+    /// Whether verdicts are made from the token alone, as from a signature: asking again does not tell that it was
+    /// revoked. The default is false, since an authority that is asked knows.
+    ///
+    /// To forget such a token would only have it judged again. So a [`Cached`](crate::Cached) around such an
+    /// introspector holds what was [invalidated](crate::CacheHandle::invalidate) against it: until a token would have
+    /// expired it is answered with [`Revoked`](crate::InactiveReason::Revoked), however often it is judged anew.
+    /// [`Selection`](crate::cache::Selection) says what that changes. Of an introspector that judges some tokens alone
+    /// and asks about others this holds for all of them: give each kind a cache of its own.
+    ///
+    /// What is held against tokens is held in memory:
+    ///
+    /// * **Without a fleet a restart forgets it.** It is lost with the process, and other processes never hear of it.
+    /// * **In a fleet** (feature `redis`) all processes hold it, and one that
+    ///   starts later reads what was invalidated within
+    ///   [`longest_token_lifetime`](crate::cache::CachedBuilder::longest_token_lifetime). It does not know what the
+    ///   engine has lost: after it was emptied, or started again without its data, processes that were running hold
+    ///   what they have read, and those that start afterwards hold nothing of what was invalidated before. A process
+    ///   that is cut off from the engine learns of an invalidation when it reads the log again, and not within
+    ///   `max_ttl`.
     fn judges_alone(&self) -> bool {
         false
     }
@@ -136,6 +155,10 @@ impl<I: Introspect> Introspect for Arc<I> {
 
     fn wants_cache(&self) -> bool {
         (**self).wants_cache()
+    }
+
+    fn judges_alone(&self) -> bool {
+        (**self).judges_alone()
     }
 }
 

@@ -14,6 +14,7 @@ use crate::token::{AccessTokenBuilder, BearerToken};
 
 mod rule;
 mod rules;
+mod weight;
 
 #[cfg(feature = "redis")]
 pub(crate) use rule::Condition;
@@ -27,6 +28,21 @@ pub(crate) use rules::Rules;
 ///
 /// A token of which the authority did not say what is asked for is not meant. Only
 /// [`issued_before`](Self::issued_before) goes the other way. `Debug` shows the names of the conditions and no value.
+///
+/// # Where tokens are judged alone
+///
+/// In a cache around an introspector that [judges alone](crate::Introspect::judges_alone) what is meant is not only
+/// forgotten, but held against tokens from then on: they are [`Revoked`](crate::InactiveReason::Revoked).
+///
+/// * [`token`](Self::token) holds against that token until it expires, whenever it was issued.
+/// * Anything else holds against the tokens that were issued until this moment, by their `iat` and the clock of the
+///   cache: those that are issued later are let in, so that whoever logs in again has access. `iat` is in whole
+///   seconds, so a token of the same second is refused, and so is one that does not say when it was issued.
+/// * So [`all`](Self::all) has every holder of a token get a new one.
+/// * There is room for 100,000 single tokens that have not expired, and for 10,000 other selections or 8 MiB of them.
+///   With more, the oldest tenth goes, and every token is refused that was issued until the newest of those: a line in
+///   the log says so at `warn`. One selection that is larger than all that has every token refused that was issued so
+///   far.
 ///
 /// ```
 /// use tower_introspection::cache::Selection;

@@ -107,6 +107,27 @@ impl Rule {
         Some(fingerprint.key)
     }
 
+    /// The key of the one token that is meant, in caches with this secret; else in caches with another.
+    pub(crate) fn token_of_any(&self, key_id: u64) -> Option<[u64; 2]> {
+        self.token(key_id).or_else(|| Some(self.fingerprints.as_ref()?.first()?.key))
+    }
+
+    /// The rule without the conditions that say when a token was issued, and before which moment it has to have been by
+    /// all of them.
+    pub(crate) fn whenever_issued(&self) -> (Self, Option<i64>) {
+        let mut conditions = Vec::with_capacity(self.conditions.len());
+        let mut before = None;
+        for condition in &self.conditions {
+            match condition {
+                Condition::IssuedBefore(millis) => {
+                    before = Some(before.map_or(*millis, |other: i64| other.min(*millis)))
+                }
+                other => conditions.push(other.clone()),
+            }
+        }
+        (Self { fingerprints: self.fingerprints.clone(), conditions }, before)
+    }
+
     /// Whether tokens are told by their facts alone, if by anything.
     pub(crate) fn is_of_any_token(&self) -> bool {
         self.fingerprints.is_none()

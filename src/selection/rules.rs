@@ -8,46 +8,69 @@ use serde_json::Value;
 use super::rule::{Condition, Rule, SESSION};
 use crate::token::{AccessToken, StatedClaims};
 
-/// Rules by what tells the fewest tokens among their conditions. Each stands in one place.
-#[derive(Default)]
-pub(crate) struct Rules {
-    subjects: ByText,
-    clients: ByText,
-    apps: ByText,
-    issuers: ByText,
+/// Rules by what tells the fewest tokens among their conditions, each with what is kept of it. Each stands in one
+/// place.
+pub(crate) struct Rules<K = ()> {
+    subjects: ByText<K>,
+    clients: ByText<K>,
+    apps: ByText<K>,
+    issuers: ByText<K>,
     /// By the name of the claim, and its value as JSON.
-    claims: HashMap<String, ByText>,
+    claims: HashMap<String, ByText<K>>,
     /// Those that a token has to be compared with.
-    others: Vec<Rule>,
+    others: Place<K>,
     count: usize,
 }
 
-type ByText = HashMap<String, Vec<Rule>>;
+type ByText<K> = HashMap<String, Place<K>>;
+
+type Place<K> = Vec<(Rule, K)>;
+
+impl<K> Default for Rules<K> {
+    fn default() -> Self {
+        Self {
+            subjects: HashMap::new(),
+            clients: HashMap::new(),
+            apps: HashMap::new(),
+            issuers: HashMap::new(),
+            claims: HashMap::new(),
+            others: Vec::new(),
+            count: 0,
+        }
+    }
+}
 
 impl FromIterator<Rule> for Rules {
     fn from_iter<R: IntoIterator<Item = Rule>>(rules: R) -> Self {
         let mut all = Self::default();
         for rule in rules {
             all.count += 1;
-            all.place_of(&rule).push(rule);
+            all.place_of(&rule).push((rule, ()));
         }
         all
     }
 }
 
 impl Rules {
+    /// Whether all conditions of any of the rules hold.
+    pub(crate) fn any_holds(&self, token: &AccessToken) -> bool {
+        self.any_holds_if(token, |()| true)
+    }
+}
+
+impl<K> Rules<K> {
     /// How many they are.
     pub(crate) fn count(&self) -> usize {
         self.count
     }
 
-    /// Whether all conditions of any of the rules hold.
-    pub(crate) fn any_holds(&self, token: &AccessToken) -> bool {
+    /// Whether all conditions of any of those rules hold of whose `K` `counts` is true.
+    pub(crate) fn any_holds_if(&self, token: &AccessToken, counts: impl Fn(&K) -> bool) -> bool {
         let stated = StatedClaims::of(token);
-        let any = |rules: &[Rule]| rules.iter().any(|rule| rule.holds(&stated));
+        let any = |rules: &Place<K>| rules.iter().any(|(rule, kept)| counts(kept) && rule.holds(&stated));
         let named =
-            |by: &ByText, text: Option<&str>| text.and_then(|text| by.get(text)).is_some_and(|rules| any(rules));
-        let by_claim = |(name, by): (&String, &ByText)| {
+            |by: &ByText<K>, text: Option<&str>| text.and_then(|text| by.get(text)).is_some_and(|rules| any(rules));
+        let by_claim = |(name, by): (&String, &ByText<K>)| {
             let value = stated.claim(name).as_ref().and_then(text_of);
             named(by, value.as_deref())
         };
@@ -60,7 +83,46 @@ impl Rules {
             || any(&self.others)
     }
 
-    fn place_of(&mut self, rule: &Rule) -> &mut Vec<Rule> {
+    /// Adds the rule, unless it is there: then `again` changes what is kept of it.
+    pub(crate) fn add(&mut self, rule: Rule, kept: K, again: impl FnOnce(&mut K, K)) {
+        let place = self.place_of(&rule);
+        match place.iter_mut().find(|(known, _)| *known == rule) {
+            Some((_, known)) => again(known, kept),
+            None => {
+                place.push((rule, kept));
+                self.count += 1;
+            }
+        }
+    }
+
+    /// What is kept of each.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = &K> {
+        self.places().flatten().map(|(_, kept)| kept)
+    }
+
+    /// Takes away those of whose `K` `stays` is false.
+    pub(crate) fn retain(&mut self, stays: impl Fn(&K) -> bool) {
+        let by_claim = |by: &mut ByText<K>| {
+            by.retain(|_, rules| {
+                rules.retain(|(_, kept)| stays(kept));
+                !rules.is_empty()
+            });
+            !by.is_empty()
+        };
+        for by in [&mut self.subjects, &mut self.clients, &mut self.apps, &mut self.issuers] {
+            by_claim(by);
+        }
+        self.claims.retain(|_, by| by_claim(by));
+        self.others.retain(|(_, kept)| stays(kept));
+        self.count = self.places().map(Vec::len).sum();
+    }
+
+    fn places(&self) -> impl Iterator<Item = &Place<K>> {
+        let by_text = [&self.subjects, &self.clients, &self.apps, &self.issuers].into_iter();
+        by_text.chain(self.claims.values()).flat_map(HashMap::values).chain([&self.others])
+    }
+
+    fn place_of(&mut self, rule: &Rule) -> &mut Place<K> {
         let (by, text) = match rule.conditions.iter().min_by_key(|condition| rank(condition)) {
             Some(Condition::Subject(subject)) => (&mut self.subjects, Some(subject.clone())),
             Some(Condition::Client(id)) => (&mut self.clients, Some(id.clone())),
@@ -95,7 +157,7 @@ fn rank(condition: &Condition) -> u8 {
 }
 
 /// The value as JSON, if values that are equal are written in the same way and no others are.
-fn text_of(value: &Value) -> Option<String> {
+pub(super) fn text_of(value: &Value) -> Option<String> {
     let is_written_in_one_way = match value {
         Value::Null | Value::Bool(_) | Value::String(_) => true,
         Value::Number(number) => number.is_i64() || number.is_u64(),
@@ -171,6 +233,30 @@ mod tests {
         }
         assert!(!Rules::default().any_holds(&AccessToken::builder().build()));
         assert!(Rules::from_iter([rule([])]).any_holds(&AccessToken::builder().build()));
+    }
+
+    #[test]
+    fn what_is_kept_of_a_rule_says_whether_it_counts_and_whether_it_stays() {
+        let mut kept = Rules::default();
+        for (number, condition) in (0..).zip(conditions()) {
+            kept.add(rule([condition]), number, |_, _| panic!("each is another one"));
+        }
+        let count = kept.count();
+        assert_eq!((kept.kept().count(), count), (conditions().len(), conditions().len()));
+        for condition in conditions() {
+            kept.add(rule([condition]), 1_000, |known, again| *known += again);
+        }
+        assert_eq!((kept.count(), kept.kept().min()), (count, Some(&1_000)));
+        for (number, condition) in (1_000..).zip(conditions()) {
+            let alone: Rules = [rule([condition])].into_iter().collect();
+            for token in tokens() {
+                assert_eq!(kept.any_holds_if(&token, |kept| *kept == number), alone.any_holds(&token), "{token:?}");
+            }
+        }
+        kept.retain(|kept| kept % 2 == 0);
+        assert!(kept.kept().all(|kept| kept % 2 == 0) && kept.count() == count.div_ceil(2));
+        kept.retain(|_| false);
+        assert!(kept.count() == 0 && kept.subjects.is_empty() && kept.claims.is_empty() && kept.others.is_empty());
     }
 
     #[test]

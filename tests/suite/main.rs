@@ -22,6 +22,7 @@ mod introspectors;
 mod jwt;
 mod keep_serving;
 mod layer;
+mod marks;
 mod model;
 mod mutual_tls;
 #[cfg(feature = "axum")]

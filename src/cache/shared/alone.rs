@@ -8,7 +8,7 @@ use crate::cache::figures::CacheStats;
 use crate::cache::invalidation::Rest;
 use crate::cache::key::{TokenKey, TokenKeys};
 use crate::cache::store::Store;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::selection::{Fingerprint, Rule};
 use crate::token::BearerToken;
 
@@ -41,7 +41,7 @@ impl Membership {
         match *self {}
     }
 
-    pub(in crate::cache) fn invalidate(&self, _: &Rule, _: Option<&BearerToken>) -> Rest {
+    pub(in crate::cache) fn invalidate(&self, _: &Rule, _: Option<&BearerToken>, _: Option<Timestamp>) -> Rest {
         match *self {}
     }
 

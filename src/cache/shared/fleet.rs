@@ -11,8 +11,9 @@ use crate::cache::figures::CacheStats;
 use crate::cache::invalidation::{Reach, Rest};
 use crate::cache::key::{TokenKey, TokenKeys};
 use crate::cache::store::Store;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::fleet::{self, Answers, CacheSettings, Fleet, LeaseClock, Member, Query, Record, Spread};
+use crate::introspect::Introspect;
 use crate::protection::{Authority, EndpointHandle, SharedElsewhere};
 use crate::selection::{Fingerprint, Rule};
 use crate::token::BearerToken;
@@ -30,14 +31,18 @@ pub(in crate::cache) struct Membership {
 
 impl Membership {
     /// # Errors
-    /// If the endpoint takes its turns from another fleet.
-    pub(in crate::cache) fn new(
-        fleet: Fleet,
-        cache: &str,
-        endpoint: Option<&EndpointHandle>,
-    ) -> Result<Self, BuildError> {
-        let authority = endpoint.map(|endpoint| endpoint.authority().clone()).unwrap_or_default();
-        if let Some(endpoint) = endpoint {
+    /// If the endpoint takes its turns from another fleet, or if the fleet is strict and the introspector judges alone.
+    pub(in crate::cache) fn new(fleet: Fleet, cache: &str, introspector: &impl Introspect) -> Result<Self, BuildError> {
+        if fleet.lease().is_some() && introspector.judges_alone() {
+            return Err(BuildError::new(
+                "fleet",
+                "it is strict, which cannot hold where tokens are judged without asking anybody: a process that is cut \
+                 off would let in what others have invalidated; take a fleet without `strict`, or ask the authority, too",
+            ));
+        }
+        let endpoint = introspector.endpoint();
+        let authority = endpoint.as_ref().map(|endpoint| endpoint.authority().clone()).unwrap_or_default();
+        if let Some(endpoint) = &endpoint {
             let elsewhere = "the endpoint takes its turns from another fleet already: build one for each fleet";
             let pace = fleet.pace(&authority);
             endpoint.share_turns(&pace).map_err(|SharedElsewhere| BuildError::new("fleet", elsewhere))?;
@@ -65,6 +70,8 @@ impl Membership {
     pub(in crate::cache) fn join(&self, store: &Arc<Store>) {
         let reach = store.limits.max_ttl.saturating_add(store.limits.stale_if_error);
         let reach = reach.saturating_add(store.question_timeout.saturating_mul(2));
+        // A process that starts later has to hear of what another one would find out by asking.
+        let reach = reach.max(store.marks.as_ref().map_or(Duration::ZERO, |marks| marks.longest_lifetime));
         let reach = u64::try_from(reach.as_millis()).unwrap_or(u64::MAX);
         let Authority { url, client, reading: _ } = self.authority.clone();
         let (name, readings) = (store.name.clone(), self.answers.reading_marks());
@@ -119,9 +126,15 @@ impl Membership {
         }
     }
 
-    /// Has all processes forget what `rule` means, which is about `token` alone if there is one.
-    pub(in crate::cache) fn invalidate(&self, rule: &Rule, token: Option<&BearerToken>) -> Rest {
-        let spread = self.fleet.invalidate(&self.answers, rule.clone(), token);
+    /// Has all processes forget what `rule` means, which is about `token` alone if there is one, and hold it against
+    /// tokens from that `moment` on if there is one.
+    pub(in crate::cache) fn invalidate(
+        &self,
+        rule: &Rule,
+        token: Option<&BearerToken>,
+        moment: Option<Timestamp>,
+    ) -> Rest {
+        let spread = self.fleet.invalidate(&self.answers, rule.clone(), token, moment);
         Box::pin(async move {
             match spread.await {
                 Spread::Queued => Reach::Queued,
@@ -178,10 +191,17 @@ impl Member for Store {
         for record in found_inactive {
             self.forget_active_of(&record.rule);
         }
+        for record in invalidated.iter().filter(|record| record.leaves_mark) {
+            self.leave_mark(&record.rule, Timestamp::from_unix_millis(record.moment));
+        }
         let rules: Vec<Rule> = invalidated.into_iter().map(|record| record.rule.clone()).collect();
         if !rules.is_empty() {
             self.forget_rules(&rules);
         }
+    }
+
+    fn has_lost(&self, moment: i64) {
+        self.leave_mark(&Rule::all(), Timestamp::from_unix_millis(moment));
     }
 
     fn has_gap(&self, is_strict: bool) {

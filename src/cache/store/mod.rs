@@ -10,6 +10,7 @@ use super::freshness::{Limits, judge};
 use super::index::{Entry, Sight};
 use super::key::{TokenKey, TokenKeys};
 use super::lately::Lately;
+use super::marks::Marks;
 use super::outage::Outage;
 use super::settings::CacheSettings;
 use super::shared::{Found as FoundElsewhere, Membership};
@@ -22,6 +23,7 @@ use crate::protection::{EndpointHandle, Share};
 use crate::token::{AccessToken, BearerToken, Term};
 
 mod forget;
+mod marks;
 #[cfg(feature = "redis")]
 mod shared;
 
@@ -106,6 +108,8 @@ pub(super) struct Store {
     /// Which tokens have the share of known ones.
     lately: Lately,
     pub(super) outage: Outage,
+    /// Only where tokens are judged from themselves alone.
+    pub(super) marks: Option<Box<Marks>>,
     turned_away: LogLimit<Share>,
     served_stale: LogLimit<()>,
 }
@@ -156,6 +160,7 @@ impl Store {
             limits,
             lately: Lately::for_tokens(settings.max_capacity),
             outage: Outage::default(),
+            marks: None,
             turned_away: LogLimit::new(),
             served_stale: LogLimit::new(),
         }

@@ -22,6 +22,7 @@ struct Heard(Mutex<Vec<Event>>);
 enum Event {
     /// Records with these ids, and the number up to which the log was known meanwhile.
     Applied(Vec<u128>, Option<u64>),
+    Lost(i64),
     AskAgain,
 }
 
@@ -35,6 +36,10 @@ impl Member for Cache {
         let known = self.node.lock().unwrap().upgrade().and_then(|node| node.log.as_of());
         let ids = records.iter().map(|record| record.id).collect();
         self.heard.0.lock().unwrap().push(Event::Applied(ids, known.map(|(_, number)| number)));
+    }
+
+    fn has_lost(&self, moment: i64) {
+        self.heard.0.lock().unwrap().push(Event::Lost(moment));
     }
 
     fn has_gap(&self, _: bool) {
@@ -85,7 +90,7 @@ impl Process {
     }
 
     async fn appends(&self, id: u128, rule: Rule) {
-        let record = Record { id, cache: None, rule, found_inactive: false };
+        let record = Record { id, cache: None, rule, found_inactive: false, moment: 0, leaves_mark: false };
         append(&self.node, &record).await.unwrap();
     }
 
@@ -135,7 +140,7 @@ async fn records_are_applied_before_they_are_known() {
 async fn what_this_process_has_invalidated_itself_is_not_forgotten_once_more() {
     let engine = engine();
     let mut one = process(&engine);
-    drop(one.node.invalidate("main", one_token(), false, Vec::new()));
+    drop(one.node.invalidate("main", one_token(), None, Vec::new()));
     let next = one.node.outbox.next().await;
     append(&one.node, &next.record).await.unwrap();
     one.reads().await;
@@ -260,6 +265,8 @@ async fn records_are_known_before_they_are_applied() {
             self.1.lock().unwrap().push(node.log.distrusts(&header, subject, &verdict).is_some());
         }
 
+        fn has_lost(&self, _: i64) {}
+
         fn has_gap(&self, _: bool) {}
     }
     let engine = engine();
@@ -329,7 +336,7 @@ async fn how_far_a_process_has_read_is_believed_by_its_seal_alone() {
     other.reads().await;
     tokio::time::advance(lease * 2).await;
     for is_forged in [true, false] {
-        let stage = one.node.invalidate("main", one_token(), false, Vec::new());
+        let stage = one.node.invalidate("main", one_token(), None, Vec::new());
         let next = one.node.outbox.next().await;
         append(&one.node, &next.record).await.unwrap();
         for process in [Some(&mut one), (!is_forged).then_some(&mut other)].into_iter().flatten() {
@@ -412,12 +419,45 @@ async fn turns_keep_no_engine_when_the_fleet_is_gone() {
     assert_eq!(pace.take(turn).await, None);
 }
 
+/// Whoever begins to read hears of it before anything else; who has read what had to go does not.
+#[tokio::test]
+async fn a_process_that_begins_with_a_full_log_is_told_that_it_has_lost_some() {
+    let engine = engine();
+    let mut one = process(&engine);
+    one.reads().await;
+    let rule = Rule::of_token(Vec::new());
+    for id in 1..=MAX_RECORDS + 1 {
+        let moment = i64::try_from(id).unwrap();
+        let id = u128::from(id);
+        let record = Record { id, cache: None, rule: rule.clone(), found_inactive: false, moment, leaves_mark: true };
+        append(&one.node, &record).await.unwrap();
+        if id % 10_000 == 0 {
+            one.reads().await;
+        }
+    }
+    one.reads().await;
+    let lost = |process: &Process| {
+        let heard = process.heard.take().into_iter();
+        heard.filter(|event| !matches!(event, Event::Applied(..))).collect::<Vec<_>>()
+    };
+    assert_eq!(lost(&one), []);
+    let mut other = process(&engine);
+    other.reads().await;
+    // The page begins with the second record.
+    assert_eq!(lost(&other), [Event::Lost(501)]);
+    let late = Arc::new(Cache { heard: Arc::default(), node: Mutex::default() });
+    let member: std::sync::Weak<Cache> = Arc::downgrade(&late);
+    other.node.join(member, settings(0));
+    assert!(matches!(late.heard.take()[..], [Event::Lost(20_001), Event::Applied(..)]));
+}
+
 /// Invariant 9: records are kept as long as any process of the fleet needs them.
 #[tokio::test]
 async fn the_longest_reach_of_all_says_how_long_records_are_kept() {
     let engine = engine();
     let mut short = Process::new(&engine, None, settings(60_000));
     let mut long = Process::new(&engine, None, settings(3_600_000));
+    assert_eq!(short.node.retention(), Duration::MAX, "nobody knows yet who needs them");
     short.reads().await;
     assert_eq!(short.node.retention(), Duration::from_secs(90));
     long.reads().await;

@@ -6,6 +6,7 @@ mod availability;
 mod caches;
 mod freshness;
 mod gaps;
+mod marks;
 mod races;
 mod revocation;
 mod rotation;
