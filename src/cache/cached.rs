@@ -16,6 +16,7 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::Instrument;
 
@@ -102,7 +103,10 @@ impl<I: Introspect> Cached<I> {
     ) -> Self {
         let longest_token_lifetime = settings.longest_token_lifetime;
         let store = Store::new(settings, clock, introspector.endpoint(), shared);
-        let store = if introspector.judges_alone() { store.with_marks(longest_token_lifetime) } else { store };
+        let store = match introspector.judges_alone() {
+            Some(clock_skew) => store.with_marks(longest_token_lifetime, clock_skew),
+            None => store,
+        };
         let store = Arc::new(store);
         if let Some(shared) = &store.shared {
             shared.join(&store);
@@ -167,7 +171,7 @@ impl<I: Introspect> Introspect for Cached<I> {
         self.introspector.endpoint()
     }
 
-    fn judges_alone(&self) -> bool {
+    fn judges_alone(&self) -> Option<Duration> {
         self.introspector.judges_alone()
     }
 }

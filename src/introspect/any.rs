@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Ask, Introspect, Verdict};
 use crate::error::IntrospectError;
@@ -37,7 +38,7 @@ trait Erased: Send + Sync {
     fn introspect<'q>(&'q self, ask: Ask<'q>) -> Answering<'q>;
     fn endpoint(&self) -> Option<EndpointHandle>;
     fn wants_cache(&self) -> bool;
-    fn judges_alone(&self) -> bool;
+    fn judges_alone(&self) -> Option<Duration>;
 }
 
 impl<I: Introspect> Erased for I {
@@ -57,7 +58,7 @@ impl<I: Introspect> Erased for I {
         Introspect::wants_cache(self)
     }
 
-    fn judges_alone(&self) -> bool {
+    fn judges_alone(&self) -> Option<Duration> {
         Introspect::judges_alone(self)
     }
 }
@@ -87,7 +88,7 @@ impl Introspect for AnyIntrospector {
         self.0.wants_cache()
     }
 
-    fn judges_alone(&self) -> bool {
+    fn judges_alone(&self) -> Option<Duration> {
         self.0.judges_alone()
     }
 }

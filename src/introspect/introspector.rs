@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Verdict;
 use crate::error::IntrospectError;
@@ -76,8 +77,10 @@ pub trait Introspect: Send + Sync + 'static {
         false
     }
 
-    /// Whether verdicts are made from the token alone, as from a signature: asking again does not tell that it was
-    /// revoked. The default is false, since an authority that is asked knows.
+    /// Whether verdicts are made from the token alone, as from a signature, so that asking again does not tell that it
+    /// was revoked; and if so, how far ahead of this clock the issuer's may be by which tokens say when they were issued
+    /// ([`issued_at`](crate::AccessToken::issued_at)): what is invalidated covers tokens that were issued until so long
+    /// afterwards. The default is `None`, since an authority that is asked knows.
     ///
     /// To forget such a token would only have it judged again. So a [`Cached`](crate::Cached) around such an
     /// introspector holds what was [invalidated](crate::CacheHandle::invalidate) against it: until a token would have
@@ -95,8 +98,8 @@ pub trait Introspect: Send + Sync + 'static {
     ///   what they have read, and those that start afterwards hold nothing of what was invalidated before. A process
     ///   that is cut off from the engine learns of an invalidation when it reads the log again, and not within
     ///   `max_ttl`.
-    fn judges_alone(&self) -> bool {
-        false
+    fn judges_alone(&self) -> Option<Duration> {
+        None
     }
 }
 
@@ -157,7 +160,7 @@ impl<I: Introspect> Introspect for Arc<I> {
         (**self).wants_cache()
     }
 
-    fn judges_alone(&self) -> bool {
+    fn judges_alone(&self) -> Option<Duration> {
         (**self).judges_alone()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -134,10 +135,10 @@ impl Introspect for ByIssuer {
         all.any(Introspect::wants_cache)
     }
 
-    /// Whether any of them does.
-    fn judges_alone(&self) -> bool {
-        let mut all = self.0.by_issuer.iter().map(|(_, introspector)| introspector).chain(&self.0.opaque);
-        all.any(Introspect::judges_alone)
+    /// If any of them does.
+    fn judges_alone(&self) -> Option<Duration> {
+        let all = self.0.by_issuer.iter().map(|(_, introspector)| introspector).chain(&self.0.opaque);
+        all.filter_map(Introspect::judges_alone).max()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::builder::JwtBuilder;
 use super::claims::{Refused, Requirements};
@@ -151,8 +152,8 @@ impl Introspect for Jwt {
         Some(self.handle.clone())
     }
 
-    fn judges_alone(&self) -> bool {
-        true
+    fn judges_alone(&self) -> Option<Duration> {
+        Some(self.requirements.clock_skew)
     }
 }
 

@@ -107,9 +107,12 @@ impl Rule {
         Some(fingerprint.key)
     }
 
-    /// The key of the one token that is meant, in caches with this secret; else in caches with another.
-    pub(crate) fn token_of_any(&self, key_id: u64) -> Option<[u64; 2]> {
-        self.token(key_id).or_else(|| Some(self.fingerprints.as_ref()?.first()?.key))
+    /// The key of what was signed in the one token that is meant, or of the whole token if it has no such part, in
+    /// caches with this secret; else in caches with another.
+    pub(crate) fn unsigned_of_any(&self, key_id: u64) -> Option<[u64; 2]> {
+        let fingerprints = self.fingerprints.as_ref()?;
+        let of_secret = fingerprints.iter().rev().find(|fingerprint| fingerprint.key_id == key_id);
+        Some(of_secret.or(fingerprints.last())?.key)
     }
 
     /// The rule without the conditions that say when a token was issued, and before which moment it has to have been by

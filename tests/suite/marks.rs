@@ -6,6 +6,7 @@ mod model;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tower_introspection::cache::{CachedBuilder, Selection};
 use tower_introspection::clock::{ManualClock, Timestamp};
@@ -41,8 +42,8 @@ impl Introspect for Judge {
         Ok(facts.map_or(Verdict::Inactive(InactiveReason::Unknown), Verdict::Active))
     }
 
-    fn judges_alone(&self) -> bool {
-        true
+    fn judges_alone(&self) -> Option<Duration> {
+        Some(Duration::ZERO)
     }
 }
 
@@ -223,8 +224,8 @@ impl<I: Introspect> Introspect for Alone<I> {
         self.0.introspect(ask).await
     }
 
-    fn judges_alone(&self) -> bool {
-        true
+    fn judges_alone(&self) -> Option<Duration> {
+        Some(Duration::ZERO)
     }
 }
 
@@ -232,11 +233,12 @@ impl<I: Introspect> Introspect for Alone<I> {
 async fn whoever_stands_around_it_says_so_too() {
     let judge = Judge::default();
     judge.issues("abc", issued("ann", START));
-    assert!(!Authority::new(active()).judges_alone() && !Cached::new(Authority::new(active())).judges_alone());
+    assert_eq!(Authority::new(active()).judges_alone(), None);
+    assert_eq!(Cached::new(Authority::new(active())).judges_alone(), None);
     let clock = ManualClock::at(START);
     let within = Cached::builder(judge.clone()).clock(clock.clone()).build().unwrap();
     let around = Arc::new(AnyIntrospector::new(within));
-    assert!(around.judges_alone());
+    assert_eq!(around.judges_alone(), Some(Duration::ZERO));
     let cached = Cached::builder(around).clock(clock).build().unwrap();
     drop(cached.handle().invalidate(&bearer("abc")));
     let verdict = known_or_asked(&cached, "abc").await.unwrap();

@@ -7,7 +7,8 @@
 //!
 //! ```text
 //! token    covers that token, until it would have expired; as long as nobody knows when, until there is no room
-//! rule     covers the tokens of which it holds that were issued before a moment; until there is no room
+//! rule     covers the tokens of which it holds that were issued before a moment; until there is no room. Those that
+//!          are older than any token lives go first, and nothing comes of it
 //! floor    covers every token issued before a moment: what had no room, and invalidations of all tokens
 //! ```
 //!
@@ -15,6 +16,7 @@
 //! are refused with it.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -37,6 +39,10 @@ pub(super) struct Marks {
     known: RwLock<Known>,
     /// A token that lives longer than that may outlive the record of its invalidation in a fleet.
     pub(super) longest_lifetime: Duration,
+    /// How far ahead of the moment of an invalidation an older token may say that it was issued.
+    clock_skew: Duration,
+    /// How long the longest of tokens lives that was seen, in milliseconds.
+    longest_seen: AtomicI64,
     pub(super) told: LogLimit<Told>,
 }
 
@@ -90,7 +96,7 @@ impl Before {
 }
 
 impl Marks {
-    pub(super) fn new(longest_lifetime: Duration) -> Self {
+    pub(super) fn new(longest_lifetime: Duration, clock_skew: Duration) -> Self {
         let known = Known {
             floor: None,
             tokens: HashMap::default(),
@@ -98,7 +104,21 @@ impl Marks {
             rules: Rules::default(),
             bytes_of_rules: 0,
         };
-        Self { known: RwLock::new(known), longest_lifetime, told: LogLimit::new() }
+        let (known, longest_seen) = (RwLock::new(known), AtomicI64::new(0));
+        Self { known, longest_lifetime, clock_skew, longest_seen, told: LogLimit::new() }
+    }
+
+    /// Learns how long tokens live.
+    pub(super) fn has_seen(&self, token: &AccessToken, now: Timestamp) {
+        let since = token.issued_at().unwrap_or(now).as_unix_millis();
+        let lives = token.expires_at().map_or(i64::MAX, |ends| ends.as_unix_millis().saturating_sub(since));
+        self.longest_seen.fetch_max(lives, Ordering::Relaxed);
+    }
+
+    /// What was invalidated before then is about tokens that have all expired.
+    fn forgotten_before(&self, now: Timestamp) -> Timestamp {
+        let seen = u64::try_from(self.longest_seen.load(Ordering::Relaxed)).unwrap_or_default();
+        now - self.longest_lifetime.max(Duration::from_millis(seen)).saturating_add(self.clock_skew)
     }
 
     /// Whether the token, which is known by any of `keys`, was invalidated.
@@ -130,14 +150,20 @@ impl Marks {
             .entry(key)
             .and_modify(|mark| mark.again(expires_at, moment))
             .or_insert(OfToken { ends: expires_at, moment });
-        known.make_room_for_tokens(now)
+        known.make_room_for_tokens(now, self.clock_skew)
     }
 
     /// Marks what `rule` means, of all tokens or of the one that is known by `token`.
-    pub(super) fn leave_of_rule(&self, rule: &Rule, token: Option<TokenKey>, moment: Timestamp) -> Option<Timestamp> {
+    pub(super) fn leave_of_rule(
+        &self,
+        rule: &Rule,
+        token: Option<TokenKey>,
+        moment: Timestamp,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
         let (rule, before) = rule.whenever_issued();
         let before = before.map_or(Before::ALWAYS, Before);
-        let before = if token.is_some() { before } else { before.min(Before::up_to(moment)) };
+        let before = if token.is_some() { before } else { before.min(Before::up_to(moment + self.clock_skew)) };
         let mut known = self.known_mut();
         if token.is_none() && rule.is_all() {
             known.raise(before);
@@ -154,7 +180,7 @@ impl Marks {
         if is_there {
             known.bytes_of_rules -= bytes;
         }
-        known.make_room_for_rules()
+        known.make_room_for_rules(self.forgotten_before(now), self.clock_skew)
     }
 
     fn known(&self) -> RwLockReadGuard<'_, Known> {
@@ -181,7 +207,7 @@ impl Known {
             || (self.rules.count() > 0 && self.rules.any_holds_if(token, counts))
     }
 
-    fn make_room_for_tokens(&mut self, now: Timestamp) -> Option<Timestamp> {
+    fn make_room_for_tokens(&mut self, now: Timestamp, clock_skew: Duration) -> Option<Timestamp> {
         if self.tokens.len() < self.looks_at {
             return None;
         }
@@ -190,19 +216,22 @@ impl Known {
         if self.tokens.len() > MOST_TOKENS {
             let oldest = oldest(self.tokens.values().map(|mark| mark.moment))?;
             self.tokens.retain(|_, mark| mark.moment > oldest);
-            self.raise(Before::up_to(oldest));
+            self.raise(Before::up_to(oldest + clock_skew));
             raised = Some(oldest);
         }
         self.looks_at = (2 * self.tokens.len()).clamp(FEW_TOKENS, MOST_TOKENS + 1);
         raised
     }
 
-    fn make_room_for_rules(&mut self) -> Option<Timestamp> {
+    fn make_room_for_rules(&mut self, forgotten_before: Timestamp, clock_skew: Duration) -> Option<Timestamp> {
         let mut raised = None;
+        if self.rules.count() > MOST_RULES || self.bytes_of_rules > MOST_BYTES_OF_RULES {
+            self.retain_rules(|mark| mark.moment >= forgotten_before);
+        }
         while self.rules.count() > MOST_RULES || self.bytes_of_rules > MOST_BYTES_OF_RULES {
             let oldest = oldest(self.rules.kept().map(|mark| mark.moment))?;
             self.retain_rules(|mark| mark.moment > oldest);
-            self.raise(Before::up_to(oldest));
+            self.raise(Before::up_to(oldest + clock_skew));
             raised = Some(oldest);
         }
         raised

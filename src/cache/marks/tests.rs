@@ -9,7 +9,7 @@ fn at(millis: i64) -> Timestamp {
 }
 
 fn marks() -> Marks {
-    Marks::new(LONGEST)
+    Marks::new(LONGEST, Duration::ZERO)
 }
 
 fn rule(selection: &Selection) -> Rule {
@@ -23,7 +23,7 @@ fn of(subject: &str, issued_at: Option<i64>) -> AccessToken {
 
 impl Marks {
     fn leave(&self, selection: &Selection, moment: i64) -> Option<Timestamp> {
-        self.leave_of_rule(&rule(selection), None, at(moment))
+        self.leave_of_rule(&rule(selection), None, at(moment), at(moment))
     }
 
     fn covers(&self, subject: &str, issued_at: Option<i64>) -> bool {
@@ -98,10 +98,10 @@ fn a_token_is_covered_whenever_it_was_issued_and_under_each_of_its_keys() {
 fn a_rule_of_one_token_covers_that_one_if_it_holds() {
     let (marks, keys) = (marks(), keys(2));
     let ann = |issued| of("ann", Some(issued));
-    marks.leave_of_rule(&rule(&Selection::subject("ann")), Some(keys[0]), at(10_000));
+    marks.leave_of_rule(&rule(&Selection::subject("ann")), Some(keys[0]), at(10_000), at(10_000));
     assert!(marks.cover(&[keys[0]], &ann(99_000)) && !marks.cover(&[keys[1]], &ann(0)));
     assert!(!marks.cover(&[keys[0]], &of("bob", Some(0))));
-    marks.leave_of_rule(&rule(&Selection::issued_before(at(5_000))), Some(keys[1]), at(10_000));
+    marks.leave_of_rule(&rule(&Selection::issued_before(at(5_000))), Some(keys[1]), at(10_000), at(10_000));
     assert!(marks.cover(&[keys[1]], &ann(4_999)) && !marks.cover(&[keys[1]], &ann(5_000)));
     assert!(!marks.cover(&[], &ann(0)), "it is about one token");
 }

@@ -15,12 +15,21 @@ use crate::token::{BearerToken, StatedClaims};
 
 /// Each tells how many active tokens were forgotten.
 impl Store {
-    /// What this cache knows `token` by.
+    /// What this cache knows `token` by. Where tokens are judged alone, what was signed in it comes last: whoever holds
+    /// a token may be able to sign the same in another form (of an ECDSA signature (r, s) there is the twin (r, -s)).
     pub(in crate::cache) fn fingerprints(&self, token: &BearerToken) -> Vec<Fingerprint> {
-        match &self.shared {
+        let of = |token: &BearerToken| match &self.shared {
             Some(shared) => shared.fingerprints(token),
             None => vec![self.keys.fingerprint(token)],
+        };
+        let mut fingerprints = of(token);
+        if self.marks.is_some()
+            && let Some((signed, _)) = token.expose().rsplit_once('.').filter(|(signed, _)| signed.contains('.'))
+            && let Ok(signed) = BearerToken::parse(signed)
+        {
+            fingerprints.extend(of(&signed));
         }
+        fingerprints
     }
 
     pub(in crate::cache) fn forget_rule(&self, rule: &Rule) -> usize {

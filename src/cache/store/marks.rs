@@ -10,10 +10,13 @@ use crate::introspect::Verdict;
 use crate::selection::Rule;
 use crate::token::{AccessToken, BearerToken};
 
+/// The greatest clock skew that an introspector of this crate allows.
+const FURTHEST_AHEAD: Duration = Duration::from_secs(300);
+
 impl Store {
     /// For an introspector that judges tokens alone.
-    pub(in crate::cache) fn with_marks(self, longest_lifetime: Duration) -> Self {
-        Self { marks: Some(Box::new(Marks::new(longest_lifetime))), ..self }
+    pub(in crate::cache) fn with_marks(self, longest_lifetime: Duration, clock_skew: Duration) -> Self {
+        Self { marks: Some(Box::new(Marks::new(longest_lifetime, clock_skew))), ..self }
     }
 
     /// The moment of an invalidation, if it leaves marks.
@@ -25,14 +28,17 @@ impl Store {
     /// that comes after finds the mark. When a token expires is told by what is remembered of it.
     pub(in crate::cache) fn leave_mark(&self, rule: &Rule, moment: Timestamp) {
         let Some(marks) = &self.marks else { return };
+        let now = self.clock.now();
+        // No token says that it was issued later than that. A clock elsewhere that is far ahead refuses no more.
+        let moment = moment.min(now + FURTHEST_AHEAD);
         let raised = if rule.is_of_any_token() {
-            marks.leave_of_rule(rule, None, moment)
-        } else if let Some(key) = rule.token_of_any(self.keys.id()).map(TokenKey::of_halves) {
+            marks.leave_of_rule(rule, None, moment, now)
+        } else if let Some(key) = rule.unsigned_of_any(self.keys.id()).map(TokenKey::of_halves) {
             if rule.is_one_token() {
-                let expires_at = self.active.get(key).and_then(|token| token.expires_at());
-                marks.leave_of_token(key, expires_at, moment, self.clock.now())
+                let remembered = rule.token(self.keys.id()).and_then(|key| self.active.get(TokenKey::of_halves(key)));
+                marks.leave_of_token(key, remembered.and_then(|token| token.expires_at()), moment, now)
             } else {
-                marks.leave_of_rule(rule, Some(key), moment)
+                marks.leave_of_rule(rule, Some(key), moment, now)
             }
         } else {
             None
@@ -55,6 +61,7 @@ impl Store {
         let (Some(marks), Verdict::Active(facts)) = (&self.marks, verdict) else { return false };
         // By all secrets: a mark may be older than the one that comes first now.
         let keys: Vec<_> = self.fingerprints(token).iter().map(|known_by| TokenKey::of_halves(known_by.key)).collect();
+        marks.has_seen(facts, self.clock.now());
         let is_covered = marks.cover(&keys, facts);
         if !is_covered {
             self.looks_at_lifetime(marks, facts);

@@ -208,14 +208,14 @@ async fn what_this_process_has_recorded_it_reads_at_once_and_all_of_it_in_one_re
     let mut one = process(&engine);
     one.reads().await;
     let node = Arc::clone(&one.node);
-    let records = [(); 3].map(|()| node.invalidate("main", one_token(), false, Vec::new()));
+    let records = [(); 3].map(|()| node.invalidate("main", one_token(), None, Vec::new()));
     let before = engine.calls();
     let mut both = pin!(async { tokio::join!(one.reader.follow(), send(&node)) });
     assert!(tokio::time::timeout(Duration::from_millis(10), &mut both).await.is_err());
     assert!(records.iter().all(|record| matches!(*record.borrow(), Stage::Appended(..))));
     assert_eq!(node.log.as_of().unwrap().1, 3);
     assert_eq!(engine.calls() - before, 1 + 3 + 1, "a read, what was recorded, and a read of it");
-    drop(node.invalidate("main", one_token(), false, Vec::new()));
+    drop(node.invalidate("main", one_token(), None, Vec::new()));
     for (millis, read) in [(10, 3), (120, 4)] {
         assert!(tokio::time::timeout(Duration::from_millis(millis), &mut both).await.is_err());
         assert_eq!(node.log.as_of().unwrap().1, read, "every second read comes after its pause, whatever happens");
