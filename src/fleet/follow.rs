@@ -2,7 +2,7 @@
 //! the outbox.
 //!
 //! ```text
-//! every 100 ms   read, from the position on; sooner, when all that waited in the outbox was appended
+//! every 100 ms   read, from the position on
 //!    │  another epoch, or what was read is not there ── gap ──▶ start over: distrust what is shared,
 //!    ▼                                                          have what is remembered asked about again
 //! records        open, apply to the caches, then move the position
@@ -32,7 +32,8 @@ use crate::background::Owner;
 use crate::clock::Stopwatch;
 use crate::random::random;
 
-/// From one read of the log to the next.
+/// From one read of the log to the next. Own records are read no sooner: what a failover loses before it was read is
+/// appended again, and replicas need a moment.
 const PAUSE: Duration = Duration::from_millis(100);
 /// The longest from one failed read to the next, and from one failed append to the next.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -112,14 +113,11 @@ impl Reader {
     }
 
     async fn follow(&mut self) {
-        let (mut pause, mut was_woken) = (PAUSE, false);
+        let mut pause = PAUSE;
         loop {
-            let progress = self.read().await;
-            // A log that is another one each time, cannot be read or loses what is appended must not keep this process
-            // busy.
-            let may_be_woken = !was_woken && matches!(progress, Ok(Progress::AtTheEnd));
-            match progress {
+            match self.read().await {
                 Ok(Progress::More) => continue,
+                // A log that is another one each time must not keep this process busy.
                 Ok(Progress::StartsOver) => pause = PAUSE,
                 Ok(Progress::AtTheEnd) => (pause, self.page) = (PAUSE, PAGE),
                 Err(error) => {
@@ -136,14 +134,7 @@ impl Reader {
             let _ = self.node.stats();
             // Up to a fifth more or less, so that the processes of a fleet do not come all at once.
             let part = f64::from(u32::try_from(random() % 400).unwrap_or_default()) / 1_000.0;
-            let pause = pause.mul_f64(0.8 + part);
-            was_woken = false;
-            if may_be_woken {
-                // An answer that this process asks for before it has read its own record is of no use to the others.
-                was_woken = tokio::time::timeout(pause, self.node.recorded.notified()).await.is_ok();
-            } else {
-                tokio::time::sleep(pause).await;
-            }
+            tokio::time::sleep(pause.mul_f64(0.8 + part)).await;
         }
     }
 
@@ -366,10 +357,6 @@ async fn send(node: &Node) {
         match append(node, &next.record).await {
             Ok(()) => {
                 pause = PAUSE;
-                // Once for all that wait, so that many cause no more reads than a few.
-                if node.outbox.queued() == 0 {
-                    node.recorded.notify_one();
-                }
                 for name in &next.names {
                     // It is old by the record, whatever comes of this.
                     let _ = node.engine.delete(name).await;

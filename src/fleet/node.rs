@@ -4,8 +4,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::Notify;
-
 use super::access::Access;
 use super::engine::{self, Engine, EngineError, EngineErrorKind, Name, NodeId};
 use super::engine_clock::EngineClock;
@@ -63,8 +61,6 @@ pub(crate) struct Node {
     pub(super) engine_clock: EngineClock,
     pub(super) log: Log,
     pub(super) outbox: Outbox,
-    /// Wakes whoever reads the log: the engine has taken all that this process has to say.
-    pub(super) recorded: Notify,
     pub(super) figures: Figures,
     /// Only of a strict fleet.
     pub(super) lease: Option<Arc<Lease>>,
@@ -101,7 +97,6 @@ impl Node {
             engine_clock: EngineClock::default(),
             log: Log::default(),
             outbox: Outbox::default(),
-            recorded: Notify::new(),
             lease: strict_lease.map(|lasts| Arc::new(Lease::new(lasts))),
             members: Mutex::default(),
             processes: AtomicU64::new(0),

@@ -8,7 +8,6 @@ use crate::fleet::invalidate::Spread;
 use crate::fleet::keys::Keyring;
 use crate::fleet::log::Subject;
 use crate::fleet::node::Member;
-use crate::fleet::outbox::Stage;
 use crate::fleet::secret::FleetSecret;
 use crate::fleet::settings::CacheSettings;
 use crate::protection::{RateLimit, Share, SharedPace, TurnOf};
@@ -198,27 +197,6 @@ async fn a_log_that_has_lost_records_is_a_gap_and_is_read_to_its_end() {
         other.appends(14, one_token()).await;
         one.reads().await;
         assert_eq!((one.gaps(), one.node.log.as_of().unwrap().1), (gaps, 14), "{which}");
-    }
-}
-
-/// An answer that it asks for meanwhile is of no use to the others.
-#[tokio::test(start_paused = true)]
-async fn what_this_process_has_recorded_it_reads_at_once_and_all_of_it_in_one_read() {
-    let engine = engine();
-    let mut one = process(&engine);
-    one.reads().await;
-    let node = Arc::clone(&one.node);
-    let records = [(); 3].map(|()| node.invalidate("main", one_token(), None, Vec::new()));
-    let before = engine.calls();
-    let mut both = pin!(async { tokio::join!(one.reader.follow(), send(&node)) });
-    assert!(tokio::time::timeout(Duration::from_millis(10), &mut both).await.is_err());
-    assert!(records.iter().all(|record| matches!(*record.borrow(), Stage::Appended(..))));
-    assert_eq!(node.log.as_of().unwrap().1, 3);
-    assert_eq!(engine.calls() - before, 1 + 3 + 1, "a read, what was recorded, and a read of it");
-    drop(node.invalidate("main", one_token(), None, Vec::new()));
-    for (millis, read) in [(10, 3), (120, 4)] {
-        assert!(tokio::time::timeout(Duration::from_millis(millis), &mut both).await.is_err());
-        assert_eq!(node.log.as_of().unwrap().1, read, "every second read comes after its pause, whatever happens");
     }
 }
 
