@@ -61,9 +61,6 @@ pub struct Rfc7662Builder {
     reading: Reading,
     #[cfg(feature = "jwt")]
     signed: Option<SignedAnswers>,
-    /// As it was given: in the header it may be encoded.
-    #[cfg(feature = "jwt")]
-    client_id: Option<String>,
     link: Link,
     limits: Limits,
 }
@@ -172,8 +169,6 @@ impl Rfc7662Builder {
             reading: Reading::default(),
             #[cfg(feature = "jwt")]
             signed: None,
-            #[cfg(feature = "jwt")]
-            client_id: None,
             link: Link::default(),
             limits: Limits::new(),
         }
@@ -219,7 +214,6 @@ impl Rfc7662Builder {
             Credential::client_secret_basic(client_id, client_secret),
             Credential::client_secret_post(client_id, client_secret),
         );
-        self.note_client(client_id);
         self.authentication = Some(check_client_id("client_secret", client_id).map(|()| authentication));
         self
     }
@@ -277,19 +271,10 @@ impl Rfc7662Builder {
     }
 
     fn client(mut self, setting: &'static str, client_id: &str, credential: Credential) -> Self {
-        self.note_client(client_id);
         let authentication = Authentication::By(CredentialSource::Fixed(credential));
         self.authentication = Some(check_client_id(setting, client_id).map(|()| authentication));
         self
     }
-
-    #[cfg(feature = "jwt")]
-    fn note_client(&mut self, client_id: &str) {
-        self.client_id = Some(client_id.to_owned());
-    }
-
-    #[cfg(not(feature = "jwt"))]
-    fn note_client(&mut self, _: &str) {}
 
     /// Whether a token counts as inactive if the answer has no `token_type`. Default: `false`, since RFC 7662 section
     /// 2.2 makes the member optional. Look at what your server says of access tokens first.
@@ -475,9 +460,7 @@ impl Rfc7662Builder {
         #[cfg(feature = "jwt")]
         let longest = self.link.connection.max_response_bytes;
         #[cfg(feature = "jwt")]
-        let account = self.client_id.unwrap_or_else(|| credentials.account());
-        #[cfg(feature = "jwt")]
-        let signed = self.signed.map(|signed| signed.open(account, &self.link, longest)).transpose()?;
+        let signed = self.signed.map(|signed| signed.open(credentials.account(), &self.link, longest)).transpose()?;
         let (place, endpoint) = match self.place {
             Place::At { found, issuer } => {
                 let (target, url) = reach(&found, issuer.as_deref(), &credentials, &self.parameters, &self.link)?;

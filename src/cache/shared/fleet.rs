@@ -31,8 +31,7 @@ pub(in crate::cache) struct Membership {
 
 impl Membership {
     /// # Errors
-    /// If the endpoint takes its turns from another fleet, or if the introspector judges alone and the fleet is strict
-    /// or the introspector has no endpoint.
+    /// If the endpoint takes its turns from another fleet, or if the fleet is strict and the introspector judges alone.
     pub(in crate::cache) fn new(fleet: Fleet, cache: &str, introspector: &impl Introspect) -> Result<Self, BuildError> {
         if fleet.lease().is_some() && introspector.judges_alone().is_some() {
             return Err(BuildError::new(
@@ -42,11 +41,6 @@ impl Membership {
             ));
         }
         let endpoint = introspector.endpoint();
-        if endpoint.is_none() && introspector.judges_alone().is_some() {
-            let problem = "nothing tells whose tokens it judges from those of another cache of the same name: give each \
-                           introspector a cache and a fleet of its own, inside of what chooses among them";
-            return Err(BuildError::new("fleet", problem));
-        }
         let authority = endpoint.as_ref().map(|endpoint| endpoint.authority().clone()).unwrap_or_default();
         if let Some(endpoint) = &endpoint {
             let elsewhere = "the endpoint takes its turns from another fleet already: build one for each fleet";
