@@ -30,6 +30,8 @@ pub struct Credential {
 enum Secret {
     Nothing,
     Basic {
+        /// Who this is; `username` is how that is sent.
+        account: Arc<str>,
         username: Arc<str>,
         password: Arc<str>,
     },
@@ -56,7 +58,8 @@ impl Credential {
                 "a user name cannot hold a colon; check that name and password are not swapped",
             ));
         }
-        Ok(Self::new(Secret::Basic { username: username.into(), password: password.into() }))
+        let username: Arc<str> = username.into();
+        Ok(Self::new(Secret::Basic { account: Arc::clone(&username), username, password: password.into() }))
     }
 
     /// A bearer token for the account, RFC 6750.
@@ -94,7 +97,12 @@ impl Credential {
             let form: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
             form.replace('+', "%20").into()
         };
-        Self::new(Secret::Basic { username: encoded(client_id.as_ref()), password: encoded(client_secret.as_ref()) })
+        let (client_id, client_secret) = (client_id.as_ref(), client_secret.as_ref());
+        Self::new(Secret::Basic {
+            account: client_id.into(),
+            username: encoded(client_id),
+            password: encoded(client_secret),
+        })
     }
 
     /// An OAuth client's identifier and secret in the form of the question, for a secret that changes. Apigee's
@@ -129,15 +137,15 @@ impl Credential {
     pub(crate) fn authorize(&self, request: RequestBuilder) -> RequestBuilder {
         match &self.secret {
             Secret::Nothing | Secret::Form(_) => request,
-            Secret::Basic { username, password } => request.basic_auth(username, Some(password)),
+            Secret::Basic { account: _, username, password } => request.basic_auth(username, Some(password)),
             Secret::Bearer(token) => request.bearer_auth(token),
         }
     }
 
-    /// The user name or the client's identifier, as it is sent; empty if there is none.
+    /// The user name or the client's identifier, as it was given; empty if there is none.
     pub(crate) fn account(&self) -> &str {
         match &self.secret {
-            Secret::Basic { username, .. } => username,
+            Secret::Basic { account, .. } => account,
             Secret::Form(_) => {
                 self.form_parameters().find(|(name, _)| *name == "client_id").map_or("", |(_, client_id)| client_id)
             }
