@@ -1,133 +1,25 @@
 //! Authorization servers that nobody here wrote, on loopback: `oidc-provider` (npm), `Authlib` and
-//! `django-oauth-toolkit` (PyPI).
+//! `django-oauth-toolkit` (PyPI). And two libraries that sign and read tokens: `jose` (npm) and `joserfc` (PyPI).
 //!
 //! They need node and python with packages that `.ci/interop` installs. Where that has not been done these tests say so
 //! and test nothing, unless `INTEROP=required` is set, as it is in CI: then what is missing is a failure.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[cfg(all(feature = "jwt", feature = "sandbox", feature = "test-util"))]
+#[path = "interop/jwt/mod.rs"]
+mod jwt;
+#[path = "interop/server.rs"]
+mod server;
 mod support;
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
-
-use serde_json::Value;
+use server::Server;
 use support::*;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
 use tower::{Layer, ServiceExt};
 use tower_introspection::credentials::ClientCredentials;
 use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
 use tower_introspection::rejection::RejectionKind;
-use tower_introspection::rfc7662::Rfc7662Builder;
 use tower_introspection::{AccessToken, Cached, InactiveReason, Introspect, IntrospectionLayer, Rfc7662, Verdict};
-
-/// Where `.ci/interop` puts what it installs.
-fn installed() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    target.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target")).join("interop")
-}
-
-/// A server that runs for one test. It ends with its standard input, so also if the test is killed.
-struct Server {
-    facts: Value,
-    _process: Child,
-}
-
-impl Server {
-    /// `None` if it is not installed and need not be.
-    async fn start(name: &str, program: &Path, script: &Path) -> Option<Self> {
-        if let Some(missing) = [program, script].into_iter().find(|file| !file.exists()) {
-            let required = std::env::var("INTEROP").is_ok_and(|value| value == "required");
-            assert!(!required, "{name} is not installed: {} is missing; run `bash .ci/interop`", missing.display());
-            // Past the capture of the test runner, which shows nothing of tests that pass.
-            let skipped = format!("SKIPPED: {name} is not installed ({}); run `bash .ci/interop`\n", missing.display());
-            std::io::stderr().write_all(skipped.as_bytes()).unwrap();
-            return None;
-        }
-        let mut process = Command::new(program)
-            .arg(script)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let line = patiently(lines.next_line()).await.unwrap().expect("it says where it listens");
-        Some(Self { facts: serde_json::from_str(&line).unwrap(), _process: process })
-    }
-
-    async fn oidc_provider() -> Option<Self> {
-        let node = which("node");
-        Self::start("oidc-provider", &node, &installed().join("oidc-provider/server.mjs")).await
-    }
-
-    async fn authlib() -> Option<Self> {
-        let python = installed().join("authlib/venv/bin/python");
-        Self::start("Authlib", &python, &installed().join("authlib/server.py")).await
-    }
-
-    /// It answers in a way of its own, and so has tests of its own. `version` is the end of a folder's name.
-    async fn django_oauth_toolkit(version: &str) -> Option<Self> {
-        let folder = installed().join("django-oauth-toolkit");
-        let python = folder.join(format!("venv{version}/bin/python"));
-        Self::start("django-oauth-toolkit", &python, &folder.join("server.py")).await
-    }
-
-    /// Those that answer as RFC 7662 has it, with all that tokens of this service hold.
-    async fn all() -> Vec<Self> {
-        [Self::oidc_provider().await, Self::authlib().await].into_iter().flatten().collect()
-    }
-
-    fn text(&self, pointer: &str) -> &str {
-        self.facts.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("{pointer} in {}", self.facts))
-    }
-
-    fn endpoint(&self) -> Rfc7662Builder {
-        Rfc7662::builder(self.text("/introspection_endpoint"))
-    }
-
-    fn basic(&self) -> Rfc7662 {
-        self.endpoint()
-            .client_secret_basic(self.text("/basic/client_id"), self.text("/basic/client_secret"))
-            .build()
-            .unwrap()
-    }
-
-    async fn post(&self, url: &str, form: &[(&str, &str)]) -> Value {
-        let body: String = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-        let response = client()
-            .post(url)
-            .basic_auth(self.text("/app/client_id"), Some(self.text("/app/client_secret")))
-            .header("content-type", "application/x-www-form-urlencoded")
-            .body(body)
-            .send()
-            .await
-            .unwrap();
-        assert!(response.status().is_success(), "{}", response.status());
-        response.json().await.unwrap_or_default()
-    }
-
-    async fn issue(&self) -> String {
-        let form = [("grant_type", "client_credentials"), ("scope", "read write")];
-        let answer = self.post(self.text("/token_endpoint"), &form).await;
-        answer["access_token"].as_str().unwrap().to_owned()
-    }
-
-    async fn revoke(&self, token: &str) {
-        self.post(self.text("/revocation_endpoint"), &[("token", token)]).await;
-    }
-}
-
-fn which(program: &str) -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(program))
-        .find(|file| file.exists())
-        .unwrap_or_else(|| program.into())
-}
 
 async fn verdict(endpoint: &impl Introspect, token: &str) -> Verdict {
     endpoint.introspect(Ask::new(&bearer(token))).await.unwrap()

@@ -1,5 +1,7 @@
 """An authorization server made of Authlib's Flask integration, on a port of loopback the system chooses. Prints one
-line of JSON to stdout once it answers, and its log to stderr; it ends with its stdin or on SIGTERM."""
+line of JSON to stdout once it answers, and its log to stderr; it ends with its stdin or on SIGTERM.
+
+One client gets opaque tokens and another JWTs, whose header names no key. Both kinds can be asked about and revoked."""
 
 import hmac
 import json
@@ -18,7 +20,9 @@ from authlib.oauth2.rfc6749.grants import ClientCredentialsGrant
 from authlib.oauth2.rfc7009 import RevocationEndpoint
 from authlib.oauth2.rfc7662 import IntrospectionEndpoint
 from authlib.oauth2.rfc8414 import AuthorizationServerMetadata
+from authlib.oauth2.rfc9068 import JWTBearerTokenGenerator
 from flask import Flask, jsonify
+from joserfc.jwk import ECKey, KeySet
 from werkzeug.serving import make_server
 
 AUDIENCE = "https://api.example.com"
@@ -83,17 +87,27 @@ class Token(TokenMixin):
 
 
 APP = Client("app", "app-secret", "client_secret_basic", ("read", "write"))
+JWT_APP = Client("jwt-app", "jwt-app-secret", "client_secret_basic", ("read", "write"))
 # Read correctly only if the client percent-encodes both, in UTF-8, as RFC 6749, section 2.3.1, asks, and a space as %20:
 # Authlib decodes with `unquote`, to which the "+" of form-urlencoding is a plus sign.
 BASIC = Client("rs:1 +/%&=é", "p:+/%& =~s!ü", "client_secret_basic")
 POST = Client("rs-post", "rs-post-secret", "client_secret_post")
 
-clients = {client.client_id: client for client in (APP, BASIC, POST)}
+clients = {client.client_id: client for client in (APP, JWT_APP, BASIC, POST)}
 tokens = {}
+key = ECKey.generate_key("P-256", {"use": "sig", "alg": "ES256"}, auto_kid=True)
 
 
 class AppGrant(ClientCredentialsGrant):
     TOKEN_ENDPOINT_AUTH_METHODS = AUTH_METHODS
+
+
+class Jwts(JWTBearerTokenGenerator):
+    def get_jwks(self):
+        return key
+
+    def get_audiences(self, client, user, scope):
+        return AUDIENCE
 
 
 class Introspection(IntrospectionEndpoint):
@@ -134,8 +148,15 @@ def save_token(issued, request):
     tokens[issued["access_token"]] = Token(request.client, issued)
 
 
+def generate_token(grant_type, client, **details):
+    generator = Jwts(issuer, "ES256") if client is JWT_APP else opaque_tokens
+    return generator(grant_type, client, **details)
+
+
 app = Flask(__name__)
 server = AuthorizationServer(app, clients.get, save_token)
+opaque_tokens = server.create_bearer_token_generator(app.config)
+server.register_token_generator("default", generate_token)
 server.register_grant(AppGrant)
 server.register_endpoint(Introspection)
 server.register_endpoint(Revocation)
@@ -161,6 +182,11 @@ def well_known():
     return jsonify(metadata)
 
 
+@app.get("/jwks")
+def jwks():
+    return jsonify(KeySet([key]).as_dict(private=False))
+
+
 def exit_with_stdin():
     # Whoever started this holds the other end, so no server outlives a test run that was killed.
     sys.stdin.buffer.read()
@@ -178,6 +204,7 @@ metadata = AuthorizationServerMetadata(
     token_endpoint=f"{issuer}/oauth/token",
     introspection_endpoint=f"{issuer}/oauth/introspect",
     revocation_endpoint=f"{issuer}/oauth/revoke",
+    jwks_uri=f"{issuer}/jwks",
     grant_types_supported=["client_credentials"],
     response_types_supported=[],
     scopes_supported=list(APP.scopes),
@@ -195,6 +222,7 @@ print(
             "basic": BASIC.credentials(),
             "post": POST.credentials(),
             "app": APP.credentials(),
+            "jwt_app": JWT_APP.credentials(),
         }
     ),
     flush=True,

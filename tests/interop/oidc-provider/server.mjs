@@ -1,5 +1,11 @@
 // An authorization server made of `oidc-provider`, on a port of loopback the system chooses. Prints one line of JSON to
 // stdout once it answers; it ends with its stdin or on SIGTERM.
+//
+// Its access tokens are opaque, unless they are asked for the resource `JWT_RESOURCE`. What a JWT is like stands in the
+// query of that resource: `alg`, `aud`, `typ`, and `iss` of a server that names another one.
+//
+// It has new keys after `POST /rotate`, as if it had been started again with another configuration. After
+// `POST /rotate?keep` the old ones stay in its key set, behind the new ones.
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:http";
@@ -14,7 +20,9 @@ process.on("SIGTERM", () => process.exit(0));
 process.stdin.on("end", () => process.exit(0)).resume();
 
 const AUDIENCE = "https://api.example.com";
+const JWT_RESOURCE = "https://jwt.example.com/";
 const SCOPES = "read write";
+const ID_TOKEN_GRANT = "urn:example:id-token";
 
 async function newKey(alg) {
   const { privateKey, publicKey } = await generateKeyPair(alg, { extractable: true });
@@ -23,11 +31,17 @@ async function newKey(alg) {
   return { privateKey, jwk, publicJwk: { ...jwk, kid, alg, use: "sig" } };
 }
 
+// What the server signs with. A key is for every algorithm that fits it.
+async function newServerKeys() {
+  const keys = await Promise.all(["RS256", "ES256", "ES384", "EdDSA"].map(newKey));
+  return Promise.all(keys.map(async ({ privateKey }) => ({ ...(await exportJWK(privateKey)), use: "sig" })));
+}
+
 const app = {
   client_id: "app",
   client_secret: "app-secret",
   token_endpoint_auth_method: "client_secret_basic",
-  grant_types: ["client_credentials"],
+  grant_types: ["client_credentials", ID_TOKEN_GRANT],
   redirect_uris: [],
   response_types: [],
   scope: SCOPES,
@@ -49,6 +63,20 @@ const post = {
   client_secret: "rs-post-secret",
   token_endpoint_auth_method: "client_secret_post",
 };
+// These get the answers of introspection signed if they ask for that (RFC 9701), the last one encrypted, too. Those
+// above get them signed by RS256.
+const answered = Object.fromEntries(
+  ["PS256", "ES256", "EdDSA", "HS256", "encrypted"].map((how) => [
+    how,
+    { ...post, client_id: `rs-${how}`, introspection_signed_response_alg: how },
+  ]),
+);
+Object.assign(answered.encrypted, {
+  introspection_signed_response_alg: "RS256",
+  introspection_encrypted_response_alg: "ECDH-ES",
+  introspection_encrypted_response_enc: "A128GCM",
+  jwks: { keys: [{ ...(await newKey("ECDH-ES")).publicJwk, use: "enc" }] },
+});
 const signing = await Promise.all(
   ["RS256", "ES256"].map(async (alg) => {
     const { privateKey, publicJwk } = await newKey(alg);
@@ -73,37 +101,78 @@ const server = createServer().listen(0, "127.0.0.1");
 await once(server, "listening");
 const issuer = `http://127.0.0.1:${server.address().port}`;
 
-const serverKey = await newKey("RS256");
-const provider = new Provider(issuer, {
-  clients: [app, dpopApp, basic, post, ...signing.map(({ client }) => client)],
-  // Not the built-in key, about which the library warns.
-  jwks: { keys: [{ ...(await exportJWK(serverKey.privateKey)), alg: "RS256", use: "sig" }] },
-  scopes: SCOPES.split(" "),
+const configuration = {
+  clients: [app, dpopApp, basic, post, ...Object.values(answered), ...signing.map(({ client }) => client)],
+  scopes: ["openid", ...SCOPES.split(" ")],
   clientAuthMethods: ["client_secret_basic", "client_secret_post", "private_key_jwt"],
-  ttl: { ClientCredentials: 600 },
+  enabledJWA: { introspectionSigningAlgValues: ["RS256", "PS256", "ES256", "EdDSA", "HS256"] },
+  ttl: { ClientCredentials: 600, IdToken: 600 },
   features: {
     clientCredentials: { enabled: true },
     devInteractions: { enabled: false },
     dPoP: { enabled: true },
+    encryption: { enabled: true },
     introspection: {
       enabled: true,
       // The default does the same for confidential clients, and warns that it is one.
       allowedPolicy: () => true,
     },
+    jwtIntrospection: { enabled: true },
     revocation: { enabled: true },
     resourceIndicators: {
       enabled: true,
       // A token is for some resource even if its client names none, and so it has an audience.
       defaultResource: () => AUDIENCE,
       getResourceServerInfo: (_ctx, resource) => {
-        if (resource !== AUDIENCE) throw new errors.InvalidTarget();
-        return { audience: AUDIENCE, scope: SCOPES, accessTokenFormat: "opaque" };
+        if (resource === AUDIENCE) return { audience: AUDIENCE, scope: SCOPES, accessTokenFormat: "opaque" };
+        if (!resource.startsWith(JWT_RESOURCE)) throw new errors.InvalidTarget();
+        const { alg = "RS256", aud = AUDIENCE } = query(resource);
+        return { audience: aud, scope: SCOPES, accessTokenFormat: "jwt", jwt: { sign: { alg } } };
       },
     },
   },
+  formats: {
+    customizers: {
+      jwt: (_ctx, token, jwt) => {
+        const { iss, typ } = query(token.resourceServer.identifier());
+        if (iss) jwt.payload.iss = iss;
+        if (typ) jwt.header = { typ };
+      },
+    },
+  },
+};
+
+function query(url) {
+  return Object.fromEntries(new URL(url).searchParams);
+}
+
+let serverKeys = [];
+let handle;
+
+async function rotate(old) {
+  serverKeys = [...(await newServerKeys()), ...old];
+  const provider = new Provider(issuer, { ...configuration, jwks: { keys: serverKeys } });
+  provider.on("server_error", (_ctx, error) => console.error(error));
+  provider.registerGrantType(ID_TOKEN_GRANT, async (ctx) => {
+    const idToken = new provider.IdToken({ sub: "ann" }, { ctx });
+    idToken.scope = "openid";
+    const logoutToken = new provider.IdToken({ sub: "ann" }, { ctx });
+    logoutToken.scope = "openid";
+    logoutToken.set("events", { "http://schemas.openid.net/event/backchannel-logout": {} });
+    ctx.body = {
+      id_token: await idToken.issue({ use: "idtoken" }),
+      logout_token: await logoutToken.issue({ use: "logout" }),
+    };
+  });
+  handle = provider.callback();
+}
+
+await rotate([]);
+server.on("request", (request, response) => {
+  const [path, keep] = request.url.split("?");
+  if (path !== "/rotate") return handle(request, response);
+  rotate(keep ? serverKeys : []).then(() => response.end("{}"));
 });
-provider.on("server_error", (_ctx, error) => console.error(error));
-server.on("request", provider.callback());
 
 const metadata = await (await fetch(`${issuer}/.well-known/oauth-authorization-server`)).json();
 
@@ -113,11 +182,16 @@ console.log(
     introspection_endpoint: metadata.introspection_endpoint,
     token_endpoint: metadata.token_endpoint,
     revocation_endpoint: metadata.revocation_endpoint,
+    rotation: `${issuer}/rotate`,
+    jwt_resource: JWT_RESOURCE,
+    id_token_grant: ID_TOKEN_GRANT,
     basic: credentials(basic),
     post: credentials(post),
     app: credentials(app),
+    answered: Object.fromEntries(Object.entries(answered).map(([how, client]) => [how, credentials(client)])),
     private_key_jwt: signing.map(({ printed }) => printed),
-    dpop_token: await dpopToken(metadata.token_endpoint),
+    dpop_token: await dpopToken(metadata.token_endpoint, AUDIENCE),
+    dpop_jwt: await dpopToken(metadata.token_endpoint, JWT_RESOURCE),
   }),
 );
 
@@ -126,7 +200,7 @@ function credentials({ client_id, client_secret }) {
 }
 
 // An access token bound to a key of its own, RFC 9449.
-async function dpopToken(url) {
+async function dpopToken(url, resource) {
   const { privateKey, jwk } = await newKey("ES256");
   const proof = await new SignJWT({ htm: "POST", htu: url, jti: randomUUID() })
     .setProtectedHeader({ typ: "dpop+jwt", alg: "ES256", jwk })
@@ -135,7 +209,7 @@ async function dpopToken(url) {
   const response = await fetch(url, {
     method: "POST",
     headers: { authorization: `Basic ${btoa(`${dpopApp.client_id}:${dpopApp.client_secret}`)}`, dpop: proof },
-    body: new URLSearchParams({ grant_type: "client_credentials", scope: SCOPES }),
+    body: new URLSearchParams({ grant_type: "client_credentials", scope: SCOPES, resource }),
   });
   if (!response.ok) throw new Error(`no DPoP token: ${response.status} ${await response.text()}`);
   return (await response.json()).access_token;
