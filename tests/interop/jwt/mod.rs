@@ -3,6 +3,7 @@
 
 mod access_tokens;
 mod keys;
+mod libraries;
 mod mixed;
 mod signed_answers;
 
