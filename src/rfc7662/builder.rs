@@ -380,8 +380,6 @@ impl Rfc7662Builder {
             reading: Reading { require_token_type },
             #[cfg(feature = "jwt")]
             signed,
-            #[cfg(feature = "jwt")]
-                client_id: _,
             link: _,
             limits: _,
         } = self;

@@ -123,7 +123,7 @@ impl Rule {
         for condition in &self.conditions {
             match condition {
                 Condition::IssuedBefore(millis) => {
-                    before = Some(before.map_or(*millis, |other: i64| other.min(*millis)))
+                    before = Some(before.map_or(*millis, |other: i64| other.min(*millis)));
                 }
                 other => conditions.push(other.clone()),
             }

@@ -68,8 +68,7 @@ impl<K> Rules<K> {
     pub(crate) fn any_holds_if(&self, token: &AccessToken, counts: impl Fn(&K) -> bool) -> bool {
         let stated = StatedClaims::of(token);
         let any = |rules: &Place<K>| rules.iter().any(|(rule, kept)| counts(kept) && rule.holds(&stated));
-        let named =
-            |by: &ByText<K>, text: Option<&str>| text.and_then(|text| by.get(text)).is_some_and(|rules| any(rules));
+        let named = |by: &ByText<K>, text: Option<&str>| text.and_then(|text| by.get(text)).is_some_and(&any);
         let by_claim = |(name, by): (&String, &ByText<K>)| {
             let value = stated.claim(name).as_ref().and_then(text_of);
             named(by, value.as_deref())
