@@ -3,6 +3,9 @@
 // For tests and fuzzing only, in no build of a user: a property that does not hold is reported by a panic.
 #![allow(clippy::expect_used, clippy::panic)]
 
+#[cfg(feature = "jwt")]
+mod jose;
+
 use std::sync::LazyLock;
 
 use http::header::{AUTHORIZATION, HeaderValue};
@@ -10,6 +13,8 @@ use http::request::Parts;
 use reqwest::Url;
 use serde_json::{Map, Value};
 
+#[cfg(feature = "jwt")]
+pub use self::jose::jose;
 use crate::apigee::endpoint::{Apigee, is_path_elsewhere};
 use crate::apigee::wire as apigee_wire;
 use crate::clock::Timestamp;
@@ -386,6 +391,12 @@ mod tests {
     #[cfg(feature = "redis")]
     fn the_corpus_of_what_an_engine_holds_is_replayed() {
         replay("fleet", fleet);
+    }
+
+    #[test]
+    #[cfg(feature = "jwt")]
+    fn the_corpus_of_what_is_signed_is_replayed() {
+        replay("jose", jose);
     }
 
     #[test]

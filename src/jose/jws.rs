@@ -1,5 +1,7 @@
 //! Something signed, in the compact form of RFC 7515 section 7.1.
 
+use std::fmt;
+
 use serde_json::Value;
 
 use super::algorithm::Algorithm;
@@ -10,7 +12,7 @@ use crate::json;
 
 /// What a header says that is looked at, RFC 7515 section 4.1. Of a key that it holds or points to (`jwk`, `jku`, `x5c`
 /// and others) nothing is: whoever signs could bring a key along.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) algorithm: Algorithm,
     pub(crate) typ: Option<String>,
@@ -48,7 +50,6 @@ impl Header {
 }
 
 /// Something that states by whom it was signed. Nothing in it is true before [`verify`](Self::verify) says so.
-#[derive(Clone)]
 pub(crate) struct Jws<'t> {
     header: Header,
     payload: Vec<u8>,
@@ -128,8 +129,8 @@ fn begins_as_object(bytes: &[u8]) -> bool {
     bytes.first() == Some(&b'{')
 }
 
-impl std::fmt::Debug for Jws<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+impl fmt::Debug for Jws<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.debug_struct("Jws").field("algorithm", &self.header.algorithm).finish_non_exhaustive()
     }
 }

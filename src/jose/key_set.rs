@@ -30,7 +30,6 @@ const MOST_TRIED: usize = 4;
 ///         "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
 ///     }]}"#,
 /// )?;
-/// assert_eq!(keys.len(), 1);
 /// # Ok::<(), tower_introspection::BuildError>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -43,7 +42,8 @@ impl KeySet {
     /// Reads a JWK Set (`{"keys": [...]}`, RFC 7517 section 5), or a single key.
     ///
     /// Keys that verify nothing here are left out: of another type or curve than RSA, P-256, P-384 and Ed25519, for
-    /// encryption (`use`, `key_ops`), or for another algorithm.
+    /// encryption (`use`, `key_ops`), for another algorithm than those of [`Algorithm`](super::Algorithm), or of RSA with
+    /// fewer than 2,048 or more than 8,192 bits or with an exponent below 65,537.
     ///
     /// # Errors
     /// If it is neither; if it holds a private key, which has no place here, or more than 64 keys; or if no key is
@@ -74,8 +74,7 @@ impl KeySet {
     }
 
     /// How many keys there are that can verify something.
-    #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.keys.len()
     }
 
