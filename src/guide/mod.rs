@@ -5,7 +5,7 @@
 //! * [Who is asked](endpoints): RFC 7662 servers, Apigee, credentials, certificates, proxies
 //! * [JWTs, and what is signed](jwt): tokens that are judged here, asked about once verified, or mixed with opaque ones
 //! * [Servers](servers) one by one: what to know about each, and what to set
-//! * [What a route requires](requirements): audiences, scopes, rules, single routes, open routes
+//! * [What a route requires](requirements): audiences, scopes, rules, step-up, single routes, open routes
 //! * [Where the token is read from](tokens): headers, cookies, the query; what becomes of it; WebSockets
 //! * [Tenants](tenants): by host, by path, by a fact of the token
 //! * [Clients that look for a token, and browsers](browsers): RFC 9728, the Model Context Protocol, CORS
