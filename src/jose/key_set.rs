@@ -74,6 +74,7 @@ impl KeySet {
     }
 
     /// How many keys there are that can verify something.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn len(&self) -> usize {
         self.keys.len()
     }

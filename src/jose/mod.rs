@@ -30,5 +30,6 @@ pub(crate) use self::{
     jws::{Header, Jws, Unverified, unverified},
 };
 
-#[cfg(all(test, feature = "jwt"))]
+#[cfg(test)]
+#[cfg(feature = "jwt")]
 mod tests;

@@ -288,14 +288,14 @@ impl UnderWay {
     async fn run(self, share: Share) {
         let asked_at = self.shared.issuer.now();
         let outcome = self.shared.issuer.fetch(share).await;
-        let outcome = outcome.map(|keys| self.publish(keys, asked_at));
+        let outcome = outcome.map(|keys| self.publish(&keys, asked_at));
         if let Err(error) = &outcome {
             self.shared.state().last_failure = Some((error.clone(), Stopwatch::start()));
         }
         self.outcome.send_replace(Some(outcome));
     }
 
-    fn publish(&self, keys: KeySet, asked_at: Timestamp) {
+    fn publish(&self, keys: &KeySet, asked_at: Timestamp) {
         if keys.is_empty() {
             tracing::warn!(
                 server.address = self.shared.issuer.host(),

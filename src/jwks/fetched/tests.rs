@@ -225,7 +225,7 @@ fn a_runtime_that_is_kept_and_not_driven_holds_nobody_up() {
     let kept = runtime();
     // The fetch is started there, and nobody waits for it.
     kept.block_on(async {
-        assert!(tokio::time::timeout(Duration::ZERO, fetched.find(None, None, |_| true)).await.is_err())
+        assert!(tokio::time::timeout(Duration::ZERO, fetched.find(None, None, |_| true)).await.is_err());
     });
     runtime().block_on(async {
         assert_eq!(has(&fetched, "a").await, Err(IntrospectErrorKind::Abandoned), "that one was given up");
