@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 #![cfg(all(
     feature = "axum",
+    feature = "jwt",
     feature = "metrics",
     feature = "redis",
     feature = "sandbox",
@@ -46,7 +47,7 @@ async fn assert_refused(name: &str, variables: &[(&str, &str)], named: &str) {
 
 #[tokio::test]
 async fn a_bad_environment_value_is_one_line_that_names_the_variable_and_exit_code_2() {
-    for name in ["quickstart", "rfc7662", "mcp", "metrics", "fleet"] {
+    for name in ["quickstart", "rfc7662", "mcp", "metrics", "fleet", "jwt"] {
         for (variable, value) in [
             ("LISTEN_ADDR", "nowhere"),
             ("LISTEN_ADDR", "192.0.2.1:1"),
@@ -277,7 +278,7 @@ async fn get(url: &str) -> Response {
 
 #[tokio::test]
 async fn the_link_to_the_status_page_leads_to_figures_without_a_token() {
-    for name in ["quickstart", "rfc7662", "mcp", "metrics", "fleet"] {
+    for name in ["quickstart", "rfc7662", "mcp", "metrics", "fleet", "jwt"] {
         let (_child, lines) = started(&mut example(name)).await;
         let link = line(&lines, "status page: ").strip_prefix("status page: ").unwrap();
         let figures = async || {
@@ -586,4 +587,78 @@ async fn tonic_turns_away_who_has_no_good_token_and_serves_who_has_one() {
     assert_eq!(unknown, "Some(\"nobody-issued-this\"): Unauthenticated, the access token is unknown");
     assert_eq!(called, "called by client Some(\"demo-client\")");
     assert!(served.starts_with("Some(\"") && served.ends_with("\"): served"), "{served}");
+}
+
+#[tokio::test]
+async fn jwt_names_what_is_wrong_with_the_issuer_and_the_client() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let issuer = sandbox.issuer();
+    let real = [("ISSUER", &*issuer), ("AUDIENCE", "https://api.example.com")];
+    let client = [("CLIENT_ID", "c"), ("CLIENT_SECRET", "s")];
+    let with = |more: &[(&'static str, &'static str)]| {
+        more.iter().fold(real.to_vec(), |mut all, one| {
+            all.push(*one);
+            all
+        })
+    };
+    for (variables, named) in [
+        (vec![real[0]], "AUDIENCE"),
+        (vec![real[1]], "ISSUER"),
+        (client.to_vec(), "ISSUER"),
+        (with(&[("CLIENT_ID", "c")]), "CLIENT_SECRET"),
+        (with(&[("INTROSPECTION_URL", "https://example.com/introspect")]), "CLIENT_ID"),
+        (with(&[("HYBRID", "1")]), "CLIENT_ID"),
+        (with(&[("SIGNED_ANSWERS", "1")]), "CLIENT_ID"),
+        (with(&[client[0], client[1], ("HYBRID", "yes")]), "HYBRID"),
+        (with(&[client[0], client[1], ("INTROSPECTION_URL", "nowhere")]), "INTROSPECTION_URL"),
+        (with(&[("ALLOW_JWT_TYPE", "")]), "ALLOW_JWT_TYPE"),
+        (vec![("ISSUER", "http://example.com"), real[1]], "ISSUER"),
+        (vec![("ISSUER", "nowhere"), real[1]], "ISSUER"),
+        (vec![("ISSUER", "http://127.0.0.1:1"), real[1]], "ISSUER"),
+    ] {
+        assert_refused("jwt", &variables, named).await;
+    }
+}
+
+#[tokio::test]
+async fn jwt_keeps_the_promises_of_its_curl_lines() {
+    let (child, lines) = started(&mut example("jwt")).await;
+    assert_eq!(promised(&lines).await, [200, 401, 200, 200, 401, 403, 200, 200, 401, 401, 401, 401]);
+    let stale_login = curl(line(&lines, "logged in an hour ago")).await.0;
+    let asked = challenge(&stale_login.headers()["www-authenticate"]);
+    assert_eq!(parameter(&asked, "error"), Some("insufficient_user_authentication"));
+    assert_eq!(parameter(&asked, "max_age"), Some("300"));
+    interrupted(child).await;
+}
+
+#[tokio::test]
+async fn jwt_judges_the_tokens_of_a_real_server_in_each_of_its_ways() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let token = || SandboxToken::new().audience("https://api.example.com").scope("read");
+    let (jwt, opaque) = (sandbox.issue_jwt(token()).unwrap(), sandbox.issue(token()));
+    let of_keycloak = token().header("typ", "JWT").unwrap().claim("typ", "Bearer").unwrap();
+    let of_keycloak = sandbox.issue_jwt(of_keycloak).unwrap();
+    let revoked = sandbox.issue_jwt(token()).unwrap();
+    sandbox.revoke(&revoked);
+    let others = sandbox.issue(token().audience("https://other.example"));
+    let client = [("CLIENT_ID", sandbox.client_id()), ("CLIENT_SECRET", sandbox.client_secret())];
+    for (more, statuses) in [
+        // A JWT, an opaque token, one whose header says `JWT`, a revoked JWT, an opaque one for others.
+        (vec![], [200, 401, 401, 200, 401]),
+        (client.to_vec(), [200, 200, 401, 200, 401]),
+        ([&client[..], &[("HYBRID", "1"), ("SIGNED_ANSWERS", "1")]].concat(), [200, 200, 401, 401, 401]),
+        (vec![("ALLOW_JWT_TYPE", "1")], [200, 401, 200, 200, 401]),
+        (vec![("ALLOW_JWT_TYPE", "typ=Bearer")], [200, 401, 200, 200, 401]),
+        (vec![("ALLOW_JWT_TYPE", "typ=other")], [200, 401, 401, 200, 401]),
+    ] {
+        let mut command = example("jwt");
+        command.env("ISSUER", sandbox.issuer()).env("AUDIENCE", "https://api.example.com").envs(more.iter().copied());
+        let (child, lines) = started(&mut command).await;
+        let mut seen = Vec::new();
+        for text in [&jwt, &opaque, &of_keycloak, &revoked, &others] {
+            seen.push(whoami(&lines, text).await);
+        }
+        assert_eq!(seen, statuses, "{more:?}");
+        ended(child, "-TERM").await;
+    }
 }
