@@ -86,7 +86,7 @@ impl<I: ChooseIntrospector, R> IntrospectionLayerBuilder<I, R> {
     /// [`require`](IntrospectionLayer::require) makes. Whether a token has expired is judged by that of the cache.
     /// Default: [`SystemClock`](crate::clock::SystemClock).
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.guard.policy.judge_logins_by(Arc::new(clock));
+        self.guard.login_clock = Some(Arc::new(clock));
         self
     }
 
@@ -159,6 +159,9 @@ impl<I: ChooseIntrospector, R> IntrospectionLayerBuilder<I, R> {
     /// * no place to look for a token, a length limit of zero
     pub fn build(mut self) -> Result<IntrospectionLayer<I, R>, BuildError> {
         self.guard.policy.check()?;
+        if let Some(clock) = &self.guard.login_clock {
+            self.guard.policy.judge_logins_by(clock);
+        }
         self.guard.sources.check()?;
         self.guard.context = self.responses.check()?;
         Ok(IntrospectionLayer::of(self.introspector, self.guard))

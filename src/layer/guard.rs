@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use http::request::Parts;
 use http::{Response, StatusCode};
 
+use crate::clock::Clock;
 use crate::error::IntrospectError;
 use crate::introspect::Verdict;
 use crate::layer::stats::{HasOutcomes, Outcomes};
@@ -25,6 +26,8 @@ pub(crate) struct Guard<R> {
     pub(crate) remove_token: bool,
     pub(crate) optional: bool,
     pub(crate) policy: Policy,
+    /// What the policy and those of routes judge logins by, if it is not the system's.
+    pub(crate) login_clock: Option<Arc<dyn Clock>>,
     pub(crate) context: RejectionContext,
     pub(crate) renderer: R,
     pub(crate) outcomes: Outcomes,
@@ -81,8 +84,18 @@ impl<R: Send + Sync> HasOutcomes for Guard<R> {
 
 impl<R> Guard<R> {
     pub(crate) fn with_renderer<R2>(self, renderer: R2) -> Guard<R2> {
-        let Self { sources, remove_token, optional, policy, context, renderer: _, outcomes, lack_of_cache_told } = self;
-        Guard { sources, remove_token, optional, policy, context, renderer, outcomes, lack_of_cache_told }
+        let Self {
+            sources,
+            remove_token,
+            optional,
+            policy,
+            login_clock,
+            context,
+            renderer: _,
+            outcomes,
+            lack_of_cache_told,
+        } = self;
+        Guard { sources, remove_token, optional, policy, login_clock, context, renderer, outcomes, lack_of_cache_told }
     }
 
     /// The token the request presents; `None` if it presents none and the layer is optional.

@@ -44,7 +44,9 @@ impl<R> RequireLayer<R> {
             return Err(BuildError::new("require", "the policy names nothing, so the layer would require nothing"));
         }
         policy.check()?;
-        policy.judge_logins_as(&guard.policy);
+        if let Some(clock) = &guard.login_clock {
+            policy.judge_logins_by(clock);
+        }
         let whole = guard.policy.clone().policy(policy.clone());
         Ok(Self(Arc::new(Requirement { guard, policy, whole })))
     }

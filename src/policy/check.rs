@@ -17,7 +17,7 @@ impl Policy {
     pub fn check(&self) -> Result<(), BuildError> {
         self.requirements.iter().try_for_each(|requirement| match requirement {
             Requirement::AnyOf { setting, fact, values } => check_values(setting, *fact, values),
-            Requirement::RecentLogin(max_age) => check_max_age(*max_age),
+            Requirement::RecentLogin(login) => check_max_age(login.max_age),
             Requirement::Rule(_) => Ok(()),
             Requirement::Nested(_, policy) => policy.check(),
         })?;

@@ -7,15 +7,12 @@ mod step_up;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::Method;
 
 pub(crate) use self::settings::policy_settings;
-pub(crate) use self::step_up::WantedLogin;
-use self::step_up::{LACKS_ACR, LACKS_SCOPE, WANTS_LOGIN};
+pub(crate) use self::step_up::{RecentLogin, WantedLogin};
 
-use crate::clock::Clock;
 use crate::request::RequestView;
 use crate::token::AccessToken;
 
@@ -47,19 +44,12 @@ type Rule = Arc<dyn Fn(&AccessToken, &RequestView<'_>) -> bool + Send + Sync>;
 #[must_use]
 pub struct Policy {
     requirements: Vec<Requirement>,
-    /// Tells how long ago a login was. That of the system, unless the layer has another one.
-    login_clock: Option<Arc<dyn Clock>>,
 }
 
 #[derive(Clone)]
 pub(crate) enum Requirement {
-    AnyOf {
-        setting: &'static str,
-        fact: Fact,
-        values: Vec<Box<str>>,
-    },
-    /// Holds how long ago the login may be.
-    RecentLogin(Duration),
+    AnyOf { setting: &'static str, fact: Fact, values: Vec<Box<str>> },
+    RecentLogin(RecentLogin),
     Rule(Rule),
     Nested(When, Policy),
 }
@@ -81,6 +71,7 @@ pub(crate) enum Fact {
     Issuer,
     Client,
     ApiProduct,
+    /// The kind of login. It is judged apart: `judge_what_is_open`.
     Acr,
 }
 
@@ -142,19 +133,18 @@ impl Policy {
 
     pub(crate) fn judge(&self, token: &AccessToken, request: &RequestView) -> Result<(), Refusal> {
         verify_possession(token)?;
-        let (mut open, mut has_rules) = (0, false);
+        let (mut is_open, mut has_rules) = (false, false);
         let met = self.each(request.method(), &mut |requirement| match requirement {
             Requirement::AnyOf { fact, values, .. } if !fact.is_any_of(token, values) => {
                 // After the other facts: no scope and no login helps a token that one of those keeps out.
-                open |= match fact {
-                    Fact::Scope => LACKS_SCOPE,
-                    Fact::Acr => LACKS_ACR,
-                    _ => return ControlFlow::Break(*fact),
-                };
+                if !matches!(fact, Fact::Scope | Fact::Acr) {
+                    return ControlFlow::Break(*fact);
+                }
+                is_open = true;
                 ControlFlow::Continue(())
             }
             Requirement::RecentLogin(_) => {
-                open |= WANTS_LOGIN;
+                is_open = true;
                 ControlFlow::Continue(())
             }
             Requirement::Rule(_) => {
@@ -166,8 +156,8 @@ impl Policy {
         if let ControlFlow::Break(unmet) = met {
             return Err(self.refusal(unmet, request.method()));
         }
-        if open != 0 {
-            self.judge_what_is_open(open, token, request.method())?;
+        if is_open {
+            self.judge_what_is_open(token, request.method())?;
         }
         if !has_rules {
             return Ok(());
@@ -209,6 +199,7 @@ impl Policy {
     }
 
     /// Goes through what is required of requests with this method.
+    #[inline]
     fn each<B>(&self, method: &Method, visit: &mut impl FnMut(&Requirement) -> ControlFlow<B>) -> ControlFlow<B> {
         for requirement in &self.requirements {
             match requirement {
@@ -262,7 +253,7 @@ impl Fact {
             Self::Client => token.client_id().is_some_and(listed),
             // Unknown is not the same as none, but both are refused.
             Self::ApiProduct => token.api_products().is_some_and(|mut products| products.any(listed)),
-            Self::Acr => token.acr().is_some_and(|acr| listed(&acr)),
+            Self::Acr => false, // until it is judged
         }
     }
 }
@@ -271,9 +262,11 @@ impl Fact {
 /// verifier belongs in this place, where the request is at hand, and nowhere near the cache: a proof is worth one
 /// request.
 fn verify_possession(token: &AccessToken) -> Result<(), Refusal> {
-    if !token.is_sender_constrained() {
-        return Ok(());
-    }
+    if token.is_sender_constrained() { Err(lacks_a_proof(token)) } else { Ok(()) }
+}
+
+#[cold]
+fn lacks_a_proof(token: &AccessToken) -> Refusal {
     let confirmation: serde_json::Map<String, serde_json::Value> = token.claim("cnf").unwrap_or_default();
     let missing = if confirmation.contains_key("jkt") {
         "a DPoP proof"
@@ -283,7 +276,7 @@ fn verify_possession(token: &AccessToken) -> Result<(), Refusal> {
         "a proof of possession"
     };
     tracing::debug!(missing, "a sender-constrained token was presented as a plain bearer token");
-    Err(Refusal::SenderConstrained)
+    Refusal::SenderConstrained
 }
 
 impl fmt::Debug for Policy {
@@ -298,7 +291,7 @@ impl fmt::Debug for Requirement {
             // A client's identifier may be an API key, so it is not shown.
             Self::AnyOf { setting, fact: Fact::Client, .. } => f.write_str(setting),
             Self::AnyOf { setting, values, .. } => f.debug_tuple(setting).field(values).finish(),
-            Self::RecentLogin(max_age) => f.debug_tuple("require_recent_login").field(max_age).finish(),
+            Self::RecentLogin(login) => f.debug_tuple("require_recent_login").field(&login.max_age).finish(),
             Self::Rule(_) => f.write_str("authorize"),
             Self::Nested(When::Always, policy) => policy.fmt(f),
             Self::Nested(When::Method(method), policy) => {

@@ -115,7 +115,7 @@ macro_rules! policy_settings {
         /// # Ok::<(), tower_introspection::BuildError>(())
         /// ```
         pub fn require_recent_login(mut self, max_age: std::time::Duration) -> Self {
-            self.$($policy)+.push($crate::policy::Requirement::RecentLogin(max_age));
+            self.$($policy)+.push($crate::policy::Requirement::RecentLogin($crate::policy::RecentLogin::within(max_age)));
             self
         }
 

@@ -8,7 +8,7 @@ mod claims;
 mod packed;
 pub(crate) mod scope;
 
-pub(crate) use access_token::{AccessToken, StatedClaims, Term};
+pub(crate) use access_token::{AccessToken, Login, StatedClaims, Term};
 pub use access_token::{AccessTokenBuilder, ClaimsError};
 pub(crate) use bearer::BearerToken;
 pub use bearer::MalformedToken;

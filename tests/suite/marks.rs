@@ -217,7 +217,7 @@ async fn a_question_under_way_is_answered_by_the_mark_and_asked_once_more_at_mos
 
 /// An authority in the test's hands that is taken for one that is not asked.
 #[derive(Clone)]
-struct Alone<I>(I);
+pub(crate) struct Alone<I>(pub(crate) I);
 
 impl<I: Introspect> Introspect for Alone<I> {
     async fn introspect(&self, ask: Ask<'_>) -> Answer {

@@ -3,7 +3,7 @@
 use http::{Method, Request, Response, StatusCode};
 use tower::{Layer, ServiceExt};
 use tower_introspection::clock::Timestamp;
-use tower_introspection::rejection::{Rejection, RejectionKind, RejectionReason};
+use tower_introspection::rejection::{Rejection, RejectionReason};
 use tower_introspection::{AccessToken, IntrospectionLayer, Policy, RequestView, Scopes, Verdict};
 
 use crate::support::*;
@@ -48,6 +48,7 @@ fn begins(description: &str) -> String {
 mod as_time_passes {
     use tower_introspection::Cached;
     use tower_introspection::clock::ManualClock;
+    use tower_introspection::rejection::RejectionKind;
 
     use super::*;
 
@@ -171,6 +172,30 @@ async fn the_challenge_names_all_that_a_new_login_has_to_be_on_a_miss_and_on_a_h
         }
         assert_eq!(authority.questions(), 1);
     }
+}
+
+/// What an endpoint states, as it comes over the wire.
+#[cfg(feature = "sandbox")]
+#[tokio::test]
+async fn an_introspection_endpoints_acr_and_auth_time_count() {
+    use tower_introspection::sandbox::{Sandbox, SandboxToken};
+
+    let sandbox = Sandbox::start().await.unwrap();
+    let cached = tower_introspection::Cached::new(sandbox.rfc7662().build().unwrap());
+    let service = IntrospectionLayer::builder(cached).policy(gold().policy(recent())).build().unwrap().layer(Idle);
+    let issue = |acr: &str, at: Timestamp| {
+        let token = SandboxToken::new().claim("acr", acr).unwrap().claim("auth_time", at).unwrap();
+        request(&format!("Bearer {}", sandbox.issue(token)))
+    };
+    let now = Timestamp::now();
+    let good = issue("silver", now);
+    for _ in 0..2 {
+        assert_eq!(send(&service, good.clone()).await.status(), StatusCode::OK);
+    }
+    assert_eq!(reason(&send(&service, issue("bronze", now)).await), Some(RejectionReason::Acr));
+    assert_eq!(reason(&send(&service, issue("gold", now - secs(301))).await), Some(RejectionReason::RecentLogin));
+    let silent = request(&format!("Bearer {}", sandbox.issue(SandboxToken::new())));
+    assert_eq!(reason(&send(&service, silent).await), Some(RejectionReason::Acr));
 }
 
 #[tokio::test]

@@ -8,7 +8,8 @@ use crate::token::Scopes;
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_000_000);
 
 fn judge_as(method: Method, mut policy: Policy, claims: &Value, scopes: &str) -> Result<(), Refusal> {
-    policy.judge_logins_by(Arc::new(ManualClock::at(NOW)));
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(NOW));
+    policy.judge_logins_by(&clock);
     let facts = AccessToken::builder().scopes(Scopes::parse(scopes));
     let claims = claims.as_object().unwrap().iter();
     let token = claims.fold(facts, |facts, (name, value)| facts.claim_value(name, value.clone())).build();
@@ -147,6 +148,7 @@ fn no_clock_is_read_unless_a_login_has_to_be_recent_and_there_is_one() {
             panic!("the clock is read");
         }
     }
+    let clock: Arc<dyn Clock> = Arc::new(Unread);
     let request = http::Request::new(()).into_parts().0;
     let token = AccessToken::builder().claim_value("acr", json!("2")).build();
     let policy = || Policy::new().require_acr(["2"]).authorize(|_, _| true);
@@ -157,7 +159,7 @@ fn no_clock_is_read_unless_a_login_has_to_be_recent_and_there_is_one() {
         (policy().for_method(Method::POST, within(300)), Ok(())),
         (policy().policy(within(300)), Err(Refusal::RecentLogin)),
     ] {
-        policy.judge_logins_by(Arc::new(Unread));
+        policy.judge_logins_by(&clock);
         assert_eq!(policy.judge(&token, &RequestView::new(&request)), judged, "{policy:?}");
     }
 }

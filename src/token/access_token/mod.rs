@@ -1,13 +1,12 @@
 //! The facts about an active token.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::de::{Deserialize, DeserializeOwned};
+use serde::de::DeserializeOwned;
 
 use super::Scopes;
-use super::claims::{Claims, Text};
+use super::claims::Claims;
 use super::packed::Packed;
 use crate::clock::Timestamp;
 
@@ -15,11 +14,13 @@ mod builder;
 #[cfg(feature = "redis")]
 mod bytes;
 mod json;
+mod login;
 mod remembered;
 mod stated;
 
 pub use self::builder::AccessTokenBuilder;
 pub use self::json::ClaimsError;
+pub(crate) use self::login::Login;
 pub(crate) use self::remembered::Term;
 use self::remembered::{RefreshAt, Uses};
 pub(crate) use self::stated::StatedClaims;
@@ -223,24 +224,6 @@ impl AccessToken {
     #[must_use]
     pub fn token_id(&self) -> Option<&str> {
         self.0.text(Member::TokenId)
-    }
-
-    /// In which way the user logged in, the authentication context class reference: `acr`, RFC 9470 section 6. `None`
-    /// if it is no text. It is one of the further [claims](Self::claim) too, and so is the next.
-    #[must_use]
-    pub fn acr(&self) -> Option<Cow<'_, str>> {
-        self.further_claim::<Text>("acr").map(|Text(acr)| acr)
-    }
-
-    /// When the user logged in: `auth_time`, RFC 9470 section 6. `None` if it is no number.
-    #[must_use]
-    pub fn auth_time(&self) -> Option<Timestamp> {
-        self.further_claim("auth_time")
-    }
-
-    fn further_claim<'t, T: Deserialize<'t>>(&'t self, name: &str) -> Option<T> {
-        let claims = self.0.claims().texts();
-        serde_json::from_str(claims.get(name)?.get()).ok()
     }
 
     /// One of the [`claims`](Self::claims), by its name there: what has an accessor of its own (`sub`, `client_id`,

@@ -2,12 +2,13 @@
 
 use tower_introspection::cache::{CachedBuilder, Reach, Selection};
 use tower_introspection::clock::{Clock, ManualClock};
-use tower_introspection::fleet::{Fleet, MemoryEngine};
+use tower_introspection::fleet::{Fleet, FleetSecret, MemoryEngine};
+use tower_introspection::introspect::IntrospectErrorKind;
 use tower_introspection::{AccessToken, Cached, InactiveReason, Introspect, Verdict};
 
 use super::{Process, all_read, engine, passes, passes_for, secret};
-use crate::marks::Judge;
-use crate::support::{Authority, START, bearer, known_or_asked, millis, secs, until};
+use crate::marks::{Alone, Judge};
+use crate::support::{Authority, START, bearer, failure, known_or_asked, millis, secs, until};
 
 /// One process of a fleet.
 struct Member<I> {
@@ -145,18 +146,44 @@ async fn an_answer_of_another_process_is_held_to_the_marks_of_this_one() {
     assert_eq!((judge.verdicts(), alone.fleet.stats().hits), (0, 1));
 }
 
+/// Nor when the authority fails, for which older answers are kept.
+#[tokio::test(start_paused = true)]
+async fn an_older_answer_of_another_process_does_not_stand_in_for_one_that_would_be_refused() {
+    for is_invalidated in [true, false] {
+        let (engine, clock) = engine();
+        let facts = AccessToken::builder().subject("ann").issued_at(START).expires_at(START + secs(36_000)).build();
+        let asks = Process::start(&engine, &clock, &Authority::new(Ok(Verdict::Active(facts))));
+        all_read(&[&asks]).await;
+        let fails = Alone(Authority::new(failure(IntrospectErrorKind::Connect)));
+        let settings = |builder: CachedBuilder<_>| builder.max_ttl(secs(1)).stale_if_error(secs(60));
+        let alone = Member::in_fleet(fleet(&engine, &clock), &clock, &fails, settings);
+        all_there(&alone).await;
+        if is_invalidated {
+            alone.invalidates(&bearer("abc")).await;
+        }
+        passes(&clock, millis(500)).await;
+        assert!(asks.presents("abc").await.unwrap().is_active());
+        passes(&clock, secs(2)).await;
+        let answer = known_or_asked(&alone.cached, "abc").await;
+        assert_eq!(answer.is_ok(), !is_invalidated, "{answer:?}");
+    }
+}
+
 /// What one process finds inactive another one finds, too, or it was wrong: nothing is held against the token.
 #[tokio::test(start_paused = true)]
 async fn what_a_process_finds_inactive_is_no_invalidation() {
     let ((engine, clock), [good, bad]) = (engine(), [Judge::default(), Judge::default()]);
     issue(&good, &clock, "abc", "ann");
     let one = Member::start(&engine, &clock, &good).await;
-    let other = Member::start(&engine, &clock, &bad).await;
+    // It takes no answer that is as old as that of the first one is.
+    let other = Member::in_fleet(fleet(&engine, &clock), &clock, &bad, |builder| builder.max_ttl(secs(1)));
+    all_there(&other).await;
     assert!(one.lets_in("abc").await);
-    passes_for(&[&clock], secs(61), millis(100)).await;
+    passes(&clock, secs(2)).await;
     assert!(!known_or_asked(&other.cached, "abc").await.unwrap().is_active());
     passes(&clock, secs(2)).await;
     assert!(one.lets_in("abc").await);
+    assert_eq!(good.verdicts(), 2, "it has forgotten its answer");
 }
 
 /// A process that is cut off could not ask anybody.
@@ -168,4 +195,20 @@ fn a_strict_fleet_is_refused() {
     assert_eq!(error.setting(), "fleet");
     assert!(error.to_string().contains("`strict`"), "{error}");
     assert!(Cached::builder(Authority::new(crate::support::active())).fleet(&fleet).build().is_ok());
+}
+
+/// Who has the new secret first knows what was recorded when there was none but the old one.
+#[tokio::test(start_paused = true)]
+async fn a_mark_is_found_under_the_secret_that_it_was_left_with() {
+    let ((engine, clock), judge) = (engine(), Judge::default());
+    let one = Member::start(&engine, &clock, &judge).await;
+    issue(&judge, &clock, "abc", "ann");
+    issue(&judge, &clock, "def", "ann");
+    one.invalidates(&bearer("abc")).await;
+    one.invalidates(Selection::token(&bearer("def")).and(Selection::subject("ann"))).await;
+    let new = FleetSecret::from_bytes(b"another secret of thirty-two bytes!!").unwrap();
+    let fleet = Fleet::in_memory(&engine, "orders", new).second_secret(secret()).clock(clock.clone());
+    let other = Member::in_fleet(fleet.build().unwrap(), &clock, &judge, |builder| builder);
+    all_there(&other).await;
+    assert!(!other.lets_in("abc").await && !other.lets_in("def").await);
 }
