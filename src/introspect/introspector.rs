@@ -78,9 +78,9 @@ pub trait Introspect: Send + Sync + 'static {
     }
 
     /// Whether verdicts are made from the token alone, as from a signature, so that asking again does not tell that it
-    /// was revoked; and if so, how far ahead of this clock the issuer's may be by which tokens say when they were issued
-    /// ([`issued_at`](crate::AccessToken::issued_at)): what is invalidated covers tokens that were issued until so long
-    /// afterwards. The default is `None`, since an authority that is asked knows.
+    /// was revoked; and if so, how far ahead of this clock the issuer's may be by which tokens say when they were
+    /// issued ([`issued_at`](crate::AccessToken::issued_at)): what is invalidated covers tokens that were issued until
+    /// so long afterwards. The default is `None`, since an authority that is asked knows.
     ///
     /// To forget such a token would only have it judged again. So a [`Cached`](crate::Cached) around such an
     /// introspector holds what was [invalidated](crate::CacheHandle::invalidate) against it: until a token would have

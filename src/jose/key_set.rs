@@ -42,8 +42,8 @@ impl KeySet {
     /// Reads a JWK Set (`{"keys": [...]}`, RFC 7517 section 5), or a single key.
     ///
     /// Keys that verify nothing here are left out: of another type or curve than RSA, P-256, P-384 and Ed25519, for
-    /// encryption (`use`, `key_ops`), for another algorithm than those of [`Algorithm`](super::Algorithm), or of RSA with
-    /// fewer than 2,048 or more than 8,192 bits or with an exponent below 65,537.
+    /// encryption (`use`, `key_ops`), for another algorithm than those of [`Algorithm`](super::Algorithm), or of RSA
+    /// with fewer than 2,048 or more than 8,192 bits or with an exponent below 65,537.
     ///
     /// # Errors
     /// If it is neither; if it holds a private key, which has no place here, or more than 64 keys; or if no key is

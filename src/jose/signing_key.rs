@@ -73,7 +73,8 @@ impl SigningKey {
         }
     }
 
-    /// The compact form of a JWS, RFC 7515 section 7.1. The `alg` of the header is to be [`algorithm`](Self::algorithm).
+    /// The compact form of a JWS, RFC 7515 section 7.1. The `alg` of the header is to be
+    /// [`algorithm`](Self::algorithm).
     pub(crate) fn sign_compact(&self, header: &impl Serialize, claims: &impl Serialize) -> Result<String, BoxError> {
         let mut text = BASE64_URL_SAFE_NO_PAD.encode(serde_json::to_vec(header)?);
         text.push('.');

@@ -45,9 +45,9 @@ use crate::token::BearerToken;
 /// refused in the same way if there is no introspector for it.
 ///
 /// Give each its own [`Cached`](crate::Cached), with a name: figures, limits and invalidations are then those of one
-/// issuer, and in a [fleet](crate::guide::fleet) those who share answers require the same of tokens. (A cache around all
-/// of them does not tell whose answers it shares.) A hit looks into the cache of each issuer, in the order in which they were added, and reads nothing of the
-/// token.
+/// issuer, and in a [fleet](crate::guide::fleet) those who share answers require the same of tokens. (A cache around
+/// all of them does not tell whose answers it shares.) A hit looks into the cache of each issuer, in the order in which
+/// they were added, and reads nothing of the token.
 #[derive(Clone)]
 pub struct ByIssuer(Arc<Introspectors>);
 

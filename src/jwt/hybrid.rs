@@ -35,8 +35,8 @@ use crate::token::AccessToken;
 /// * Where both state `iss`, `sub` or `jti`, they have to be the same, or the answer is of another token, which is a
 ///   failure ([`Answer`](crate::introspect::IntrospectErrorKind::Answer)).
 ///
-/// The authority has to answer about JWTs: oidc-provider refuses to (400 `unsupported_token_type`), so every token would
-/// be [`Unclear`](crate::InactiveReason::Unclear) there.
+/// The authority has to answer about JWTs: oidc-provider refuses to (400 `unsupported_token_type`), so every token
+/// would be [`Unclear`](crate::InactiveReason::Unclear) there.
 ///
 /// Figures and health are those of the authority that is asked. How the keys fare stands in the log.
 pub struct Hybrid<I> {
