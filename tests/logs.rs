@@ -5,6 +5,9 @@
 #[cfg(feature = "redis")]
 #[path = "logs/fleet.rs"]
 mod fleet;
+#[cfg(feature = "jwt")]
+#[path = "logs/jwt.rs"]
+mod jwt;
 mod support;
 
 use std::convert::Infallible;
@@ -573,6 +576,8 @@ async fn drive(captured: &Captured, sandbox: &Sandbox) {
     over_a_server(captured, sandbox).await;
     #[cfg(feature = "redis")]
     fleet::drive(captured.clone());
+    #[cfg(feature = "jwt")]
+    jwt::drive(captured).await;
 }
 
 fn assert_events_are_as_documented(captured: &Captured) {
