@@ -25,9 +25,7 @@ use std::process::ExitCode;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
-};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::Value;
@@ -82,11 +80,24 @@ fn key(jwks: &str, algorithm: &str) -> ParsedPublicKey {
     if kty == "EC" {
         return ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, [vec![4], number("x"), number("y")].concat()).unwrap();
     }
-    let components = RsaPublicKeyComponents { n: number("n"), e: number("e") };
-    let der = aws_lc_rs::encoding::AsDer::<aws_lc_rs::encoding::PublicKeyX509Der>::as_der(
-        &components.build_public_key().unwrap(),
-    );
-    ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der.unwrap().as_ref()).unwrap()
+    let integers = [integer(&number("n")), integer(&number("e"))].concat();
+    ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der(0x30, &integers)).unwrap()
+}
+
+/// A positive INTEGER of the Distinguished Encoding Rules.
+fn integer(number: &[u8]) -> Vec<u8> {
+    let sign: &[u8] = if number[0] >= 0x80 { &[0] } else { &[] };
+    der(0x02, &[sign, number].concat())
+}
+
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(content.len()).unwrap().to_be_bytes();
+    let length = match content.len() {
+        0..0x80 => vec![length[1]],
+        0x80..0x100 => vec![0x81, length[1]],
+        _ => vec![0x82, length[0], length[1]],
+    };
+    [&[tag], &length[..], content].concat()
 }
 
 fn now<T>(future: impl Future<Output = T>) -> T {
