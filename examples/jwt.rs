@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use axum::routing::get;
 use tower_introspection::clock::Timestamp;
-use tower_introspection::jwt::{AccessTokenClaim, ByIssuer, Hybrid, JwtBuilder};
+use tower_introspection::jwt::{AccessTokenClaim, ByIssuer, Hybrid};
 use tower_introspection::rfc7662::SignedAnswers;
 use tower_introspection::sandbox::{Sandbox, SandboxToken};
 use tower_introspection::{BuildError, CacheHandle, Cached, Introspect, IntrospectionLayer, Jwt, Policy, Rfc7662};
@@ -42,7 +42,7 @@ const SANDBOX_AUDIENCE: &str = "https://api.example.com";
 struct Authority {
     issuer: String,
     audience: String,
-    jwt: JwtBuilder,
+    jwt: Jwt,
     /// For opaque tokens.
     endpoint: Option<Rfc7662>,
     /// For JWTs.
@@ -56,7 +56,7 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), BoxError> {
     let settings = Settings::from_env()?;
-    let authority = Authority::from_env()?;
+    let authority = Authority::from_env().await?;
     let listener = settings.listen().await?;
     common::init_tracing(settings.log.clone());
     let address = listener.local_addr()?;
@@ -79,9 +79,6 @@ async fn run() -> Result<(), BoxError> {
     };
 
     let Authority { issuer, audience, jwt, endpoint, asks_about_jwts } = authority;
-    let jwt = jwt.build().map_err(|error| bad(&error))?;
-    // So that a mistake shows; without it a service starts while the issuer is down.
-    jwt.fetch_keys().await.map_err(|error| BadVariable::new("ISSUER", format_args!("{error:?}")))?;
     let mut tokens = ByIssuer::builder();
     let mut caches = Vec::new();
     tokens = match asks_about_jwts {
@@ -113,7 +110,7 @@ impl Settings {
 }
 
 impl Authority {
-    fn from_env() -> Result<Option<Self>, BadVariable> {
+    async fn from_env() -> Result<Option<Self>, BadVariable> {
         let Some(issuer) = text("ISSUER")? else {
             for name in ["AUDIENCE", "ALLOW_JWT_TYPE", "INTROSPECTION_URL", "CLIENT_ID", "CLIENT_SECRET"] {
                 if text(name)?.is_some() {
@@ -152,6 +149,9 @@ impl Authority {
             }
         }
         let asks_about_jwts = if hybrid { endpoint()? } else { None };
+        let jwt = jwt.build().map_err(|error| bad(&error))?;
+        // So that a mistake shows; without it a service starts while the issuer is down.
+        jwt.fetch_keys().await.map_err(|error| BadVariable::new("ISSUER", format_args!("{error:?}")))?;
         Ok(Some(Self { jwt, endpoint: endpoint()?, asks_about_jwts, issuer, audience }))
     }
 
@@ -163,7 +163,7 @@ impl Authority {
             if signed { endpoint.signed_answers(SignedAnswers::discover(&issuer)) } else { endpoint }.build()
         };
         Ok(Self {
-            jwt: Jwt::discover(&issuer).audience(SANDBOX_AUDIENCE),
+            jwt: Jwt::discover(&issuer).audience(SANDBOX_AUDIENCE).build()?,
             endpoint: Some(endpoint()?),
             asks_about_jwts: hybrid.then(endpoint).transpose()?,
             audience: SANDBOX_AUDIENCE.to_owned(),
