@@ -28,12 +28,13 @@ use tower_introspection::{CacheHandle, Cached, InactiveReason, Introspect, Intro
 const SOURCE: &str = concat!(include_str!("../src/metrics/mod.rs"), include_str!("../src/metrics/fleet.rs"));
 const DASHBOARD: &str = include_str!("../examples/metrics.dashboard.json");
 
-const REASONS: [InactiveReason; 5] = [
+const REASONS: [InactiveReason; 6] = [
     InactiveReason::Unknown,
     InactiveReason::Revoked,
     InactiveReason::Expired,
     InactiveReason::NotYetValid,
     InactiveReason::Unclear,
+    InactiveReason::Unverified,
 ];
 
 /// Its quotes have to be escaped in the text.

@@ -2,7 +2,8 @@
 //!
 //! [`Jwt`](crate::Jwt), which stands at the root of the crate, verifies a token's signature with the keys that its
 //! issuer publishes, and nobody is asked about the token. [`Hybrid`] verifies and then asks. [`ByIssuer`] has several
-//! issuers and opaque tokens behind one layer. [`SignedAnswers`] has an RFC 7662 endpoint sign what it says.
+//! issuers and opaque tokens behind one layer. [`SignedAnswers`](crate::rfc7662::SignedAnswers) has an RFC 7662
+//! endpoint sign what it says.
 //!
 //! ```text
 //! token
