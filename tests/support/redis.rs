@@ -87,7 +87,7 @@ impl Server {
         config.extend(lines.iter().map(|line| format!("{line}\n")));
         std::fs::write(folder.join("server.conf"), config).unwrap();
         // Reading ends when this program has ended, or has dropped its end.
-        let watch = "\"$1\" \"$2/server.conf\" >\"$2/log\" 2>&1 </dev/null & cat >/dev/null; kill -9 $!; rm -rf \"$2\"";
+        let watch = "\"$1\" \"$2/server.conf\" >\"$2/log\" 2>&1 </dev/null & cat >/dev/null; kill -9 $!; wait $!; rm -rf \"$2\"";
         let mut sh = Command::new("sh");
         sh.args(["-c", watch, "sh"]).arg(path).arg(&folder).stdin(Stdio::piped()).stdout(Stdio::null());
         let child = sh.stderr(Stdio::null()).spawn().unwrap();
