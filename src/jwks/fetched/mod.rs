@@ -186,16 +186,11 @@ impl Fetched {
             if state.looking >= MOST_LOOKING {
                 return Err(too_early(AFTER_FAILURE));
             }
-            let next = match self.shared.under_way(&state) {
-                Some(fetch) => (fetch, None),
-                None => {
-                    state.allowance.take(kid).map_err(too_early)?;
-                    let (under_way, fetch) = UnderWay::begin(&self.shared, &mut state);
-                    (fetch, Some(under_way))
-                }
-            };
+            if self.shared.under_way(&state).is_none() {
+                state.allowance.take(kid).map_err(too_early)?;
+            }
             state.looking += 1;
-            next
+            UnderWay::join(&self.shared, &mut state)
         };
         let _looking = Looking(&self.shared);
         let is_new = begun.is_some();
@@ -217,21 +212,14 @@ impl Fetched {
             {
                 return Err(error.clone());
             }
-            match self.shared.under_way(&state) {
-                Some(fetch) => (fetch, None),
-                None => {
-                    let (under_way, fetch) = UnderWay::begin(&self.shared, &mut state);
-                    (fetch, Some(under_way))
-                }
-            }
+            UnderWay::join(&self.shared, &mut state)
         };
         self.run(begun, Share::Known)?;
         self.shared.outcome_of(fetch).await?;
         self.shared.current().ok_or_else(given_up)
     }
 
-    /// Runs a fetch in a task of its own: whoever waits for it may go away before it ends. Not under the lock: a
-    /// runtime that shuts down drops the task at once, which takes the lock.
+    /// Runs a fetch in a task of its own: whoever waits for it may go away before it ends.
     fn run(&self, begun: Option<UnderWay>, share: Share) -> Result<(), IntrospectError> {
         let Some(under_way) = begun else { return Ok(()) };
         let span = background_span!("introspection_keys");
@@ -240,18 +228,21 @@ impl Fetched {
     }
 
     /// Has a task refresh the keys, unless one does so already. If nobody drives its runtime any more, another one.
+    /// Not under the lock: a runtime that shuts down drops the task at once, which takes the lock.
     fn keep_refreshing(&self) -> Result<(), IntrospectError> {
-        {
+        let runtime = {
             let mut state = self.shared.state();
             let longest = self.shared.refresh_every.saturating_add(self.shared.issuer.longest_fetch());
             if state.refreshed.as_ref().is_some_and(|last| last.elapsed() <= longest) {
                 return Ok(());
             }
+            let runtime = runtime()?;
             state.refreshed = Some(Stopwatch::start());
-        }
+            runtime
+        };
         let refreshing = Refreshing(Arc::clone(&self.shared));
         let span = background_span!("introspection_keys");
-        drop(runtime()?.spawn(self.owner.keeps_alive(refreshing.run().instrument(span))));
+        drop(runtime.spawn(self.owner.keeps_alive(refreshing.run().instrument(span))));
         Ok(())
     }
 }
@@ -278,11 +269,15 @@ struct UnderWay {
 }
 
 impl UnderWay {
-    fn begin(shared: &Arc<Shared>, state: &mut State) -> (Self, Fetch) {
+    /// The fetch that is under way, or a new one, which is to be run.
+    fn join(shared: &Arc<Shared>, state: &mut State) -> (Fetch, Option<Self>) {
+        if let Some(fetch) = shared.under_way(state) {
+            return (fetch, None);
+        }
         let (outcome, receiver) = watch::channel(None);
         let fetch = Fetch { outcome: receiver, since: Arc::new(Stopwatch::start()) };
         state.under_way = Some(fetch.clone());
-        (Self { shared: Arc::clone(shared), outcome }, fetch)
+        (fetch, Some(Self { shared: Arc::clone(shared), outcome }))
     }
 
     async fn run(self, share: Share) {
@@ -321,13 +316,7 @@ impl Refreshing {
             let (fetch, begun) = {
                 let mut state = self.0.state();
                 state.refreshed = Some(Stopwatch::start());
-                match self.0.under_way(&state) {
-                    Some(fetch) => (fetch, None),
-                    None => {
-                        let (under_way, fetch) = UnderWay::begin(&self.0, &mut state);
-                        (fetch, Some(under_way))
-                    }
-                }
+                UnderWay::join(&self.0, &mut state)
             };
             if let Some(under_way) = begun {
                 under_way.run(Share::Known).await;
