@@ -83,13 +83,15 @@ pub(crate) fn parse(body: &[u8], decisive: &[&'static str]) -> Result<Map<String
     }
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let text = std::str::from_utf8(body).map_err(|_| Fault::NotUtf8)?;
-    if text.trim_matches([' ', '\t', '\n', '\r']).is_empty() {
-        return Err(Fault::Empty);
-    }
-    let mut reader = Reader { text, decisive, damage: None };
-    match reader.value(serde_json::from_str(text)?, 0)? {
-        Value::Object(members) => Ok(members),
-        _ => Err(Fault::NotAnObject),
+    match text.trim_start_matches([' ', '\t', '\n', '\r']).bytes().next() {
+        None => Err(Fault::Empty),
+        Some(b'{') => {
+            let mut deserializer = serde_json::Deserializer::from_str(text);
+            let members = deserializer.deserialize_map(Members)?;
+            deserializer.end()?;
+            Reader { text, decisive, damage: None }.object(members, 1)
+        }
+        Some(_) => Err(serde_json::from_str::<&RawValue>(text).map_or_else(Fault::from, |_| Fault::NotAnObject)),
     }
 }
 
@@ -105,7 +107,7 @@ impl<'b> Reader<'b> {
     fn value(&mut self, raw: &'b RawValue, depth: usize) -> Result<Value, Fault> {
         Ok(match raw.get().as_bytes() {
             [b'{' | b'[', ..] if depth == DEEPEST => return Err(Fault::TooDeep),
-            [b'{', ..] => Value::Object(self.object(raw, depth + 1)?),
+            [b'{', ..] => Value::Object(self.object(raw.deserialize_map(Members)?, depth + 1)?),
             [b'[', ..] => {
                 let values = Vec::<&RawValue>::deserialize(raw)?;
                 values.into_iter().map(|value| self.value(value, depth + 1)).collect::<Result<_, _>>()?
@@ -118,9 +120,10 @@ impl<'b> Reader<'b> {
         })
     }
 
-    fn object(&mut self, raw: &'b RawValue, depth: usize) -> Result<Map<String, Value>, Fault> {
+    /// `depth` is how many objects and arrays this one and those around it are.
+    fn object(&mut self, stated: Stated<'b>, depth: usize) -> Result<Map<String, Value>, Fault> {
         let mut members = Map::new();
-        for (name, raw) in raw.deserialize_map(Members)? {
+        for (name, raw) in stated {
             let name = self.string(name)?;
             if name.starts_with(RESERVED) {
                 return Err(Fault::Reserved);
@@ -161,10 +164,12 @@ impl<'b> Reader<'b> {
 }
 
 /// The names and values of an object, as they stand there.
+type Stated<'b> = Vec<(&'b RawValue, &'b RawValue)>;
+
 struct Members;
 
 impl<'b> Visitor<'b> for Members {
-    type Value = Vec<(&'b RawValue, &'b RawValue)>;
+    type Value = Stated<'b>;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("an object")
