@@ -33,7 +33,7 @@ use tower_introspection::sandbox::{Sandbox, SandboxToken};
 use tower_introspection::{BuildError, CacheHandle, Cached, Introspect, IntrospectionLayer, Jwt, Policy, Rfc7662};
 
 use common::BoxError;
-use common::environment::{BadVariable, Settings, text};
+use common::environment::{BadVariable, Settings, switched_on, text};
 use common::outcomes::print_curl_lines;
 
 const SANDBOX_AUDIENCE: &str = "https://api.example.com";
@@ -181,14 +181,6 @@ fn bad(error: &BuildError) -> BadVariable {
         _ => "ISSUER",
     };
     BadVariable::new(name, error)
-}
-
-fn switched_on(name: &str) -> Result<bool, BadVariable> {
-    match text(name)?.as_deref() {
-        None | Some("0") => Ok(false),
-        Some("1") => Ok(true),
-        Some(other) => Err(BadVariable::new(name, format_args!("{other:?} cannot be used; give 1 or 0"))),
-    }
 }
 
 /// What `ALLOW_JWT_TYPE` says.

@@ -97,6 +97,7 @@
 //!    │  cached          an answer at hand, if there is one: no waiting, one allocation
 //!    ▼  introspect      otherwise asks: one question per token         ── failed ──────────────▶ Rejection
 //! Verdict               Active(AccessToken) or Inactive(reason)        ── inactive ────────────▶ Rejection
+//!    │  possession      of a bound token: proof, or certificate        ── not shown ───────────▶ Rejection
 //!    │  policy          audience, scopes, rules: on every request      ── denied ──────────────▶ Rejection
 //!    ▼
 //! request.extensions ◀─ AccessToken
@@ -134,7 +135,14 @@
 //!    waits for the engine of a fleet for 50 ms at most; what is kept for the engine, or read from it, is bounded too.
 //! 10. `poll_ready` is honoured: the layer works over a concurrency limit of one, a buffer, and a service that panics
 //!     when it is called unready. A rejected request gives back what readiness had reserved.
-//! 11. A sender-constrained token (`cnf`) presented as a plain bearer token is refused.
+//! 11. A sender-constrained token (`cnf`) comes in only if its caller proved, with this very request or its connection,
+//!     that it holds the key. Where that cannot be looked at, since the layer was given no `dpop` or no
+//!     `client_certificates` (features `dpop`, `certificate-bound`) or the kind of `cnf` is unknown, it is refused. A
+//!     proof comes in once, and one that fails is not used up. Without a fleet that is once in each process; in a fleet
+//!     it is once in all that note it in the engine, as long as that loses nothing and their clocks differ by no more
+//!     than [`clock_skew`](guide::possession#lifetimes-and-clocks). A process notes it by itself alone while it is not
+//!     reading the fleet's log (at its start until the first read, and while the engine is away), and for 100 ms to 5 s
+//!     after the engine failed to note a proof, or took more than 10 ms; a failure for answers does not count.
 //! 12. Zero never means forever. `max_ttl` zero means "do not cache"; a missing, malformed or non-positive expiry is
 //!     refused, never extended. (RFC 7662 has tokens without an expiry; a cache asks about one again after `max_ttl`.)
 //!
@@ -175,7 +183,9 @@
 //!   reaches the process that calls it, unless the cache is in a [fleet](guide::fleet).
 //! * **End what it has let in.** A WebSocket, an event stream or a gRPC stream goes on after its token has expired or
 //!   was revoked, unless the handler ends it.
-//! * **Verify proofs of possession.** A token bound to a key (DPoP, mutual TLS) is refused; it cannot be accepted yet.
+//! * **Accept tokens that are bound to a key, unless it is told to.** DPoP and client certificates are
+//!   [switched on](guide::possession) at the layer. Neither covers the body of a request, and nothing here judges the
+//!   chain of a certificate: that is the TLS server's business.
 //!
 //! # Logs
 //!
@@ -212,6 +222,9 @@
 //! | warn | "the issuer publishes no key that can be used here: ..." | `server.address` |
 //! | info | "a token is not what is accepted from its issuer, so it is refused" (a JWT that is judged here) | `issuer`, `cause`, `untold` |
 //! | info | "a token is of nobody whose tokens are judged here, so it is refused" | `cause`, `untold` |
+//! | info | "a DPoP proof is refused" | `fault`, `why` or `seconds_away` where there is more to say, `untold` |
+//! | warn | "requests with a DPoP proof are turned away" (there is no room, or too many are forged) | `why`, `untold` |
+//! | info | "a token is refused that is bound to a client certificate" (there is none, or another, or what the proxy says cannot be read; feature `certificate-bound`) | `fault`, `untold` |
 //! | debug | "the authority answered" | `latency_ms` |
 //! | debug | "the authority was not asked" (overload, or the breaker is open) | `server.address`, `kind`, `error` |
 //! | debug | "request rejected: ..." (for any other reason, or for a failure that was said once already) | `kind`, `reason`, and `cause` and `error` of a failure |
@@ -222,7 +235,7 @@
 //! minute while it goes on; `untold` says how many like it were left out since the last one. Those that are about
 //! single requests, questions or logins are debug events then, without `untold`. What is "like it" is told apart by
 //! `kind`, HTTP status and `share`, by `cause`, by `cache`, or by who found no layer; of a fleet by `kind`, or by
-//! `what` and `why`. `share` is `known` or `stranger`.
+//! `what` and `why`; of proofs and certificates by `fault` or `why`. `share` is `known` or `stranger`.
 //!
 //! Spans, at debug level:
 //!
@@ -249,6 +262,8 @@
 //! | `axum` | | [`AccessToken`] as an axum extractor. **Required wherever the layer stands in an axum `Router`:** without it rules and choices below `nest` see the shortened path |
 //! | `tonic` | | `AccessTokenExt` for [`AccessToken`] of a `tonic::Request`; guarded services keep their gRPC name |
 //! | `metrics` | | counters, gauges and histograms through the [`metrics`](https://docs.rs/metrics) facade, of most of what `stats()` tells. Install the recorder before anything is asked, a check at start-up and `stats()` included: it is looked for at the first event |
+//! | `dpop` | | `Dpop`: tokens bound to a key, with a proof in each request (RFC 9449) |
+//! | `certificate-bound` | | `ClientCertificates`: tokens bound to a client certificate (RFC 8705); with `tonic` it brings tonic's TLS, whose connections it reads |
 //! | `jwt` | | `Jwt`, `Hybrid`, `ByIssuer`: JWT access tokens, judged here; `SignedAnswers` of RFC 7662 servers |
 //! | `private-key-jwt` | | `PrivateKeyJwt`: client authentication with a signed assertion |
 //! | `redis` | | `Fleet`: several processes share answers, invalidations and the rate limit through Redis or Valkey |
@@ -268,7 +283,14 @@ mod excerpt;
 mod facts;
 mod histogram;
 mod http;
-#[cfg(any(feature = "jwt", feature = "private-key-jwt", feature = "sandbox"))]
+#[cfg(any(
+    feature = "certificate-bound",
+    feature = "dpop",
+    feature = "jwt",
+    feature = "private-key-jwt",
+    feature = "sandbox"
+))]
+#[cfg_attr(not(feature = "jwt"), allow(dead_code, unreachable_pub))] // whoever wants a part of it gets all
 mod jose;
 mod json;
 #[cfg(feature = "jwt")]
@@ -308,6 +330,8 @@ pub mod fuzzing;
         not(doctest),
         all(
             feature = "axum",
+            feature = "certificate-bound",
+            feature = "dpop",
             feature = "jwt",
             feature = "private-key-jwt",
             feature = "redis",
@@ -322,6 +346,10 @@ pub mod introspect;
 #[cfg(feature = "jwt")]
 pub mod jwt;
 pub mod layer;
+#[cfg(any(feature = "certificate-bound", feature = "dpop"))]
+pub mod possession;
+#[cfg(not(any(feature = "certificate-bound", feature = "dpop")))]
+mod possession;
 pub mod rejection;
 pub mod resource;
 pub mod rfc7662;

@@ -2,9 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 #![cfg(all(
     feature = "axum",
+    feature = "certificate-bound",
+    feature = "dpop",
     feature = "jwt",
     feature = "metrics",
     feature = "redis",
+    feature = "rustls",
     feature = "sandbox",
     feature = "status-page",
     unix
@@ -22,7 +25,7 @@ use serde_json::Value;
 use support::{challenge, client, parameter, secs};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
-use tower_introspection::sandbox::{Sandbox, SandboxToken};
+use tower_introspection::sandbox::{ProofKey, Sandbox, SandboxToken};
 
 /// Cargo builds the examples beside the tests.
 fn example(name: &str) -> Command {
@@ -47,7 +50,7 @@ async fn assert_refused(name: &str, variables: &[(&str, &str)], named: &str) {
 
 #[tokio::test]
 async fn a_bad_environment_value_is_one_line_that_names_the_variable_and_exit_code_2() {
-    for name in ["quickstart", "rfc7662", "mcp", "metrics", "fleet", "jwt"] {
+    for name in ["quickstart", "rfc7662", "mcp", "metrics", "fleet", "jwt", "dpop", "mutual_tls"] {
         for (variable, value) in [
             ("LISTEN_ADDR", "nowhere"),
             ("LISTEN_ADDR", "192.0.2.1:1"),
@@ -160,7 +163,7 @@ async fn started(command: &mut Command) -> (Child, Vec<String>) {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut seen = Vec::new();
     while let Some(line) = support::patiently(lines.next_line()).await.unwrap() {
-        let last = line.starts_with("listening on http://");
+        let last = ["listening on http://", "listening on https://"].iter().any(|start| line.starts_with(start));
         seen.push(line);
         if last {
             let mut rest = lines.into_inner();
@@ -202,6 +205,35 @@ fn words(command: &str) -> Vec<String> {
     words
 }
 
+/// What a curl line says of TLS. The files are read when it is run.
+#[derive(Default)]
+struct Tls<'l> {
+    roots: Option<&'l String>,
+    certificate: Option<&'l String>,
+    key: Option<&'l String>,
+    is_unchecked: bool,
+}
+
+impl Tls<'_> {
+    fn client(&self) -> reqwest::Client {
+        use reqwest::tls::{Certificate, Identity};
+
+        let read = |path: &String| std::fs::read(path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let mut builder = reqwest::Client::builder().no_proxy();
+        if self.is_unchecked {
+            builder = builder.tls_danger_accept_invalid_certs(true);
+        }
+        if let Some(roots) = self.roots {
+            builder = builder.tls_backend_rustls().tls_certs_only([Certificate::from_pem(&read(roots)).unwrap()]);
+        }
+        if let (Some(certificate), Some(key)) = (self.certificate, self.key) {
+            let identity = Identity::from_pem(&[read(certificate), read(key)].concat()).unwrap();
+            builder = builder.tls_backend_rustls().identity(identity);
+        }
+        builder.build().unwrap()
+    }
+}
+
 /// Does what a printed curl line does, and returns the answer and what follows the line's `#`.
 async fn curl(line: &str) -> (Response, String) {
     let (command, promise) = line.split_once("  # ").unwrap_or_else(|| panic!("no promise: {line}"));
@@ -209,6 +241,7 @@ async fn curl(line: &str) -> (Response, String) {
     let mut words = words.iter();
     assert_eq!((words.next().unwrap().as_str(), words.next().unwrap().as_str()), ("curl", "-i"));
     let (mut method, mut url, mut headers, mut user, mut data) = (None, None, Vec::new(), None, None);
+    let mut tls = Tls::default();
     while let Some(word) = words.next() {
         let mut argument = || words.next().unwrap_or_else(|| panic!("{word} of {line}"));
         match word.as_str() {
@@ -216,11 +249,15 @@ async fn curl(line: &str) -> (Response, String) {
             "-H" => headers.push(argument().split_once(": ").unwrap()),
             "-u" => user = Some(argument().split_once(':').unwrap()),
             "-d" => data = Some(argument()),
+            "--cacert" => tls.roots = Some(argument()),
+            "--cert" => tls.certificate = Some(argument()),
+            "--key" => tls.key = Some(argument()),
+            "-k" => tls.is_unchecked = true,
             word => assert_eq!(url.replace(word), None, "{line}"),
         }
     }
     let implied = if data.is_some() { http::Method::POST } else { http::Method::GET };
-    let mut request = client().request(method.unwrap_or(implied), url.unwrap());
+    let mut request = tls.client().request(method.unwrap_or(implied), url.unwrap());
     if let Some((user, password)) = user {
         request = request.basic_auth(user, Some(password));
     }
@@ -278,7 +315,7 @@ async fn get(url: &str) -> Response {
 
 #[tokio::test]
 async fn the_link_to_the_status_page_leads_to_figures_without_a_token() {
-    for name in ["quickstart", "rfc7662", "mcp", "metrics", "fleet", "jwt"] {
+    for name in ["quickstart", "rfc7662", "mcp", "metrics", "fleet", "jwt", "dpop"] {
         let (_child, lines) = started(&mut example(name)).await;
         let link = line(&lines, "status page: ").strip_prefix("status page: ").unwrap();
         let figures = async || {
@@ -540,6 +577,7 @@ async fn inactive_ttl_is_how_long_they_remember_that_a_token_is_unknown() {
         ("rfc7662", Method::GET, "/whoami"),
         ("mcp", Method::POST, "/mcp"),
         ("metrics", Method::GET, "/whoami"),
+        ("dpop", Method::GET, "/whoami"),
     ] {
         for (inactive_ttl, questions) in [("3600", 1), ("0", 2)] {
             let (_child, lines) = started(example(name).env("INACTIVE_TTL", inactive_ttl)).await;
@@ -661,4 +699,274 @@ async fn jwt_judges_the_tokens_of_a_real_server_in_each_of_its_ways() {
         assert_eq!(seen, statuses, "{more:?}");
         ended(child, "-TERM").await;
     }
+}
+
+#[tokio::test]
+async fn dpop_names_what_is_wrong_with_what_it_wants_of_callers_and_with_the_server() {
+    let url = ("INTROSPECTION_URL", "https://example.com/introspect");
+    for (variables, named) in [
+        (vec![("NONCE", "maybe")], "NONCE"),
+        (vec![("NONCE", "")], "NONCE"),
+        (vec![("REQUIRE_DPOP", "yes")], "REQUIRE_DPOP"),
+        (vec![("PUBLIC_ORIGIN", "ftp://api.example.com")], "PUBLIC_ORIGIN"),
+        (vec![("PUBLIC_ORIGIN", "api.example.com")], "PUBLIC_ORIGIN"),
+        (vec![("PUBLIC_ORIGIN", "http://api.example.com")], "PUBLIC_ORIGIN"),
+        (vec![("PUBLIC_ORIGIN", "https://api.example.com/?v1")], "PUBLIC_ORIGIN"),
+        (vec![("PUBLIC_ORIGIN", "")], "PUBLIC_ORIGIN"),
+        // Where others can come, no proof is for a URI without TLS.
+        (vec![("LISTEN_ADDR", "0.0.0.0:0")], "PUBLIC_ORIGIN"),
+        (vec![url], "CLIENT_ID"),
+        (vec![url, ("CLIENT_ID", "c")], "CLIENT_SECRET"),
+        (vec![("CLIENT_ID", "c"), ("CLIENT_SECRET", "s"), ("ISSUER", "nowhere")], "ISSUER"),
+    ] {
+        assert_refused("dpop", &variables, named).await;
+    }
+}
+
+#[tokio::test]
+async fn dpop_keeps_the_promises_of_its_curl_lines_whatever_it_wants_of_callers() {
+    let proven = [200, 401, 200, 401, 401, 401, 401, 401, 401, 401, 403, 200, 401];
+    for (variables, rest) in [
+        (vec![], vec![200]),
+        (vec![("REQUIRE_DPOP", "1")], vec![401]),
+        (vec![("REQUIRE_DPOP", "0"), ("NONCE", "off")], vec![200]),
+        (vec![("NONCE", "offered")], vec![200, 200]),
+        (vec![("NONCE", "required"), ("REQUIRE_DPOP", "1")], vec![401, 401]),
+        (vec![("PUBLIC_ORIGIN", "https://api.example.com")], vec![200]),
+        (vec![("PUBLIC_ORIGIN", "https://api.example.com/v1/"), ("NONCE", "required")], vec![200, 401]),
+    ] {
+        let (child, lines) = started(example("dpop").envs(variables.iter().copied())).await;
+        assert_eq!(promised(&lines).await, [&proven[..], &rest].concat(), "{variables:?}");
+        ended(child, "-TERM").await;
+    }
+}
+
+#[tokio::test]
+async fn dpop_says_what_is_wrong_and_hands_out_nonces_where_it_has_some() {
+    for (nonce, error_without) in [("off", None), ("offered", None), ("required", Some("use_dpop_nonce"))] {
+        let (_child, lines) = started(example("dpop").env("NONCE", nonce)).await;
+        let answer = |promise: &'static str| curl(line(&lines, promise));
+        let error = |response: &Response| {
+            let challenge = challenge(&response.headers()["www-authenticate"]);
+            parameter(&challenge, "error").map(str::to_owned)
+        };
+        let facts = answer("200, the facts").await.0;
+        assert!(!facts.headers().contains_key("dpop-nonce"), "{facts:?}");
+        let facts: Value = facts.json().await.unwrap();
+        assert!(facts["cnf"]["jkt"].is_string(), "{facts}");
+
+        let replayed = answer("the same line again").await.0;
+        assert_eq!(error(&replayed).as_deref(), Some("invalid_dpop_proof"));
+        assert_eq!(replayed.headers().contains_key("dpop-nonce"), nonce != "off");
+        if nonce == "off" {
+            continue;
+        }
+        let without = answer("DPoP-Nonce").await.0;
+        assert!(without.headers().contains_key("dpop-nonce"), "{without:?}");
+        assert_eq!(without.headers()["cache-control"], "no-store");
+        if let Some(expected) = error_without {
+            assert_eq!((without.status().as_u16(), error(&without).as_deref()), (401, Some(expected)));
+        }
+    }
+}
+
+#[tokio::test]
+async fn dpop_judges_the_tokens_of_a_real_server_by_the_origin_that_it_was_given() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let key = ProofKey::generate().unwrap();
+    let token = sandbox.issue(SandboxToken::new().bound_to_key(key.thumbprint()));
+    let client_of = [("CLIENT_ID", sandbox.client_id()), ("CLIENT_SECRET", sandbox.client_secret())];
+    for origin in [None, Some("https://api.example.com/v1")] {
+        let mut command = example("dpop");
+        command.env("ISSUER", sandbox.issuer()).envs(client_of);
+        if let Some(origin) = origin {
+            command.env("PUBLIC_ORIGIN", origin);
+        }
+        let (_child, lines) = started(&mut command).await;
+        assert!(!lines.iter().any(|line| line.contains("sandbox")), "{lines:#?}");
+        let (ours, theirs): (Vec<_>, Vec<_>) = lines.iter().cloned().partition(|line| !line.contains("$TOKEN"));
+        assert_eq!((promised(&ours).await, theirs.len()), (vec![200, 401, 400], 3));
+
+        let base = lines.last().unwrap().strip_prefix("listening on ").unwrap();
+        for (made_for, status) in [(origin.unwrap_or(base), 200), ("https://other.example", 401)] {
+            let proof = key.proof(http::Method::GET, format!("{made_for}/whoami")).token(&token).sign().unwrap();
+            let request = client().get(format!("{base}/whoami")).header("authorization", format!("DPoP {token}"));
+            let answer = support::patiently(request.header("dpop", proof).send()).await.unwrap();
+            assert_eq!(answer.status(), status, "{made_for} at {origin:?}");
+        }
+        assert_eq!(whoami(&lines, &token).await, 401, "as a bearer token");
+    }
+}
+/// It says of each rule that is broken that it was.
+fn mutual_tls() -> Command {
+    let mut command = example("mutual_tls");
+    command.env("RUST_LOG", "warn");
+    command
+}
+
+/// The folder with the certificates, as a curl line names it.
+fn folder(lines: &[String]) -> PathBuf {
+    let roots = line(lines, "--cacert ").split("--cacert '").nth(1).unwrap().split('\'').next().unwrap();
+    PathBuf::from(roots).parent().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn mutual_tls_keeps_the_promises_of_its_curl_lines_and_leaves_no_certificate_behind() {
+    for signal in ["-INT", "-TERM"] {
+        let (child, lines) = started(&mut mutual_tls()).await;
+        let statuses = promised(&lines).await;
+        assert_eq!(statuses, [200, 401, 200, 401, 401, 403, 200, 200, 200, 401, 401, 401]);
+        let says = async |promise: &str| {
+            let answer = curl(line(&lines, promise)).await.0;
+            challenge(&answer.headers()["www-authenticate"])
+        };
+        for (promise, description) in [
+            ("401, another certificate", "the access token is bound to another client certificate"),
+            ("401, no certificate", "the access token is bound to a client certificate, and there is none"),
+            ("401, bound to a key", "the access token is bound to a key and is no bearer token"),
+        ] {
+            assert_eq!(parameter(&says(promise).await, "error_description"), Some(description));
+        }
+        let facts: Value = curl(line(&lines, "200, the facts")).await.0.json().await.unwrap();
+        assert!(facts["cnf"]["x5t#S256"].is_string(), "{facts}");
+        let folder = folder(&lines);
+        assert!(folder.join("ca.pem").exists());
+        ended(child, signal).await;
+        assert!(!folder.exists(), "{}", folder.display());
+    }
+}
+
+/// What a browser opens to be faster, what scans ports, and whoever means harm.
+#[tokio::test]
+async fn a_client_that_never_finishes_its_handshake_keeps_nobody_waiting() {
+    let (child, lines) = started(&mut mutual_tls()).await;
+    let address = lines.last().unwrap().strip_prefix("listening on https://").unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(tokio::net::TcpStream::connect(address).await.unwrap());
+    }
+    let (answer, _) = curl(line(&lines, "200, the facts")).await;
+    assert_eq!(answer.status(), 200);
+    // They are still there, and do not hold it up when it ends either.
+    interrupted(child).await;
+    drop(silent);
+}
+
+#[tokio::test]
+async fn a_handshake_that_fails_does_not_hold_up_one_that_is_under_way() {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpStream;
+    use tokio_rustls::TlsConnector;
+    use tokio_rustls::rustls::pki_types::pem::PemObject;
+    use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+    let (child, lines) = started(&mut mutual_tls()).await;
+    let address = lines.last().unwrap().strip_prefix("listening on https://").unwrap();
+    let mut failing = TcpStream::connect(address).await.unwrap();
+    let under_way = TcpStream::connect(address).await.unwrap();
+    failing.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let _ = support::patiently(failing.read_to_end(&mut Vec::new())).await;
+
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(folder(&lines).join("ca.pem")).unwrap()).unwrap();
+    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let connecting = TlsConnector::from(std::sync::Arc::new(config));
+    let connecting = connecting.connect(ServerName::try_from("localhost").unwrap(), under_way);
+    let mut stream = support::patiently(connecting).await.unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    let mut status = [0; 12];
+    support::patiently(stream.read_exact(&mut status)).await.unwrap();
+    assert_eq!(&status, b"HTTP/1.1 200");
+    interrupted(child).await;
+}
+
+#[tokio::test]
+async fn mutual_tls_shows_its_figures_on_its_status_page() {
+    let (child, lines) = started(&mut mutual_tls()).await;
+    promised(&lines).await;
+    let link = line(&lines, "status page: ").strip_prefix("status page: ").unwrap();
+    let open = line(&lines, "/healthz");
+    let (before, rest) = open.split_once("https://").unwrap();
+    let (_, promise) = rest.split_once("  # ").unwrap();
+    let (page, _) = curl(&format!("{before}-H 'accept: application/json' {link}  # {promise}")).await;
+    let figures: Value = page.json().await.unwrap();
+    assert_eq!(figures["caches"][0]["misses"], 6, "{figures}");
+    interrupted(child).await;
+}
+
+#[tokio::test]
+async fn mutual_tls_names_what_is_wrong_with_the_server_and_with_the_certificates() {
+    let keys = |name: &str| format!("{}/tests/keys/{name}", env!("CARGO_MANIFEST_DIR"));
+    let (certificate, key, other_key) = (keys("client_certificate.pem"), keys("ec.pem"), keys("ec.pub"));
+    let url = ("INTROSPECTION_URL", "https://example.com/introspect");
+    let server = [url, ("CLIENT_ID", "c"), ("CLIENT_SECRET", "s")];
+    let files = [("TLS_CERT", &*certificate), ("TLS_KEY", &*key), ("CLIENT_CA", &*certificate)];
+    let with = |name: &'static str, value: &'static str| [&server[..], &files[..], &[(name, value)]].concat();
+    for (variables, named) in [
+        (vec![url], "CLIENT_ID"),
+        (server.to_vec(), "TLS_CERT"),
+        (files.to_vec(), "INTROSPECTION_URL"),
+        ([&server[..], &files[..1]].concat(), "TLS_KEY"),
+        ([&server[..], &files[..2]].concat(), "CLIENT_CA"),
+        ([&server[..], &files[1..]].concat(), "TLS_CERT"),
+        (with("TLS_CERT", ""), "TLS_CERT"),
+        (with("TLS_CERT", "/nowhere"), "TLS_CERT"),
+        (with("CLIENT_CA", "/nowhere"), "CLIENT_CA"),
+        (with("TLS_KEY", "/nowhere"), "TLS_KEY"),
+        ([&with("CLIENT_CA", "")[..5], &[("CLIENT_CA", &*key)]].concat(), "CLIENT_CA"),
+        ([&with("TLS_CERT", "")[..6], &[("TLS_CERT", &*key)]].concat(), "TLS_CERT"),
+        ([&with("TLS_KEY", "")[..6], &[("TLS_KEY", &*other_key)]].concat(), "TLS_KEY"),
+        // Of another key than the certificate.
+        ([&server[..], &files[..]].concat(), "TLS_KEY"),
+        (with("INTROSPECTION_URL", "nowhere"), "INTROSPECTION_URL"),
+    ] {
+        assert_refused("mutual_tls", &variables, named).await;
+    }
+}
+
+/// With a server and certificates of somebody else, here made by hand.
+#[tokio::test]
+async fn with_a_server_and_certificates_set_mutual_tls_uses_those() {
+    use support::certificates::CertificateAuthority;
+    use tower_introspection::possession::ClientCertificate;
+
+    let folder = std::env::temp_dir().join(format!("mutual-tls-test-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = |name: &str, text: String| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let ca = CertificateAuthority::new();
+    let (own, ann) = (ca.certify("127.0.0.1"), ca.certify("ann"));
+    let (cert, key) = (file("own.pem", own.certificate_pem()), file("own.key", own.key_pem()));
+    let (client_cert, client_key) = (file("ann.pem", ann.certificate_pem()), file("ann.key", ann.key_pem()));
+    let authority = file("ca.pem", ca.pem());
+
+    let sandbox = Sandbox::start().await.unwrap();
+    let thumbprint = ClientCertificate::from_der(ann.der()).thumbprint();
+    let token = sandbox.issue(SandboxToken::new().bound_to_certificate(thumbprint));
+    let (child, lines) = started(
+        mutual_tls()
+            .env("ISSUER", sandbox.issuer())
+            .env("CLIENT_ID", sandbox.client_id())
+            .env("CLIENT_SECRET", sandbox.client_secret())
+            .env("TLS_CERT", cert)
+            .env("TLS_KEY", key)
+            .env("CLIENT_CA", &authority),
+    )
+    .await;
+    assert!(!lines.iter().any(|line| line.contains("sandbox")), "{lines:#?}");
+    // Those with a token of the reader's own promise nothing.
+    let (ours, theirs): (Vec<_>, Vec<_>) = lines.iter().cloned().partition(|line| !line.contains("$TOKEN"));
+    assert_eq!(promised(&ours).await, [200, 401, 400]);
+    assert_eq!(theirs.len(), 2);
+    let base = lines.last().unwrap().strip_prefix("listening on ").unwrap();
+    let whoami = format!("{base}/whoami -H 'Authorization: Bearer {token}'");
+    let with = format!("curl -i --cacert {authority} --cert {client_cert} --key {client_key} {whoami}  # 200");
+    let without = format!("curl -i --cacert {authority} {whoami}  # 401");
+    assert_eq!(promised(&[with, without]).await, [200, 401]);
+    interrupted(child).await;
+    std::fs::remove_dir_all(folder).unwrap();
 }

@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(all(feature = "sandbox", feature = "test-util"))]
 
+#[cfg(feature = "dpop")]
+#[path = "logs/dpop.rs"]
+mod dpop;
 #[cfg(feature = "redis")]
 #[path = "logs/fleet.rs"]
 mod fleet;
@@ -302,6 +305,47 @@ async fn sender_constrained(sandbox: &Sandbox) {
     }
 }
 
+/// Tokens of a certificate that the connection has not, and one that comes in.
+#[cfg(feature = "certificate-bound")]
+async fn bound_to_a_certificate(captured: &Captured, sandbox: &Sandbox) {
+    use tower_introspection::possession::{ClientCertificate, ClientCertificates, ForwardedCertificate};
+
+    let certificates = ClientCertificates::of_connections().or_from_proxy(ForwardedCertificate::ClientCert, |_| true);
+    let layer = IntrospectionLayer::builder(sandbox.rfc7662().build().unwrap()).client_certificates(certificates);
+    let layer = layer.build().unwrap();
+    let own = ClientCertificate::from_der(b"hush");
+    sandbox.script(TOKEN, 200, format!(r#"{{"active":true,"cnf":{{"x5t#S256":"{}"}}}}"#, own.thumbprint()));
+    let asked = async |change: &dyn Fn(&mut http::Request<String>)| {
+        let mut request = request(&format!("Bearer {TOKEN}"));
+        change(&mut request);
+        layer.layer(Idle).oneshot(request).await.unwrap().status()
+    };
+    let refused_as_bearer = || captured.events("DEBUG", &["a sender-constrained token was presented"]);
+    let before = refused_as_bearer();
+    let with = |certificate: ClientCertificate| {
+        move |request: &mut http::Request<String>| {
+            request.extensions_mut().insert(certificate);
+        }
+    };
+    for _ in 0..2 {
+        assert_eq!(asked(&|_| ()).await, 401);
+        let malformed = |request: &mut http::Request<String>| {
+            request.headers_mut().insert("client-cert", "hush".parse().unwrap());
+        };
+        assert_eq!(asked(&malformed).await, 401);
+        assert_eq!(asked(&with(ClientCertificate::from_der(b"another"))).await, 401);
+        assert_eq!(asked(&with(own)).await, 200);
+    }
+    for fault in ["certificate_missing", "certificate_malformed", "certificate_other"] {
+        let fault = format!("fault=\"{fault}\"");
+        for level in ["INFO", "DEBUG"] {
+            let words = ["a token is refused that is bound to a client certificate", &fault];
+            assert_eq!(captured.events(level, &words), 1, "{level} {fault}");
+        }
+    }
+    assert_eq!(refused_as_bearer(), before, "it was not the scheme that was wrong");
+}
+
 /// The same failure again and again.
 async fn failing(sandbox: &Sandbox) {
     let clock = ManualClock::new();
@@ -566,6 +610,8 @@ async fn drive(captured: &Captured, sandbox: &Sandbox) {
     endpoints_that_fail(captured, sandbox, &token).await;
     other_clients(captured, sandbox, &token).await;
     sender_constrained(sandbox).await;
+    #[cfg(feature = "certificate-bound")]
+    bound_to_a_certificate(captured, sandbox).await;
     turned_away(sandbox).await;
     without_a_cache(captured, sandbox).await;
     failing(sandbox).await;
@@ -578,6 +624,8 @@ async fn drive(captured: &Captured, sandbox: &Sandbox) {
     fleet::drive(captured.clone());
     #[cfg(feature = "jwt")]
     jwt::drive(captured).await;
+    #[cfg(feature = "dpop")]
+    dpop::drive(captured).await;
 }
 
 fn assert_events_are_as_documented(captured: &Captured) {

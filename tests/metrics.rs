@@ -127,6 +127,35 @@ async fn outcome(
     kind(&layer.build().unwrap().layer(Idle).oneshot(request).await.unwrap())
 }
 
+/// Everything that can happen to a proof.
+#[cfg(all(feature = "dpop", feature = "sandbox"))]
+async fn use_proofs() {
+    use tower_introspection::possession::{Dpop, NonceSecret};
+    use tower_introspection::sandbox::ProofKey;
+    use tower_introspection::{AccessToken, Verdict};
+
+    let (key, origin) = (ProofKey::generate().unwrap(), "https://api.example.com");
+    let cnf = serde_json::json!({ "jkt": key.thumbprint() });
+    let token = AccessToken::builder().claim("cnf", cnf).unwrap().build();
+    let authority = Authority::new(Ok(Verdict::Active(token)));
+    let request = || {
+        let proof = key.proof(http::Method::GET, format!("{origin}/")).token("hush-bound").sign().unwrap();
+        let request = Request::get("/").header("authorization", "DPoP hush-bound").header("dpop", proof);
+        request.body(String::new()).unwrap()
+    };
+    let outcome = async |dpop: &Dpop| {
+        let layer = IntrospectionLayer::builder(authority.clone()).dpop(dpop.clone()).build().unwrap();
+        kind(&layer.layer(Idle).oneshot(request()).await.unwrap())
+    };
+    let dpop = Dpop::builder(origin).max_remembered_proofs(1).build().unwrap();
+    let other = Dpop::builder("https://other.example").build().unwrap();
+    let strict = Dpop::builder(origin).require_nonces(NonceSecret::random().unwrap()).build().unwrap();
+    assert_eq!(outcome(&dpop).await, None);
+    assert_eq!(outcome(&dpop).await, Some(RejectionKind::TooManyProofs));
+    assert_eq!(outcome(&other).await, Some(RejectionKind::InvalidDpopProof));
+    assert_eq!(outcome(&strict).await, Some(RejectionKind::UseDpopNonce));
+}
+
 /// Everything that can happen to a request, at one cache whose authority says what it is told.
 async fn use_every_outcome() -> CacheHandle {
     let (authority, clock) = (Authority::new(active()), ManualClock::at(START));
@@ -147,6 +176,8 @@ async fn use_every_outcome() -> CacheHandle {
     assert_eq!(outcome(layer(), with("good")).await, None, "a miss");
     clock.advance(secs(5));
     assert_eq!(outcome(layer(), with("good")).await, None, "a hit");
+    #[cfg(all(feature = "dpop", feature = "sandbox"))]
+    use_proofs().await;
     assert_eq!(outcome(layer(), none()).await, Some(RejectionKind::MissingToken));
     assert_eq!(outcome(layer().optional(true), none()).await, None, "anonymous");
     assert_eq!(outcome(layer(), request("Bearer ?")).await, Some(RejectionKind::InvalidRequest));
@@ -351,11 +382,14 @@ fn assert_labels_are_of_fixed_sets(fetched: &Fetched, caches: &[&CacheHandle]) {
         "missing_token",
         "invalid_request",
         "invalid_token",
+        "invalid_dpop_proof",
+        "use_dpop_nonce",
         "insufficient_user_authentication",
         "insufficient_scope",
         "denied",
         "unavailable",
         "overloaded",
+        "too_many_proofs",
     ];
     let lookups = ["hit", "inactive_hit", "miss", "coalesced", "overloaded", "stale"];
     let questions: Vec<&str> = ERROR_KINDS.iter().map(|kind| kind.as_str()).chain(["active", "inactive"]).collect();
@@ -364,10 +398,14 @@ fn assert_labels_are_of_fixed_sets(fetched: &Fetched, caches: &[&CacheHandle]) {
             let value = value.as_str();
             let is_known = match (name.strip_prefix("tower_introspection_").unwrap(), label.as_str()) {
                 ("requests_total", "outcome") => outcomes.contains(&value),
-                ("requests_total", "reason") => {
-                    ["invalid_request", "invalid_token", "insufficient_user_authentication", "denied"]
-                        .contains(&labels["outcome"].as_str())
-                }
+                ("requests_total", "reason") => [
+                    "invalid_request",
+                    "invalid_token",
+                    "invalid_dpop_proof",
+                    "insufficient_user_authentication",
+                    "denied",
+                ]
+                .contains(&labels["outcome"].as_str()),
                 (_, "cache") => value == fleet::NAME || caches.iter().any(|cache| cache.name() == value),
                 ("cache_lookups_total", "result") => lookups.contains(&value),
                 ("questions_total", "result") => questions.contains(&value),
@@ -382,7 +420,10 @@ fn assert_labels_are_of_fixed_sets(fetched: &Fetched, caches: &[&CacheHandle]) {
             assert!(is_known, "{name} has {label}={value:?}");
         }
     }
-    for outcome in outcomes {
+    let has_proofs = cfg!(all(feature = "dpop", feature = "sandbox"));
+    for outcome in
+        outcomes.into_iter().filter(|outcome| has_proofs || !(outcome.contains("proof") || outcome.contains("dpop")))
+    {
         assert!(fetched.sum("requests_total", &[("outcome", outcome)]) > 0.0, "{outcome} did not happen");
     }
     for reason in ["malformed", "unknown", "revoked", "recent_login", "rule"] {

@@ -77,3 +77,12 @@ pub(crate) fn text(name: &str) -> Result<Option<String>, BadVariable> {
         Err(env::VarError::NotUnicode(_)) => Err(BadVariable::new(name, "not Unicode text")),
     }
 }
+
+/// A switch, off by default.
+pub(crate) fn switched_on(name: &str) -> Result<bool, BadVariable> {
+    match text(name)?.as_deref() {
+        None | Some("0") => Ok(false),
+        Some("1") => Ok(true),
+        Some(other) => Err(BadVariable::new(name, format_args!("{other:?} cannot be used; give 1 or 0"))),
+    }
+}

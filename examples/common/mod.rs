@@ -4,11 +4,13 @@
 #![allow(dead_code)]
 
 pub(crate) mod authority;
+pub(crate) mod certificates;
 pub(crate) mod environment;
 pub(crate) mod outcomes;
 
 use std::error::Error;
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use tower_introspection::Policy;
 
@@ -74,29 +76,44 @@ pub(crate) async fn serve(
 /// The same with several caches.
 pub(crate) async fn serve_all(
     listener: TcpListener,
-    mut app: Router,
+    app: Router,
     guard: LayerHandle,
     caches: Vec<CacheHandle>,
 ) -> Result<(), BoxError> {
     let address = listener.local_addr()?;
+    let app = with_status_page(app, "http", address, guard, &caches);
+    println!("listening on http://{address}");
+    axum::serve(listener, app).with_graceful_shutdown(shutdown()).await?;
+    print_figures(&caches);
+    Ok(())
+}
+
+pub(crate) fn with_status_page(
+    app: Router,
+    scheme: &str,
+    address: SocketAddr,
+    guard: LayerHandle,
+    caches: &[CacheHandle],
+) -> Router {
     // No token guards it, so it is for this machine alone.
     if address.ip().is_loopback()
         && let Some((first, others)) = caches.split_first()
     {
-        println!("status page: http://{address}/status");
+        println!("status page: {scheme}://{address}/status");
         let page = others.iter().cloned().fold(StatusPage::new(first.clone()), StatusPage::cache);
-        app = app.route_service("/status", page.layer("guard", guard));
+        return app.route_service("/status", page.layer("guard", guard));
     }
-    println!("listening on http://{address}");
-    axum::serve(listener, app).with_graceful_shutdown(shutdown()).await?;
+    app
+}
+
+pub(crate) fn print_figures(caches: &[CacheHandle]) {
     for cache in caches {
         println!("stopped; the cache's figures: {:?}", cache.stats());
     }
-    Ok(())
 }
 
 /// Ends on Ctrl-C, and on SIGTERM where there is one.
-async fn shutdown() {
+pub(crate) async fn shutdown() {
     let interrupt = async {
         if let Err(error) = tokio::signal::ctrl_c().await {
             tracing::error!(%error, "cannot listen for Ctrl-C");

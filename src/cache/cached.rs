@@ -32,6 +32,8 @@ use super::store::Store;
 use crate::background::{Owner, background_span};
 use crate::clock::{Clock, Stopwatch, SystemClock};
 use crate::error::{IntrospectError, IntrospectErrorKind};
+#[cfg(feature = "dpop")]
+use crate::introspect::ProofMemory;
 use crate::introspect::{Ask, InactiveReason, Introspect, Verdict};
 use crate::protection::{EndpointHandle, Share};
 use crate::token::BearerToken;
@@ -173,6 +175,14 @@ impl<I: Introspect> Introspect for Cached<I> {
 
     fn judges_alone(&self) -> Option<Duration> {
         self.introspector.judges_alone()
+    }
+
+    #[cfg(feature = "dpop")]
+    fn proof_memory(&self) -> Option<ProofMemory> {
+        match &self.store.shared {
+            Some(shared) => shared.proof_memory(),
+            None => self.introspector.proof_memory(),
+        }
     }
 }
 

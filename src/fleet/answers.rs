@@ -1,7 +1,7 @@
 //! The answers that a fleet shares, as one cache of one process sees them.
 //!
 //! ```text
-//! look    claim: one exchange with the engine, within 50 ms
+//! look    claim: one exchange with the engine, within 25 ms
 //!    │  a value    opened; trusted by the log; young enough for this cache ──▶ Found
 //!    │  ours       this process asks; others wait for it                    ──▶ Ask, with a lease
 //!    │  another's  looks again after 5 to 50 ms, until there is a value; its process may die: the lease ends then

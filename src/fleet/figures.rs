@@ -67,6 +67,9 @@ pub struct FleetStats {
     pub local_turns: u64,
     /// Whether the last turn was one of these.
     pub is_rate_limit_local: bool,
+    /// DPoP proofs (feature `dpop`) that only this process has noted as used, since the engine was away or too slow, or
+    /// was not asked yet: each could come in once more at another process.
+    pub local_proofs: u64,
 }
 
 /// A counter of [`Figures`], by the name it has in [`FleetStats`].
@@ -80,10 +83,13 @@ pub(crate) enum Counted {
     RecordRead,
     RecordWritten,
     Gap,
+    /// In the feature `dpop` alone.
+    #[cfg_attr(not(feature = "dpop"), allow(dead_code))]
+    LocalProof,
 }
 
 impl Counted {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Hit,
         Self::Miss,
         Self::Wait,
@@ -92,6 +98,7 @@ impl Counted {
         Self::RecordRead,
         Self::RecordWritten,
         Self::Gap,
+        Self::LocalProof,
     ];
 }
 

@@ -164,6 +164,8 @@ impl Reader {
             let ago = sent.elapsed();
             self.node.outbox.append_again(page.epoch, page.last.number);
             self.node.access.reads(ago);
+            #[cfg(feature = "dpop")]
+            self.node.proof_access.reads(ago);
             self.node.succeeded(Call::Read);
             if let Some(lease) = &self.node.lease {
                 lease.renew(ago, sent_at);

@@ -33,6 +33,8 @@ mod log;
 mod node;
 mod outbox;
 pub(crate) mod pace;
+#[cfg(feature = "dpop")]
+mod proofs;
 mod question;
 pub(crate) mod record;
 pub(crate) mod seal;
@@ -63,8 +65,12 @@ pub(crate) use settings::CacheSettings;
 
 use self::keys::Identity;
 use self::node::Node;
+#[cfg(feature = "dpop")]
+use self::proofs::Proofs;
 use crate::background::Owner;
 use crate::clock::Timestamp;
+#[cfg(feature = "dpop")]
+use crate::introspect::ProofMemory;
 use crate::protection::{Authority, SharedPace};
 use crate::selection::Rule;
 use crate::token::BearerToken;
@@ -175,6 +181,12 @@ impl Fleet {
     /// Tells all processes that the authority said no of a token that they may hold.
     pub(crate) fn found_inactive(&self, answers: &Answers, rule: Rule) {
         self.node.found_inactive(answers.cache(), rule);
+    }
+
+    /// Where all processes note which proofs of possession were used.
+    #[cfg(feature = "dpop")]
+    pub(crate) fn proof_memory(&self) -> ProofMemory {
+        ProofMemory::new(Arc::new(Proofs(Arc::downgrade(&self.node))))
     }
 
     /// The strict lease, if the fleet is strict.

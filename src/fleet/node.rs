@@ -43,10 +43,12 @@ pub(super) enum Told {
     Lease,
 }
 
-/// How long a request waits for the engine, before this process goes on by itself: for an answer, and for a turn. 50 ms
-/// in all.
-pub(super) const LOOK_TIME: Duration = Duration::from_millis(30);
-const TURN_TIME: Duration = Duration::from_millis(20);
+/// How long a request waits for the engine, before this process goes on by itself: for an answer, for a turn, and to
+/// note a proof of possession. 50 ms in all.
+pub(super) const LOOK_TIME: Duration = Duration::from_millis(if cfg!(feature = "dpop") { 25 } else { 30 });
+const TURN_TIME: Duration = Duration::from_millis(if cfg!(feature = "dpop") { 15 } else { 20 });
+#[cfg(feature = "dpop")]
+pub(super) const PROOF_TIME: Duration = Duration::from_millis(10);
 
 /// Records have to be kept as long as any answer asked for before them may serve, and a little longer.
 const MARGIN: Duration = Duration::from_secs(30);
@@ -58,6 +60,9 @@ pub(crate) struct Node {
     pub(super) keys: Keyring,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) access: Access,
+    /// That of proofs: an engine that is too slow for answers may be quick enough for them, and the other way round.
+    #[cfg(feature = "dpop")]
+    pub(super) proof_access: Access,
     pub(super) engine_clock: EngineClock,
     pub(super) log: Log,
     pub(super) outbox: Outbox,
@@ -94,6 +99,8 @@ impl Node {
             keys,
             clock,
             access: Access::new(),
+            #[cfg(feature = "dpop")]
+            proof_access: Access::new(),
             engine_clock: EngineClock::default(),
             log: Log::default(),
             outbox: Outbox::default(),
@@ -296,6 +303,7 @@ impl Node {
             shared_turns: turns.iter().map(|turns| turns.from_engine).sum(),
             local_turns: turns.iter().map(|turns| turns.left_to_process).sum(),
             is_rate_limit_local: turns.iter().any(|turns| turns.is_left_to_process),
+            local_proofs: counted(Counted::LocalProof),
         };
         self.figures.publish(&stats, self.access.unread_for());
         stats

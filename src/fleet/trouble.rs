@@ -5,7 +5,7 @@
 //! can be read does not mean that there is memory for an answer, or that the password is good for the rate limit, too.
 //! Only a lost connection is over with whichever call succeeds first.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::engine::EngineErrorKind;
 use crate::log_limit::LogLimit;
@@ -19,26 +19,28 @@ pub(super) enum Call {
     Claim,
     Put,
     Turn,
+    #[cfg_attr(not(feature = "dpop"), allow(dead_code))]
+    Proof,
 }
 
-const CALLS: [Call; 6] = [Call::Read, Call::Nodes, Call::Append, Call::Claim, Call::Put, Call::Turn];
+const CALLS: [Call; 7] = [Call::Read, Call::Nodes, Call::Append, Call::Claim, Call::Put, Call::Turn, Call::Proof];
 
 pub(super) struct Trouble {
     told: LogLimit<EngineErrorKind>,
     /// A bit for each sort of call and kind of failure.
-    present: AtomicU32,
+    present: AtomicU64,
     /// Whether the log was told of any of it.
     is_told: AtomicBool,
 }
 
-fn bit(call: Call, kind: EngineErrorKind) -> u32 {
-    // 30 of them.
+fn bit(call: Call, kind: EngineErrorKind) -> u64 {
+    // 35 of them.
     1 << (call as usize * EngineErrorKind::ALL.len() + kind as usize)
 }
 
 impl Trouble {
     pub(super) fn new() -> Self {
-        Self { told: LogLimit::new(), present: AtomicU32::new(0), is_told: AtomicBool::new(false) }
+        Self { told: LogLimit::new(), present: AtomicU64::new(0), is_told: AtomicBool::new(false) }
     }
 
     /// A call failed. If it is to be told: how many like it were not.
@@ -73,7 +75,7 @@ mod tests {
     #[test]
     fn each_sort_of_call_and_kind_of_failure_has_a_bit_of_its_own() {
         let bits: Vec<_> = CALLS.iter().flat_map(|call| EngineErrorKind::ALL.map(|kind| bit(*call, kind))).collect();
-        assert_eq!(bits.iter().fold(0_u32, |all, bit| all | bit).count_ones() as usize, bits.len());
+        assert_eq!(bits.iter().fold(0_u64, |all, bit| all | bit).count_ones() as usize, bits.len());
     }
 
     #[test]

@@ -5,6 +5,8 @@
 
 #[cfg(feature = "jwt")]
 mod jose;
+#[cfg(all(feature = "certificate-bound", feature = "dpop"))]
+mod possession;
 
 use std::sync::LazyLock;
 
@@ -15,6 +17,8 @@ use serde_json::{Map, Value};
 
 #[cfg(feature = "jwt")]
 pub use self::jose::jose;
+#[cfg(all(feature = "certificate-bound", feature = "dpop"))]
+pub use self::possession::possession;
 use crate::apigee::endpoint::{Apigee, is_path_elsewhere};
 use crate::apigee::wire as apigee_wire;
 use crate::clock::Timestamp;
@@ -42,6 +46,8 @@ const SECRET: &str = "s3cr3t-0f-th3-answ3r";
 pub fn header_to_token(bytes: &[u8]) {
     let Ok(value) = HeaderValue::from_bytes(bytes) else { return };
     for max_length in [BearerToken::DEFAULT_MAX_LENGTH, 16] {
+        #[cfg(feature = "dpop")]
+        check_found_with_a_proof(&value, max_length);
         let sources = TokenSources { max_length, ..TokenSources::default() };
         let mut request = request_with(value.clone());
         let found = sources.find(&mut request).map(|found| found.map(|found| found.token.into_owned()));
@@ -56,6 +62,22 @@ pub fn header_to_token(bytes: &[u8]) {
         } else if let Ok(None) = found {
             assert!(is_left, "another scheme's credentials were removed");
         }
+    }
+}
+
+/// Where DPoP is taken a token under that scheme is found apart, and never as a bearer's.
+#[cfg(feature = "dpop")]
+fn check_found_with_a_proof(value: &HeaderValue, max_length: usize) {
+    let sources = TokenSources { max_length, dpop: true, ..TokenSources::default() };
+    let mut request = request_with(value.clone());
+    let header = value.as_bytes();
+    let scheme = header.iter().position(|byte| !is_tchar(*byte)).map_or(header, |ends| &header[..ends]);
+    let is_bearer = matches!(sources.find(&mut request), Ok(Some(_)));
+    let is_of_dpop = sources.finds_dpop(&request.headers);
+    assert_eq!(is_of_dpop, scheme.eq_ignore_ascii_case(b"dpop"));
+    assert!(!(is_of_dpop && is_bearer));
+    if is_of_dpop && let Ok(token) = sources.find_of_dpop(&request) {
+        assert!(header.ends_with(token.expose().as_bytes()) && token.expose().len() <= max_length);
     }
 }
 
@@ -397,6 +419,12 @@ mod tests {
     #[cfg(feature = "jwt")]
     fn the_corpus_of_what_is_signed_is_replayed() {
         replay("jose", jose);
+    }
+
+    #[test]
+    #[cfg(all(feature = "certificate-bound", feature = "dpop"))]
+    fn the_corpus_of_proofs_of_possession_is_replayed() {
+        replay("possession", possession);
     }
 
     #[test]

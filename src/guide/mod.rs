@@ -4,6 +4,7 @@
 //!
 //! * [Who is asked](endpoints): RFC 7662 servers, Apigee, credentials, certificates, proxies
 //! * [JWTs, and what is signed](jwt): tokens that are judged here, asked about once verified, or mixed with opaque ones
+//! * [Tokens bound to their holder](possession): DPoP, client certificates, routes that want bound tokens
 //! * [Servers](servers) one by one: what to know about each, and what to set
 //! * [What a route requires](requirements): audiences, scopes, rules, step-up, single routes, open routes
 //! * [Where the token is read from](tokens): headers, cookies, the query; what becomes of it; WebSockets
@@ -39,6 +40,7 @@ macro_rules! chapters {
 chapters!(
     endpoints: "endpoints.md",
     jwt: "jwt.md",
+    possession: "possession.md",
     servers: "servers.md",
     requirements: "requirements.md",
     tokens: "tokens.md",

@@ -6,6 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "dpop")]
+use super::ProofMemory;
 use super::{Ask, Introspect, Verdict};
 use crate::error::IntrospectError;
 use crate::protection::EndpointHandle;
@@ -39,6 +41,8 @@ trait Erased: Send + Sync {
     fn endpoint(&self) -> Option<EndpointHandle>;
     fn wants_cache(&self) -> bool;
     fn judges_alone(&self) -> Option<Duration>;
+    #[cfg(feature = "dpop")]
+    fn proof_memory(&self) -> Option<ProofMemory>;
 }
 
 impl<I: Introspect> Erased for I {
@@ -60,6 +64,11 @@ impl<I: Introspect> Erased for I {
 
     fn judges_alone(&self) -> Option<Duration> {
         Introspect::judges_alone(self)
+    }
+
+    #[cfg(feature = "dpop")]
+    fn proof_memory(&self) -> Option<ProofMemory> {
+        Introspect::proof_memory(self)
     }
 }
 
@@ -90,6 +99,11 @@ impl Introspect for AnyIntrospector {
 
     fn judges_alone(&self) -> Option<Duration> {
         self.0.judges_alone()
+    }
+
+    #[cfg(feature = "dpop")]
+    fn proof_memory(&self) -> Option<ProofMemory> {
+        self.0.proof_memory()
     }
 }
 

@@ -5,6 +5,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "dpop")]
+use super::ProofMemory;
 use super::Verdict;
 use crate::error::IntrospectError;
 use crate::protection::EndpointHandle;
@@ -30,11 +32,12 @@ use crate::token::BearerToken;
 ///
 /// # Around another introspector
 ///
-/// An implementation that wraps another one hands the [`Ask`] on as it is, and all five methods: without
+/// An implementation that wraps another one hands the [`Ask`] on as it is, and all methods: without
 /// [`cached`](Self::cached) each request asks; without [`endpoint`](Self::endpoint) nobody sees the endpoint's figures,
 /// and [`CacheHandle::health`](crate::CacheHandle::health) says healthy whatever happens; without
 /// [`wants_cache`](Self::wants_cache) nobody is told that a cache is missing; without
-/// [`judges_alone`](Self::judges_alone) what was invalidated is let in again.
+/// [`judges_alone`](Self::judges_alone) what was invalidated is let in again; without `proof_memory` (feature `dpop`) a
+/// proof comes in once at each process of a fleet.
 ///
 /// # Runtime, and cancellation
 ///
@@ -101,6 +104,13 @@ pub trait Introspect: Send + Sync + 'static {
     fn judges_alone(&self) -> Option<Duration> {
         None
     }
+
+    /// Where several processes note together which proofs of possession were used: that of a [`Cached`](crate::Cached)
+    /// in a [fleet](crate::guide::fleet). The default is none, and then each process notes its own.
+    #[cfg(feature = "dpop")]
+    fn proof_memory(&self) -> Option<ProofMemory> {
+        None
+    }
 }
 
 /// What [`Introspect::introspect`] is asked: whether a token is active, and what is known of it. Later versions may say
@@ -162,6 +172,11 @@ impl<I: Introspect> Introspect for Arc<I> {
 
     fn judges_alone(&self) -> Option<Duration> {
         (**self).judges_alone()
+    }
+
+    #[cfg(feature = "dpop")]
+    fn proof_memory(&self) -> Option<ProofMemory> {
+        (**self).proof_memory()
     }
 }
 

@@ -7,10 +7,14 @@ use super::fault::Fault;
 
 /// Each text stands for bytes that no other text stands for: padding, white space, and bits behind the last byte that
 /// are not zero are refused.
-pub(super) fn decoded(text: &str) -> Result<Vec<u8>, Fault> {
+pub(crate) fn decoded(text: &str) -> Result<Vec<u8>, Fault> {
     BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| Fault::Base64)
 }
 
-pub(super) fn encoded(bytes: &[u8]) -> String {
+pub(crate) fn encoded(bytes: &[u8]) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(bytes)
+}
+
+pub(super) fn encode_into(bytes: &[u8], text: &mut String) {
+    BASE64_URL_SAFE_NO_PAD.encode_string(bytes, text);
 }

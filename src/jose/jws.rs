@@ -2,12 +2,14 @@
 
 use std::fmt;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::algorithm::Algorithm;
 use super::base64url::decoded;
 use super::fault::Fault;
 use super::key::Key;
+#[cfg(feature = "dpop")]
+use super::key::StatedKey;
 use crate::json;
 
 /// What a header says that is looked at, RFC 7515 section 4.1. Of a key that it holds or points to (`jwk`, `jku`, `x5c`
@@ -20,7 +22,8 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    fn read(bytes: &[u8], allowed: &[Algorithm]) -> Result<Self, Fault> {
+    /// And the members that are not looked at.
+    fn read(bytes: &[u8], allowed: &[Algorithm]) -> Result<(Self, Map<String, Value>), Fault> {
         if !begins_as_object(bytes) {
             return Err(Fault::Header);
         }
@@ -38,7 +41,8 @@ impl Header {
         };
         let named = text("alg")?;
         let algorithm = named.and_then(|name| Algorithm::named(&name)).filter(|algorithm| allowed.contains(algorithm));
-        Ok(Self { algorithm: algorithm.ok_or(Fault::Algorithm)?, typ: text("typ")?, kid: text("kid")? })
+        let header = Self { algorithm: algorithm.ok_or(Fault::Algorithm)?, typ: text("typ")?, kid: text("kid")? };
+        Ok((header, members))
     }
 
     /// Whether `typ` is this media type, in any case and with or without `application/`, RFC 7515 section 4.1.9.
@@ -60,12 +64,35 @@ pub(crate) struct Jws<'t> {
 impl<'t> Jws<'t> {
     /// Reads a `text` of up to `longest` bytes, signed with one of these algorithms.
     pub(crate) fn parse(text: &'t str, longest: usize, allowed: &[Algorithm]) -> Result<Self, Fault> {
-        let jws = Self::of_any_payload(text, longest, allowed)?;
-        if begins_as_object(&jws.payload) { Ok(jws) } else { Err(Fault::Payload) }
+        Self::of_any_payload(text, longest, allowed)?.0.of_an_object()
     }
 
-    /// What is signed need not be an object: the examples of others sign anything.
-    pub(super) fn of_any_payload(text: &'t str, longest: usize, allowed: &[Algorithm]) -> Result<Self, Fault> {
+    /// The same, of something that brings its key along (`jwk`, RFC 7515 section 4.1.3). What it proves is that whoever
+    /// signed has that key, and nothing else: who that is has to be known from elsewhere, by the thumbprint.
+    #[cfg(feature = "dpop")]
+    pub(crate) fn parse_with_key(
+        text: &'t str,
+        longest: usize,
+        allowed: &[Algorithm],
+    ) -> Result<(Self, Result<StatedKey, Fault>), Fault> {
+        let (jws, members) = Self::of_any_payload(text, longest, allowed)?;
+        let jwk = members.get("jwk").and_then(Value::as_object).ok_or(Fault::KeyNotAnObject);
+        let algorithm = jws.header.algorithm;
+        let key = jwk.and_then(StatedKey::read).and_then(|key| key.only_for(algorithm));
+        Ok((jws.of_an_object()?, key))
+    }
+
+    fn of_an_object(self) -> Result<Self, Fault> {
+        if begins_as_object(&self.payload) { Ok(self) } else { Err(Fault::Payload) }
+    }
+
+    /// What is signed need not be an object: the examples of others sign anything. With the members of its header that
+    /// are not looked at.
+    pub(super) fn of_any_payload(
+        text: &'t str,
+        longest: usize,
+        allowed: &[Algorithm],
+    ) -> Result<(Self, Map<String, Value>), Fault> {
         if text.len() > longest {
             return Err(Fault::TooLong);
         }
@@ -78,12 +105,9 @@ impl<'t> Jws<'t> {
             2 => return Err(Fault::Encrypted),
             _ => return Err(Fault::NotThreeParts),
         }
-        Ok(Self {
-            header: Header::read(&decoded(header)?, allowed)?,
-            payload: decoded(payload)?,
-            signed: &text.as_bytes()[..header.len() + 1 + payload.len()],
-            signature: decoded(signature)?,
-        })
+        let signed = &text.as_bytes()[..header.len() + 1 + payload.len()];
+        let (header, members) = Header::read(&decoded(header)?, allowed)?;
+        Ok((Self { header, payload: decoded(payload)?, signed, signature: decoded(signature)? }, members))
     }
 
     pub(crate) fn header(&self) -> &Header {
@@ -102,6 +126,7 @@ impl<'t> Jws<'t> {
 }
 
 /// What the parts of a token are that begins as a JWT does. Nothing in it is verified.
+#[cfg(feature = "jwt")]
 pub(crate) enum Unverified {
     /// Of something signed, the payload. It may be anything.
     Signed(Vec<u8>),
@@ -112,6 +137,7 @@ pub(crate) enum Unverified {
 }
 
 /// `None` if it does not begin as a JWT does: with the base64url of a JSON object, and a dot.
+#[cfg(feature = "jwt")]
 pub(crate) fn unverified(text: &str) -> Option<Unverified> {
     let mut parts = text.split('.');
     let header = decoded(parts.next()?).ok().filter(|header| begins_as_object(header))?;

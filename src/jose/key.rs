@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
     RSA_PSS_2048_8192_SHA256, VerificationAlgorithm,
@@ -10,8 +9,9 @@ use aws_lc_rs::signature::{
 use serde_json::{Map, Value};
 
 use super::algorithm::Algorithm;
-use super::base64url::{decoded, encoded};
+use super::base64url::{decoded, encode_into, encoded};
 use super::fault::Fault;
+use super::sha256;
 
 /// RFC 7518 sections 6.2.2, 6.3.2 and 6.4.1: a key with one of these can sign.
 const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
@@ -24,9 +24,19 @@ pub(crate) struct Key {
     verifiers: Vec<(Algorithm, ParsedPublicKey)>,
 }
 
-impl Key {
+/// A key as it is stated: read, but not tried. What somebody brings along costs no more than reading it, until it has
+/// turned out to be the key that is looked for.
+pub(crate) struct StatedKey {
+    kid: Option<String>,
+    public: Public,
+    thumbprint: [u8; 32],
+    /// What it may verify, by its type and by itself.
+    verifiers: Vec<(Algorithm, &'static dyn VerificationAlgorithm)>,
+}
+
+impl StatedKey {
     /// Reads a key that verifies signatures.
-    pub(super) fn read(members: &Map<String, Value>) -> Result<Self, Fault> {
+    pub(crate) fn read(members: &Map<String, Value>) -> Result<Self, Fault> {
         let public = Public::read(members)?;
         if !is_for_verifying(members) {
             return Err(Fault::KeyUse);
@@ -45,11 +55,37 @@ impl Key {
         if verifiers.is_empty() {
             return Err(Fault::KeyAlgorithm);
         }
-        let bytes = public.to_bytes();
-        let verifiers = verifiers.into_iter().map(|(algorithm, verifier)| {
+        Ok(Self { kid, thumbprint: public.thumbprint(), public, verifiers })
+    }
+
+    /// RFC 7638, with SHA-256.
+    pub(crate) fn thumbprint(&self) -> [u8; 32] {
+        self.thumbprint
+    }
+
+    /// The same key for one algorithm alone.
+    #[cfg(feature = "dpop")]
+    pub(crate) fn only_for(mut self, algorithm: Algorithm) -> Result<Self, Fault> {
+        self.verifiers.retain(|(fitting, _)| *fitting == algorithm);
+        if self.verifiers.is_empty() { Err(Fault::KeyDoesNotFit) } else { Ok(self) }
+    }
+
+    /// Whether its numbers are those of a key.
+    pub(crate) fn tried(self) -> Result<Key, Fault> {
+        let bytes = self.public.to_bytes();
+        let verifiers = self.verifiers.into_iter().map(|(algorithm, verifier)| {
             ParsedPublicKey::new(verifier, &bytes).map(|key| (algorithm, key)).map_err(|_| Fault::Point)
         });
-        Ok(Self { kid, thumbprint: public.thumbprint(), verifiers: verifiers.collect::<Result<_, _>>()? })
+        let verifiers = verifiers.collect::<Result<_, _>>()?;
+        Ok(Key { kid: self.kid, thumbprint: encoded(&self.thumbprint), verifiers })
+    }
+}
+
+impl Key {
+    /// Reads a key that verifies signatures.
+    #[cfg(feature = "jwt")]
+    pub(super) fn read(members: &Map<String, Value>) -> Result<Self, Fault> {
+        StatedKey::read(members)?.tried()
     }
 
     pub(crate) fn kid(&self) -> Option<&str> {
@@ -131,14 +167,29 @@ impl Public {
     }
 
     /// Of the numbers and not of the texts that stood for them.
-    fn thumbprint(&self) -> String {
-        let members = match self {
-            Self::P256 { x, y } => format!(r#"{{"crv":"P-256","kty":"EC","x":"{}","y":"{}"}}"#, encoded(x), encoded(y)),
-            Self::P384 { x, y } => format!(r#"{{"crv":"P-384","kty":"EC","x":"{}","y":"{}"}}"#, encoded(x), encoded(y)),
-            Self::Ed25519 { x } => format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, encoded(x)),
-            Self::Rsa { n, e } => format!(r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#, encoded(e), encoded(n)),
+    fn thumbprint(&self) -> [u8; 32] {
+        let mut members = String::with_capacity(160);
+        let mut state = |before: &str, number: &[u8]| {
+            members.push_str(before);
+            encode_into(number, &mut members);
         };
-        encoded(digest(&SHA256, members.as_bytes()).as_ref())
+        match self {
+            Self::P256 { x, y } => {
+                state(r#"{"crv":"P-256","kty":"EC","x":""#, x);
+                state(r#"","y":""#, y);
+            }
+            Self::P384 { x, y } => {
+                state(r#"{"crv":"P-384","kty":"EC","x":""#, x);
+                state(r#"","y":""#, y);
+            }
+            Self::Ed25519 { x } => state(r#"{"crv":"Ed25519","kty":"OKP","x":""#, x),
+            Self::Rsa { n, e } => {
+                state(r#"{"e":""#, e);
+                state(r#"","kty":"RSA","n":""#, n);
+            }
+        }
+        members.push_str(r#""}"#);
+        sha256(members.as_bytes())
     }
 }
 

@@ -4,15 +4,15 @@
 //! process. `aws-lc-rs` is asked directly, since a library for JWTs picks its cryptography by its own features: ours
 //! would be added to those of an application that uses the same library.
 
-#[cfg(feature = "jwt")]
+#[cfg(any(feature = "dpop", feature = "jwt"))]
 mod algorithm;
-#[cfg(feature = "jwt")]
+#[cfg(any(feature = "certificate-bound", feature = "dpop", feature = "jwt"))]
 mod base64url;
-#[cfg(feature = "jwt")]
+#[cfg(any(feature = "certificate-bound", feature = "dpop", feature = "jwt"))]
 mod fault;
-#[cfg(feature = "jwt")]
+#[cfg(any(feature = "dpop", feature = "jwt"))]
 mod jws;
-#[cfg(feature = "jwt")]
+#[cfg(any(feature = "dpop", feature = "jwt"))]
 mod key;
 #[cfg(feature = "jwt")]
 mod key_set;
@@ -22,13 +22,26 @@ mod signing_key;
 #[cfg(feature = "jwt")]
 pub use self::{algorithm::Algorithm, key_set::KeySet};
 
+#[cfg(all(feature = "dpop", not(feature = "jwt")))]
+pub(crate) use self::algorithm::Algorithm;
+#[cfg(any(feature = "certificate-bound", feature = "dpop"))]
+pub(crate) use self::base64url::{decoded, encoded};
+#[cfg(feature = "jwt")]
+pub(crate) use self::jws::{Header, Unverified, unverified};
+#[cfg(feature = "dpop")]
+pub(crate) use self::key::StatedKey;
 #[cfg(any(feature = "private-key-jwt", feature = "sandbox"))]
 pub(crate) use self::signing_key::SigningKey;
-#[cfg(feature = "jwt")]
-pub(crate) use self::{
-    fault::Fault,
-    jws::{Header, Jws, Unverified, unverified},
-};
+#[cfg(any(feature = "dpop", feature = "jwt"))]
+pub(crate) use self::{fault::Fault, jws::Jws};
+
+/// FIPS 180-4.
+#[cfg(any(feature = "certificate-bound", feature = "dpop", feature = "jwt"))]
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref());
+    hash
+}
 
 #[cfg(test)]
 #[cfg(feature = "jwt")]

@@ -8,6 +8,8 @@ use serde_json::Value;
 
 use crate::build_error::BuildError;
 use crate::error::IntrospectError;
+#[cfg(feature = "dpop")]
+use crate::introspect::ProofMemory;
 use crate::introspect::{AnyIntrospector, Ask, InactiveReason, Introspect, Verdict};
 use crate::jose::{self, Unverified};
 use crate::json;
@@ -140,6 +142,13 @@ impl Introspect for ByIssuer {
     fn judges_alone(&self) -> Option<Duration> {
         let all = self.0.by_issuer.iter().map(|(_, introspector)| introspector).chain(&self.0.opaque);
         all.filter_map(Introspect::judges_alone).max()
+    }
+
+    /// That of any that has one: the processes of a service have one fleet.
+    #[cfg(feature = "dpop")]
+    fn proof_memory(&self) -> Option<ProofMemory> {
+        let mut all = self.0.by_issuer.iter().map(|(_, introspector)| introspector).chain(&self.0.opaque);
+        all.find_map(Introspect::proof_memory)
     }
 }
 

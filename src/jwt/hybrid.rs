@@ -96,6 +96,11 @@ impl<I: Introspect> Introspect for Hybrid<I> {
     fn wants_cache(&self) -> bool {
         self.introspector.wants_cache()
     }
+
+    #[cfg(feature = "dpop")]
+    fn proof_memory(&self) -> Option<crate::introspect::ProofMemory> {
+        self.introspector.proof_memory()
+    }
 }
 
 impl<I> fmt::Debug for Hybrid<I> {

@@ -81,6 +81,24 @@ impl<I: ChooseIntrospector, R> IntrospectionLayerBuilder<I, R> {
 
     policy_settings!(guard.policy);
 
+    /// Lets tokens in that are bound to a key, if the caller proves that it holds the key (DPoP, RFC 9449). Bearer
+    /// tokens come in as before, unless [`require_sender_constrained`](Self::require_sender_constrained) says
+    /// otherwise; challenges name both. Without this such a token is refused. See
+    /// [`Dpop`](crate::possession::Dpop) for what is required.
+    #[cfg(feature = "dpop")]
+    pub fn dpop(mut self, dpop: crate::possession::Dpop) -> Self {
+        self.guard.possession.dpop = Some(dpop);
+        self
+    }
+
+    /// Lets tokens in that are bound to a client certificate, if the connection has it (RFC 8705). Without this such a
+    /// token is refused. See [`ClientCertificates`](crate::possession::ClientCertificates) for where it comes from.
+    #[cfg(feature = "certificate-bound")]
+    pub fn client_certificates(mut self, certificates: crate::possession::ClientCertificates) -> Self {
+        self.guard.possession.certificates = Some(certificates);
+        self
+    }
+
     /// The clock that tells how long ago a login was, for
     /// [`require_recent_login`](Self::require_recent_login) here and in what the layer's
     /// [`require`](IntrospectionLayer::require) makes. Whether a token has expired is judged by that of the cache.
@@ -157,6 +175,7 @@ impl<I: ChooseIntrospector, R> IntrospectionLayerBuilder<I, R> {
     /// * two requirements of a client, of an issuer, or of an `acr`, that no token could meet, since it has one of each
     /// * an `acr` that cannot stand in a challenge, a login's age of no whole seconds or of zero
     /// * no place to look for a token, a length limit of zero
+    /// * `dpop` without the `Authorization` header, in which such tokens come
     pub fn build(mut self) -> Result<IntrospectionLayer<I, R>, BuildError> {
         self.guard.policy.check()?;
         if let Some(clock) = &self.guard.login_clock {
@@ -164,6 +183,8 @@ impl<I: ChooseIntrospector, R> IntrospectionLayerBuilder<I, R> {
         }
         self.guard.sources.check()?;
         self.guard.context = self.responses.check()?;
+        #[cfg(feature = "dpop")]
+        self.guard.challenge_for_dpop()?;
         Ok(IntrospectionLayer::of(self.introspector, self.guard))
     }
 }

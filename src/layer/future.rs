@@ -5,18 +5,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use http::header::CACHE_CONTROL;
 use http::request::Parts;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
 use tower::Service;
 
-use crate::error::IntrospectError;
-use crate::introspect::Verdict;
 use crate::layer::cache_control::kept_private;
 use crate::layer::guard::Guard;
-use crate::rejection::RejectionResponse;
+use crate::rejection::{DPOP_NONCE, Refused, RejectionResponse};
 
-type Answering = Pin<Box<dyn Future<Output = Result<Verdict, IntrospectError>> + Send>>;
+/// The request, and the nonce for the client's next proof if it needs one, or why it does not come in.
+pub(crate) type Admitting = Pin<Box<dyn Future<Output = (Parts, Result<Option<HeaderValue>, Refused>)> + Send>>;
 
 pin_project! {
     /// The response to a guarded request: the inner service's, or a rejection.
@@ -41,18 +41,65 @@ pin_project! {
         Rejected { response: Option<Box<Res>> },
         /// The inner service is at work.
         Running { #[pin] future: F },
-        /// The authority is being asked.
-        Asking { answering: Answering, held: Option<Box<Held<S, B, R>>> },
+        /// The authority is being asked, or a proof judged.
+        Asking { admitting: Admitting, held: Option<Box<Held<S, B, R>>> },
+        /// The inner service is at work, and its response is to hand out a nonce.
+        Proved { running: Box<Proved<F>> },
     }
 }
 
-/// The request, and the inner service that was polled ready for it. Boxed, like the response of a rejection, so that
-/// the future of a hit is hardly larger than the inner service's.
+/// The body of the request, and the inner service that was polled ready for it. Boxed, like the response of a
+/// rejection, so that the future of a hit is hardly larger than the inner service's.
 pub(crate) struct Held<S, B, R> {
-    pub(crate) parts: Parts,
     pub(crate) body: B,
     pub(crate) inner: S,
     pub(crate) guard: Arc<Guard<R>>,
+}
+
+impl<S, B, R> Held<S, B, R> {
+    /// Asking -> Running: admitted; the service that was polled ready is the one that is called.
+    ///
+    /// Asking -> Rejected: the held service is dropped, and with it the readiness it reserved.
+    #[inline(never)] // what a hit passes stays short
+    fn proceed<ResBody>(
+        self,
+        (mut parts, admitted): (Parts, Result<Option<HeaderValue>, Refused>),
+    ) -> State<S, B, R, S::Future, S::Response>
+    where
+        S: Service<Request<B>, Response = Response<ResBody>>,
+        R: RejectionResponse<ResBody>,
+    {
+        let Self { body, mut inner, guard } = self;
+        match admitted {
+            Ok(None) => State::Running { future: inner.call(Request::from_parts(parts, body)) },
+            Ok(Some(nonce)) => {
+                let future = Box::pin(inner.call(Request::from_parts(parts, body)));
+                State::Proved { running: Box::new(Proved { future, nonce: Some(nonce) }) }
+            }
+            Err(refused) => State::Rejected { response: Some(Box::new(guard.reject(refused, &mut parts))) },
+        }
+    }
+}
+
+struct Proved<F> {
+    future: Pin<Box<F>>,
+    nonce: Option<HeaderValue>,
+}
+
+impl<F, B, E> Proved<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    #[inline(never)]
+    fn poll_response(&mut self, context: &mut Context<'_>) -> Poll<Result<Response<B>, E>> {
+        // Whoever else got the response would have an old nonce.
+        let mut response = kept_private(ready!(self.future.as_mut().poll(context))?);
+        if let Some(nonce) = self.nonce.take() {
+            response.headers_mut().insert(DPOP_NONCE, nonce);
+            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        Poll::Ready(Ok(response))
+    }
 }
 
 impl<S, B, R> ResponseFuture<S, B, R>
@@ -67,8 +114,8 @@ where
         Self { state: State::Running { future }, private }
     }
 
-    pub(crate) fn asking(answering: Answering, held: Held<S, B, R>, private: bool) -> Self {
-        Self { state: State::Asking { answering, held: Some(Box::new(held)) }, private }
+    pub(crate) fn asking(admitting: Admitting, held: Held<S, B, R>, private: bool) -> Self {
+        Self { state: State::Asking { admitting, held: Some(Box::new(held)) }, private }
     }
 }
 
@@ -94,22 +141,13 @@ where
                     let Some(response) = response.take() else { polled_after_completion() };
                     return Poll::Ready(Ok(if private { kept_private(*response) } else { *response }));
                 }
-                StateProjection::Asking { answering, held } => {
-                    let answer = ready!(answering.as_mut().poll(context));
-                    let Some(mut held) = held.take() else { polled_after_completion() };
-                    // Asking -> Running: admitted; the service that was polled ready is the one that is called.
-                    // Asking -> Rejected: the held service is dropped, and with it the readiness it reserved.
-                    let next = match held.guard.admit(answer, &mut held.parts) {
-                        Ok(()) => {
-                            let Held { parts, body, mut inner, .. } = *held;
-                            State::Running { future: inner.call(Request::from_parts(parts, body)) }
-                        }
-                        Err(refused) => {
-                            let response = held.guard.reject(refused, &mut held.parts);
-                            State::Rejected { response: Some(Box::new(response)) }
-                        }
-                    };
-                    state.set(next);
+                StateProjection::Asking { admitting, held } => {
+                    let admitted = ready!(admitting.as_mut().poll(context));
+                    let Some(held) = held.take() else { polled_after_completion() };
+                    state.set(held.proceed(admitted));
+                }
+                StateProjection::Proved { running } => {
+                    return running.poll_response(context);
                 }
             }
         }
@@ -134,6 +172,7 @@ where
             State::Rejected { .. } => "ResponseFuture(Rejected)",
             State::Running { .. } => "ResponseFuture(Running)",
             State::Asking { .. } => "ResponseFuture(Asking)",
+            State::Proved { .. } => "ResponseFuture(Running)",
         })
     }
 }

@@ -3,15 +3,26 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+#[cfg(feature = "dpop")]
+use http::HeaderValue;
 use http::request::Parts;
 use http::{Response, StatusCode};
 
+#[cfg(feature = "dpop")]
+use crate::build_error::BuildError;
 use crate::clock::Clock;
 use crate::error::IntrospectError;
 use crate::introspect::Verdict;
+#[cfg(feature = "dpop")]
+use crate::introspect::{Ask, Introspect};
 use crate::layer::stats::{HasOutcomes, Outcomes};
 use crate::log_limit::LogLimit;
-use crate::policy::Policy;
+use crate::policy::{Policy, Refusal, tell_of_missing_proof};
+#[cfg(feature = "dpop")]
+use crate::possession::Dpop;
+use crate::possession::Possession;
+#[cfg(feature = "dpop")]
+use crate::rejection::DpopChallenge;
 use crate::rejection::{
     GrpcForm, Refused, Rejection, RejectionContext, RejectionReason, RejectionResponse, grpc_trailers, respond,
 };
@@ -26,6 +37,8 @@ pub(crate) struct Guard<R> {
     pub(crate) remove_token: bool,
     pub(crate) optional: bool,
     pub(crate) policy: Policy,
+    /// How callers prove that they hold the key of a bound token.
+    pub(crate) possession: Possession,
     /// What the policy and those of routes judge logins by, if it is not the system's.
     pub(crate) login_clock: Option<Arc<dyn Clock>>,
     pub(crate) context: RejectionContext,
@@ -89,13 +102,25 @@ impl<R> Guard<R> {
             remove_token,
             optional,
             policy,
+            possession,
             login_clock,
             context,
             renderer: _,
             outcomes,
             lack_of_cache_told,
         } = self;
-        Guard { sources, remove_token, optional, policy, login_clock, context, renderer, outcomes, lack_of_cache_told }
+        Guard {
+            sources,
+            remove_token,
+            optional,
+            policy,
+            possession,
+            login_clock,
+            context,
+            renderer,
+            outcomes,
+            lack_of_cache_told,
+        }
     }
 
     /// The token the request presents; `None` if it presents none and the layer is optional.
@@ -127,13 +152,81 @@ impl<R> Guard<R> {
             Err(error) => return Err(Refused::Failed(error)),
         };
         self.sources.mark_sensitive(request);
-        self.policy.judge(&token, &RequestView::new(request))?;
+        if let Err(refusal) = self.policy.judge(&token, &RequestView::new(request)) {
+            self.admit_bound(refusal, &token, request)?;
+        }
         if self.remove_token {
             self.sources.remove(request);
         }
         request.extensions.insert(token);
         self.outcomes.accepted();
         Ok(())
+    }
+
+    /// A token that the policy refuses comes in if all that it lacks is a proof, and the connection has one.
+    #[cold]
+    fn admit_bound(&self, refusal: Refusal, token: &AccessToken, request: &mut Parts) -> Result<(), Refused> {
+        if refusal != Refusal::SenderConstrained {
+            return Err(refusal.into());
+        }
+        if !self.possession.proves_by_connection(token, request)? {
+            tell_of_missing_proof(token);
+            return Err(refusal.into());
+        }
+        Ok(self.policy.judge(token, &RequestView::new(request))?)
+    }
+
+    /// Has challenges name DPoP, and tokens that come with a proof looked for, if that is switched on.
+    #[cfg(feature = "dpop")]
+    pub(crate) fn challenge_for_dpop(&mut self) -> Result<(), BuildError> {
+        let Some(dpop) = self.possession.dpop.clone() else { return Ok(()) };
+        if !self.sources.authorization_header {
+            let problem = "a token that comes with a proof stands in the `Authorization` header: look into it, too";
+            return Err(BuildError::new("dpop", problem));
+        }
+        self.sources.dpop = true;
+        // A token that is bound to a certificate is presented as a bearer token.
+        let accepts_bearer =
+            !self.policy.always_requires_sender_constrained() || self.possession.looks_at_connections();
+        let nonce = Arc::new(move || dpop.nonce());
+        self.context.dpop = Some(DpopChallenge { algorithms: Dpop::algorithms().into(), accepts_bearer, nonce });
+        Ok(())
+    }
+
+    /// Whether a request that has no bearer token has one that came with a proof.
+    #[cfg(feature = "dpop")]
+    pub(crate) fn finds_dpop(&self, refused: &Refused, request: &Parts) -> bool {
+        refused.reason() == RejectionReason::MissingToken && self.sources.finds_dpop(&request.headers)
+    }
+
+    /// The way in for a token that came with a proof. Returns the nonce for the client's next one, if it needs another.
+    #[cfg(feature = "dpop")]
+    pub(crate) async fn admit_with_proof<I: Introspect>(
+        &self,
+        introspector: Option<&I>,
+        request: &mut Parts,
+    ) -> Result<Option<HeaderValue>, Refused> {
+        self.sources.mark_all_sensitive(request);
+        let found = self.sources.find_of_dpop(request);
+        let token = found.map_err(RejectionReason::Malformed)?.into_owned();
+        let introspector = introspector.ok_or(RejectionReason::NoAuthority)?;
+        let verdict = match introspector.cached(&token) {
+            Some(verdict) => verdict,
+            None => {
+                if introspector.wants_cache() {
+                    self.report_lack_of_cache();
+                }
+                introspector.introspect(Ask::new(&token)).await.map_err(Refused::Failed)?
+            }
+        };
+        let facts = match verdict {
+            Verdict::Active(facts) => facts,
+            Verdict::Inactive(reason) => return Err(RejectionReason::Inactive(reason).into()),
+        };
+        let mut proof = self.possession.judge_proof(&facts, &token, &RequestView::new(request))?;
+        self.possession.use_proof(&mut proof, introspector.proof_memory(), request).await?;
+        self.admit(Ok(Verdict::Active(facts)), request)?;
+        Ok(proof.next_nonce)
     }
 
     /// The way in for a request without a token.

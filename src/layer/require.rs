@@ -12,7 +12,7 @@ use tower_layer::Layer;
 use super::future::ResponseFuture;
 use super::guard::{Anonymous, Guard, missing_layer, report_missing_layer};
 use crate::build_error::BuildError;
-use crate::policy::Policy;
+use crate::policy::{Policy, Refusal, tell_of_missing_proof};
 use crate::rejection::{EmptyBody, GrpcForm, Refused, RejectionReason, RejectionResponse};
 use crate::request::RequestView;
 use crate::token::AccessToken;
@@ -86,7 +86,13 @@ impl<R> Requirement<R> {
     {
         let view = RequestView::new(request);
         let refused: Refused = match (view.extension::<AccessToken>(), view.extension::<Anonymous>()) {
-            (Some(token), _) => self.policy.judge(token, &view).err()?.into(),
+            (Some(token), _) => {
+                let refusal = self.policy.judge(token, &view).err()?;
+                if refusal == Refusal::SenderConstrained {
+                    tell_of_missing_proof(token);
+                }
+                refusal.into()
+            }
             (None, Some(_)) => Refused::For(RejectionReason::MissingToken),
             (None, None) => {
                 report_missing_layer("RequireLayer");

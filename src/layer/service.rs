@@ -50,8 +50,20 @@ where
         // Before `find`: the token that it finds borrows the request.
         let introspector = self.introspector.choose(&mut parts);
         let (admitted, private) = match self.guard.find(&mut parts) {
-            Err(refused) => (Err(refused), false),
+            Err(refused) => {
+                #[cfg(feature = "dpop")]
+                if self.guard.finds_dpop(&refused, &parts) {
+                    let introspector = introspector.map(Arc::clone);
+                    return self.prove(introspector, parts, body);
+                }
+                (Err(refused), false)
+            }
             Ok(None) => {
+                #[cfg(feature = "dpop")]
+                if self.guard.sources.finds_dpop(&parts.headers) {
+                    let introspector = introspector.map(Arc::clone);
+                    return self.prove(introspector, parts, body);
+                }
                 self.guard.admit_anonymous::<ResBody>(&mut parts);
                 (Ok(()), false)
             }
@@ -81,20 +93,52 @@ impl<S: Clone, I, R> Introspection<S, I, R> {
         &mut self,
         introspector: Arc<I::Introspector>,
         token: BearerToken<'static>,
-        parts: Parts,
+        mut parts: Parts,
         body: ReqBody,
         private: bool,
     ) -> ResponseFuture<S, ReqBody, R>
     where
         S: Service<Request<ReqBody>>,
         I: ChooseIntrospector,
+        R: Send + Sync + 'static,
     {
         if introspector.wants_cache() {
             self.guard.report_lack_of_cache();
         }
-        let question = Box::pin(async move { introspector.introspect(Ask::new(&token)).await });
         let (inner, guard) = (self.take_ready(), Arc::clone(&self.guard));
-        ResponseFuture::asking(question, Held { parts, body, inner, guard }, private)
+        let held = Held { body, inner, guard: Arc::clone(&guard) };
+        let admitting = Box::pin(async move {
+            let answer = introspector.introspect(Ask::new(&token)).await;
+            drop(token);
+            let admitted = guard.admit(answer, &mut parts).map(|()| None);
+            (parts, admitted)
+        });
+        ResponseFuture::asking(admitting, held, private)
+    }
+
+    /// A token that came with a proof. The way of it is longer, so it is one future, hit or miss.
+    #[cfg(feature = "dpop")]
+    #[cold]
+    #[inline(never)] // what most requests pass stays short
+    fn prove<ReqBody>(
+        &mut self,
+        introspector: Option<Arc<I::Introspector>>,
+        mut parts: Parts,
+        body: ReqBody,
+    ) -> ResponseFuture<S, ReqBody, R>
+    where
+        S: Service<Request<ReqBody>>,
+        I: ChooseIntrospector,
+        R: Send + Sync + 'static,
+    {
+        let (inner, guard) = (self.take_ready(), Arc::clone(&self.guard));
+        let held = Held { body, inner, guard: Arc::clone(&guard) };
+        let admitting = Box::pin(async move {
+            let admitted = guard.admit_with_proof(introspector.as_deref(), &mut parts).await;
+            (parts, admitted)
+        });
+        // Shared caches keep nothing that was asked for with an `Authorization` header.
+        ResponseFuture::asking(admitting, held, false)
     }
 
     /// Takes out the inner service that was polled ready. It may have reserved something (a permit, a place in a

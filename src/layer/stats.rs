@@ -9,12 +9,22 @@ use crate::rejection::{RejectionKind, RejectionReason};
 use crate::striped::Striped;
 
 /// How requests fared at one layer.
-#[derive(Default)]
 pub(crate) struct Outcomes {
     accepted: Striped<AtomicU64>,
     anonymous: AtomicU64,
     rejected: [AtomicU64; RejectionReason::ALL.len()],
     metrics: LayerMetrics,
+}
+
+impl Default for Outcomes {
+    fn default() -> Self {
+        Self {
+            accepted: Striped::default(),
+            anonymous: AtomicU64::default(),
+            rejected: [const { AtomicU64::new(0) }; RejectionReason::ALL.len()],
+            metrics: Default::default(), // without the feature `metrics` it is a unit
+        }
+    }
 }
 
 impl Outcomes {

@@ -22,6 +22,7 @@ mod published {
     const RECORDS_READ: &str = "tower_introspection.fleet.records_read_total";
     const RECORDS_WRITTEN: &str = "tower_introspection.fleet.records_written_total";
     const GAPS: &str = "tower_introspection.fleet.gaps_total";
+    const LOCAL_PROOFS: &str = "tower_introspection.fleet.local_proofs_total";
     const FAILURES: &str = "tower_introspection.fleet.engine_failures_total";
     const TURNS: &str = "tower_introspection.fleet.turns_total";
     const REACHABLE: &str = "tower_introspection.fleet.engine_reachable";
@@ -143,6 +144,7 @@ mod published {
             Counted::RecordRead => total(RECORDS_READ),
             Counted::RecordWritten => total(RECORDS_WRITTEN),
             Counted::Gap => total(GAPS),
+            Counted::LocalProof => total(LOCAL_PROOFS),
         }
     }
 
@@ -164,6 +166,7 @@ mod published {
         describe_counter!(RECORDS_READ, "Records read from the fleet's log");
         describe_counter!(RECORDS_WRITTEN, "Records of this process that the engine took");
         describe_counter!(GAPS, "Gaps in the fleet's log, after which nothing that was shared before is trusted");
+        describe_counter!(LOCAL_PROOFS, "DPoP proofs that were noted by this process alone, since the engine was away");
         describe_counter!(
             FAILURES,
             "Calls of the engine that failed, by kind: connection, timeout, refused, full, answer"

@@ -1,6 +1,7 @@
 //! What a route requires of an active token. Judged on every request, and never remembered.
 
 mod check;
+mod possession;
 mod settings;
 mod step_up;
 
@@ -10,9 +11,13 @@ use std::sync::Arc;
 
 use http::Method;
 
+#[cfg(any(feature = "certificate-bound", feature = "dpop"))]
+pub(crate) use self::possession::Proven;
+pub(crate) use self::possession::tell_of_missing_proof;
 pub(crate) use self::settings::policy_settings;
 pub(crate) use self::step_up::{RecentLogin, WantedLogin};
 
+use self::possession::verify_possession;
 use crate::request::RequestView;
 use crate::token::AccessToken;
 
@@ -73,6 +78,8 @@ pub(crate) enum Fact {
     ApiProduct,
     /// The kind of login. It is judged apart: `judge_what_is_open`.
     Acr,
+    /// That it is bound to a key of its holder. It is no text.
+    SenderConstrained,
 }
 
 /// Why an active token may not come in here.
@@ -80,6 +87,8 @@ pub(crate) enum Fact {
 pub(crate) enum Refusal {
     /// The token is bound to a key of its holder, and nothing proved that the caller holds it.
     SenderConstrained,
+    /// The token is not bound to a key.
+    NotSenderConstrained,
     /// The token is meant for another service.
     Audience,
     /// The token is from another issuer.
@@ -131,8 +140,18 @@ impl Policy {
         })
     }
 
+    /// Whether no bearer token comes in, whatever the request.
+    #[cfg(feature = "dpop")]
+    pub(crate) fn always_requires_sender_constrained(&self) -> bool {
+        self.requirements.iter().any(|requirement| match requirement {
+            Requirement::AnyOf { fact, .. } => *fact == Fact::SenderConstrained,
+            Requirement::Nested(When::Always, policy) => policy.always_requires_sender_constrained(),
+            _ => false,
+        })
+    }
+
     pub(crate) fn judge(&self, token: &AccessToken, request: &RequestView) -> Result<(), Refusal> {
-        verify_possession(token)?;
+        verify_possession(token, request)?;
         let (mut is_open, mut has_rules) = (false, false);
         let met = self.each(request.method(), &mut |requirement| match requirement {
             Requirement::AnyOf { fact, values, .. } if !fact.is_any_of(token, values) => {
@@ -177,6 +196,7 @@ impl Policy {
             Fact::Client => Refusal::Client,
             Fact::ApiProduct => Refusal::ApiProduct,
             Fact::Acr => Refusal::Acr,
+            Fact::SenderConstrained => Refusal::NotSenderConstrained,
             Fact::Scope => Refusal::InsufficientScope(self.wanted_scopes(method).unwrap_or_default()),
         }
     }
@@ -254,29 +274,9 @@ impl Fact {
             // Unknown is not the same as none, but both are refused.
             Self::ApiProduct => token.api_products().is_some_and(|mut products| products.any(listed)),
             Self::Acr => false, // until it is judged
+            Self::SenderConstrained => token.is_sender_constrained(),
         }
     }
-}
-
-/// Refuses a token that is bound to a key of its holder, RFC 8705 and RFC 9449: nothing here can verify a proof yet. A
-/// verifier belongs in this place, where the request is at hand, and nowhere near the cache: a proof is worth one
-/// request.
-fn verify_possession(token: &AccessToken) -> Result<(), Refusal> {
-    if token.is_sender_constrained() { Err(lacks_a_proof(token)) } else { Ok(()) }
-}
-
-#[cold]
-fn lacks_a_proof(token: &AccessToken) -> Refusal {
-    let confirmation: serde_json::Map<String, serde_json::Value> = token.claim("cnf").unwrap_or_default();
-    let missing = if confirmation.contains_key("jkt") {
-        "a DPoP proof"
-    } else if confirmation.contains_key("x5t#S256") {
-        "a client certificate"
-    } else {
-        "a proof of possession"
-    };
-    tracing::debug!(missing, "a sender-constrained token was presented as a plain bearer token");
-    Refusal::SenderConstrained
 }
 
 impl fmt::Debug for Policy {

@@ -119,6 +119,16 @@ macro_rules! policy_settings {
             self
         }
 
+        /// Requires that the token is bound to a key of its holder, by DPoP or by a client certificate: a bearer token
+        /// will not do here. One that is none is [`InvalidToken`](crate::rejection::RejectionKind::InvalidToken). That
+        /// the caller holds the key is proved for every bound token, whether this is called or not.
+        #[cfg(any(feature = "certificate-bound", feature = "dpop"))]
+        pub fn require_sender_constrained(mut self) -> Self {
+            let (setting, none): (_, [&str; 0]) = ("require_sender_constrained", []);
+            self.$($policy)+.add(setting, $crate::policy::Fact::SenderConstrained, none);
+            self
+        }
+
         /// Requires that `rule` is true of the token and the request. Rules are asked after everything else is met;
         /// several must all be true. A request that fails one is [`Denied`](crate::rejection::RejectionKind::Denied).
         ///

@@ -5,16 +5,20 @@
 
 mod challenge;
 mod grpc;
+mod possession;
 mod reason;
 mod response;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 
 pub(crate) use challenge::Challenge;
+#[cfg(feature = "dpop")]
+pub(crate) use challenge::DpopChallenge;
 pub(crate) use grpc::GrpcForm;
+pub use possession::{CertificateFault, ProofFault};
 pub use reason::RejectionReason;
 pub use response::{EmptyBody, ProblemJson, RejectionResponse};
 pub(crate) use response::{grpc_trailers, respond};
@@ -24,6 +28,9 @@ use crate::log_limit::LogLimit;
 use crate::policy::{Policy, Refusal, WantedLogin};
 use crate::request::RequestView;
 
+/// The header with a nonce for a client's next proof, RFC 9449 section 8.
+pub(crate) const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
+
 /// What a rejection comes down to. The layer puts it into the extensions of the response, so that layers around it can
 /// count or log it.
 ///
@@ -31,12 +38,15 @@ use crate::request::RequestView;
 /// | --- | --- | --- | --- | --- |
 /// | `MissingToken` | no token, or another scheme | 401 | none | 16 `UNAUTHENTICATED` |
 /// | `InvalidRequest` | malformed or oversized token, or more than one | 400 | `invalid_request` | 16 |
-/// | `InvalidToken` | unknown, revoked, expired, not yet valid, not clearly active, sender-constrained, for another audience, from another issuer, of no authority | 401 | `invalid_token` | 16 |
+/// | `InvalidToken` | unknown, revoked, expired, not yet valid, not clearly active, bound to a key that the caller did not prove to hold, or to none where one is required, for another audience, from another issuer, of no authority | 401 | `invalid_token` | 16 |
+/// | `InvalidDpopProof` | the proof that goes with the token is not as it has to be (feature `dpop`) | 401 | `invalid_dpop_proof`, RFC 9449 | 16 |
+/// | `UseDpopNonce` | the proof has no nonce, or an old one (feature `dpop`) | 401 | `use_dpop_nonce`, RFC 9449 | 16 |
 /// | `InsufficientUserAuthentication` | active, but the route asks for another login, or a later one | 401 | `insufficient_user_authentication`, RFC 9470 | 16 |
 /// | `InsufficientScope` | active, but the route asks for more | 403 | `insufficient_scope` | 7 `PERMISSION_DENIED` |
 /// | `Denied` | active, but another client's, without the product, or the route's own rule says no | 403 | none | 7 |
 /// | `Unavailable` | the authority could not be asked, or refused *us* | 503 | no challenge | 14 `UNAVAILABLE` |
 /// | `Overloaded` | too many questions are under way | 503 | no challenge | 14 |
+/// | `TooManyProofs` | there is no room to remember a DPoP proof, or too many with a wrong signature came in (feature `dpop`) | 503 | no challenge | 14 |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RejectionKind {
@@ -46,6 +56,10 @@ pub enum RejectionKind {
     InvalidRequest,
     /// The token is not active, or is not meant for this service.
     InvalidToken,
+    /// The token is bound to a key, and the DPoP proof that its caller holds the key is not as it has to be.
+    InvalidDpopProof,
+    /// The DPoP proof has to hold a nonce that this service has handed out lately.
+    UseDpopNonce,
     /// The token is active, but the login behind it is not of a kind that the route requires, or too long ago.
     InsufficientUserAuthentication,
     /// The token is active, but lacks a scope that the route requires.
@@ -56,6 +70,8 @@ pub enum RejectionKind {
     Unavailable,
     /// Whether the token is active was not even asked, because too many questions are under way.
     Overloaded,
+    /// Whether the DPoP proof is good was not found out, because there are too many.
+    TooManyProofs,
 }
 
 struct Row {
@@ -67,15 +83,18 @@ struct Row {
 
 impl RejectionKind {
     /// All of them, in the order in which they are listed.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::MissingToken,
         Self::InvalidRequest,
         Self::InvalidToken,
+        Self::InvalidDpopProof,
+        Self::UseDpopNonce,
         Self::InsufficientUserAuthentication,
         Self::InsufficientScope,
         Self::Denied,
         Self::Unavailable,
         Self::Overloaded,
+        Self::TooManyProofs,
     ];
 
     fn row(self) -> Row {
@@ -84,6 +103,10 @@ impl RejectionKind {
             Self::MissingToken => row("missing_token", StatusCode::UNAUTHORIZED, None, 16),
             Self::InvalidRequest => row("invalid_request", StatusCode::BAD_REQUEST, Some("invalid_request"), 16),
             Self::InvalidToken => row("invalid_token", StatusCode::UNAUTHORIZED, Some("invalid_token"), 16),
+            Self::InvalidDpopProof => {
+                row("invalid_dpop_proof", StatusCode::UNAUTHORIZED, Some("invalid_dpop_proof"), 16)
+            }
+            Self::UseDpopNonce => row("use_dpop_nonce", StatusCode::UNAUTHORIZED, Some("use_dpop_nonce"), 16),
             Self::InsufficientUserAuthentication => {
                 let error = "insufficient_user_authentication";
                 row(error, StatusCode::UNAUTHORIZED, Some(error), 16)
@@ -92,6 +115,7 @@ impl RejectionKind {
             Self::Denied => row("denied", StatusCode::FORBIDDEN, None, 7),
             Self::Unavailable => row("unavailable", StatusCode::SERVICE_UNAVAILABLE, None, 14),
             Self::Overloaded => row("overloaded", StatusCode::SERVICE_UNAVAILABLE, None, 14),
+            Self::TooManyProofs => row("too_many_proofs", StatusCode::SERVICE_UNAVAILABLE, None, 14),
         }
     }
 
@@ -107,7 +131,7 @@ impl RejectionKind {
         self.row().status
     }
 
-    /// The `error` of the challenge, RFC 6750 section 3.1 and RFC 9470 section 3.
+    /// The `error` of the challenge, RFC 6750 section 3.1, RFC 9449 section 7.1 and RFC 9470 section 3.
     #[must_use]
     pub fn error(self) -> Option<&'static str> {
         self.row().error
@@ -136,6 +160,9 @@ pub struct Rejection {
     wanted_login: WantedLogin,
     cause: Option<IntrospectError>,
     context: RejectionContext,
+    /// The token came with a proof.
+    #[cfg(feature = "dpop")]
+    is_of_dpop: bool,
     /// `None` if the request is no gRPC call.
     grpc: Option<GrpcForm>,
 }
@@ -148,13 +175,22 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 pub(crate) struct RejectionContext {
     pub(crate) challenge: Arc<Challenge>,
     pub(crate) retry_after: Duration,
+    /// Where tokens come in with a proof, too.
+    #[cfg(feature = "dpop")]
+    pub(crate) dpop: Option<DpopChallenge>,
     /// Of which failures the operator was told.
     pub(crate) told: Arc<LogLimit<Sort>>,
 }
 
 impl Default for RejectionContext {
     fn default() -> Self {
-        Self { challenge: Arc::default(), retry_after: Duration::from_secs(5), told: Arc::new(LogLimit::new()) }
+        Self {
+            challenge: Arc::default(),
+            retry_after: Duration::from_secs(5),
+            #[cfg(feature = "dpop")]
+            dpop: None,
+            told: Arc::new(LogLimit::new()),
+        }
     }
 }
 
@@ -182,10 +218,17 @@ impl Refused {
     }
 }
 
+impl From<RejectionReason> for Refused {
+    fn from(reason: RejectionReason) -> Self {
+        Self::For(reason)
+    }
+}
+
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
         Self::For(match refusal {
             Refusal::SenderConstrained => RejectionReason::SenderConstrained,
+            Refusal::NotSenderConstrained => RejectionReason::NotSenderConstrained,
             Refusal::Audience => RejectionReason::Audience,
             Refusal::Issuer => RejectionReason::Issuer,
             Refusal::Acr => RejectionReason::Acr,
@@ -219,8 +262,16 @@ impl Rejection {
         };
         let policy = policy.filter(|_| is_step_up);
         let wanted_login = policy.map(|policy| policy.wanted_login(request.method())).unwrap_or_default();
-        let (context, grpc) = (context.clone(), GrpcForm::of(request));
-        Self { reason, wanted_scopes, wanted_login, cause, context, grpc }
+        Self {
+            reason,
+            wanted_scopes,
+            wanted_login,
+            cause,
+            context: context.clone(),
+            #[cfg(feature = "dpop")]
+            is_of_dpop: context.dpop.is_some() && challenge::is_of_dpop(request),
+            grpc: GrpcForm::of(request),
+        }
     }
 
     /// What it comes down to.
@@ -280,13 +331,47 @@ impl Rejection {
             return None;
         }
         let max_age = self.wanted_max_age().map(|max_age| max_age.as_secs().to_string());
-        self.context.challenge.render([
+        let parameters = [
             ("error", kind.error()),
             ("error_description", kind.error().map(|_| self.description())),
             ("scope", self.wanted_scopes()),
             ("acr_values", self.wanted_acr_values()),
             ("max_age", max_age.as_deref()),
-        ])
+        ];
+        #[cfg(feature = "dpop")]
+        if let Some(dpop) = &self.context.dpop {
+            return self.context.challenge.render_with_dpop(dpop, self.schemes(dpop), parameters);
+        }
+        self.context.challenge.render(parameters)
+    }
+
+    /// What the challenge is to name where DPoP is accepted: RFC 9449 section 7.1.
+    #[cfg(feature = "dpop")]
+    fn schemes(&self, dpop: &DpopChallenge) -> challenge::Schemes {
+        let wants_a_bound_token = self.reason == RejectionReason::NotSenderConstrained;
+        if self.is_of_dpop || wants_a_bound_token || !dpop.accepts_bearer {
+            challenge::Schemes::Dpop
+        } else {
+            challenge::Schemes::Both
+        }
+    }
+
+    /// The nonce that the client is to put into its next proof (`DPoP-Nonce`), RFC 9449 section 9: of a 401, where
+    /// [nonces](crate::possession::DpopBuilder::require_nonces) are handed out. An answer with it must not be cached.
+    #[cfg(feature = "dpop")]
+    #[must_use]
+    pub fn dpop_nonce(&self) -> Option<HeaderValue> {
+        let dpop = self.context.dpop.as_ref().filter(|_| self.kind().status() == StatusCode::UNAUTHORIZED)?;
+        (dpop.nonce)()
+    }
+
+    /// Adds what a client needs for its next proof.
+    #[cfg(feature = "dpop")]
+    fn add_dpop_nonce(&self, headers: &mut http::HeaderMap) {
+        if let Some(nonce) = self.dpop_nonce() {
+            headers.insert(DPOP_NONCE, nonce);
+            headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
     }
 
     /// How long the caller should wait before it tries again: as long as the authority is left alone, or else as the

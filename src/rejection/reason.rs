@@ -1,6 +1,6 @@
 //! Why a request does not come in, one step finer than what it comes down to.
 
-use super::RejectionKind;
+use super::{CertificateFault, ProofFault, RejectionKind};
 use crate::introspect::InactiveReason;
 use crate::token::MalformedToken;
 
@@ -18,6 +18,13 @@ pub enum RejectionReason {
     Inactive(InactiveReason),
     /// The token is bound to a key of its holder, who showed no proof.
     SenderConstrained,
+    /// The token is bound to no key of its holder, and came with a DPoP proof, or to a route that
+    /// [requires](crate::IntrospectionLayer::builder) one that is.
+    NotSenderConstrained,
+    /// The DPoP proof that came with it is not as it has to be.
+    Proof(ProofFault),
+    /// No client certificate proves that the caller holds the key that it is bound to.
+    Certificate(CertificateFault),
     /// Its audience is not what [`require_audience`](crate::Policy::require_audience) names.
     Audience,
     /// Its issuer is not the one that [`require_issuer`](crate::Policy::require_issuer) names.
@@ -43,6 +50,8 @@ pub enum RejectionReason {
     Unavailable,
     /// Too many questions are under way.
     Overloaded,
+    /// Too many DPoP proofs are remembered, or too many with a wrong signature came in.
+    TooManyProofs,
 }
 
 struct Row {
@@ -52,7 +61,7 @@ struct Row {
 }
 
 impl RejectionReason {
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 41] = [
         Self::MissingToken,
         Self::Malformed(MalformedToken::Syntax),
         Self::Malformed(MalformedToken::TooLong),
@@ -75,6 +84,25 @@ impl RejectionReason {
         Self::Rule,
         Self::Unavailable,
         Self::Overloaded,
+        Self::NotSenderConstrained,
+        Self::Proof(ProofFault::Missing),
+        Self::Proof(ProofFault::Repeated),
+        Self::Proof(ProofFault::Malformed),
+        Self::Proof(ProofFault::Type),
+        Self::Proof(ProofFault::Key),
+        Self::Proof(ProofFault::OtherKey),
+        Self::Proof(ProofFault::TokenHash),
+        Self::Proof(ProofFault::Method),
+        Self::Proof(ProofFault::Uri),
+        Self::Proof(ProofFault::TooOld),
+        Self::Proof(ProofFault::NotYetValid),
+        Self::Proof(ProofFault::Nonce),
+        Self::Proof(ProofFault::Signature),
+        Self::Proof(ProofFault::Replayed),
+        Self::Certificate(CertificateFault::Missing),
+        Self::Certificate(CertificateFault::Other),
+        Self::Certificate(CertificateFault::Malformed),
+        Self::TooManyProofs,
     ];
 
     /// Its place among all.
@@ -110,6 +138,21 @@ impl RejectionReason {
             Self::SenderConstrained => {
                 row(InvalidToken, "sender_constrained", "the access token is bound to a key and is no bearer token")
             }
+            Self::NotSenderConstrained => {
+                row(InvalidToken, "not_sender_constrained", "the access token is not bound to a key of its holder")
+            }
+            Self::Proof(fault) => {
+                let kind = match fault {
+                    ProofFault::Nonce => RejectionKind::UseDpopNonce,
+                    _ => RejectionKind::InvalidDpopProof,
+                };
+                let (name, description) = fault.row();
+                row(kind, name, description)
+            }
+            Self::Certificate(fault) => {
+                let (name, description) = fault.row();
+                row(InvalidToken, name, description)
+            }
             Self::Audience => row(InvalidToken, "audience", "the access token is meant for another service"),
             Self::Issuer => row(InvalidToken, "issuer", "the access token is from another issuer"),
             Self::Acr => row(
@@ -141,6 +184,11 @@ impl RejectionReason {
             Self::Overloaded => {
                 row(RejectionKind::Overloaded, "overloaded", "too many access tokens are being checked; try again")
             }
+            Self::TooManyProofs => row(
+                RejectionKind::TooManyProofs,
+                "too_many_proofs",
+                "too many DPoP proofs are being checked; try again",
+            ),
         }
     }
 

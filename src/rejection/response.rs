@@ -148,6 +148,8 @@ impl Rejection {
         if let Some(retry_after) = self.retry_after() {
             response.headers_mut().insert(RETRY_AFTER, whole_seconds(retry_after).into());
         }
+        #[cfg(feature = "dpop")]
+        self.add_dpop_nonce(response.headers_mut());
         response
     }
 
@@ -156,7 +158,18 @@ impl Rejection {
     /// a message format that gRPC does not name, it is the one without a format.
     #[must_use]
     pub fn grpc_response<B>(&self, body: B) -> Response<B> {
-        grpc_trailers(body, self.grpc.unwrap_or_default(), self.kind().grpc_code(), self.description())
+        let form = self.grpc.unwrap_or_default();
+        #[cfg_attr(not(feature = "dpop"), allow(unused_mut))]
+        let mut response = grpc_trailers(body, form, self.kind().grpc_code(), self.description());
+        // A client has to read how to make its next proof.
+        #[cfg(feature = "dpop")]
+        if self.context.dpop.is_some() {
+            if let Some(challenge) = self.challenge() {
+                response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+            }
+            self.add_dpop_nonce(response.headers_mut());
+        }
+        response
     }
 }
 

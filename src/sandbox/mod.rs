@@ -35,6 +35,8 @@ mod fault;
 mod introspection;
 mod keys;
 mod oauth;
+#[cfg(feature = "dpop")]
+mod proof;
 mod reply;
 mod server;
 mod state;
@@ -50,6 +52,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 pub use self::fault::Fault;
+#[cfg(feature = "dpop")]
+pub use self::proof::{ProofBuilder, ProofKey};
 pub use self::token::SandboxToken;
 
 use self::state::{Script, State};

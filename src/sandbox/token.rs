@@ -108,6 +108,27 @@ impl SandboxToken {
         Ok(self)
     }
 
+    /// Binds it to a key of a client (DPoP, RFC 9449 section 6), by the [thumbprint](super::ProofKey::thumbprint) of
+    /// the key: `jkt` of `cnf`.
+    pub fn bound_to_key(self, thumbprint: impl Into<String>) -> Self {
+        self.bound("jkt", thumbprint.into())
+    }
+
+    /// Binds it to a certificate of a client (RFC 8705 section 3), by the base64url of its SHA-256: `x5t#S256` of
+    /// `cnf`.
+    pub fn bound_to_certificate(self, thumbprint: impl Into<String>) -> Self {
+        self.bound("x5t#S256", thumbprint.into())
+    }
+
+    fn bound(mut self, by: &str, thumbprint: String) -> Self {
+        let confirmation = self.claims.entry("cnf").or_insert_with(|| json!({}));
+        if !confirmation.is_object() {
+            *confirmation = json!({});
+        }
+        confirmation[by] = thumbprint.into();
+        self
+    }
+
     /// Sets a member of the header of a JWT ([`issue_jwt`](super::Sandbox::issue_jwt)), RFC 7515 section 4.1; `()`
     /// leaves it out. By default `typ` is `at+jwt`, `alg` is `ES256`, and `kid` names the key that signs.
     ///

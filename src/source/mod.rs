@@ -135,13 +135,20 @@ impl<F> std::fmt::Debug for TokenSourceFn<F> {
 #[derive(Clone)]
 pub(crate) struct TokenSources {
     pub(crate) authorization_header: bool,
+    /// Whether a token that comes with a proof is one. Otherwise its scheme is another one.
+    pub(crate) dpop: bool,
     pub(crate) others: Vec<Arc<dyn TokenSource>>,
     pub(crate) max_length: usize,
 }
 
 impl Default for TokenSources {
     fn default() -> Self {
-        Self { authorization_header: true, others: Vec::new(), max_length: BearerToken::DEFAULT_MAX_LENGTH }
+        Self {
+            authorization_header: true,
+            dpop: false,
+            others: Vec::new(),
+            max_length: BearerToken::DEFAULT_MAX_LENGTH,
+        }
     }
 }
 
@@ -176,10 +183,12 @@ impl TokenSources {
 
     fn find_among_all<'r>(&self, request: &'r Parts) -> Result<Option<Presented<'r>>, MalformedToken> {
         let in_header = if self.authorization_header { found(&request.headers)? } else { None };
+        let is_of_dpop = self.finds_dpop(&request.headers);
         let mut elsewhere = None;
         for source in &self.others {
             let Some(text) = source.find(&RequestView::new(request))? else { continue };
-            if in_header.is_some() || elsewhere.replace((text, source.needs_private_response())).is_some() {
+            let is_second = in_header.is_some() || is_of_dpop;
+            if is_second || elsewhere.replace((text, source.needs_private_response())).is_some() {
                 return Err(MalformedToken::Repeated);
             }
         }
@@ -187,6 +196,25 @@ impl TokenSources {
             return Ok(Some(Presented { token: BearerToken::parse_within(text, self.max_length)?, private }));
         }
         in_header.map(|bytes| self.presented(bytes)).transpose()
+    }
+
+    /// Whether there is a token that came with a proof, RFC 9449 section 7.1. It is none that [`find`](Self::find)
+    /// finds.
+    pub(crate) fn finds_dpop(&self, headers: &HeaderMap) -> bool {
+        self.dpop && headers.get(AUTHORIZATION).is_some_and(|value| is_dpop(value.as_bytes()))
+    }
+
+    /// The token that came with a proof.
+    #[cfg(feature = "dpop")]
+    pub(crate) fn find_of_dpop<'r>(&self, request: &'r Parts) -> Result<BearerToken<'r>, MalformedToken> {
+        let value = request.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
+        let Some(rest) = value.filter(|value| is_dpop(value)).and_then(|value| value.get(DPOP.len()..)) else {
+            return Err(MalformedToken::Syntax);
+        };
+        match credentials(rest)? {
+            Some(token) => BearerToken::from_bytes(Cow::Borrowed(token), self.max_length),
+            None => Err(MalformedToken::Syntax),
+        }
     }
 
     fn presented<'r>(&self, bytes: &'r [u8]) -> Result<Presented<'r>, MalformedToken> {
@@ -203,13 +231,21 @@ impl TokenSources {
     /// Marks every place in which a token may stand, whether one was found there or not.
     pub(crate) fn mark_all_sensitive(&self, request: &mut Parts) {
         mark(&mut request.headers, &AUTHORIZATION);
+        if self.dpop {
+            mark(&mut request.headers, &PROOF);
+        }
         self.others.iter().for_each(|source| source.mark_sensitive(request));
     }
 
     pub(crate) fn remove(&self, request: &mut Parts) {
         // Credentials of another scheme stay where they are: they are not the token, and meant for somebody else.
-        if self.authorization_header && found(&request.headers).is_ok_and(|token| token.is_some()) {
-            request.headers.remove(AUTHORIZATION);
+        if self.authorization_header {
+            if found(&request.headers).is_ok_and(|token| token.is_some()) {
+                request.headers.remove(AUTHORIZATION);
+            } else if self.finds_dpop(&request.headers) {
+                request.headers.remove(AUTHORIZATION);
+                request.headers.remove(PROOF);
+            }
         }
         self.others.iter().for_each(|source| source.remove(request));
     }
@@ -251,6 +287,11 @@ fn bearer_credentials(value: &HeaderValue) -> Result<Option<&[u8]>, MalformedTok
     if scheme != SCHEME && !scheme.eq_ignore_ascii_case(SCHEME) {
         return another_scheme(value);
     }
+    credentials(rest)
+}
+
+/// What stands after the name of a scheme; `None` if the name is longer.
+fn credentials(rest: &[u8]) -> Result<Option<&[u8]>, MalformedToken> {
     match rest {
         [b' ', ..] => {
             let mut token = rest;
@@ -271,6 +312,17 @@ fn another_scheme(value: &[u8]) -> Result<Option<&[u8]>, MalformedToken> {
         [first, ..] if !is_of_a_scheme(*first) => Err(MalformedToken::Syntax),
         _ => Ok(None),
     }
+}
+
+const DPOP: &[u8] = b"DPoP";
+
+/// The header with the proof, RFC 9449 section 4.1.
+pub(crate) const PROOF: HeaderName = HeaderName::from_static("dpop");
+
+/// Whether these are credentials of the scheme `DPoP`.
+pub(crate) fn is_dpop(value: &[u8]) -> bool {
+    let scheme = value.split_at_checked(DPOP.len()).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(DPOP));
+    scheme.is_some_and(|(_, rest)| !rest.first().is_some_and(|byte| is_of_a_scheme(*byte)))
 }
 
 /// Whether `byte` can stand in the name of a scheme: `tchar` of RFC 9110 section 5.6.2.

@@ -47,6 +47,7 @@ pub(super) fn group(stats: &FleetStats) -> Group {
         ("Rate limit in use", "fleet_rate_limit", Word(limit)),
         ("Turns from the engine", "fleet_shared_turns", Count(stats.shared_turns)),
         ("Turns of this process's part", "fleet_local_turns", Count(stats.local_turns)),
+        ("Proofs noted by this process alone", "fleet_local_proofs", Count(stats.local_proofs)),
     ];
     Group { title: "Fleet (all caches of this process)", rows }
 }

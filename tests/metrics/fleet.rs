@@ -147,7 +147,40 @@ async fn use_failing_engine(
     }
     let _ = away.cached.handle().invalidate(Selection::all());
     assert!(!ask("hush-local").await);
+    #[cfg(all(feature = "dpop", feature = "sandbox"))]
+    proves(away.cached.proof_memory().unwrap()).await;
     away
+}
+
+/// A request with a proof, which is noted there.
+#[cfg(all(feature = "dpop", feature = "sandbox"))]
+async fn proves(memory: tower_introspection::introspect::ProofMemory) {
+    use tower::{Layer, ServiceExt};
+    use tower_introspection::IntrospectionLayer;
+    use tower_introspection::introspect::ProofMemory;
+    use tower_introspection::possession::Dpop;
+    use tower_introspection::sandbox::ProofKey;
+
+    struct Bound(AccessToken, ProofMemory);
+
+    impl Introspect for Bound {
+        async fn introspect(&self, _: Ask<'_>) -> Answer {
+            Ok(Verdict::Active(self.0.clone()))
+        }
+
+        fn proof_memory(&self) -> Option<ProofMemory> {
+            Some(self.1.clone())
+        }
+    }
+
+    let (key, origin) = (ProofKey::generate().unwrap(), "https://api.example.com");
+    let cnf = serde_json::json!({ "jkt": key.thumbprint() });
+    let token = AccessToken::builder().claim("cnf", cnf).unwrap().build();
+    let layer = IntrospectionLayer::builder(Bound(token, memory)).dpop(Dpop::builder(origin).build().unwrap());
+    let proof = key.proof(http::Method::GET, format!("{origin}/")).token("hush-bound").sign().unwrap();
+    let request = http::Request::get("/").header("authorization", "DPoP hush-bound").header("dpop", proof);
+    let response = layer.build().unwrap().layer(Idle).oneshot(request.body(String::new()).unwrap()).await.unwrap();
+    assert_eq!(response.status(), 200);
 }
 
 fn assert_levels(fetched: &Fetched, stats: &FleetStats) {
@@ -181,6 +214,8 @@ fn assert_counters(fetched: &Fetched, stats: &[FleetStats]) {
     agrees("fleet_records_read_total", &[], &|stats| stats.records_read);
     agrees("fleet_records_written_total", &[], &|stats| stats.records_written);
     agrees("fleet_gaps_total", &[], &|stats| stats.gaps);
+    #[cfg(all(feature = "dpop", feature = "sandbox"))]
+    agrees("fleet_local_proofs_total", &[], &|stats| stats.local_proofs);
     agrees("fleet_turns_total", &[("from", "engine")], &|stats| stats.shared_turns);
     agrees("fleet_turns_total", &[("from", "process")], &|stats| stats.local_turns);
     for reason in REASONS {

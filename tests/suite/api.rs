@@ -82,6 +82,47 @@ fn every_public_type_is_send_sync_and_debug() {
     assert_send_sync_debug::<TokenQueryParameter>();
     assert_send_sync_debug::<TokenSourceFn<fn()>>();
     assert_send_sync_debug::<Verdict>();
+    #[cfg(feature = "dpop")]
+    {
+        use tower_introspection::possession;
+        assert_send_sync_debug::<possession::Dpop>();
+        assert_send_sync_debug::<possession::DpopBuilder>();
+        assert_send_sync_debug::<possession::NonceSecret>();
+        assert_send_sync_debug::<tower_introspection::introspect::ProofMemory>();
+        #[cfg(feature = "sandbox")]
+        assert_send_sync_debug::<sandbox::ProofKey>();
+        #[cfg(feature = "sandbox")]
+        assert_send_sync_debug::<sandbox::ProofBuilder<'static>>();
+    }
+    #[cfg(feature = "certificate-bound")]
+    {
+        use tower_introspection::possession;
+        assert_send_sync_debug::<possession::ClientCertificate>();
+        assert_send_sync_debug::<possession::ClientCertificates>();
+        assert_send_sync_debug::<possession::ForwardedCertificate>();
+    }
+    #[cfg(feature = "jwt")]
+    {
+        use tower_introspection::{Jwt, jwt};
+        assert_send_sync_debug::<Jwt>();
+        assert_send_sync_debug::<jwt::JwtBuilder>();
+        assert_send_sync_debug::<jwt::KeySet>();
+        assert_send_sync_debug::<jwt::Hybrid<Authority>>();
+        assert_send_sync_debug::<jwt::ByIssuer>();
+        assert_send_sync_debug::<jwt::ByIssuerBuilder>();
+        assert_send_sync_debug::<jwt::AccessTokenClaim>();
+    }
+    #[cfg(feature = "redis")]
+    {
+        use tower_introspection::fleet;
+        assert_send_sync_debug::<fleet::Fleet>();
+        assert_send_sync_debug::<fleet::FleetBuilder>();
+        assert_send_sync_debug::<fleet::FleetSecret>();
+        assert_send_sync_debug::<fleet::FleetStats>();
+        assert_send_sync_debug::<fleet::MemoryEngine>();
+    }
+    assert_send_sync_debug::<tower_introspection::rejection::ProofFault>();
+    assert_send_sync_debug::<tower_introspection::rejection::CertificateFault>();
     #[cfg(feature = "private-key-jwt")]
     assert_send_sync_debug::<PrivateKeyJwt>();
     #[cfg(feature = "sandbox")]

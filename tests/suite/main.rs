@@ -12,7 +12,10 @@ mod authorities;
 mod axum;
 mod cache;
 mod callbacks;
+#[cfg(feature = "certificate-bound")]
+mod certificates;
 mod discovery;
+mod dpop;
 mod faults;
 mod fleet;
 mod fleet_model;

@@ -3,66 +3,25 @@
 
 use std::sync::{Arc, Mutex};
 
+use crate::support::certificates::CertificateAuthority;
 use crate::support::recorder::{Recorder, Seen};
 use crate::support::*;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use tower_introspection::connection::Connection;
 use tower_introspection::introspect::Ask;
 use tower_introspection::introspect::IntrospectErrorKind;
 use tower_introspection::rfc7662::Rfc7662Builder;
 use tower_introspection::{BuildError, Introspect, Rfc7662};
 
-struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
-}
-
-struct Certified {
-    certificate: rcgen::Certificate,
-    key: KeyPair,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        // With the default name of everything made here, OpenSSL takes what it certifies for certified by itself.
-        params.distinguished_name.push(DnType::CommonName, "the authority of this test");
-        Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap() }
-    }
-
-    fn certify(&self, name: &str) -> Certified {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        Certified { certificate: params.signed_by(&key, &self.issuer).unwrap(), key }
-    }
-
-    fn pem(&self) -> String {
-        self.issuer.pem()
-    }
-}
-
-impl Certified {
-    fn pem(&self) -> String {
-        format!("{}{}", self.certificate.pem(), self.key.serialize_pem())
-    }
-}
-
 /// Answers every request of a client with a certificate of `authority`, and records what it sent.
-async fn server(authority: &Authority) -> (String, Arc<Mutex<String>>) {
-    let mut roots = RootCertStore::empty();
-    roots.add(authority.issuer.der().clone()).unwrap();
-    let own = authority.certify("localhost");
+async fn server(authority: &CertificateAuthority) -> (String, Arc<Mutex<String>>) {
+    let (chain, key) = authority.certify("localhost").in_der();
     let config = ServerConfig::builder()
-        .with_client_cert_verifier(WebPkiClientVerifier::builder(Arc::new(roots)).build().unwrap())
-        .with_single_cert(
-            vec![own.certificate.der().clone()],
-            PrivateKeyDer::try_from(own.key.serialize_der()).unwrap(),
-        )
+        .with_client_cert_verifier(WebPkiClientVerifier::builder(authority.roots()).build().unwrap())
+        .with_single_cert(chain, key)
         .unwrap();
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -95,7 +54,7 @@ async fn kind(builder: Rfc7662Builder) -> Option<IntrospectErrorKind> {
 
 #[tokio::test]
 async fn a_client_with_the_right_certificate_is_let_in_and_says_who_it_is() {
-    let authority = Authority::new();
+    let authority = CertificateAuthority::new();
     let (url, seen) = server(&authority).await;
     let client = authority.certify("my-api").pem();
     let endpoint = Rfc7662::builder(&url)
@@ -120,7 +79,7 @@ async fn a_discovered_server_says_where_clients_with_a_certificate_ask() {
     let alias = r#"{"introspection_endpoint":"https://mtls.example/introspect"}"#;
     let without = found(alias).await.client_secret("my-api", "secret").build().unwrap();
     assert_eq!(without.url(), Some("https://a.example/introspect"));
-    let pem = Authority::new().certify("my-api").pem();
+    let pem = CertificateAuthority::new().certify("my-api").pem();
     for (aliases, asked) in [
         (alias, Ok("https://mtls.example/introspect")),
         ("null", Ok("https://a.example/introspect")),
@@ -135,7 +94,7 @@ async fn a_discovered_server_says_where_clients_with_a_certificate_ask() {
 
 #[tokio::test]
 async fn a_certificate_is_shown_with_the_credentials_that_are_set_after_it_too() {
-    let authority = Authority::new();
+    let authority = CertificateAuthority::new();
     let (url, seen) = server(&authority).await;
     let client = authority.certify("my-api").pem();
     let endpoint = Rfc7662::builder(&url)
@@ -148,9 +107,9 @@ async fn a_certificate_is_shown_with_the_credentials_that_are_set_after_it_too()
 
 #[tokio::test]
 async fn no_certificate_a_strangers_and_an_unknown_server_are_failures_to_connect() {
-    let authority = Authority::new();
+    let authority = CertificateAuthority::new();
     let (url, seen) = server(&authority).await;
-    let stranger = Authority::new().certify("my-api").pem();
+    let stranger = CertificateAuthority::new().certify("my-api").pem();
     let trusting = || Rfc7662::builder(&url).connection(Connection::new().root_certificate(authority.pem()));
     for builder in [
         trusting().without_credentials(),

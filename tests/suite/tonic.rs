@@ -25,7 +25,7 @@ use tower_introspection::sandbox::{Fault, Sandbox, SandboxToken};
 use tower_introspection::{AccessTokenExt, IntrospectionLayer};
 
 /// Serves those whose client is known.
-struct Guarded;
+pub(crate) struct Guarded;
 
 #[tonic::async_trait]
 impl Health for Guarded {
@@ -63,7 +63,7 @@ where
     HealthClient::new(Channel::from_shared(address).unwrap().connect().await.unwrap())
 }
 
-async fn call(client: &HealthClient<Channel>, authorization: &str) -> Result<i32, Status> {
+pub(crate) async fn call(client: &HealthClient<Channel>, authorization: &str) -> Result<i32, Status> {
     let mut request = Request::new(HealthCheckRequest::default());
     if !authorization.is_empty() {
         request.metadata_mut().insert("authorization", authorization.parse().unwrap());

@@ -1,6 +1,7 @@
 //! What several test files need.
 #![allow(dead_code, missing_docs, unreachable_pub, missing_debug_implementations, clippy::must_use_candidate)]
 
+pub mod certificates;
 pub mod faulty;
 pub mod recorder;
 pub mod text;

@@ -33,6 +33,11 @@ impl Membership {
         match *self {}
     }
 
+    #[cfg(feature = "dpop")]
+    pub(in crate::cache) fn proof_memory(&self) -> Option<crate::introspect::ProofMemory> {
+        match *self {}
+    }
+
     pub(in crate::cache) fn fingerprints(&self, _: &BearerToken) -> Vec<Fingerprint> {
         match *self {}
     }

@@ -14,6 +14,8 @@ use crate::cache::store::Store;
 use crate::clock::{Clock, Timestamp};
 use crate::fleet::{self, Answers, CacheSettings, Fleet, LeaseClock, Member, Query, Record, Spread};
 use crate::introspect::Introspect;
+#[cfg(feature = "dpop")]
+use crate::introspect::ProofMemory;
 use crate::protection::{Authority, EndpointHandle, SharedElsewhere};
 use crate::selection::{Fingerprint, Rule};
 use crate::token::BearerToken;
@@ -82,6 +84,12 @@ impl Membership {
 
     pub(in crate::cache) fn add_figures(&self, stats: &mut CacheStats) {
         stats.fleet = Some(self.fleet.stats());
+    }
+
+    /// Where all processes note which proofs of possession were used.
+    #[cfg(feature = "dpop")]
+    pub(in crate::cache) fn proof_memory(&self) -> Option<ProofMemory> {
+        Some(self.fleet.proof_memory())
     }
 
     /// What `token` is known by, whichever secret comes first.

@@ -1,7 +1,8 @@
 //! What a fleet shares: the seam to Redis and to whatever may follow.
 //!
 //! An engine stores sealed bytes under keyed names and knows nothing else: neither tokens nor rules. It is asked for
-//! five things: values with a lease on them, a log, who is there, the time, and turns of a rate limit. Each call is one
+//! six things: values with a lease on them, a log, who is there, the time, turns of a rate limit, and whether a name is
+//! a new one. Each call is one
 //! exchange, which may be dropped at any point, and ends within the engine's own timeout. All times are the engine's.
 
 use std::fmt;
@@ -194,7 +195,7 @@ pub(crate) struct EngineError {
 pub enum EngineErrorKind {
     /// No connection, or it broke.
     Connection,
-    /// It took longer than 50 ms, or, where no request waits for it, 500 ms.
+    /// It took longer than a request waits for it (10 to 50 ms, by what it asks for), or, where none waits, 500 ms.
     Timeout,
     /// A wrong password, or a permission that is missing: somebody has to change something.
     Refused,
@@ -273,4 +274,8 @@ pub(crate) trait Engine: Send + Sync + 'static {
     /// [`EngineErrorKind::Answer`] if turns are booked further ahead than processes with this `max_wait` do: whoever
     /// has done that must not hold up all others.
     fn take_turn<'a>(&'a self, turn: Turn<'a>) -> Exchange<'a, Option<Duration>>;
+
+    /// Keeps the name for so long, in one step. False if it is kept already.
+    #[cfg(feature = "dpop")]
+    fn insert_once<'a>(&'a self, name: &'a Name, lasts: Duration) -> Exchange<'a, bool>;
 }

@@ -130,6 +130,15 @@ impl Keyring {
         fields.name()
     }
 
+    /// That the proof with this `jti` and key was used is kept under this name.
+    #[cfg(feature = "dpop")]
+    pub(crate) fn proof_name(&self, which: Which, key: &[u8; 32], jti: &str) -> Name {
+        let mut fields = Fields::of(&self.keys(which).names, "proof");
+        fields.push(key);
+        fields.push(jti.as_bytes());
+        fields.name()
+    }
+
     /// The keys of the fingerprints by which records tell tokens. `None` if no secret has this id.
     ///
     /// They do not depend on [`reading`](Identity::reading): an invalidation has to be heard by a process that reads in

@@ -268,6 +268,12 @@ impl AccessToken {
     pub fn is_sender_constrained(&self) -> bool {
         self.0.sender_constrained
     }
+
+    /// Whether it is a clone of this one, and not only equal to it.
+    #[cfg(any(feature = "certificate-bound", feature = "dpop"))]
+    pub(crate) fn is_the_same_as(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 /// Names of attributes and claims are shown, their values are not: they may be personal. Nor is the client's identifier

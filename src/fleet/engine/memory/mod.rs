@@ -206,6 +206,12 @@ impl Engine for MemoryEngine {
             self.exchange(Kind::Request, given, move |state, now| state.take_turn(&self.key(turn.name), &turn, now));
         Box::pin(async move { taking.await? })
     }
+
+    #[cfg(feature = "dpop")]
+    fn insert_once<'a>(&'a self, name: &'a Name, lasts: Duration) -> Exchange<'a, bool> {
+        let given = vec![name.0.as_bytes()];
+        self.exchange(Kind::Storing, given, move |state, now| state.insert_once(&self.key(name), lasts, now))
+    }
 }
 
 fn millis(duration: Duration) -> i64 {

@@ -22,6 +22,9 @@ pub(super) struct State {
     pub(super) leases: Bounded<Held>,
     pub(super) rates: Bounded<Rate>,
     pub(super) logs: Bounded<Log>,
+    /// Names that are kept, and until when.
+    #[cfg(feature = "dpop")]
+    pub(super) once: Bounded<EngineTime>,
     /// Which server it is, as Redis' replication id tells it: another one takes over when one fails.
     pub(super) server: u64,
     greatest_epoch: Epoch,
@@ -54,6 +57,8 @@ impl State {
             leases: Bounded::new(MOST_VALUES),
             rates: Bounded::new(MOST_VALUES),
             logs: Bounded::new(MOST_FLEETS),
+            #[cfg(feature = "dpop")]
+            once: Bounded::new(MOST_VALUES),
             server: 0,
             greatest_epoch: 0,
             journal: Journal::default(),
@@ -178,6 +183,15 @@ impl State {
         }
         self.rates.insert(key, Rate { next: next.saturating_add(turn.interval), booked_at: now });
         Ok(Some(Duration::from_micros(delay.unsigned_abs())))
+    }
+
+    #[cfg(feature = "dpop")]
+    pub(super) fn insert_once(&mut self, key: &str, lasts: Duration, now: EngineTime) -> bool {
+        let is_kept = self.once.get(key).is_some_and(|until| *until > now);
+        if !is_kept {
+            self.once.insert(key, now.saturating_add(millis(lasts)));
+        }
+        !is_kept
     }
 }
 

@@ -8,6 +8,7 @@
 //! | `<fleet>:{<name>}` | a value, text of bytes |
 //! | `<fleet>:{<name>}:lease` | whose lease it is, text |
 //! | `<fleet>:{<name>}:rate` | when the next turn is, and when that was booked, in microseconds, text |
+//! | `<fleet>:{<name>}:once` | a DPoP proof that was used, text |
 //! | `<fleet>:{log}:records` | the log, a stream with identifiers `<number>-<nonce>` and the fields `t` (when) and `r` |
 //! | `<fleet>:{log}:meta` | epoch, number and nonce of the last record, identity of the server, greatest time; a hash |
 //! | `<fleet>:{log}:nodes` | who reads, a hash: when, how long that is worth something, settings |
@@ -279,6 +280,21 @@ impl Engine for RedisEngine {
             let call = call.with(micros(turn.tolerance_of_known)).with(micros(turn.max_wait));
             let call = call.with(micros(turn.max_wait_of_known));
             self.ask("take_turn", call, self.call_timeout, |value| reply::turn(&value)).await
+        })
+    }
+
+    #[cfg(feature = "dpop")]
+    fn insert_once<'a>(&'a self, Name(name): &'a Name, lasts: Duration) -> Exchange<'a, bool> {
+        Box::pin(async move {
+            let key = format!("{}:{{{name}}}:once", self.prefix);
+            let link = self.connections.link(&key)?;
+            let mut set = cmd("SET");
+            set.arg(key).arg("").arg("NX").arg("PX").arg(at_least_one(lasts));
+            match self.connections.within(self.call_timeout, &link, link.command(&set)).await? {
+                Value::Okay => Ok(true),
+                Value::Nil => Ok(false),
+                _ => Err(unexpected_answer("insert_once")),
+            }
         })
     }
 }
