@@ -1,13 +1,20 @@
 //! Authorization servers that nobody here wrote, on loopback: `oidc-provider` (npm), `Authlib` and
-//! `django-oauth-toolkit` (PyPI). And two libraries that sign and read tokens: `jose` (npm) and `joserfc` (PyPI).
+//! `django-oauth-toolkit` (PyPI). And libraries: two that sign and read tokens, `jose` (npm) and `joserfc` (PyPI),
+//! and one that is a client, `oauth4webapi` (npm).
 //!
 //! They need node and python with packages that `.ci/interop` installs. Where that has not been done these tests say so
 //! and test nothing, unless `INTEROP=required` is set, as it is in CI: then what is missing is a failure.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[cfg(all(feature = "axum", feature = "dpop", feature = "jwt"))]
+#[path = "interop/dpop/mod.rs"]
+mod dpop;
 #[cfg(all(feature = "jwt", feature = "sandbox", feature = "test-util"))]
 #[path = "interop/jwt/mod.rs"]
 mod jwt;
+#[cfg(feature = "certificate-bound")]
+#[path = "interop/mtls.rs"]
+mod mtls;
 #[path = "interop/server.rs"]
 mod server;
 mod support;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tower_introspection::Rfc7662;
 use tower_introspection::rfc7662::Rfc7662Builder;
@@ -133,4 +133,22 @@ pub fn which(program: &str) -> PathBuf {
         .map(|folder| folder.join(program))
         .find(|file| file.exists())
         .unwrap_or_else(|| program.into())
+}
+
+/// Hands a program one object of JSON, and returns what it prints.
+pub async fn run(program: &Path, script: &Path, input: &Value) -> Value {
+    let mut process = Command::new(program)
+        .arg(script)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut stdin = process.stdin.take().unwrap();
+    stdin.write_all(input.to_string().as_bytes()).await.unwrap();
+    drop(stdin);
+    let output = patiently(process.wait_with_output()).await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
 }

@@ -1,11 +1,8 @@
 //! npm `jose` and PyPI `joserfc`: what they sign is let in here if it is good, and what is signed here is let in there.
 
 use std::path::Path;
-use std::process::Stdio;
 
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
 use tower_introspection::clock::Timestamp;
 use tower_introspection::introspect::Ask;
 use tower_introspection::jwt::KeySet;
@@ -13,8 +10,8 @@ use tower_introspection::sandbox::{Sandbox, SandboxToken};
 use tower_introspection::{BearerToken, Introspect, Jwt, Verdict};
 
 use super::AUDIENCE;
-use crate::server::{installed, is_installed, which};
-use crate::support::{patiently, secs};
+use crate::server::{installed, is_installed, run, which};
+use crate::support::secs;
 
 const ISSUER: &str = "https://issuer.example";
 const SUBJECT: &str = "Zoë 🦊";
@@ -145,21 +142,4 @@ fn last_changed(token: &str) -> String {
     let (start, last) = token.split_at(token.len() - 1);
     let next = ALPHABET.find(last).unwrap() + 1;
     format!("{start}{}", &ALPHABET[next..=next])
-}
-
-async fn run(program: &Path, script: &Path, input: &Value) -> Value {
-    let mut process = Command::new(program)
-        .arg(script)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut stdin = process.stdin.take().unwrap();
-    stdin.write_all(input.to_string().as_bytes()).await.unwrap();
-    drop(stdin);
-    let output = patiently(process.wait_with_output()).await.unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
 }

@@ -46,6 +46,8 @@ const app = {
   response_types: [],
   scope: SCOPES,
 };
+// Has its tokens bound to the certificate that it shows, RFC 8705 section 3.
+const mtlsApp = { ...app, client_id: "mtls-app", tls_client_certificate_bound_access_tokens: true };
 const dpopApp = { ...app, client_id: "dpop-app", dpop_bound_access_tokens: true };
 
 // These introspect and get no tokens.
@@ -102,7 +104,7 @@ await once(server, "listening");
 const issuer = `http://127.0.0.1:${server.address().port}`;
 
 const configuration = {
-  clients: [app, dpopApp, basic, post, ...Object.values(answered), ...signing.map(({ client }) => client)],
+  clients: [app, dpopApp, mtlsApp, basic, post, ...Object.values(answered), ...signing.map(({ client }) => client)],
   scopes: ["openid", ...SCOPES.split(" ")],
   clientAuthMethods: ["client_secret_basic", "client_secret_post", "private_key_jwt"],
   enabledJWA: { introspectionSigningAlgValues: ["RS256", "PS256", "ES256", "EdDSA", "HS256"] },
@@ -112,6 +114,12 @@ const configuration = {
     devInteractions: { enabled: false },
     dPoP: { enabled: true },
     encryption: { enabled: true },
+    mTLS: {
+      enabled: true,
+      certificateBoundAccessTokens: true,
+      // As from a proxy that ends TLS: in PEM, percent-encoded.
+      getCertificate: (ctx) => decodeURIComponent(ctx.get("x-ssl-client-cert")),
+    },
     introspection: {
       enabled: true,
       // The default does the same for confidential clients, and warns that it is one.
@@ -188,6 +196,8 @@ console.log(
     basic: credentials(basic),
     post: credentials(post),
     app: credentials(app),
+    dpop_app: credentials(dpopApp),
+    mtls_app: credentials(mtlsApp),
     answered: Object.fromEntries(Object.entries(answered).map(([how, client]) => [how, credentials(client)])),
     private_key_jwt: signing.map(({ printed }) => printed),
     dpop_token: await dpopToken(metadata.token_endpoint, AUDIENCE),
