@@ -18,6 +18,8 @@ use crate::random::random;
 pub(crate) mod leases;
 pub(crate) mod log;
 pub(crate) mod losses;
+#[cfg(feature = "dpop")]
+pub(crate) mod once;
 pub(crate) mod turns;
 pub(crate) mod values;
 
@@ -72,9 +74,18 @@ macro_rules! conforms {
             turns: a_turn_is_there_again_after_the_interval,
             turns: turns_that_nobody_takes_do_not_add_up,
             losses: exchanges_that_are_dropped_half_way_harm_no_other,
+            #[cfg(feature = "dpop")]
+            once: a_name_is_new_once,
+            #[cfg(feature = "dpop")]
+            once: a_name_is_new_again_when_its_time_is_over_and_asking_does_not_prolong_it,
+            #[cfg(feature = "dpop")]
+            once: of_many_who_ask_at_once_the_name_is_new_to_one,
+            #[cfg(feature = "dpop")]
+            once: a_name_is_no_value_and_takes_no_lease,
         }
     };
-    ($subject:path: $($module:ident: $law:ident,)*) => {$(
+    ($subject:path: $($(#[$condition:meta])? $module:ident: $law:ident,)*) => {$(
+        $(#[$condition])?
         #[tokio::test]
         async fn $law() {
             if let Some(subject) = $subject().await {
