@@ -59,6 +59,7 @@ impl StatedKey {
     }
 
     /// RFC 7638, with SHA-256.
+    #[cfg(feature = "dpop")]
     pub(crate) fn thumbprint(&self) -> [u8; 32] {
         self.thumbprint
     }
