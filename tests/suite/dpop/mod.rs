@@ -32,11 +32,18 @@ struct Holder {
     key: ProofKey,
     token: String,
     clock: ManualClock,
+    /// Of its requests. Those by `POST` are gRPC calls.
+    method: Method,
 }
 
 impl Holder {
     fn new() -> Self {
-        Self { key: ProofKey::generate().unwrap(), token: "bound-to-a-key".into(), clock: ManualClock::at(START) }
+        Self {
+            key: ProofKey::generate().unwrap(),
+            token: "bound-to-a-key".into(),
+            clock: ManualClock::at(START),
+            method: Method::GET,
+        }
     }
 
     fn authority(&self) -> Authority {
@@ -60,9 +67,9 @@ impl Holder {
         IntrospectionLayer::builder(self.cached(authority)).dpop(self.dpop()).build().unwrap()
     }
 
-    /// One for `GET https://api.example.com/orders`, made now.
+    /// One for `https://api.example.com/orders`, made now.
     fn proof(&self) -> ProofBuilder<'_> {
-        self.proof_for(Method::GET, "https://api.example.com/orders")
+        self.proof_for(self.method.clone(), "https://api.example.com/orders")
     }
 
     fn proof_for(&self, method: Method, uri: &str) -> ProofBuilder<'_> {
@@ -70,9 +77,14 @@ impl Holder {
         self.key.proof(method, uri).token(&self.token).issued_at(now)
     }
 
-    /// `GET /orders` with this proof.
+    /// A request for `/orders` with this proof.
     fn request(&self, proof: &str) -> Request<String> {
-        to("/orders", &format!("DPoP {}", self.token), proof)
+        let mut request = to("/orders", &format!("DPoP {}", self.token), proof);
+        if self.method == Method::POST {
+            request.headers_mut().insert("content-type", http::HeaderValue::from_static("application/grpc"));
+        }
+        *request.method_mut() = self.method.clone();
+        request
     }
 
     fn good_request(&self) -> Request<String> {

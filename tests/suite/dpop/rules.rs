@@ -4,11 +4,16 @@ use http::header::{AUTHORIZATION, HeaderValue};
 use http::{Method, Request};
 use serde_json::{Value, json};
 use tower::Layer;
-use tower_introspection::InactiveReason;
 use tower_introspection::rejection::{ProofFault, RejectionReason};
 use tower_introspection::sandbox::ProofKey;
+use tower_introspection::{InactiveReason, Policy};
 
 use super::*;
+
+/// Another one who calls in the same way.
+fn clone_of(holder: &Holder) -> Holder {
+    Holder { clock: holder.clock.clone(), method: holder.method.clone(), ..Holder::new() }
+}
 
 /// A way to break one rule: what it makes of a request that is good but for that.
 type Break = fn(&Holder, &str) -> Request<String>;
@@ -84,7 +89,7 @@ const BREAKS: &[(&str, ProofFault, Break)] = &[
         with_header(holder, jti, "jwk", key)
     }),
     ("another key, signed with it", ProofFault::OtherKey, |holder, jti| {
-        let other = Holder { key: ProofKey::generate().unwrap(), token: holder.token.clone(), clock: holder.clock.clone() };
+        let other = Holder { key: ProofKey::generate().unwrap(), token: holder.token.clone(), ..clone_of(holder) };
         with(holder, other.proof().claim("jti", jti).unwrap())
     }),
     ("ath missing", ProofFault::TokenHash, |holder, jti| with_claim(holder, jti, "ath", Value::Null)),
@@ -98,8 +103,8 @@ const BREAKS: &[(&str, ProofFault, Break)] = &[
     }),
     ("ath as a number", ProofFault::TokenHash, |holder, jti| with_claim(holder, jti, "ath", 1.into())),
     ("htm missing", ProofFault::Malformed, |holder, jti| with_claim(holder, jti, "htm", Value::Null)),
-    ("htm of another method", ProofFault::Method, |holder, jti| with_claim(holder, jti, "htm", "POST".into())),
-    ("htm in lower case", ProofFault::Method, |holder, jti| with_claim(holder, jti, "htm", "get".into())),
+    ("htm of another method", ProofFault::Method, |holder, jti| with_claim(holder, jti, "htm", "PUT".into())),
+    ("htm in lower case", ProofFault::Method, |holder, jti| with_claim(holder, jti, "htm", holder.method.as_str().to_lowercase().into())),
     ("htu missing", ProofFault::Malformed, |holder, jti| with_claim(holder, jti, "htu", Value::Null)),
     ("htu of another host", ProofFault::Uri, |holder, jti| with_claim(holder, jti, "htu", "https://other.example/orders".into())),
     ("htu of another path", ProofFault::Uri, |holder, jti| with_claim(holder, jti, "htu", "https://api.example.com/Orders".into())),
@@ -140,61 +145,83 @@ fn description(fault: ProofFault) -> &'static str {
     RejectionReason::Proof(fault).description()
 }
 
-#[tokio::test]
-async fn each_rule_broken_alone_keeps_the_request_out_and_uses_up_no_jti_and_a_good_proof_comes_in_afterwards() {
-    for (place, (name, fault, breaks)) in BREAKS.iter().enumerate() {
-        let (holder, inner) = (Holder::new(), Counting::default());
-        let layer = holder.layer(&holder.authority());
-        let service = layer.layer(inner.clone());
-        let jti = format!("jti-{place}");
-        for way in ["a miss", "a hit"] {
-            let response = send(&service, breaks(&holder, &jti)).await;
-            let reason = response.extensions().get::<RejectionReason>().copied();
-            assert_eq!(reason, Some(RejectionReason::Proof(*fault)), "{name}, {way}");
-            assert_eq!(response.status(), 401, "{name}, {way}");
-            let error = format!("error=\"invalid_dpop_proof\", error_description=\"{}\"", description(*fault));
-            assert_eq!(told(&response), format!("DPoP realm=\"api\", {error}, {ALGS}"), "{name}, {way}");
-        }
-        assert_eq!(inner.count(), 0, "{name}");
-        assert_eq!(outcome(&service, good(&holder, &jti)).await, IN, "{name}: the `jti` is used up");
-        assert_eq!(inner.count(), 1, "{name}");
-        assert_eq!(layer.stats().rejected_by_reason, [(RejectionReason::Proof(*fault), 2)], "{name}");
-        assert_eq!(layer.stats().accepted, 1, "{name}");
+type Service = tower::util::BoxCloneSyncService<Request<String>, Response<String>, Infallible>;
+
+/// Where the guard stands that judges the proof: each has a service within that counts, and layers that see a proof.
+fn places(holder: &Holder, inner: &Counting) -> [(&'static str, Service); 4] {
+    let (authority, dpop) = (holder.authority(), holder.dpop());
+    let with = |dpop: &Dpop| IntrospectionLayer::builder(holder.cached(&authority)).dpop(dpop.clone()).build().unwrap();
+    let (alone, outer, within) = (holder.layer(&authority), with(&dpop), with(&dpop));
+    // To it a token that comes with a proof is none, so that the one within judges.
+    let other = IntrospectionLayer::builder(holder.cached(&authority)).optional(true).build().unwrap();
+    let route = outer.require(Policy::new().require_scope("read")).unwrap();
+    [
+        ("alone", Service::new(alone.layer(inner.clone()))),
+        ("around a route", Service::new(outer.layer(route.layer(inner.clone())))),
+        ("around another", Service::new(outer.layer(within.layer(inner.clone())))),
+        ("within another", Service::new(other.layer(within.layer(inner.clone())))),
+    ]
+}
+
+/// That the request was refused for this, as it is told in its form.
+fn assert_refused(holder: &Holder, response: &Response<String>, fault: ProofFault, told_of: &str) {
+    let reason = response.extensions().get::<RejectionReason>().copied();
+    assert_eq!(reason, Some(RejectionReason::Proof(fault)), "{told_of}");
+    let error = format!("error=\"invalid_dpop_proof\", error_description=\"{}\"", description(fault));
+    assert_eq!(told(response), format!("DPoP realm=\"api\", {error}, {ALGS}"), "{told_of}");
+    if holder.method == Method::POST {
+        let header = |name: &str| response.headers()[name].to_str().unwrap();
+        assert_eq!(response.status(), 200, "{told_of}");
+        assert_eq!((header("grpc-status"), header("grpc-message")), ("16", description(fault)), "{told_of}");
+    } else {
+        assert_eq!(response.status(), 401, "{told_of}");
+        assert!(!response.headers().contains_key("grpc-status"), "{told_of}");
     }
 }
 
 #[tokio::test]
-async fn a_grpc_client_is_told_by_status_and_metadata() {
-    let form = |mut request: Request<String>| {
-        *request.method_mut() = Method::POST;
-        request.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
-        request
-    };
+async fn each_rule_broken_alone_keeps_the_request_out_and_uses_up_no_jti_and_a_good_proof_comes_in_afterwards() {
     for (name, fault, breaks) in BREAKS {
-        // Its proof is for `GET`, and what comes first is told.
-        if matches!(fault, ProofFault::Uri | ProofFault::TooOld | ProofFault::NotYetValid | ProofFault::Signature) {
-            continue;
+        for method in [Method::GET, Method::POST] {
+            let (holder, inner) = (Holder { method, ..Holder::new() }, Counting::default());
+            for (place, (stands, service)) in places(&holder, &inner).into_iter().enumerate() {
+                let (jti, before) = (format!("jti-{place}"), inner.count());
+                for way in ["a miss", "a hit"] {
+                    let response = send(&service, breaks(&holder, &jti)).await;
+                    assert_refused(&holder, &response, *fault, &format!("{name}, {}, {stands}, {way}", holder.method));
+                }
+                assert_eq!(inner.count(), before, "{name}, {stands}");
+                let response = send(&service, good(&holder, &jti)).await;
+                let reason = response.extensions().get::<RejectionReason>();
+                assert!(reason.is_none(), "{name}, {stands}: the `jti` is used up, {reason:?}");
+                assert_eq!(inner.count(), before + 1, "{name}, {stands}");
+            }
         }
-        if name.starts_with("htm") || name.starts_with("htu") || name.starts_with("iat") || name.starts_with("jti") {
-            continue;
-        }
-        let (holder, inner) = (Holder::new(), Counting::default());
-        let service = holder.layer(&holder.authority()).layer(inner.clone());
-        let response = send(&service, form(breaks(&holder, "jti"))).await;
-        assert_eq!(response.status(), 200, "{name}");
-        let header = |name: &str| response.headers()[name].to_str().unwrap();
-        assert_eq!(header("grpc-status"), "16", "{name}");
-        assert_eq!(header("grpc-message"), description(*fault), "{name}");
-        let error = format!("error=\"invalid_dpop_proof\", error_description=\"{}\"", description(*fault));
-        assert_eq!(header("www-authenticate"), format!("DPoP realm=\"api\", {error}, {ALGS}"), "{name}");
-        assert_eq!(inner.count(), 0, "{name}");
     }
+}
+
+#[tokio::test]
+async fn what_is_refused_is_counted_for_its_reason() {
     let holder = Holder::new();
+    let layer = holder.layer(&holder.authority());
+    let service = layer.layer(Counting::default());
+    for _ in 0..2 {
+        send(&service, holder.request("junk")).await;
+    }
+    assert_eq!(outcome(&service, holder.good_request()).await, IN);
+    assert_eq!(layer.stats().rejected_by_reason, [(RejectionReason::Proof(ProofFault::Malformed), 2)]);
+    assert_eq!(layer.stats().accepted, 1);
+}
+
+#[tokio::test]
+async fn a_grpc_call_comes_in_with_a_proof_for_its_path() {
+    let holder = Holder { method: Method::POST, ..Holder::new() };
     let service = holder.layer(&holder.authority()).layer(Counting::default());
     let uri = "https://api.example.com/grpc.health.v1.Health/Check";
     let proof = holder.proof_for(Method::POST, uri).sign().unwrap();
-    let call = to("/grpc.health.v1.Health/Check", &format!("DPoP {}", holder.token), &proof);
-    let response = send(&service, form(call)).await;
+    let mut call = holder.request(&proof);
+    *call.uri_mut() = "/grpc.health.v1.Health/Check".parse().unwrap();
+    let response = send(&service, call).await;
     assert!(response.status() == 200 && !response.headers().contains_key("grpc-status"));
 }
 
