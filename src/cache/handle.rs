@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::figures::CacheStats;
 use super::flight::Predicate;
-use super::invalidation::Invalidation;
+use super::invalidation::{Invalidation, Rest};
 use super::store::Store;
 use crate::protection::{EndpointHandle, Health};
-use crate::selection::Selection;
+use crate::selection::{Rule, Selection};
 use crate::token::AccessToken;
 
 /// Controls and observes a [`Cached`](crate::Cached). Made by [`Cached::handle`](crate::Cached::handle); clones act on
@@ -64,15 +64,36 @@ impl CacheHandle {
     /// A token is found at once. For anything else each entry of the cache is looked at: with hundreds of thousands of
     /// them, call this where blocking is allowed.
     pub fn invalidate(&self, selection: impl Into<Selection>) -> Invalidation {
-        let selection = selection.into();
+        let (rule, rest) = self.announce(&selection.into());
+        Invalidation::new(self.0.forget_rules(&[rule]), rest)
+    }
+
+    /// The same of several selections, with one look at what is remembered. With each comes what tells how far it got
+    /// beyond this process, if it goes there.
+    #[cfg(feature = "signals")]
+    pub(crate) fn invalidate_each<'s>(
+        &self,
+        selections: impl Iterator<Item = &'s Selection>,
+    ) -> (usize, Vec<Option<Rest>>) {
+        let (rules, rests): (Vec<_>, Vec<_>) = selections.map(|selection| self.announce(selection)).unzip();
+        (self.0.forget_rules(&rules), rests)
+    }
+
+    #[cfg(feature = "signals")]
+    pub(crate) fn is_of_the_cache_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Leaves marks, and tells the others. First, so that from here on nothing comes back from others that is forgotten
+    /// here.
+    fn announce(&self, selection: &Selection) -> (Rule, Option<Rest>) {
         let rule = selection.rule(|token| self.0.fingerprints(token));
         let moment = self.0.moment_of_marks();
         if let Some(moment) = moment {
             self.0.leave_mark(&rule, moment);
         }
-        // First, so that from here on nothing comes back from others that is forgotten here.
         let rest = self.0.shared.as_ref().map(|shared| shared.invalidate(&rule, selection.one_token(), moment));
-        Invalidation::new(self.0.forget_rule(&rule), rest)
+        (rule, rest)
     }
 
     /// Forgets everything: [`invalidate`](Self::invalidate) with [`Selection::all`]. Where tokens are

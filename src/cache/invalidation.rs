@@ -30,7 +30,7 @@ pub struct Invalidation {
 }
 
 /// Tells how far an invalidation got beyond this process. It goes on whether or not this is polled.
-pub(super) type Rest = Pin<Box<dyn Future<Output = Reach> + Send + 'static>>;
+pub(crate) type Rest = Pin<Box<dyn Future<Output = Reach> + Send + 'static>>;
 
 impl Invalidation {
     /// Without a `rest` there is no other process to tell.

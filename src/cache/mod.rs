@@ -20,6 +20,8 @@ mod shared;
 mod store;
 
 pub use builder::CachedBuilder;
+#[cfg(feature = "signals")]
+pub(crate) use invalidation::Rest;
 pub use invalidation::{Invalidation, Reach};
 pub use settings::CacheSettings;
 

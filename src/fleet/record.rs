@@ -58,6 +58,8 @@ mod tests {
             Condition::Session("s".into()),
             Condition::Claim("tenant".into(), json!({"a": [1, null, "ü"], "big": u64::MAX})),
             Condition::IssuedBefore(i64::MIN),
+            Condition::email("Ann@example.com"),
+            Condition::Session("s".into()).or_unstated(),
         ];
         let fingerprints = Some(vec![Fingerprint { key_id: u64::MAX, key: [0, u64::MAX] }]);
         let rule = Rule { fingerprints, conditions };

@@ -27,7 +27,8 @@ pub(crate) use rules::Rules;
 /// [`CacheHandle::invalidate`](crate::CacheHandle::invalidate).
 ///
 /// A token of which the authority did not say what is asked for is not meant. Only
-/// [`issued_before`](Self::issued_before) goes the other way. `Debug` shows the names of the conditions and no value.
+/// [`issued_before`](Self::issued_before), and whatever is asked for [`or_unstated`](Self::or_unstated), go the other
+/// way. `Debug` shows the names of the conditions and no value.
 ///
 /// # Where tokens are judged alone
 ///
@@ -115,6 +116,12 @@ impl Selection {
         Ok(Self::of(Condition::Claim(name, value)))
     }
 
+    /// The tokens of the holder of an e-mail address: the claim `email`, OpenID Connect Core 1.0 section 5.1. Small and
+    /// capital letters are the same.
+    pub fn email(address: impl AsRef<str>) -> Self {
+        Self::of(Condition::email(address.as_ref()))
+    }
+
     /// The tokens that were issued before `moment`, and those that do not say when they were.
     pub fn issued_before(moment: Timestamp) -> Self {
         Self::of(Condition::IssuedBefore(moment.as_unix_millis()))
@@ -129,6 +136,22 @@ impl Selection {
             (Some(_), None) => {}
         }
         self.conditions.extend(other.conditions);
+        self
+    }
+
+    /// The same tokens, and those of which the authority did not say what is asked for: for what narrows a selection,
+    /// and is not to leave out a token that says nothing about it.
+    ///
+    /// ```
+    /// use tower_introspection::cache::Selection;
+    ///
+    /// // One session of Ann has ended. A token that names no session may be of that one.
+    /// let selection = Selection::subject("ann").and(Selection::session("s-17").or_unstated());
+    /// ```
+    ///
+    /// A token that was given ([`token`](Self::token)) stays that one.
+    pub fn or_unstated(mut self) -> Self {
+        self.conditions = self.conditions.into_iter().map(Condition::or_unstated).collect();
         self
     }
 

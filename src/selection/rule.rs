@@ -27,6 +27,9 @@ pub(crate) struct Rule {
 /// The claim that names a session.
 pub(super) const SESSION: &str = "sid";
 
+/// The claim that holds an e-mail address, OpenID Connect Core 1.0 section 5.1.
+pub(super) const EMAIL: &str = "email";
+
 /// What can hold of the facts of an active token.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Condition {
@@ -36,11 +39,26 @@ pub(crate) enum Condition {
     Issuer(String),
     Session(String),
     Claim(String, Value),
+    /// In small letters.
+    Email(String),
     /// In milliseconds since the Unix epoch.
     IssuedBefore(i64),
+    /// The same, and it holds of a token that does not state what it asks for.
+    OrUnstated(Box<Self>),
 }
 
 impl Condition {
+    pub(crate) fn email(address: &str) -> Self {
+        Self::Email(address.to_ascii_lowercase())
+    }
+
+    pub(crate) fn or_unstated(self) -> Self {
+        match self {
+            Self::IssuedBefore(_) | Self::OrUnstated(_) => self,
+            other => Self::OrUnstated(Box::new(other)),
+        }
+    }
+
     fn holds(&self, stated: &StatedClaims) -> bool {
         let facts = stated.token();
         match self {
@@ -51,8 +69,28 @@ impl Condition {
             Self::Session(session) => stated.is_text(SESSION, session),
             Self::Claim(name, Value::String(text)) => stated.is_text(name, text),
             Self::Claim(name, value) => stated.claim(name).as_ref() == Some(value),
+            Self::Email(address) => stated.claim(EMAIL).as_ref().and_then(Value::as_str).is_some_and(|stated| {
+                // The part before the `@` may tell apart what differs in case. No provider is known that does.
+                stated.eq_ignore_ascii_case(address)
+            }),
             // One that does not say when it was issued may have been.
             Self::IssuedBefore(millis) => facts.issued_at().is_none_or(|issued| issued.as_unix_millis() < *millis),
+            Self::OrUnstated(condition) => !condition.is_about(stated) || condition.holds(stated),
+        }
+    }
+
+    /// Whether the token states what this asks for.
+    fn is_about(&self, stated: &StatedClaims) -> bool {
+        let facts = stated.token();
+        match self {
+            Self::Client(_) => facts.client_id().is_some(),
+            Self::App(_) => facts.app().is_some() || facts.app_id().is_some(),
+            Self::Subject(_) => facts.subject().is_some(),
+            Self::Issuer(_) => facts.issuer().is_some(),
+            Self::Session(_) => stated.states(SESSION),
+            Self::Claim(name, _) => stated.states(name),
+            Self::Email(_) => stated.states(EMAIL),
+            Self::IssuedBefore(_) | Self::OrUnstated(_) => true,
         }
     }
 
@@ -65,7 +103,9 @@ impl Condition {
             Self::Issuer(_) => "issuer",
             Self::Session(_) => "session",
             Self::Claim(..) => "claim",
+            Self::Email(_) => "email",
             Self::IssuedBefore(_) => "issued_before",
+            Self::OrUnstated(condition) => condition.name(),
         }
     }
 }

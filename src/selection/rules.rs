@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::rule::{Condition, Rule, SESSION};
+use super::rule::{Condition, EMAIL, Rule, SESSION};
 use crate::token::{AccessToken, StatedClaims};
 
 /// Rules by what tells the fewest tokens among their conditions, each with what is kept of it. Each stands in one
@@ -15,6 +15,7 @@ pub(crate) struct Rules<K = ()> {
     clients: ByText<K>,
     apps: ByText<K>,
     issuers: ByText<K>,
+    emails: ByText<K>,
     /// By the name of the claim, and its value as JSON.
     claims: HashMap<String, ByText<K>>,
     /// Those that a token has to be compared with.
@@ -33,6 +34,7 @@ impl<K> Default for Rules<K> {
             clients: HashMap::new(),
             apps: HashMap::new(),
             issuers: HashMap::new(),
+            emails: HashMap::new(),
             claims: HashMap::new(),
             others: Vec::new(),
             count: 0,
@@ -73,11 +75,13 @@ impl<K> Rules<K> {
             let value = stated.claim(name).as_ref().and_then(text_of);
             named(by, value.as_deref())
         };
+        let email = || Some(stated.claim(EMAIL)?.as_str()?.to_ascii_lowercase());
         named(&self.subjects, token.subject())
             || named(&self.clients, token.client_id())
             || named(&self.apps, token.app())
             || named(&self.apps, token.app_id())
             || named(&self.issuers, token.issuer())
+            || (!self.emails.is_empty() && named(&self.emails, email().as_deref()))
             || self.claims.iter().any(by_claim)
             || any(&self.others)
     }
@@ -108,7 +112,7 @@ impl<K> Rules<K> {
             });
             !by.is_empty()
         };
-        for by in [&mut self.subjects, &mut self.clients, &mut self.apps, &mut self.issuers] {
+        for by in [&mut self.subjects, &mut self.clients, &mut self.apps, &mut self.issuers, &mut self.emails] {
             by_claim(by);
         }
         self.claims.retain(|_, by| by_claim(by));
@@ -117,7 +121,7 @@ impl<K> Rules<K> {
     }
 
     fn places(&self) -> impl Iterator<Item = &Place<K>> {
-        let by_text = [&self.subjects, &self.clients, &self.apps, &self.issuers].into_iter();
+        let by_text = [&self.subjects, &self.clients, &self.apps, &self.issuers, &self.emails].into_iter();
         by_text.chain(self.claims.values()).flat_map(HashMap::values).chain([&self.others])
     }
 
@@ -127,13 +131,16 @@ impl<K> Rules<K> {
             Some(Condition::Client(id)) => (&mut self.clients, Some(id.clone())),
             Some(Condition::App(name)) => (&mut self.apps, Some(name.clone())),
             Some(Condition::Issuer(issuer)) => (&mut self.issuers, Some(issuer.clone())),
+            Some(Condition::Email(address)) => (&mut self.emails, Some(address.clone())),
             Some(Condition::Session(session)) => {
                 (self.claims.entry(SESSION.to_owned()).or_default(), text_of(&Value::from(session.as_str())))
             }
             Some(Condition::Claim(name, value)) if text_of(value).is_some() => {
                 (self.claims.entry(name.clone()).or_default(), text_of(value))
             }
-            Some(Condition::Claim(..) | Condition::IssuedBefore(_)) | None => return &mut self.others,
+            Some(Condition::Claim(..) | Condition::IssuedBefore(_) | Condition::OrUnstated(_)) | None => {
+                return &mut self.others;
+            }
         };
         match text {
             Some(text) => by.entry(text).or_default(),
@@ -147,11 +154,12 @@ fn rank(condition: &Condition) -> u8 {
     match condition {
         Condition::Session(_) => 0,
         Condition::Subject(_) => 1,
-        Condition::App(_) => 2,
-        Condition::Client(_) => 3,
-        Condition::Claim(_, value) if text_of(value).is_some() => 4,
-        Condition::Issuer(_) => 5,
-        Condition::Claim(..) | Condition::IssuedBefore(_) => 6,
+        Condition::Email(_) => 2,
+        Condition::App(_) => 3,
+        Condition::Client(_) => 4,
+        Condition::Claim(_, value) if text_of(value).is_some() => 5,
+        Condition::Issuer(_) => 6,
+        Condition::Claim(..) | Condition::IssuedBefore(_) | Condition::OrUnstated(_) => 7,
     }
 }
 
@@ -183,7 +191,15 @@ mod tests {
             [Condition::Subject, Condition::Client, Condition::App, Condition::Issuer, Condition::Session];
         let texts = text.into_iter().flat_map(|of| ["a", "b"].map(|text| of(text.to_owned())));
         let issued = [5_000, 6_000].map(Condition::IssuedBefore);
-        claims.chain(texts).chain(issued).collect()
+        let emails = ["Ann@example.com", "BOB@EXAMPLE.COM"].map(Condition::email);
+        let stated: Vec<_> = claims.chain(texts).chain(issued).chain(emails).collect();
+        let some = ["a", "b"].map(|text| Condition::Session(text.into())).into_iter().chain([
+            Condition::Subject("a".into()),
+            Condition::Issuer("b".into()),
+            Condition::Claim("tenant".into(), json!("a")),
+            Condition::email("ann@example.com"),
+        ]);
+        stated.into_iter().chain(some.map(Condition::or_unstated)).collect()
     }
 
     fn tokens() -> Vec<AccessToken> {
@@ -199,6 +215,8 @@ mod tests {
             issued(9_000).app("a"),
             issued(9_000).app_id("a"),
             issued(9_000).issuer("a"),
+            issued(9_000).claim_value("email", json!("aNN@Example.com")),
+            issued(9_000).claim_value("email", json!(7)),
             issued(5_500),
             issued(9_000),
             of(),
@@ -255,7 +273,13 @@ mod tests {
         kept.retain(|kept| kept % 2 == 0);
         assert!(kept.kept().all(|kept| kept % 2 == 0) && kept.count() == count.div_ceil(2));
         kept.retain(|_| false);
-        assert!(kept.count() == 0 && kept.subjects.is_empty() && kept.claims.is_empty() && kept.others.is_empty());
+        assert!(
+            kept.count() == 0
+                && kept.subjects.is_empty()
+                && kept.claims.is_empty()
+                && kept.emails.is_empty()
+                && kept.others.is_empty()
+        );
     }
 
     #[test]

@@ -28,7 +28,8 @@ fn issued_at(millis: i64) -> Timestamp {
 fn facts() -> AccessToken {
     let facts = AccessToken::builder().client_id("weather").app("Weather").app_id("app-1").subject("ann");
     let facts = facts.issuer("https://a.example").issued_at(issued_at(5_000)).claim("sid", "s-1").unwrap();
-    facts.claim("tenant", 7).unwrap().claim("groups", ["x", "y"]).unwrap().build()
+    let facts = facts.claim("tenant", 7).unwrap().claim("groups", ["x", "y"]).unwrap();
+    facts.claim("email", "Ann@example.com").unwrap().build()
 }
 
 fn claim(name: &str, value: impl Serialize) -> Selection {
@@ -48,6 +49,7 @@ fn a_condition_means_the_tokens_of_which_it_holds_and_no_others() {
         (claim("tenant", json!(7)), claim("tenant", 7.0)),
         (claim("groups", ["x", "y"]), claim("groups", ["y", "x"])),
         (claim("sub", "ann"), claim("sub", "bob")),
+        (Selection::email("aNN@EXAMPLE.com"), Selection::email("ann@example.co")),
         (Selection::issued_before(issued_at(5_001)), Selection::issued_before(issued_at(5_000))),
         (Selection::token(&token("abc")), Selection::token(&token("abcd"))),
     ] {
@@ -57,6 +59,30 @@ fn a_condition_means_the_tokens_of_which_it_holds_and_no_others() {
         assert!(!means(&does_not.clone().and(holds.clone()), &facts()), "not and {holds:?}");
         assert!(means(&Selection::all().and(holds), &facts()));
     }
+}
+
+#[test]
+fn what_only_narrows_leaves_out_the_tokens_that_say_something_else_and_none_that_say_nothing() {
+    let silent = AccessToken::builder().build();
+    for (holds, does_not) in [
+        (Selection::client("weather"), Selection::client("x")),
+        (Selection::app("app-1"), Selection::app("x")),
+        (Selection::subject("ann"), Selection::subject("x")),
+        (Selection::issuer("https://a.example"), Selection::issuer("x")),
+        (Selection::session("s-1"), Selection::session("x")),
+        (claim("tenant", 7), claim("tenant", 8)),
+        (Selection::email("ann@example.com"), Selection::email("x")),
+    ] {
+        let (holds, does_not) = (holds.or_unstated(), does_not.or_unstated());
+        assert!(means(&holds, &facts()) && !means(&does_not, &facts()), "{does_not:?}");
+        assert!(means(&holds, &silent) && means(&does_not, &silent), "{does_not:?}");
+        assert_eq!(format!("{:?}", does_not.clone().or_unstated()), format!("{does_not:?}"));
+    }
+    let null = AccessToken::builder().claim("sid", ()).unwrap().build();
+    assert!(means(&Selection::session("s").or_unstated(), &null), "`null` says nothing");
+    let number = AccessToken::builder().claim("sid", 1).unwrap().build();
+    assert!(!means(&Selection::session("s").or_unstated(), &number));
+    assert!(!means(&Selection::token(&token("other")).or_unstated(), &facts()), "it stays that token");
 }
 
 #[test]

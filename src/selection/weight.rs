@@ -22,10 +22,13 @@ impl Condition {
         let json = |value: &Value| text_of(value).map_or(0, |text| text.len());
         size_of::<Self>()
             + match self {
-                Self::Client(text) | Self::App(text) | Self::Subject(text) | Self::Issuer(text) => 2 * text.len(),
+                Self::Client(text) | Self::App(text) | Self::Subject(text) | Self::Issuer(text) | Self::Email(text) => {
+                    2 * text.len()
+                }
                 Self::Session(text) => text.len() + json(&Value::from(text.as_str())),
                 Self::Claim(name, value) => 2 * name.len() + bytes_of(value) + json(value),
                 Self::IssuedBefore(_) => 0,
+                Self::OrUnstated(condition) => condition.bytes(),
             }
     }
 }

@@ -29,6 +29,11 @@ impl<'t> StatedClaims<'t> {
         self.token.fact(name).or_else(|| serde_json::from_str(self.further(name)?).ok())
     }
 
+    /// Whether [`claim`](Self::claim) is anything, `null` aside.
+    pub(crate) fn states(&self, name: &str) -> bool {
+        self.token.fact(name).is_some() || self.further(name).is_some_and(|further| further != "null")
+    }
+
     /// Whether [`claim`](Self::claim) is this text.
     pub(crate) fn is_text(&self, name: &str, text: &str) -> bool {
         match self.token.fact(name) {
