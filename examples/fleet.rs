@@ -25,6 +25,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod common;
+#[path = "common/fleet.rs"]
+mod fleet_on_redis;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -44,7 +46,7 @@ use tower_introspection::{BearerToken, CacheHandle, Cached, IntrospectionLayer, 
 
 use common::BoxError;
 use common::authority::endpoint;
-use common::environment::{BadVariable, Settings, seconds, text};
+use common::environment::{BadVariable, Settings};
 use common::outcomes::print_curl_lines;
 
 #[tokio::main]
@@ -54,7 +56,7 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), BoxError> {
     let settings = Settings::from_env()?;
-    let fleet = fleet()?;
+    let fleet = fleet_on_redis::fleet()?;
     let endpoint = endpoint().await?;
     match (fleet, endpoint) {
         (Some(fleet), Some(endpoint)) => {
@@ -158,41 +160,6 @@ fn stats(cache: &CacheHandle, fleet: &Fleet) -> Value {
             "unreadable": fleet.unreadable,
             "engine_failures": fleet.engine_failures,
         },
-    })
-}
-
-/// The fleet on Redis, if `REDIS_URL` says where that is.
-fn fleet() -> Result<Option<Fleet>, BadVariable> {
-    let (name, strict) = (text("FLEET_NAME")?, seconds("STRICT", "at least 1")?);
-    let secret = |variable| {
-        let decoded = |text: String| FleetSecret::from_base64(&text).map_err(|error| BadVariable::new(variable, error));
-        text(variable)?.map(decoded).transpose()
-    };
-    let (first, second) = (secret("FLEET_SECRET")?, secret("SECOND_FLEET_SECRET")?);
-    let Some(address) = text("REDIS_URL")? else {
-        return if name.is_none() && strict.is_none() && first.is_none() && second.is_none() {
-            Ok(None)
-        } else {
-            Err(BadVariable::new("REDIS_URL", "not set, but another setting of a fleet is; set it to share on Redis"))
-        };
-    };
-    let missing = "required with REDIS_URL, the same for all of the fleet; `openssl rand -base64 32` makes one";
-    let first = first.ok_or_else(|| BadVariable::new("FLEET_SECRET", missing))?;
-    let mut builder = Fleet::redis(address, name.as_deref().unwrap_or("example"), first);
-    if let Some(second) = second {
-        builder = builder.second_secret(second);
-    }
-    if let Some(lease) = strict {
-        builder = builder.strict(lease);
-    }
-    builder.build().map(Some).map_err(|error| {
-        let variable = match error.setting() {
-            "name" => "FLEET_NAME",
-            "second_secret" => "SECOND_FLEET_SECRET",
-            "strict" => "STRICT",
-            _ => "REDIS_URL",
-        };
-        BadVariable::new(variable, error)
     })
 }
 

@@ -24,6 +24,9 @@ pub(crate) enum Wanted {
     /// The address of its key set.
     #[cfg(feature = "jwt")]
     Jwks,
+    /// The same of a transmitter of security events, whose metadata may stand where Shared Signals has it.
+    #[cfg(feature = "signals")]
+    TransmitterJwks,
 }
 
 impl Wanted {
@@ -33,6 +36,8 @@ impl Wanted {
             Self::IntrospectionEndpoint => "introspection_endpoint",
             #[cfg(feature = "jwt")]
             Self::Jwks => "jwks_uri",
+            #[cfg(feature = "signals")]
+            Self::TransmitterJwks => "jwks_uri",
         }
     }
 
@@ -41,6 +46,8 @@ impl Wanted {
             Self::IntrospectionEndpoint => "introspection endpoint",
             #[cfg(feature = "jwt")]
             Self::Jwks => "key set",
+            #[cfg(feature = "signals")]
+            Self::TransmitterJwks => "key set",
         }
     }
 }
@@ -88,7 +95,7 @@ impl Discovery {
             return Err(fail("an issuer has no query and no fragment".into()));
         }
         let exchange = link.open("issuer", &url)?;
-        let places = well_known(issuer, &url);
+        let places = well_known(issuer, &url, wanted);
         Ok((Self { issuer: issuer.to_owned(), wanted, places, exchange }, url))
     }
 
@@ -96,7 +103,7 @@ impl Discovery {
     pub(crate) async fn find(&self) -> Result<Found, DiscoveryError> {
         let (mut tried, mut outage) = (Vec::new(), None);
         for url in &self.places {
-            let outcome = match self.exchange.send(Call { url, form: None, accept: JSON }, &Credential::none()).await {
+            let outcome = match self.exchange.send(Call { url, body: None, accept: JSON }, &Credential::none()).await {
                 Ok(reply) => match self.read(url, &reply)? {
                     Ok(found) => return Ok(found),
                     Err(outcome) => {
@@ -148,6 +155,8 @@ impl Discovery {
             Wanted::IntrospectionEndpoint => metadata.introspection_endpoint,
             #[cfg(feature = "jwt")]
             Wanted::Jwks => metadata.jwks_uri,
+            #[cfg(feature = "signals")]
+            Wanted::TransmitterJwks => metadata.jwks_uri,
         };
         let Some(url) = url else {
             return Ok(Err(format!("no `{}`", self.wanted.member())));
@@ -167,17 +176,21 @@ impl Discovery {
 }
 
 /// Where the metadata may stand. Without a path the last two are one place.
-fn well_known(issuer: &str, url: &Url) -> Vec<String> {
+fn well_known(issuer: &str, url: &Url, wanted: Wanted) -> Vec<String> {
     let path = url.path().trim_end_matches('/');
     let before = |name: &str| {
         let mut place = url.clone();
         place.set_path(&format!("/.well-known/{name}{path}"));
         String::from(place)
     };
-    let mut places = vec![
-        before("oauth-authorization-server"),
-        format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/')),
-    ];
+    let mut places = match wanted {
+        // Shared Signals Framework 1.0 section 7.2, and what the specification was called before.
+        #[cfg(feature = "signals")]
+        Wanted::TransmitterJwks => vec![before("ssf-configuration"), before("risc-configuration")],
+        _ => Vec::new(),
+    };
+    places.push(before("oauth-authorization-server"));
+    places.push(format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/')));
     if !path.is_empty() {
         places.push(before("openid-configuration"));
     }
@@ -239,7 +252,8 @@ mod tests {
 
     #[test]
     fn metadata_is_looked_for_in_all_well_known_forms() {
-        let places = |issuer: &str| well_known(issuer, &Url::parse(issuer).unwrap());
+        let places_of = |issuer: &str, wanted: Wanted| well_known(issuer, &Url::parse(issuer).unwrap(), wanted);
+        let places = |issuer: &str| places_of(issuer, Wanted::IntrospectionEndpoint);
         for issuer in ["https://a.example", "https://a.example/"] {
             assert_eq!(
                 places(issuer),

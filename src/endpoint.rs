@@ -13,7 +13,7 @@ use crate::clock::{Clock, Stopwatch};
 use crate::credentials::source::CredentialSource;
 use crate::error::{IntrospectError, IntrospectErrorKind, Sort};
 use crate::http::credential::Credential;
-use crate::http::exchange::{Call, JSON, Reply};
+use crate::http::exchange::{Body, Call, JSON, Reply};
 use crate::http::link::Link;
 use crate::introspect::Unclear;
 use crate::log_limit::LogLimit;
@@ -217,7 +217,7 @@ impl Endpoint {
         read: impl Fn(&Reply) -> Result<Heard<T>, IntrospectError>,
     ) -> Result<T, IntrospectError> {
         let target = self.find(progress).await?;
-        let call = Call { url: url.unwrap_or(&target.url), form, accept: self.accept };
+        let call = Call { url: url.unwrap_or(&target.url), body: form.map(Body::Form), accept: self.accept };
         let exchange_with = async |credential: &Credential| {
             self.protection.sends(progress);
             let reply = target.exchange.send(call, credential).await?;

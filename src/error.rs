@@ -156,6 +156,11 @@ impl IntrospectError {
         self.of_fault("too large")
     }
 
+    #[cfg(feature = "signals")]
+    pub(crate) fn is_too_large(&self) -> bool {
+        self.is_too_large
+    }
+
     /// `fault` is one of few.
     pub(crate) fn of_fault(mut self, fault: &'static str) -> Self {
         self.fault = fault;

@@ -336,6 +336,7 @@ pub mod fuzzing;
             feature = "private-key-jwt",
             feature = "redis",
             feature = "sandbox",
+            feature = "signals",
             feature = "status-page",
             feature = "test-util"
         )
@@ -355,6 +356,8 @@ pub mod resource;
 pub mod rfc7662;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+#[cfg(feature = "signals")]
+pub mod signals;
 pub mod source;
 pub mod stats;
 pub mod token;
@@ -400,6 +403,8 @@ macro_rules! display_as_str {
 display_as_str!(BreakerState, Health, InactiveReason, IntrospectErrorKind, Reach, RejectionKind, RejectionReason);
 #[cfg(feature = "jwt")]
 display_as_str!(jwt::Algorithm);
+#[cfg(feature = "signals")]
+display_as_str!(signals::EventKind, signals::EventOutcome, signals::StreamHealth, signals::StreamStatus);
 #[cfg(feature = "redis")]
 display_as_str!(fleet::EngineErrorKind, fleet::Unreadable);
 

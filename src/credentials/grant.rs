@@ -13,7 +13,7 @@ use super::source::CredentialSource;
 use crate::build_error::BuildError;
 use crate::clock::Clock;
 use crate::http::credential::Credential;
-use crate::http::exchange::{Call, Exchange, JSON, status_error};
+use crate::http::exchange::{Body, Call, Exchange, JSON, status_error};
 use crate::http::link::Link;
 use crate::json;
 
@@ -68,7 +68,7 @@ impl TokenEndpoint {
     /// # Errors
     /// [`Refused`] if the endpoint said no; anything else is a failure to ask.
     pub(crate) async fn grant(&self, form: &[(&str, &str)]) -> Result<Granted, BoxError> {
-        let call = Call { url: &self.url, form: Some(form), accept: JSON };
+        let call = Call { url: &self.url, body: Some(Body::Form(form)), accept: JSON };
         let lease = self.credentials.current(&self.clock).await?;
         let reply = self.exchange.send(call, &lease.credential).await?;
         let coding = reply.foreign_coding();

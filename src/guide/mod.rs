@@ -18,6 +18,7 @@
 //!
 //! * [The revocation window](revocation): how long a revoked token comes in, and Apigee's quota
 //! * [When the authority is slow, down, or under attack](outages): what is done about it, and what you decide
+//! * [Revocation without waiting](signals): security events and logouts that an authority tells of
 //! * [Several processes](fleet): answers and revocations shared through Redis, and what holds when it fails
 //! * [Operations](operations): metrics, probes, logs, and what to look at when something goes wrong
 //! * [Defaults](defaults) of all settings
@@ -50,6 +51,7 @@ chapters!(
     revocation: "revocation.md",
     outages: "outages.md",
     fleet: "fleet.md",
+    signals: "signals.md",
     operations: "operations.md",
     testing: "testing.md",
     defaults: "defaults.md",

@@ -24,6 +24,9 @@ pub(crate) enum Place {
     At(String),
     /// Where the issuer's metadata says.
     IssuerSays,
+    /// The same of a transmitter of security events.
+    #[cfg(feature = "signals")]
+    TransmitterSays,
 }
 
 impl Place {
@@ -44,13 +47,23 @@ impl Place {
                 let url = Url::parse(url).map_err(|error| not_a_url("jwks_url", &error))?;
                 Endpoint::at(target, authority, &url, link, limits, rate_limit())
             }
-            Self::IssuerSays => {
-                let (discovery, url) = Discovery::new(issuer, Wanted::Jwks, &link)?;
-                let search = FirstFetch { discovery, link: link.clone() };
-                Endpoint::sought(search, authority, &url, link, limits, rate_limit())
-            }
+            Self::IssuerSays => discovered(issuer, Wanted::Jwks, authority, link, limits),
+            #[cfg(feature = "signals")]
+            Self::TransmitterSays => discovered(issuer, Wanted::TransmitterJwks, authority, link, limits),
         }
     }
+}
+
+fn discovered(
+    issuer: &str,
+    wanted: Wanted,
+    authority: Authority,
+    link: Link,
+    limits: &Limits,
+) -> Result<Endpoint, BuildError> {
+    let (discovery, url) = Discovery::new(issuer, wanted, &link)?;
+    let search = FirstFetch { discovery, link: link.clone() };
+    Endpoint::sought(search, authority, &url, link, limits, rate_limit())
 }
 
 /// For who sets none.

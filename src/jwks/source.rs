@@ -66,7 +66,7 @@ impl KeySource {
                 thumbprints.iter().for_each(|thumbprint| noted.note("key", &[thumbprint]));
             }
             Self::At(Place::At(url)) => noted.note("jwks_url", &[url]),
-            Self::At(Place::IssuerSays) | Self::Unsaid => {}
+            Self::At(_) | Self::Unsaid => {}
         }
     }
 }

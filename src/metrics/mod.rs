@@ -6,6 +6,8 @@
 
 #[cfg(feature = "redis")]
 mod fleet;
+#[cfg(feature = "signals")]
+mod signals;
 
 use crate::error::IntrospectErrorKind;
 use crate::introspect::InactiveReason;
@@ -14,6 +16,8 @@ use crate::introspect::InactiveReason;
 pub(crate) use fleet::FleetMetrics;
 #[cfg(feature = "metrics")]
 pub(crate) use published::{CacheMetrics, LayerMetrics};
+#[cfg(feature = "signals")]
+pub(crate) use signals::SignalsMetrics;
 #[cfg(not(feature = "metrics"))]
 pub(crate) use silent::{CacheMetrics, LayerMetrics};
 

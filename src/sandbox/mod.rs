@@ -39,6 +39,8 @@ mod oauth;
 mod proof;
 mod reply;
 mod server;
+#[cfg(feature = "signals")]
+mod signals;
 mod state;
 mod token;
 
@@ -54,6 +56,8 @@ use tokio::task::JoinHandle;
 pub use self::fault::Fault;
 #[cfg(feature = "dpop")]
 pub use self::proof::{ProofBuilder, ProofKey};
+#[cfg(feature = "signals")]
+pub use self::signals::SandboxEvent;
 pub use self::token::SandboxToken;
 
 use self::state::{Script, State};
@@ -285,6 +289,99 @@ impl Sandbox {
     #[must_use]
     pub fn jwks_calls(&self) -> u64 {
         self.state.jwks_calls()
+    }
+
+    /// Signs a security event, RFC 8417, for whom `aud` says: `https://api.example.com` by default. It waits for those
+    /// who [poll](Self::poll_url), too.
+    ///
+    /// # Errors
+    /// As for [`issue_jwt`](Self::issue_jwt).
+    #[cfg(feature = "signals")]
+    pub fn sign_event(&self, event: SandboxEvent) -> Result<String, BuildError> {
+        self.state.sign_event(event)
+    }
+
+    /// Signs a logout token, OpenID Connect Back-Channel Logout 1.0 section 2.4: a user's, or of one session of it,
+    /// for the client with this identifier. It expires after two minutes.
+    ///
+    /// # Errors
+    /// As for [`issue_jwt`](Self::issue_jwt).
+    #[cfg(feature = "signals")]
+    pub fn sign_logout(&self, client: &str, user: &str, session: Option<&str>) -> Result<String, BuildError> {
+        self.state.sign_logout(client, user, session)
+    }
+
+    /// Has events pushed to `url` from now on, with this value of `Authorization` if there is one.
+    #[cfg(feature = "signals")]
+    pub fn push_events_to(&self, url: impl Into<String>, authorization: Option<&str>) {
+        let authorization = authorization.map(str::to_owned);
+        self.state.listen(signals::Listener::Events { url: url.into(), authorization });
+    }
+
+    /// Has logout tokens for `client` sent to `url` from now on.
+    #[cfg(feature = "signals")]
+    pub fn push_logouts_to(&self, url: impl Into<String>, client: impl Into<String>) {
+        self.state.listen(signals::Listener::Logouts { url: url.into(), client: client.into() });
+    }
+
+    /// Signs an event and pushes it. Returns the HTTP status that each listener answered with; 0 of one that cannot be
+    /// reached.
+    ///
+    /// # Errors
+    /// As for [`issue_jwt`](Self::issue_jwt).
+    #[cfg(feature = "signals")]
+    pub async fn send_event(&self, event: SandboxEvent) -> Result<Vec<u16>, BuildError> {
+        self.state.send_event(event).await
+    }
+
+    /// Revokes all tokens of a user, and says so by an `account-disabled` event, as
+    /// [`send_event`](Self::send_event) does. `POST /disable` with a parameter `user` does the same.
+    ///
+    /// # Errors
+    /// As for [`issue_jwt`](Self::issue_jwt).
+    #[cfg(feature = "signals")]
+    pub async fn disable_account(&self, user: &str) -> Result<Vec<u16>, BuildError> {
+        self.state.revoke_all("enduser", user);
+        let event = SandboxEvent::new("https://schemas.openid.net/secevent/risc/event-type/account-disabled");
+        self.state.send_event(event.about_user(self.issuer(), user)).await
+    }
+
+    /// Revokes all tokens of a user, and says so by logout tokens. `POST /logout` with a parameter `user` does the
+    /// same.
+    ///
+    /// # Errors
+    /// As for [`issue_jwt`](Self::issue_jwt).
+    #[cfg(feature = "signals")]
+    pub async fn log_out(&self, user: &str) -> Result<Vec<u16>, BuildError> {
+        self.state.revoke_all("enduser", user);
+        self.state.send_logout(user, None).await
+    }
+
+    /// Where events are polled, RFC 8936, with the [client's secret](Self::client_secret) as the bearer token. It
+    /// answers at once.
+    #[cfg(feature = "signals")]
+    #[must_use]
+    pub fn poll_url(&self) -> String {
+        format!("{}/events", self.issuer())
+    }
+
+    /// How many polls have arrived, faults included.
+    #[cfg(feature = "signals")]
+    #[must_use]
+    pub fn polls(&self) -> u64 {
+        self.state.polls()
+    }
+
+    /// Makes polls go wrong from now on.
+    #[cfg(feature = "signals")]
+    pub fn set_events_fault(&self, fault: Fault) {
+        self.state.set_events_fault(Some(fault));
+    }
+
+    /// Answers polls again. What hangs already goes on hanging.
+    #[cfg(feature = "signals")]
+    pub fn clear_events_fault(&self) {
+        self.state.set_events_fault(None);
     }
 
     /// How many questions about `token` have arrived, faults included.

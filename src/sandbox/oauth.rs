@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use super::introspection;
 use super::keys::DEFAULT_ALGORITHM;
 use super::reply::{MAX_REQUEST_BYTES, Reply, Reset, is_basic, json_reply, misbehave, reply};
+#[cfg(feature = "signals")]
+use super::signals::SandboxEvent;
 use super::state::{CLIENT_ID, CLIENT_SECRET, State};
 use super::token::SandboxToken;
 
@@ -24,6 +26,10 @@ pub(super) async fn answer(state: &State, request: Request<Incoming>) -> Result<
             return Ok(json_reply(StatusCode::OK, &metadata(&state.issuer())));
         }
         (&Method::GET, "/jwks") => return jwks(state, request.uri()).await,
+        #[cfg(feature = "signals")]
+        (&Method::POST, "/events") => return events(state, request).await,
+        #[cfg(feature = "signals")]
+        (&Method::POST, "/disable" | "/logout") => {}
         (&Method::POST, "/token" | "/introspect" | "/revoke") => {}
         _ => return Ok(error(StatusCode::NOT_FOUND, "not_found")),
     }
@@ -46,6 +52,8 @@ pub(super) async fn answer(state: &State, request: Request<Incoming>) -> Result<
     };
     match path.as_str() {
         "/token" => Ok(grant(state, &form)),
+        #[cfg(feature = "signals")]
+        "/disable" | "/logout" => Ok(end(state, &path, &form).await),
         "/introspect" => match parameter(&form, "token") {
             Some(token) => introspection::answer(state, &parts, token, &client).await,
             None => Ok(error(StatusCode::BAD_REQUEST, "invalid_request")),
@@ -55,6 +63,41 @@ pub(super) async fn answer(state: &State, request: Request<Incoming>) -> Result<
             Ok(json_reply(StatusCode::OK, &json!({})))
         }
     }
+}
+
+/// Disables the account of a user, or logs the user out, and tells whoever listens.
+#[cfg(feature = "signals")]
+async fn end(state: &State, path: &str, form: &[(String, String)]) -> Reply {
+    let Some(user) = parameter(form, "user") else { return error(StatusCode::BAD_REQUEST, "invalid_request") };
+    state.revoke_all("enduser", user);
+    let told = if path == "/disable" {
+        let event = SandboxEvent::new("https://schemas.openid.net/secevent/risc/event-type/account-disabled");
+        state.send_event(event.about_user(state.issuer(), user)).await
+    } else {
+        state.send_logout(user, None).await
+    };
+    match told {
+        Ok(statuses) => json_reply(StatusCode::OK, &json!({ "told": statuses })),
+        Err(fault) => json_reply(StatusCode::INTERNAL_SERVER_ERROR, &json!({ "error": fault.to_string() })),
+    }
+}
+
+/// RFC 8936, for one that shows the client's secret as a bearer token.
+#[cfg(feature = "signals")]
+async fn events(state: &State, request: Request<Incoming>) -> Result<Reply, Reset> {
+    let fault = state.poll_call();
+    if let Some(reply) = misbehave(fault, request.uri(), json!({ "sets": {} })).await? {
+        return Ok(reply);
+    }
+    if bearer(request.headers()) != Some(CLIENT_SECRET) {
+        return Ok(error(StatusCode::UNAUTHORIZED, "invalid_token"));
+    }
+    let body = Limited::new(request.into_body(), MAX_REQUEST_BYTES).collect().await;
+    let asked = body.ok().and_then(|body| serde_json::from_slice::<Value>(&body.to_bytes()).ok());
+    let Some(asked) = asked.filter(Value::is_object) else {
+        return Ok(error(StatusCode::BAD_REQUEST, "invalid_request"));
+    };
+    Ok(json_reply(StatusCode::OK, &state.poll(&asked)))
 }
 
 fn metadata(issuer: &str) -> Value {

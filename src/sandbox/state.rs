@@ -12,6 +12,8 @@ use serde_json::{Map, Value, json};
 use super::claims::claims;
 use super::fault::Fault;
 use super::keys::Keys;
+#[cfg(feature = "signals")]
+use super::signals::{Listener, SandboxEvent, Stream};
 use super::token::{Record, SandboxToken};
 use crate::build_error::BuildError;
 use crate::clock::{Clock, Timestamp};
@@ -42,6 +44,12 @@ struct Inner {
     fault: Option<Fault>,
     jwks_calls: u64,
     jwks_fault: Option<Fault>,
+    #[cfg(feature = "signals")]
+    events_fault: Option<Fault>,
+    #[cfg(feature = "signals")]
+    polls: u64,
+    #[cfg(feature = "signals")]
+    stream: Stream,
 }
 
 /// What is answered about a token, whatever is known of it.
@@ -99,6 +107,67 @@ impl State {
     pub(super) fn sign(&self, header: impl Serialize, claims: impl Serialize) -> Result<String, BuildError> {
         let (header, claims) = (object("header", header)?, object("claims", claims)?);
         self.keys().sign(header, &claims)
+    }
+
+    /// Signs an event, RFC 8417, and keeps it for those who poll.
+    #[cfg(feature = "signals")]
+    pub(super) fn sign_event(&self, event: SandboxEvent) -> Result<String, BuildError> {
+        // With leading zeros, so that they sort as they were made.
+        let id = format!("{:020}", self.serial());
+        let claims =
+            event.into_claims(self.issuer(), AUDIENCE, id.clone(), self.whole_second().as_unix_millis() / 1_000);
+        let id = claims.get("jti").and_then(Value::as_str).map_or(id, str::to_owned);
+        let set = self.sign(json!({"typ": "secevent+jwt"}), claims)?;
+        self.inner().stream.keep(id, set.clone());
+        Ok(set)
+    }
+
+    /// Signs a logout token, OpenID Connect Back-Channel Logout 1.0 section 2.4.
+    #[cfg(feature = "signals")]
+    pub(super) fn sign_logout(&self, client: &str, user: &str, session: Option<&str>) -> Result<String, BuildError> {
+        let now = self.whole_second().as_unix_millis() / 1_000;
+        let mut claims = json!({
+            "iss": self.issuer(), "aud": client, "sub": user, "iat": now, "exp": now + 120,
+            "jti": format!("{:020}", self.serial()),
+            "events": {"http://schemas.openid.net/event/backchannel-logout": {}},
+        });
+        if let Some(session) = session {
+            claims["sid"] = session.into();
+        }
+        self.sign(json!({"typ": "logout+jwt"}), claims)
+    }
+
+    #[cfg(feature = "signals")]
+    pub(super) fn listen(&self, listener: Listener) {
+        self.inner().stream.listeners.push(listener);
+    }
+
+    #[cfg(feature = "signals")]
+    pub(super) fn listeners(&self) -> Vec<Listener> {
+        self.inner().stream.listeners.clone()
+    }
+
+    /// Counts a poll, and tells what is to go wrong with it.
+    #[cfg(feature = "signals")]
+    pub(super) fn poll_call(&self) -> Option<Fault> {
+        let mut inner = self.inner();
+        inner.polls += 1;
+        inner.events_fault
+    }
+
+    #[cfg(feature = "signals")]
+    pub(super) fn poll(&self, request: &Value) -> Value {
+        self.inner().stream.poll(request)
+    }
+
+    #[cfg(feature = "signals")]
+    pub(super) fn polls(&self) -> u64 {
+        self.inner().polls
+    }
+
+    #[cfg(feature = "signals")]
+    pub(super) fn set_events_fault(&self, fault: Option<Fault>) {
+        self.inner().events_fault = fault;
     }
 
     pub(super) fn rotate_key(&self) -> Result<(), BuildError> {

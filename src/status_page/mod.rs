@@ -4,6 +4,8 @@ mod figures;
 #[cfg(feature = "redis")]
 mod fleet;
 mod html;
+#[cfg(feature = "signals")]
+mod signals;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -25,6 +27,8 @@ use crate::cache::handle::CacheHandle;
 use crate::clock::Timestamp;
 use crate::layer::stats::LayerHandle;
 use crate::random::random;
+#[cfg(feature = "signals")]
+use crate::signals::SignalsHandle;
 
 /// Its placeholders are `{{nonce}}`, `{{at}}`, `{{since}}`, `{{glance}}` and `{{sections}}`.
 const PAGE: &str = include_str!("page.html");
@@ -63,13 +67,21 @@ const PAGE: &str = include_str!("page.html");
 pub struct StatusPage {
     caches: Arc<Vec<CacheHandle>>,
     layers: Arc<Vec<(String, LayerHandle)>>,
+    #[cfg(feature = "signals")]
+    signals: Option<SignalsHandle>,
     made_at: Timestamp,
 }
 
 impl StatusPage {
     /// A page about this cache.
     pub fn new(cache: CacheHandle) -> Self {
-        Self { caches: Arc::new(vec![cache]), layers: Arc::default(), made_at: Timestamp::now() }
+        Self {
+            caches: Arc::new(vec![cache]),
+            layers: Arc::default(),
+            #[cfg(feature = "signals")]
+            signals: None,
+            made_at: Timestamp::now(),
+        }
     }
 
     /// Adds another cache. Give each a [name](crate::cache::CachedBuilder::name) of its own, which is what the page
@@ -86,6 +98,24 @@ impl StatusPage {
     pub fn layer(mut self, name: impl Into<String>, layer: LayerHandle) -> Self {
         Arc::make_mut(&mut self.layers).push((name.into(), layer));
         self
+    }
+
+    /// Adds what was heard of security events: whether they arrive, when the last one came, and what became of them.
+    #[cfg(feature = "signals")]
+    pub fn signals(mut self, signals: SignalsHandle) -> Self {
+        self.signals = Some(signals);
+        self
+    }
+
+    /// One of each transmitter.
+    #[cfg(feature = "signals")]
+    fn transmitters(&self) -> Vec<Shown> {
+        self.signals.as_ref().map(signals::transmitters).unwrap_or_default()
+    }
+
+    #[cfg(not(feature = "signals"))]
+    fn transmitters(&self) -> Vec<Shown> {
+        Vec::new()
     }
 
     fn layers(&self) -> impl Iterator<Item = Shown> {
@@ -107,6 +137,10 @@ impl StatusPage {
             let _ = write_glance(&mut glance, Place("caches", at), &cache);
             let _ = write_section(&mut sections, "Cache", Place("caches", at), &cache);
         }
+        for (at, transmitter) in self.transmitters().iter().enumerate() {
+            let _ = write_glance(&mut glance, Place("transmitters", at), transmitter);
+            let _ = write_section(&mut sections, "Security events", Place("transmitters", at), transmitter);
+        }
         let page = PAGE.replace("{{nonce}}", nonce).replace("{{at}}", &http_date(now));
         let page = page.replace("{{since}}", &http_date(self.made_at));
         // What configuration has a say in comes last, so that no placeholder is looked for in it.
@@ -123,6 +157,7 @@ impl StatusPage {
             "page_made_at_unix_millis": self.made_at.as_unix_millis(),
             "layers": layers,
             "caches": caches,
+            "transmitters": self.transmitters().into_iter().map(json_of).collect::<Vec<_>>(),
         })
         .to_string()
     }

@@ -36,10 +36,18 @@ pub(crate) const JSON: &str = "application/json";
 #[derive(Clone, Copy)]
 pub(crate) struct Call<'q> {
     pub(crate) url: &'q str,
-    /// With a form it is a POST, without one a GET.
-    pub(crate) form: Option<&'q [(&'q str, &'q str)]>,
+    /// With a body it is a POST, without one a GET.
+    pub(crate) body: Option<Body<'q>>,
     /// The media type that is asked for.
     pub(crate) accept: &'static str,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Body<'q> {
+    Form(&'q [(&'q str, &'q str)]),
+    /// Credentials that travel in a form do not go with it.
+    #[cfg(feature = "signals")]
+    Json(&'q str),
 }
 
 /// A complete answer within the limits. Nothing is known about what it says.
@@ -65,9 +73,11 @@ impl Exchange {
     }
 
     async fn send_without_limit(&self, call: Call<'_>, credential: &Credential) -> Result<Reply, IntrospectError> {
-        let request = match call.form {
+        let request = match call.body {
             None => self.client.get(call.url),
-            Some(form) => {
+            #[cfg(feature = "signals")]
+            Some(Body::Json(json)) => self.client.post(call.url).header(CONTENT_TYPE, JSON).body(json.to_owned()),
+            Some(Body::Form(form)) => {
                 let mut body = form_urlencoded::Serializer::new(String::new());
                 body.extend_pairs(form).extend_pairs(credential.form_parameters());
                 let request = self.client.post(call.url);
