@@ -71,12 +71,15 @@ impl CacheHandle {
     /// The same of several selections, with one look at what is remembered. With each comes what tells how far it got
     /// beyond this process, if it goes there.
     #[cfg(feature = "signals")]
-    pub(crate) fn invalidate_each<'s>(
-        &self,
-        selections: impl Iterator<Item = &'s Selection>,
-    ) -> (usize, Vec<Option<Rest>>) {
-        let (rules, rests): (Vec<_>, Vec<_>) = selections.map(|selection| self.announce(selection)).unzip();
+    pub(crate) fn invalidate_each(&self, selections: &[Selection]) -> (usize, Vec<Option<Rest>>) {
+        let (rules, rests): (Vec<_>, Vec<_>) = selections.iter().map(|selection| self.announce(selection)).unzip();
         (self.0.forget_rules(&rules), rests)
+    }
+
+    /// Whether what is forgotten is refused from then on.
+    #[cfg(feature = "signals")]
+    pub(crate) fn judges_alone(&self) -> bool {
+        self.0.moment_of_marks().is_some()
     }
 
     #[cfg(feature = "signals")]

@@ -5,6 +5,7 @@
 //! and never shows up, since the engine lost it, is appended again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasher, RandomState};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -32,6 +33,9 @@ pub(super) struct Outbox {
 struct Entries {
     all: BTreeMap<u64, Entry>,
     by_id: HashMap<u128, u64>,
+    /// Those that wait, by what they say.
+    by_words: HashMap<u64, u64>,
+    hasher: RandomState,
     /// Those that are to be appended.
     waiting: BTreeSet<u64>,
     next: u64,
@@ -42,6 +46,7 @@ struct Entry {
     /// Values to delete once it is recorded: whatever it says, they are old.
     names: Vec<Name>,
     stage: watch::Sender<Stage>,
+    words: u64,
 }
 
 /// How far an invalidation got.
@@ -65,8 +70,13 @@ impl Outbox {
     /// inactive make room first, and a further one is let go when there is none: nobody asked for them, and each
     /// process hears the same from the authority within its window.
     pub(super) fn push(&self, record: Record, names: Vec<Name>) -> (watch::Receiver<Stage>, bool) {
-        let (stage, hears) = watch::channel(Stage::Waiting);
         let mut entries = self.entries();
+        // Said again while the engine is away, it takes the place of what was said before: whoever tries again and again
+        // is not to fill the outbox.
+        let words = entries.words_of(&record);
+        let before = entries.take_alike(words, &record);
+        let stage = before.map_or_else(|| watch::Sender::new(Stage::Waiting), |before| before.stage);
+        let hears = stage.subscribe();
         let mut replaced = Vec::new();
         if entries.is_full() {
             if record.found_inactive {
@@ -82,9 +92,10 @@ impl Outbox {
             let (leaves_mark, moment) = (marks.is_some(), marks.unwrap_or(record.moment));
             let (id, rule) = (record.id, Rule::all());
             let record = Record { id, cache: None, rule, found_inactive: false, moment, leaves_mark };
-            Entry { record: Arc::new(record), names: Vec::new(), stage }
+            let words = entries.words_of(&record);
+            Entry { record: Arc::new(record), names: Vec::new(), stage, words }
         } else {
-            Entry { record: Arc::new(record), names, stage }
+            Entry { record: Arc::new(record), names, stage, words }
         };
         entries.push(entry);
         drop(entries);
@@ -169,6 +180,7 @@ impl Entries {
         let number = self.next;
         self.next += 1;
         self.by_id.insert(entry.record.id, number);
+        self.by_words.insert(entry.words, number);
         self.waiting.insert(number);
         self.all.insert(number, entry);
     }
@@ -179,6 +191,7 @@ impl Entries {
 
     fn take_all(&mut self) -> Vec<Entry> {
         self.by_id.clear();
+        self.by_words.clear();
         self.waiting.clear();
         mem::take(&mut self.all).into_values().collect()
     }
@@ -189,6 +202,23 @@ impl Entries {
         ids.into_iter().filter_map(|id| self.remove(id)).collect()
     }
 
+    /// What a record says, in a number.
+    fn words_of(&self, record: &Record) -> u64 {
+        let Record { id: _, cache, rule, found_inactive, moment: _, leaves_mark } = record;
+        // Whatever has no form in JSON is about all tokens by now.
+        let rule = serde_json::to_vec(rule).unwrap_or_default();
+        self.hasher.hash_one((cache, rule, found_inactive, leaves_mark))
+    }
+
+    /// The one that says the same of the same cache, as long as it waits.
+    fn take_alike(&mut self, words: u64, record: &Record) -> Option<Entry> {
+        let entry = self.all.get(self.by_words.get(&words)?)?;
+        let other = &entry.record;
+        let is_alike = (&other.cache, &other.rule) == (&record.cache, &record.rule)
+            && (other.found_inactive, other.leaves_mark) == (record.found_inactive, record.leaves_mark);
+        if is_alike { self.remove(other.id) } else { None }
+    }
+
     fn first_waiting(&self) -> Option<Next> {
         let entry = self.all.get(self.waiting.first()?)?;
         Some(Next { record: Arc::clone(&entry.record), names: entry.names.clone() })
@@ -197,31 +227,50 @@ impl Entries {
     fn set(&mut self, number: u64, stage: Stage) {
         let Some(entry) = self.all.get(&number) else { return };
         entry.stage.send_replace(stage);
+        let words = entry.words;
         match stage {
-            Stage::Appended(..) => self.waiting.remove(&number),
-            Stage::Waiting | Stage::Queued => self.waiting.insert(number),
-        };
+            Stage::Appended(..) => {
+                self.waiting.remove(&number);
+                self.forget_words(words, number);
+            }
+            Stage::Waiting | Stage::Queued => {
+                self.waiting.insert(number);
+                self.by_words.insert(words, number);
+            }
+        }
+    }
+
+    fn forget_words(&mut self, words: u64, number: u64) {
+        // Another one may say the same by now.
+        if self.by_words.get(&words) == Some(&number) {
+            self.by_words.remove(&words);
+        }
     }
 
     fn remove(&mut self, id: u128) -> Option<Entry> {
         let number = self.by_id.remove(&id)?;
         self.waiting.remove(&number);
-        self.all.remove(&number)
+        let entry = self.all.remove(&number)?;
+        self.forget_words(entry.words, number);
+        Some(entry)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::selection::{Condition, Fingerprint};
     use crate::token::AccessToken;
 
     const ABC: Subject = Subject { cache: "main", key_id: 1, key: [1, 2] };
 
+    /// About all tokens, and each in other words.
     fn record(id: u128) -> Record {
+        let words = Condition::IssuedBefore(i64::MAX - i64::try_from(id).unwrap());
         Record {
             id,
             cache: Some("main".into()),
-            rule: Rule::all(),
+            rule: Rule { fingerprints: None, conditions: vec![words] },
             found_inactive: false,
             moment: 0,
             leaves_mark: false,
@@ -254,6 +303,27 @@ mod tests {
         outbox.is_read(1, 5, at(3));
         assert!(!outbox.distrusts(ABC, &active()) && !outbox.is_own(1));
         assert_eq!(*stage.borrow(), Stage::Appended(5, at(3)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_said_again_while_it_waits_takes_its_own_place_and_whoever_waits_hears_of_it() {
+        let outbox = Outbox::default();
+        let first = outbox.push(record(1), Vec::new()).0;
+        outbox.push(record(2), Vec::new());
+        outbox.is_stuck();
+        for id in 10..20_010 {
+            let again = Record { id, moment: 7, ..record(1) };
+            assert!(!outbox.push(again, Vec::new()).1, "it never overflows");
+        }
+        assert_eq!((outbox.queued(), outbox.is_own(1), next(&outbox).await), (2, false, Some(2)));
+        outbox.appended(2, 5, at(3));
+        let last = tokio::time::timeout(std::time::Duration::from_millis(1), outbox.next()).await.unwrap().record;
+        assert_eq!((last.id, last.moment), (20_009, 7));
+        outbox.appended(20_009, 5, at(4));
+        assert_eq!(*first.borrow(), Stage::Appended(5, at(4)));
+        // What was appended is another thing: an answer may have been asked for since.
+        outbox.push(record(1), Vec::new());
+        assert_eq!(outbox.queued(), 1);
     }
 
     #[tokio::test(start_paused = true)]
@@ -324,8 +394,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_was_found_inactive_makes_room_first() {
         let outbox = Outbox::default();
-        let found_inactive = |id| Record { found_inactive: true, rule: Rule::of_token(Vec::new()), ..record(id) };
-        let of_one = |id| Record { rule: Rule::of_token(Vec::new()), ..record(id) };
+        let of_token = |id: u128| {
+            let key = [0, u64::try_from(id).unwrap()];
+            Rule::of_token(vec![Fingerprint { key_id: 9, key }])
+        };
+        let found_inactive = |id| Record { found_inactive: true, rule: of_token(id), ..record(id) };
+        let of_one = |id| Record { rule: of_token(id), ..record(id) };
         let other = Subject { cache: "other", ..ABC };
         assert!((0..9_999).all(|id| !outbox.push(found_inactive(id), Vec::new()).1));
         drop(outbox.push(of_one(9_999), Vec::new()));

@@ -38,7 +38,9 @@ pub(crate) use rules::Rules;
 /// * [`token`](Self::token) holds against that token until it expires, whenever it was issued.
 /// * Anything else holds against the tokens that were issued until this moment, by their `iat` and the clock of the
 ///   cache: those that are issued later are let in, so that whoever logs in again has access. `iat` is in whole
-///   seconds, so a token of the same second is refused, and so is one that does not say when it was issued.
+///   seconds, so a token of the same second is refused, and so is one that does not say when it was issued. With
+///   [`issued_before`](Self::issued_before) it holds until the moment that is given, which may be up to 5 minutes ahead
+///   of this one: the authority's clock may be.
 /// * So [`all`](Self::all) has every holder of a token get a new one.
 /// * There is room for 100,000 single tokens that have not expired, and for 10,000 other selections or 8 MiB of them.
 ///   With more, the oldest tenth goes, and every token is refused that was issued until the newest of those: a line in

@@ -4,44 +4,73 @@
 //! looked for together, in the next one. How many may wait is bounded.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Mutex as Turns, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Mutex as Turns, Semaphore, oneshot};
+use tokio::task::JoinSet;
 
-use super::receiver::SOON;
-use super::refusal::NotTaken;
+use super::refusal::{NotTaken, SOON};
 use crate::cache::handle::CacheHandle;
 use crate::cache::{Reach, Rest, Selection};
+use crate::clock::Timestamp;
 
 /// Events that may wait until they are acted on.
 const MOST_WAITING: usize = 1_000;
+
+/// From one look to the next: questions under way remember each, and there is room for so many.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// When an event may be sent again that the engine of a fleet has not heard of.
 const ENGINE_IS_AWAY: Duration = Duration::from_secs(10);
 
 pub(super) struct Appliers {
     caches: Vec<CacheHandle>,
-    places: Arc<Semaphore>,
+    places: Semaphore,
     waiting: Mutex<Vec<Job>>,
     /// Whoever has it looks for all that wait.
     turn: Turns<()>,
     forgotten: AtomicU64,
 }
 
+/// Tokens to forget.
+pub(super) struct Meant {
+    pub(super) selection: Selection,
+    /// Up to when they were issued. An application that chose them has said so itself.
+    pub(super) until: Option<Until>,
+}
+
+/// A moment each for two kinds of caches.
+#[derive(Clone, Copy)]
+pub(super) struct Until {
+    /// Where to forget is to refuse: nobody who logs in again is to be kept out.
+    pub(super) judged_alone: Timestamp,
+    /// Where to forget one too many costs a question.
+    pub(super) asked: Timestamp,
+}
+
+impl Meant {
+    fn in_cache(&self, cache: &CacheHandle) -> Selection {
+        let until = |until: Until| if cache.judges_alone() { until.judged_alone } else { until.asked };
+        match self.until {
+            Some(moments) => self.selection.clone().and(Selection::issued_before(until(moments))),
+            None => self.selection.clone(),
+        }
+    }
+}
+
 /// What one event is about.
 struct Job {
     caches: Vec<usize>,
-    selections: Vec<Selection>,
+    meant: Vec<Meant>,
     done: oneshot::Sender<Vec<Rest>>,
-    _place: OwnedSemaphorePermit,
 }
 
 impl Appliers {
     pub(super) fn new(caches: Vec<CacheHandle>) -> Self {
         Self {
             caches,
-            places: Arc::new(Semaphore::new(MOST_WAITING)),
+            places: Semaphore::new(MOST_WAITING),
             waiting: Mutex::default(),
             turn: Turns::default(),
             forgotten: AtomicU64::new(0),
@@ -55,12 +84,12 @@ impl Appliers {
 
     /// Has the caches at these places forget, here and in their fleets, and waits until it is done. It goes on by
     /// itself if nobody waits any more.
-    pub(super) async fn apply(self: &Arc<Self>, caches: &[usize], selections: Vec<Selection>) -> Result<(), NotTaken> {
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+    pub(super) async fn apply(self: &Arc<Self>, caches: &[usize], meant: Vec<Meant>) -> Result<(), NotTaken> {
+        let Ok(_place) = self.places.try_acquire() else {
             return Err(NotTaken::TurnedAway("too many events wait", SOON));
         };
         let (done, rests) = oneshot::channel();
-        self.waiting().push(Job { caches: caches.to_vec(), selections, done, _place: place });
+        self.waiting().push(Job { caches: caches.to_vec(), meant, done });
         let this = Arc::clone(self);
         tokio::spawn(async move {
             let _turn = this.turn.lock().await;
@@ -69,14 +98,13 @@ impl Appliers {
                 let that = Arc::clone(&this);
                 // What had a place and comes to nothing is told as such to whoever waits.
                 let _ = tokio::task::spawn_blocking(move || that.run(jobs)).await;
+                tokio::time::sleep(PAUSE).await;
             }
         });
         let rests = rests.await.map_err(|_| NotTaken::TurnedAway("it was given up", SOON))?;
-        let mut is_queued = false;
-        for rest in rests {
-            is_queued |= rest.await == Reach::Queued;
-        }
-        if is_queued {
+        // All at once: each waits for the engine by itself.
+        let reached: JoinSet<Reach> = rests.into_iter().collect();
+        if reached.join_all().await.contains(&Reach::Queued) {
             return Err(NotTaken::TurnedAway(
                 "the fleet's engine is away, so other processes have not heard",
                 ENGINE_IS_AWAY,
@@ -89,11 +117,11 @@ impl Appliers {
         let mut rests: Vec<Vec<Rest>> = jobs.iter().map(|_| Vec::new()).collect();
         for (place, cache) in self.caches.iter().enumerate() {
             let of_this_cache = || jobs.iter().enumerate().filter(|(_, job)| job.caches.contains(&place));
-            let selections = of_this_cache().flat_map(|(_, job)| &job.selections);
-            let (forgotten, told) = cache.invalidate_each(selections);
+            let meant = of_this_cache().flat_map(|(at, job)| job.meant.iter().map(move |meant| (at, meant)));
+            let (jobs_of, selections): (Vec<_>, Vec<_>) = meant.map(|(at, meant)| (at, meant.in_cache(cache))).unzip();
+            let (forgotten, told) = cache.invalidate_each(&selections);
             self.forgotten.fetch_add(u64::try_from(forgotten).unwrap_or(u64::MAX), Ordering::Relaxed);
-            let jobs_of_selections = of_this_cache().flat_map(|(at, job)| job.selections.iter().map(move |_| at));
-            for (at, rest) in jobs_of_selections.zip(told) {
+            for (at, rest) in jobs_of.into_iter().zip(told) {
                 if let (Some(rests), Some(rest)) = (rests.get_mut(at), rest) {
                     rests.push(rest);
                 }
@@ -105,7 +133,7 @@ impl Appliers {
     }
 
     /// Nothing that runs under this lock leaves it half changed.
-    fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<Job>> {
+    fn waiting(&self) -> MutexGuard<'_, Vec<Job>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

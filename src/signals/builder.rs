@@ -1,6 +1,7 @@
 //! Configuring who is listened to.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -17,6 +18,8 @@ use crate::cache::handle::CacheHandle;
 use crate::clock::{Clock, SystemClock};
 use crate::log_limit::LogLimit;
 use crate::metrics::SignalsMetrics;
+
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Configures [`Signals`]. Made by [`Signals::builder`].
 #[must_use]
@@ -42,8 +45,8 @@ impl SignalsBuilder {
         self
     }
 
-    /// Checks every setting. Fetches nothing. Where a transmitter is to be [polled](Transmitter::poll) that begins now,
-    /// in a task of the Tokio runtime in which this is called.
+    /// Checks every setting. Fetches no keys. Where a transmitter is [polled](Transmitter::poll), or is said to speak
+    /// [so often](Transmitter::silent_after), that begins now, in tasks of the Tokio runtime in which this is called.
     ///
     /// # Errors
     /// Names the setting that cannot work: no `transmitter`, or two of one `issuer`; no `audience`, or an empty one; no
@@ -83,14 +86,24 @@ impl SignalsBuilder {
         let appliers = Arc::new(Appliers::new(caches));
         let signals = Signals {
             receiver: Arc::new(Receiver { sources, appliers, clock: self.clock, nobody }),
-            _owner: Owner::default(),
+            owner: Owner::default(),
         };
-        if !polled.is_empty() {
-            let runtime = Handle::try_current()
-                .map_err(|_| BuildError::new("poll", "there is no Tokio runtime here to poll in; build within one"))?;
-            for (place, poll) in polled {
-                let polling = signals._owner.keeps_alive(poll.run(Arc::clone(&signals.receiver), place));
-                runtime.spawn(polling.instrument(background_span!("introspection_signals")));
+        let is_polled = !polled.is_empty();
+        let mut tasks: Vec<Task> = Vec::new();
+        for (place, poll) in polled {
+            tasks.push(Box::pin(poll.run(Arc::clone(&signals.receiver), place)));
+        }
+        if let Some(watching) = signals.receiver.watch() {
+            tasks.push(Box::pin(watching));
+        }
+        if !tasks.is_empty() {
+            let setting = if is_polled { "poll" } else { "silent_after" };
+            let runtime = Handle::try_current().map_err(|_| {
+                BuildError::new(setting, "there is no Tokio runtime here, in which it could go on; build within one")
+            })?;
+            for task in tasks {
+                let task = signals.owner.keeps_alive(task);
+                runtime.spawn(task.instrument(background_span!("introspection_signals")));
             }
         }
         Ok(signals)

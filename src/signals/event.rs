@@ -172,7 +172,7 @@ impl EventKind {
     }
 }
 
-/// A security event that is as it has to be, for whoever [decides](super::Transmitter::on_event) what is done about it.
+/// A security event that is signed and as it has to be, for whoever [decides](super::Transmitter::on_event) what is done about it.
 /// `Debug` shows its kind and no more: it is about a person.
 #[derive(Clone)]
 pub struct SecurityEvent {
@@ -181,7 +181,8 @@ pub struct SecurityEvent {
     pub(super) issuer: String,
     pub(super) id: String,
     pub(super) issued_at: Timestamp,
-    pub(super) subject: Option<Map<String, Value>>,
+    /// Where it may be stated, the first one first.
+    pub(super) subjects: Vec<Map<String, Value>>,
     pub(super) members: Map<String, Value>,
 }
 
@@ -221,7 +222,7 @@ impl SecurityEvent {
     /// `T`.
     #[must_use]
     pub fn subject<T: DeserializeOwned>(&self) -> Option<T> {
-        serde_json::from_value(Value::Object(self.subject.clone()?)).ok()
+        serde_json::from_value(Value::Object(self.subjects.first()?.clone())).ok()
     }
 
     /// A member of the event, such as `reason` or `change_type`. `None` if it is not there, or of another type than
@@ -296,6 +297,8 @@ pub enum Reaction {
     Forget,
     /// Nothing.
     Nothing,
-    /// These tokens are forgotten, in the caches of its transmitter.
+    /// These tokens are forgotten, in the caches of its transmitter. Add
+    /// [`issued_before`](Selection::issued_before) to each, with the time of the event: otherwise one that comes again
+    /// after a restart means tokens that were issued since.
     Invalidate(Vec<Selection>),
 }

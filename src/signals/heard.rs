@@ -1,11 +1,11 @@
 //! What was heard of a transmitter.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::event::EventKind;
-use crate::clock::Stopwatch;
+use crate::clock::{Stopwatch, Timestamp};
 use crate::log_limit::LogLimit;
 use crate::metrics::SignalsMetrics;
 
@@ -141,6 +141,7 @@ pub(super) struct Heard {
     made: Stopwatch,
     last: Mutex<Last>,
     status: AtomicU8,
+    was_silent: AtomicBool,
     outcomes: [AtomicU64; EventOutcome::ALL.len()],
     events: [AtomicU64; EventKind::ALL.len()],
     polls: AtomicU64,
@@ -153,6 +154,8 @@ pub(super) struct Heard {
 struct Last {
     heard: Option<Stopwatch>,
     event: Option<Stopwatch>,
+    /// By the transmitter's clock.
+    status_said_at: Option<Timestamp>,
 }
 
 /// The sorts of lines that are written of a transmitter.
@@ -161,7 +164,6 @@ pub(super) enum Told {
     Event(EventKind, EventOutcome),
     Because(&'static str),
     PollFailed(&'static str),
-    Silent,
 }
 
 impl Heard {
@@ -173,6 +175,7 @@ impl Heard {
             made: Stopwatch::start(),
             last: Mutex::default(),
             status: AtomicU8::new(0),
+            was_silent: AtomicBool::new(false),
             outcomes: Default::default(),
             events: std::array::from_fn(|_| AtomicU64::new(0)),
             polls: AtomicU64::new(0),
@@ -215,12 +218,60 @@ impl Heard {
         self.metrics.polled(is_answered);
     }
 
-    /// Whether that is a change.
-    pub(super) fn has_status(&self, status: StreamStatus) -> bool {
-        self.status.swap(status as u8, Ordering::Relaxed) != status as u8
+    /// Notes what the transmitter says of its stream. What was said before the last one has been overtaken.
+    pub(super) fn has_status(&self, status: StreamStatus, said_at: Timestamp) {
+        {
+            let mut last = self.last();
+            if last.status_said_at.is_some_and(|last| said_at < last) {
+                return;
+            }
+            last.status_said_at = Some(said_at);
+        }
+        if self.status.swap(status as u8, Ordering::Relaxed) == status as u8 {
+            return;
+        }
+        let (transmitter, word) = (&self.issuer, status.as_str());
+        if status == StreamStatus::Enabled {
+            tracing::info!(transmitter, "the transmitter sends security events again");
+        } else {
+            tracing::warn!(
+                transmitter,
+                status = word,
+                "the transmitter sends no security events: what it revokes is noticed as late as without them"
+            );
+        }
+    }
+
+    /// How often it has to be looked at whether the stream is silent, if ever.
+    pub(super) fn looked_at_every(&self) -> Option<Duration> {
+        Some((self.silent_after? / 8).clamp(Duration::from_millis(100), Duration::from_secs(30)))
+    }
+
+    /// Tells once that the stream has fallen silent, and once that it has not any more.
+    pub(super) fn look(&self) {
+        let health = self.health();
+        let is_silent = health == StreamHealth::Silent;
+        if self.was_silent.swap(is_silent, Ordering::Relaxed) == is_silent {
+            return;
+        }
+        let transmitter = &self.issuer;
+        if is_silent {
+            tracing::warn!(
+                transmitter,
+                "nothing is heard of the transmitter: what it revokes is noticed as late as without events"
+            );
+        } else {
+            tracing::info!(transmitter, "the transmitter is heard again");
+        }
     }
 
     pub(super) fn health(&self) -> StreamHealth {
+        let health = self.judged_health();
+        self.metrics.publish(health == StreamHealth::Healthy);
+        health
+    }
+
+    fn judged_health(&self) -> StreamHealth {
         if self.status() != StreamStatus::Enabled {
             return StreamHealth::Stopped;
         }
@@ -240,7 +291,7 @@ impl Heard {
             let ago = |moment: &Option<Stopwatch>| moment.as_ref().map(Stopwatch::elapsed);
             (ago(&last.heard), ago(&last.event))
         };
-        let stats = TransmitterStats {
+        TransmitterStats {
             issuer: self.issuer.clone(),
             health: self.health(),
             status: self.status(),
@@ -250,9 +301,7 @@ impl Heard {
             events: counted(EventKind::ALL, &self.events),
             polls: self.polls.load(Ordering::Relaxed),
             failed_polls: self.failed_polls.load(Ordering::Relaxed),
-        };
-        self.metrics.publish(stats.health == StreamHealth::Healthy);
-        stats
+        }
     }
 
     fn last(&self) -> MutexGuard<'_, Last> {

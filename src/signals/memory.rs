@@ -4,9 +4,14 @@ use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::set::Form;
+
 /// So many identifiers are remembered of one transmitter, 32 bytes each. An event of which nothing is known any more is
 /// acted on once more, which forgets what was issued before it: nobody who has a newer token notices.
 pub(super) const MOST: usize = 10_000;
+
+/// What an event is told by: its kind of token, its `jti`, and what was signed with it, since an issuer may use one twice.
+pub(super) type Id<'s> = (Form, &'s str, &'s [u8]);
 
 /// Identifiers as two keyed hashes: nobody can make two of them collide.
 #[derive(Default)]
@@ -22,12 +27,12 @@ struct Known {
 }
 
 impl Memory {
-    pub(super) fn knows(&self, id: &str) -> bool {
+    pub(super) fn knows(&self, id: &Id<'_>) -> bool {
         let id = self.hashed(id);
         self.known().all.contains(&id)
     }
 
-    pub(super) fn remember(&self, id: &str) {
+    pub(super) fn remember(&self, id: &Id<'_>) {
         let id = self.hashed(id);
         let mut known = self.known();
         if !known.all.insert(id) {
@@ -41,7 +46,7 @@ impl Memory {
         }
     }
 
-    fn hashed(&self, id: &str) -> [u64; 2] {
+    fn hashed(&self, id: &Id<'_>) -> [u64; 2] {
         self.hashes.each_ref().map(|hash| hash.hash_one(id))
     }
 
@@ -58,13 +63,17 @@ mod tests {
     #[test]
     fn what_was_remembered_is_known_until_there_is_no_room() {
         let memory = Memory::default();
-        for n in 0..MOST {
-            memory.remember(&n.to_string());
+        let (ids, knows) = ((0..=MOST).map(|n| n.to_string()).collect::<Vec<_>>(), |id: &str| {
+            memory.knows(&(Form::Event, id, b"signed"))
+        });
+        for id in &ids[..MOST] {
+            memory.remember(&(Form::Event, id, b"signed"));
         }
-        memory.remember("0");
-        assert!(memory.knows("0") && memory.knows("9999") && !memory.knows("10000"));
-        memory.remember("10000");
-        assert!(!memory.knows("0") && memory.knows("1") && memory.knows("10000"));
+        memory.remember(&(Form::Event, "0", b"signed"));
+        assert!(knows("0") && knows("9999") && !knows("10000"));
+        assert!(!memory.knows(&(Form::Logout, "0", b"signed")) && !memory.knows(&(Form::Event, "0", b"other")));
+        memory.remember(&(Form::Event, "10000", b"signed"));
+        assert!(!knows("0") && knows("1") && knows("10000"));
         assert_eq!(memory.known().all.len(), MOST);
     }
 }

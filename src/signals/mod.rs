@@ -27,15 +27,19 @@
 //! # What holds at all times
 //!
 //! 1. An event has an effect only if it is signed by a key of the transmitter that it names, is meant for one of its
-//! audiences, and came in by the door for its kind. Nothing else in it is believed before. 2. Once it is accepted, no
-//! process of a fleet that has read the log up to then serves a token that it is about: what is remembered is
-//! forgotten, questions under way are asked anew, and tokens that are [judged alone](crate::Introspect::judges_alone)
-//! are refused from then on. 3. An event that had no effect on all of them, or may not have had one, is not accepted:
-//! the transmitter sends it again. 4. It reaches tokens that were issued until it was, and no later ones: whoever logs
-//! in again has access, and an event that is sent again does no harm. 5. Junk causes no question about a token and no
-//! login. Bodies, times, events that wait, names of a subject, and what is remembered are bounded. Wrong signatures are
-//! looked at a thousand times a second. 6. Polling is one task for each transmitter, which ends with the last clone of
-//! [`Signals`] and of its services.
+//!    audiences, and came in by the door for its kind. Nothing else in it is believed before.
+//! 2. Once it is accepted, no process of a fleet that has read the log up to then serves a token that it is about: what
+//!    is remembered is forgotten, questions under way are asked anew, and tokens that are
+//!    [judged alone](crate::Introspect::judges_alone) are refused from then on.
+//! 3. An event that had no effect on all of them, or may not have had one, is not accepted: the transmitter sends it
+//!    again.
+//! 4. It reaches tokens that were issued until it was, and no later ones: whoever logs in again has access, and an
+//!    event that is sent again does no harm. (Where an authority is asked, it reaches those of the
+//!    [clock skew](Transmitter::clock_skew) after it, too, which costs a question.)
+//! 5. Junk causes no question about a token and no login. Bodies, times, events that wait, names of a subject, and what
+//!    is remembered are bounded. Wrong signatures of strangers are looked at a thousand times a second at each door,
+//!    and keep out nobody who shows an agreed `Authorization`, and nothing that is polled.
+//! 6. Polling is one task for each transmitter, which ends with the last clone of [`Signals`] and of its services.
 
 mod apply;
 mod builder;
@@ -67,8 +71,10 @@ pub use self::transmitter::Transmitter;
 use self::receiver::Receiver;
 use self::set::Form;
 use crate::background::Owner;
+use crate::error::IntrospectError;
 
-/// Hears of security events, and has caches forget.
+/// Hears of security events, and has caches forget. Keep it, or one of its services, for as long as events are to be
+/// heard: polling ends with the last clone.
 ///
 /// ```
 /// use axum::Router;
@@ -100,7 +106,7 @@ use crate::background::Owner;
 pub struct Signals {
     receiver: Arc<Receiver>,
     /// Ends the polling.
-    _owner: Owner,
+    owner: Owner,
 }
 
 impl Signals {
@@ -127,6 +133,15 @@ impl Signals {
     #[must_use]
     pub fn backchannel_logout(&self) -> SignalsService {
         SignalsService::new(self.clone(), Form::Logout)
+    }
+
+    /// Fetches the keys of all transmitters now, unless they are at hand: for a program that is to fail when it starts, and
+    /// not by its first event.
+    ///
+    /// # Errors
+    /// If they cannot be found or fetched.
+    pub async fn fetch_keys(&self) -> Result<(), IntrospectError> {
+        self.receiver.fetch_keys().await
     }
 
     /// Tells how it fares. It does not keep the polling alive.

@@ -21,8 +21,8 @@ use http::StatusCode;
 use reqwest::Url;
 use serde_json::{Value, json};
 
-use super::heard::{StreamHealth, Told};
-use super::receiver::{Receiver, Way};
+use super::heard::Told;
+use super::receiver::{Receiver, Taken, Way};
 use super::refusal::NotTaken;
 use super::transmitter::Source;
 use crate::build_error::BuildError;
@@ -31,13 +31,16 @@ use crate::connection::Connection;
 use crate::credentials::source::CredentialSource;
 use crate::credentials::{ClientCredentials, Credential};
 use crate::error::{IntrospectError, IntrospectErrorKind};
-use crate::http::exchange::{Body, Call, Exchange, JSON, status_error};
+use crate::http::exchange::{Body, Call, Exchange, JSON};
 use crate::http::link::Link;
 use crate::json;
 use crate::random::random;
 
 /// How many events one answer may hold.
 const MOST_EVENTS: usize = 20;
+
+/// As large as these may be, and more.
+const MOST_BYTES: usize = 1024 * 1024;
 
 /// From one poll that had nothing new to the next, of a server that answers at once.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -68,7 +71,8 @@ pub struct Poll {
 impl Poll {
     /// Starts with the address that the transmitter gave for this stream (`endpoint_url`).
     pub fn new(url: impl Into<String>) -> Self {
-        let link = Link { request_timeout: Duration::from_secs(60), ..Link::default() };
+        let connection = Connection::new().max_response_bytes(MOST_BYTES);
+        let link = Link { connection, request_timeout: Duration::from_secs(60), ..Link::default() };
         let credentials = Ok(CredentialSource::Fixed(Credential::none()));
         Self { url: url.into(), credentials, interval: INTERVAL, link }
     }
@@ -99,7 +103,9 @@ impl Poll {
         self
     }
 
-    /// How the transmitter is reached. Default: [`Connection::new`].
+    /// How the transmitter is reached. Default: [`Connection::new`] with 1 MiB for
+    /// [`max_response_bytes`](Connection::max_response_bytes): an answer holds up to 20 events. After one that is larger
+    /// fewer are asked for, and one at last.
     pub fn connection(mut self, connection: Connection) -> Self {
         self.link.connection = connection;
         self
@@ -125,7 +131,8 @@ impl Poll {
 
 impl fmt::Debug for Poll {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.debug_struct("Poll").field("url", &crate::url::shown(&self.url)).finish_non_exhaustive()
+        // Whoever knows the address may be let in by it.
+        f.debug_struct("Poll").finish_non_exhaustive()
     }
 }
 
@@ -171,13 +178,17 @@ impl Opened {
                     }
                     // As long as answers are full, more of them may be too large.
                     let most_events = if events.len() < state.most_events { MOST_EVENTS } else { state.most_events };
-                    state = State { to_tell: ToTell::default(), failures: 0, most_events };
-                    let is_new = take(&receiver, place, events, &mut state.to_tell).await;
+                    (state.failures, state.most_events) = (0, most_events);
+                    let is_new = take(&receiver, place, events, &mut state).await;
                     // One that was held open has waited already. What is not new may come again at once, for ever.
                     if is_new { Duration::ZERO } else { self.interval.saturating_sub(asked.elapsed()) }
                 }
                 Err(error) => {
                     state.failures = state.failures.saturating_add(1);
+                    if is_about_the_request(&error) {
+                        // Whatever it is about, what was taken is acknowledged again when it comes again.
+                        state.to_tell = ToTell::default();
+                    }
                     if error.is_too_large() {
                         state.most_events = (state.most_events / 2).max(1);
                     }
@@ -188,11 +199,10 @@ impl Opened {
                     } else {
                         source.heard.polled(false);
                         tell_failure(source, &error);
-                        pause_after(state.failures)
+                        pause_after(state.failures).max(error.retry_after().unwrap_or_default().min(LONGEST_PAUSE))
                     }
                 }
             };
-            tell_silence(source);
             tokio::time::sleep(pause).await;
         }
     }
@@ -208,35 +218,31 @@ impl Opened {
             reply = self.exchange.send(call, &renewed.credential).await?;
         }
         if reply.status != StatusCode::OK {
-            return Err(status_error(reply.status));
+            return Err(reply.status_error(self.clock.now()));
         }
         read(&reply.body, state.most_events)
     }
 }
 
 /// Takes all events of an answer, at once. Whether one of them was there for the first time.
-async fn take(receiver: &Arc<Receiver>, place: usize, events: Events, to_tell: &mut ToTell) -> bool {
-    let Some(source) = receiver.sources.get(place) else { return false };
-    let tasks: Vec<_> = events
-        .into_iter()
-        .map(|(id, text)| {
-            let is_known = source.knows(&id);
-            let receiver = Arc::clone(receiver);
-            // In a task of its own, so that whatever goes wrong in it does not end the polling.
-            let way = Way::Poll { place, id: id.clone() };
-            let taking = tokio::spawn(async move { receiver.take(&text, &way).await });
-            (id, is_known, taking)
-        })
-        .collect();
+async fn take(receiver: &Arc<Receiver>, place: usize, events: Events, state: &mut State) -> bool {
+    let mut tasks = Vec::new();
+    for (id, text) in events {
+        let (receiver, way) = (Arc::clone(receiver), Way::Poll { place, id: id.clone() });
+        tasks.push((id, tokio::spawn(async move { receiver.take(&text, &way).await })));
+    }
+    let told = std::mem::take(&mut state.to_tell);
     let mut is_new = false;
-    for (id, is_known, taking) in tasks {
+    for (id, taking) in tasks {
         match taking.await {
-            Ok(Ok(())) => {
-                is_new |= !is_known;
-                to_tell.taken.push(id);
+            Ok(Ok(taken)) => {
+                is_new |= taken == Taken::Acted;
+                state.to_tell.taken.push(id);
             }
+            // The server does not mind what is wrong with it: it would come for ever.
+            Ok(Err(NotTaken::Refused(..))) if told.refused.contains_key(&id) => state.to_tell.taken.push(id),
             Ok(Err(NotTaken::Refused(code, why))) => {
-                to_tell.refused.insert(id, (code.as_str(), why));
+                state.to_tell.refused.insert(id, (code.as_str(), why));
             }
             Ok(Err(NotTaken::TurnedAway(..))) | Err(_) => {}
         }
@@ -261,6 +267,13 @@ impl State {
         }
         body.to_string()
     }
+}
+
+/// Whether the server does not like what it was told, and may not the next time.
+fn is_about_the_request(error: &IntrospectError) -> bool {
+    const OF_THE_SENDER: [StatusCode; 4] =
+        [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
+    error.status().is_some_and(|status| status.is_client_error() && !OF_THE_SENDER.contains(&status))
 }
 
 /// RFC 8936 section 2.3. What is too much is left for the next answer.
@@ -293,17 +306,5 @@ fn tell_failure(source: &Source, error: &IntrospectError) {
     match source.heard.told.due(Told::PollFailed(kind)) {
         Some(untold) => tracing::warn!(transmitter, kind, ?error, untold, "{TOLD}"),
         None => tracing::debug!(transmitter, kind, ?error, "{TOLD}"),
-    }
-}
-
-fn tell_silence(source: &Source) {
-    if source.heard.health() == StreamHealth::Silent
-        && let Some(untold) = source.heard.told.due(Told::Silent)
-    {
-        tracing::warn!(
-            transmitter = source.heard.issuer,
-            untold,
-            "nothing is heard of the transmitter: what it revokes is noticed as late as without events"
-        );
     }
 }

@@ -1,27 +1,30 @@
 //! What becomes of something that was sent, whichever way it came.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::HeaderValue;
 
-use super::apply::Appliers;
+use super::apply::{Appliers, Meant, Until};
 use super::event::{EventKind, Reaction, SecurityEvent};
 use super::heard::{EventOutcome, StreamStatus, Told};
-use super::refusal::{Code, NotTaken, refused};
+use super::refusal::{Code, LATER, NotTaken, SOON, refused};
 use super::set::{Form, Judged, Stated, code_of};
-use super::subject::Scope;
+use super::subject::{Scope, Unmatched};
 use super::transmitter::Source;
-use crate::cache::Selection;
 use crate::clock::{Clock, Timestamp};
+use crate::error::IntrospectError;
 use crate::jose::Fault;
 use crate::log_limit::LogLimit;
 use crate::metrics::SignalsMetrics;
 
-/// When something that was turned away may be sent again.
-pub(super) const SOON: Duration = Duration::from_secs(1);
-const LATER: Duration = Duration::from_secs(5);
+/// Whoever sends a logout sends it once, as a rule: so long keys are waited for that may not be looked for yet.
+const LONGEST_WAIT_FOR_KEYS: Duration = Duration::from_secs(2);
+
+/// In how many ways the tokens may be told that one token of events is about.
+const MOST_SELECTIONS: usize = 64;
 
 /// All that is listened to.
 pub(super) struct Receiver {
@@ -61,31 +64,58 @@ impl Way {
 }
 
 impl Receiver {
+    /// Fetches the keys of all transmitters, unless they are at hand.
+    pub(super) async fn fetch_keys(&self) -> Result<(), IntrospectError> {
+        for source in &self.sources {
+            source.keys.find(None, None, |_| true).await?;
+        }
+        Ok(())
+    }
+
+    /// Looks whether transmitters have fallen silent, without end. `None` if none of them is said to speak that often.
+    pub(super) fn watch(self: &Arc<Self>) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let pause = self.sources.iter().filter_map(|source| source.heard.looked_at_every()).min()?;
+        let this = Arc::clone(self);
+        Some(async move {
+            loop {
+                tokio::time::sleep(pause).await;
+                this.sources.iter().for_each(|source| source.heard.look());
+            }
+        })
+    }
+
     /// Takes what was sent. It has had its effect when this says so, on all processes of a fleet that read its log.
-    pub(super) async fn take(&self, text: &str, way: &Way) -> Result<(), NotTaken> {
+    pub(super) async fn take(self: &Arc<Self>, text: &str, way: &Way) -> Result<Taken, NotTaken> {
+        let signed = self.read(text, way).await?;
+        // In a task of its own: it goes on if the transmitter hangs up.
+        let acting = tokio::spawn(Arc::clone(self).act(signed));
+        acting.await.unwrap_or(Err(NotTaken::TurnedAway("it was given up", SOON)))
+    }
+
+    /// What was sent, if a transmitter has signed it and it is as it has to be.
+    async fn read(&self, text: &str, way: &Way) -> Result<Signed, NotTaken> {
         let stated = Stated::read(text, way.form()).map_err(|not_taken| self.of_nobody(not_taken))?;
-        let Some(source) = self.source_of(&stated, way) else {
+        let Some((place, source)) = self.source_of(&stated, way) else {
             let why = "`iss` is none of the transmitters, to the letter";
             return Err(self.of_nobody(refused(Code::InvalidIssuer, why)));
         };
-        let taken = self.take_of(source, &stated, way).await;
-        match &taken {
-            Ok(()) => source.heard.spoke(),
-            Err(not_taken) => tell(source, *not_taken),
-        }
-        taken
+        let judged = self.judge(source, &stated, way).await.inspect_err(|not_taken| tell(source, *not_taken, way))?;
+        let events = stated.events(way.form(), source, &judged);
+        let signed = stated.jws.payload().to_vec();
+        Ok(Signed { place, form: way.form(), judged, signed, events })
     }
 
-    fn source_of(&self, stated: &Stated, way: &Way) -> Option<&Source> {
+    fn source_of(&self, stated: &Stated, way: &Way) -> Option<(usize, &Source)> {
         let issuer = stated.issuer()?;
-        let source = match way {
-            Way::Poll { place, .. } => self.sources.get(*place),
-            Way::Push { .. } | Way::Logout => self.sources.iter().find(|source| source.issuer == issuer),
+        let place = match way {
+            Way::Poll { place, .. } => *place,
+            Way::Push { .. } | Way::Logout => self.sources.iter().position(|source| source.issuer == issuer)?,
         };
-        source.filter(|source| source.issuer == issuer)
+        let source = self.sources.get(place).filter(|source| source.issuer == issuer)?;
+        Some((place, source))
     }
 
-    async fn take_of(&self, source: &Source, stated: &Stated<'_>, way: &Way) -> Result<(), NotTaken> {
+    async fn judge(&self, source: &Source, stated: &Stated<'_>, way: &Way) -> Result<Judged, NotTaken> {
         if let (Way::Push { authorization }, Some(expected)) = (way, &source.authorization)
             && !authorization.as_ref().is_some_and(|shown| is_same(shown.as_bytes(), expected.as_bytes()))
         {
@@ -98,78 +128,79 @@ impl Receiver {
         {
             return Err(refused(Code::InvalidRequest, "`jti` is not what the answer calls it by"));
         }
-        self.verify(source, stated, &judged).await?;
-        let id = way.form().id(&judged.id);
-        if source.memory.knows(&id) {
-            for event in &judged.events {
-                source.heard.event(event.kind, EventOutcome::Repeated);
+        self.verify(source, stated, way).await?;
+        Ok(judged)
+    }
+
+    async fn verify(&self, source: &Source, stated: &Stated<'_>, way: &Way) -> Result<(), NotTaken> {
+        let (jws, now) = (&stated.jws, self.clock.now());
+        let kid = jws.header().kid.as_deref();
+        let forged = source.forged_by(way);
+        if forged.is_some_and(|forged| forged.are_too_many(now)) {
+            return Err(NotTaken::TurnedAway("too many wrong signatures come in this transmitter's name", SOON));
+        }
+        // When it says that it was issued tells nothing of its key: what happened may be told of later.
+        let find = || source.keys.find(kid, None, |keys| keys.may_verify(jws));
+        let mut found = find().await;
+        if let (Way::Logout, Err(error)) = (way, &found)
+            && let Some(wait) = error.retry_after().filter(|wait| *wait <= LONGEST_WAIT_FOR_KEYS)
+        {
+            tokio::time::sleep(wait).await;
+            found = find().await;
+        }
+        let verified = match found {
+            Ok(keys) => keys.ok_or(Fault::NoSuchKey).and_then(|keys| keys.verify(jws).map(drop)).map_err(Ok),
+            Err(error) => Err(Err(error)),
+        };
+        // Without the name of a key each was tried.
+        if let (Some(forged), Err(failed)) = (forged, &verified)
+            && (kid.is_none() || matches!(failed, Ok(fault) if *fault != Fault::NoSuchKey))
+        {
+            forged.add(now);
+        }
+        verified.map_err(|failed| match failed {
+            Ok(fault) => refused(code_of(fault), fault.as_str()),
+            Err(error) => {
+                NotTaken::TurnedAway("the transmitter's keys cannot be had", error.retry_after().unwrap_or(LATER))
             }
-            return Ok(());
+        })
+    }
+
+    /// Does what is to be done about it.
+    async fn act(self: Arc<Self>, signed: Signed) -> Result<Taken, NotTaken> {
+        let Signed { place, form, judged, signed, events } = signed;
+        let Some(source) = self.sources.get(place) else { return Ok(Taken::Acted) };
+        source.heard.spoke();
+        let id = (form, &*judged.id, &*signed);
+        if source.memory.knows(&id) {
+            events.iter().for_each(|event| source.heard.event(event.kind, EventOutcome::Repeated));
+            return Ok(Taken::Repeated);
         }
-        let mut selections = Vec::new();
-        let mut outcomes = Vec::new();
-        for event in &judged.events {
-            outcomes.push((event.kind, Self::react(source, event, &mut selections)));
+        let mut meant = Vec::new();
+        let outcomes: Vec<_> = events.iter().map(|event| (event.kind, react(source, event, &mut meant))).collect();
+        if meant.len() > MOST_SELECTIONS {
+            let not_taken = refused(Code::InvalidRequest, "its events are about too many subjects");
+            tell(source, not_taken, &Way::Logout);
+            return Err(not_taken);
         }
-        if !selections.is_empty() {
-            self.appliers.apply(&source.caches, selections).await?;
+        if !meant.is_empty() {
+            let applied = self.appliers.apply(&source.caches, meant).await;
+            applied.inspect_err(|not_taken| tell(source, *not_taken, &Way::Logout))?;
         }
         source.memory.remember(&id);
+        let is_about_the_stream = |kind| matches!(kind, EventKind::Verification | EventKind::StreamUpdated);
+        if !events.iter().all(|event| is_about_the_stream(event.kind)) {
+            // Whoever sends events has a stream that is enabled.
+            source.heard.has_status(StreamStatus::Enabled, judged.issued_at);
+        }
         for (kind, outcome) in outcomes {
             source.heard.event(kind, outcome);
             tell_event(source, kind, outcome);
         }
-        Ok(())
+        Ok(Taken::Acted)
     }
 
-    async fn verify(&self, source: &Source, stated: &Stated<'_>, judged: &Judged) -> Result<(), NotTaken> {
-        let jws = &stated.jws;
-        let found = source.keys.find(jws.header().kid.as_deref(), Some(judged.issued_at), |keys| keys.may_verify(jws));
-        let keys = found.await.map_err(|error| {
-            NotTaken::TurnedAway("the transmitter's keys cannot be had", error.retry_after().unwrap_or(LATER))
-        })?;
-        let keys = keys.ok_or(refused(Code::InvalidKey, Fault::NoSuchKey.as_str()))?;
-        let now = self.clock.now();
-        if source.forged.are_too_many(now) {
-            return Err(NotTaken::TurnedAway("too many wrong signatures come in this transmitter's name", SOON));
-        }
-        keys.verify(jws).map(drop).map_err(|fault| {
-            source.forged.add(now);
-            refused(code_of(fault), fault.as_str())
-        })
-    }
-
-    /// What is done about one event; adds what is to be forgotten.
-    fn react(source: &Source, event: &SecurityEvent, selections: &mut Vec<Selection>) -> EventOutcome {
-        match event.kind {
-            EventKind::Verification => return EventOutcome::NoAction,
-            EventKind::StreamUpdated => return stream_updated(source, event),
-            _ => {}
-        }
-        match (source.decide)(event) {
-            Reaction::Nothing if event.kind == EventKind::Other => EventOutcome::NotUnderstood,
-            Reaction::Nothing => EventOutcome::NoAction,
-            Reaction::Invalidate(chosen) => {
-                selections.extend(chosen);
-                EventOutcome::Applied
-            }
-            Reaction::Forget => {
-                let token_issuers = until(source, event.issued_at);
-                match (Scope { token_issuers: &token_issuers }).selections(event.subject.as_ref()) {
-                    Ok(meant) => {
-                        selections.extend(meant);
-                        EventOutcome::Applied
-                    }
-                    Err(unmatched) => {
-                        tell_unmatched(source, event.kind, unmatched.as_str());
-                        EventOutcome::Unmatched
-                    }
-                }
-            }
-        }
-    }
-
-    fn of_nobody(&self, not_taken: NotTaken) -> NotTaken {
+    pub(super) fn of_nobody(&self, not_taken: NotTaken) -> NotTaken {
         self.nobody.refused.fetch_add(1, Ordering::Relaxed);
         self.nobody.metrics.not_taken(EventOutcome::Refused);
         if let NotTaken::Refused(code, cause) = not_taken {
@@ -183,15 +214,84 @@ impl Receiver {
     }
 }
 
-/// Up to when tokens of each issuer are meant. Times are in whole seconds, and of one clock only if one authority
-/// has issued both.
-fn until(source: &Source, issued_at: Timestamp) -> Vec<(String, Timestamp)> {
-    let second = Timestamp::from_unix_millis(issued_at.as_unix_millis().div_euclid(1_000).saturating_mul(1_000));
-    let until = |issuer: &String| {
-        let apart = if *issuer == source.issuer { Duration::ZERO } else { source.clock_skew };
-        (issuer.clone(), second + Duration::from_secs(1) + apart)
+/// What was sent, and that it is a transmitter's.
+struct Signed {
+    place: usize,
+    form: Form,
+    judged: Judged,
+    /// What was signed.
+    signed: Vec<u8>,
+    events: Vec<SecurityEvent>,
+}
+
+/// It has had its effect, or needs none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    Acted,
+    /// It was acted on before.
+    Repeated,
+}
+
+/// What is done about one event; adds what is to be forgotten.
+fn react(source: &Source, event: &SecurityEvent, meant: &mut Vec<Meant>) -> EventOutcome {
+    if event.kind == EventKind::StreamUpdated && !stream_updated(source, event) {
+        return EventOutcome::NotUnderstood;
+    }
+    match decide(source, event) {
+        Reaction::Nothing if event.kind == EventKind::Other => EventOutcome::NotUnderstood,
+        Reaction::Nothing => EventOutcome::NoAction,
+        Reaction::Invalidate(chosen) if chosen.is_empty() => EventOutcome::NoAction,
+        Reaction::Invalidate(chosen) => {
+            meant.extend(chosen.into_iter().map(|selection| Meant { selection, until: None }));
+            EventOutcome::Applied
+        }
+        Reaction::Forget => match forget(source, event) {
+            Ok(tokens) => {
+                meant.extend(tokens);
+                EventOutcome::Applied
+            }
+            Err(unmatched) => {
+                tell_unmatched(source, event.kind, unmatched.as_str());
+                EventOutcome::Unmatched
+            }
+        },
+    }
+}
+
+/// A panic in what decides would have the event come again and again.
+fn decide(source: &Source, event: &SecurityEvent) -> Reaction {
+    catch_unwind(AssertUnwindSafe(|| (source.decide)(event))).unwrap_or_else(|_| {
+        if let Some(untold) = source.heard.told.due(Told::Because("panic")) {
+            let (transmitter, event) = (&source.heard.issuer, event.kind.as_str());
+            tracing::error!(
+                transmitter,
+                event,
+                untold,
+                "what decides about security events (`on_event`) panicked: what is done by default is done"
+            );
+        }
+        event.default_reaction()
+    })
+}
+
+/// The tokens of the subject, by the first of the places where it is stated that tells them.
+fn forget(source: &Source, event: &SecurityEvent) -> Result<Vec<Meant>, Unmatched> {
+    let scope = Scope { transmitter: &source.issuer, token_issuers: &source.token_issuers };
+    let mut told = Err(Unmatched::Missing);
+    for subject in &event.subjects {
+        let selections = scope.selections(subject);
+        if told.is_err() {
+            told = selections;
+        }
+    }
+    let until = |issuer: &str| {
+        // Times are in whole seconds, and of one clock only if one authority has issued both.
+        let second = event.issued_at.as_unix_millis().div_euclid(1_000).saturating_add(1).saturating_mul(1_000);
+        let second = Timestamp::from_unix_millis(second);
+        let asked = second + source.clock_skew;
+        Until { judged_alone: if issuer == source.issuer { second } else { asked }, asked }
     };
-    source.token_issuers.iter().map(until).collect()
+    Ok(told?.into_iter().map(|(issuer, selection)| Meant { selection, until: Some(until(issuer)) }).collect())
 }
 
 /// In a time that does not tell how much of it is the same.
@@ -199,22 +299,13 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
     aws_lc_rs::constant_time::verify_slices_are_equal(one, other).is_ok()
 }
 
-fn stream_updated(source: &Source, event: &SecurityEvent) -> EventOutcome {
+/// Notes what the transmitter says of its stream, if that is understood.
+fn stream_updated(source: &Source, event: &SecurityEvent) -> bool {
     let stated: Option<String> = event.member("status");
     let status = StreamStatus::ALL.into_iter().find(|status| Some(status.as_str()) == stated.as_deref());
-    let Some(status) = status else { return EventOutcome::NotUnderstood };
-    if source.heard.has_status(status) {
-        let (issuer, status) = (&source.heard.issuer, status.as_str());
-        match status {
-            "enabled" => tracing::info!(transmitter = issuer, "the transmitter sends security events again"),
-            _ => tracing::warn!(
-                transmitter = issuer,
-                status,
-                "the transmitter sends no security events: what it revokes is noticed as late as without them"
-            ),
-        }
-    }
-    EventOutcome::NoAction
+    let Some(status) = status else { return false };
+    source.heard.has_status(status, event.issued_at);
+    true
 }
 
 fn tell_event(source: &Source, kind: EventKind, outcome: EventOutcome) {
@@ -235,13 +326,17 @@ fn tell_unmatched(source: &Source, kind: EventKind, cause: &'static str) {
     }
 }
 
-fn tell(source: &Source, not_taken: NotTaken) {
+fn tell(source: &Source, not_taken: NotTaken, way: &Way) {
     let transmitter = &source.heard.issuer;
     match not_taken {
         NotTaken::Refused(code, cause) => {
             const TOLD: &str = "what was sent as a security event is refused";
             source.heard.not_taken(EventOutcome::Refused);
             match source.heard.told.due(Told::Because(cause)) {
+                // Who answers there is no stranger, so a setting is wrong.
+                Some(untold) if matches!(way, Way::Poll { .. }) => {
+                    tracing::warn!(transmitter, code = code.as_str(), cause, untold, "{TOLD}");
+                }
                 Some(untold) => tracing::info!(transmitter, code = code.as_str(), cause, untold, "{TOLD}"),
                 None => tracing::debug!(transmitter, code = code.as_str(), cause, "{TOLD}"),
             }

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+/// When something that was turned away may be sent again.
+pub(super) const SOON: Duration = Duration::from_secs(1);
+pub(super) const LATER: Duration = Duration::from_secs(5);
+
 /// An error code, RFC 8935 section 2.4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Code {

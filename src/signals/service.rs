@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,8 +15,8 @@ use serde_json::json;
 use tower::{BoxError, Service};
 
 use super::Signals;
-use super::receiver::{SOON, Way};
-use super::refusal::{Code, NotTaken};
+use super::receiver::{Taken, Way};
+use super::refusal::{Code, NotTaken, refused};
 use super::set::{Form, LONGEST};
 
 /// A token, and what may stand around it in a form.
@@ -56,18 +55,18 @@ impl SignalsService {
                 Form::Event => "the body is not `application/secevent+jwt`",
                 Form::Logout => "the body is not `application/x-www-form-urlencoded`",
             };
-            return self.refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidRequest, why);
+            return self.unread(StatusCode::UNSUPPORTED_MEDIA_TYPE, why);
         }
         let body = match tokio::time::timeout(LONGEST_TIME, Limited::new(body, LONGEST_BODY).collect()).await {
             Ok(Ok(body)) => body.to_bytes(),
             Ok(Err(error)) if error.is::<LengthLimitError>() => {
                 let why = "the body is larger than 68 KiB";
-                return self.refusal(StatusCode::PAYLOAD_TOO_LARGE, Code::InvalidRequest, why);
+                return self.unread(StatusCode::PAYLOAD_TOO_LARGE, why);
             }
-            Ok(Err(_)) => return self.refusal(StatusCode::BAD_REQUEST, Code::InvalidRequest, "the body broke off"),
+            Ok(Err(_)) => return self.unread(StatusCode::BAD_REQUEST, "the body broke off"),
             Err(_) => {
                 let why = "the body did not come within 10 seconds";
-                return self.refusal(StatusCode::REQUEST_TIMEOUT, Code::InvalidRequest, why);
+                return self.unread(StatusCode::REQUEST_TIMEOUT, why);
             }
         };
         let (text, way) = match self.form {
@@ -83,13 +82,13 @@ impl SignalsService {
                     (Some((_, token)), None) => (token.into_owned(), Way::Logout),
                     _ => {
                         let why = "the form holds no `logout_token`, or several";
-                        return self.refusal(StatusCode::BAD_REQUEST, Code::InvalidRequest, why);
+                        return self.unread(StatusCode::BAD_REQUEST, why);
                     }
                 }
             }
         };
-        match self.take(text, way).await {
-            Ok(()) => empty(match self.form {
+        match self.signals.receiver.take(&text, &way).await {
+            Ok(Taken::Acted | Taken::Repeated) => empty(match self.form {
                 Form::Event => StatusCode::ACCEPTED,
                 Form::Logout => StatusCode::OK,
             }),
@@ -102,14 +101,10 @@ impl SignalsService {
         }
     }
 
-    /// In a task of its own: it goes on if the transmitter hangs up.
-    async fn take(&self, text: String, way: Way) -> Result<(), NotTaken> {
-        let receiver = Arc::clone(&self.signals.receiver);
-        let taking = tokio::spawn(async move { receiver.take(&text, &way).await });
-        taking.await.unwrap_or_else(|_| {
-            tracing::error!("what decides about security events (`on_event`) panicked, or its runtime ended");
-            Err(NotTaken::TurnedAway("it was given up", SOON))
-        })
+    /// What cannot even be looked at.
+    fn unread(&self, status: StatusCode, why: &'static str) -> Response<String> {
+        self.signals.receiver.of_nobody(refused(Code::InvalidRequest, why));
+        self.refusal(status, Code::InvalidRequest, why)
     }
 
     fn media_type(&self) -> &'static str {

@@ -5,7 +5,8 @@
 use serde_json::{Map, Value};
 
 use super::event::{EventKind, LOGOUT, SecurityEvent};
-use super::refusal::{Code, NotTaken, refused};
+use super::refusal::{Code, LATER, NotTaken, refused};
+use super::subject::is_short;
 use super::transmitter::Source;
 use crate::clock::Timestamp;
 use crate::facts::{strings, time};
@@ -21,26 +22,15 @@ const LONGEST_ID: usize = 1_024;
 const MOST_EVENTS: usize = 16;
 
 /// What was damaged in one of these refuses it.
-const DECISIVE: [&str; 12] =
-    ["iss", "aud", "iat", "exp", "jti", "sub", "sub_id", "sid", "events", "nonce", "txn", "toe"];
+const DECISIVE: [&str; 9] = ["iss", "aud", "iat", "exp", "jti", "sub", "sub_id", "sid", "nonce"];
 
 /// Which kind of token is taken. The rules of the two are opposite, so none is both.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Form {
     /// `typ` is `secevent+jwt`, without `sub` and `exp`.
     Event,
     /// `typ` is `logout+jwt`, or `JWT`, or nothing, with `exp` and without `nonce`.
     Logout,
-}
-
-impl Form {
-    /// What a token of this form is remembered by.
-    pub(super) fn id(self, jti: &str) -> String {
-        match self {
-            Self::Event => format!("event {jti}"),
-            Self::Logout => format!("logout {jti}"),
-        }
-    }
 }
 
 /// Something that states what happened. Nothing in it is true before its signature is verified.
@@ -78,7 +68,7 @@ impl<'t> Stated<'t> {
         self.members.get("iss").and_then(Value::as_str)
     }
 
-    /// What it says, if it is as it has to be from this transmitter.
+    /// What tells it from others, if it is as it has to be from this transmitter.
     pub(super) fn judge(&self, form: Form, source: &Source, now: Timestamp) -> Result<Judged, NotTaken> {
         let invalid = |why| refused(Code::InvalidRequest, why);
         if !source.algorithms.contains(&self.jws.header().algorithm) {
@@ -92,105 +82,111 @@ impl<'t> Stated<'t> {
             return Err(invalid("`iat` is missing, or is no time"));
         };
         if now + source.clock_skew < issued_at {
-            return Err(invalid("`iat` is in the future"));
+            // One of the clocks is wrong. As long as it is, what is revoked is not to get lost.
+            return Err(NotTaken::TurnedAway("`iat` is further ahead than `clock_skew`", LATER));
         }
         let id = self.members.get("jti").and_then(Value::as_str);
         let Some(id) = id.filter(|id| !id.is_empty() && id.len() <= LONGEST_ID) else {
             return Err(invalid("`jti` is missing, or is no text of up to 1,024 bytes"));
         };
-        let stated = |member: &str| self.members.get(member).is_some();
         match form {
-            Form::Event => {
-                if stated("sub") || stated("exp") {
-                    return Err(invalid("it has `sub` or `exp`, as an event has not"));
-                }
-                if issued_at + source.max_event_age < now {
-                    return Err(invalid("`iat` is too long ago (`max_event_age`)"));
-                }
-            }
-            Form::Logout => {
-                let Ok(Some(expires_at)) = time(self.members.get("exp"), f64::floor) else {
-                    return Err(invalid("`exp` is missing, or is no time"));
-                };
-                if expires_at <= now {
-                    return Err(invalid("it has expired"));
-                }
-                if stated("nonce") {
-                    return Err(invalid("it has a `nonce`, as a logout token has not"));
-                }
-            }
-        }
-        let events = self.events(form, source, id, issued_at)?;
-        Ok(Judged { id: id.to_owned(), issued_at, events })
+            Form::Event => self.judge_event(source, issued_at, now),
+            Form::Logout => self.judge_logout(now),
+        }?;
+        Ok(Judged { id: id.to_owned(), issued_at })
     }
 
-    fn events(
-        &self,
-        form: Form,
-        source: &Source,
-        id: &str,
-        issued_at: Timestamp,
-    ) -> Result<Vec<SecurityEvent>, NotTaken> {
-        let invalid = |why| refused(Code::InvalidRequest, why);
+    fn judge_event(&self, source: &Source, issued_at: Timestamp, now: Timestamp) -> Result<(), NotTaken> {
+        let invalid = |why| Err(refused(Code::InvalidRequest, why));
+        if self.states("sub") || self.states("exp") {
+            return invalid("it has `sub` or `exp`, as an event has not");
+        }
+        if issued_at + source.max_event_age < now {
+            return invalid("`iat` is too long ago (`max_event_age`)");
+        }
         let Some(Value::Object(events)) = self.members.get("events") else {
-            return Err(invalid("`events` is missing, or is no object"));
+            return invalid("`events` is missing, or is no object");
         };
         if events.is_empty() || events.len() > MOST_EVENTS {
-            return Err(invalid("`events` holds none, or more than 16"));
+            return invalid("`events` holds none, or more than 16");
         }
-        let event = |event_type: &str, members: &Value, subject: Option<Map<String, Value>>| SecurityEvent {
+        if !events.values().all(Value::is_object) {
+            return invalid("an event is no object");
+        }
+        // The door for those has rules of its own.
+        if events.contains_key(LOGOUT) {
+            return invalid("it holds a logout, which is no event");
+        }
+        Ok(())
+    }
+
+    fn judge_logout(&self, now: Timestamp) -> Result<(), NotTaken> {
+        let invalid = |why| Err(refused(Code::InvalidRequest, why));
+        let Ok(Some(expires_at)) = time(self.members.get("exp"), f64::floor) else {
+            return invalid("`exp` is missing, or is no time");
+        };
+        if expires_at <= now {
+            return invalid("it has expired");
+        }
+        if self.states("nonce") {
+            return invalid("it has a `nonce`, as a logout token has not");
+        }
+        let text = |member| self.members.get(member).is_some_and(|value| value.as_str().is_some_and(is_short));
+        if ["sub", "sid"].into_iter().any(|member| self.states(member) && !text(member)) {
+            return invalid("`sub` or `sid` is no text of up to 512 bytes");
+        }
+        if !self.states("sub") && !self.states("sid") {
+            return invalid("it has neither `sub` nor `sid`");
+        }
+        // Keycloak has members beside it that are no events.
+        let events = self.members.get("events");
+        if !events.and_then(|events| events.get(LOGOUT)).is_some_and(Value::is_object) {
+            return invalid("`events` holds no logout, or one that is no object");
+        }
+        Ok(())
+    }
+
+    /// There are servers that write `null` for what they do not say.
+    fn states(&self, member: &str) -> bool {
+        self.members.get(member).is_some_and(|value| !value.is_null())
+    }
+
+    /// What has happened, of something that was judged and is signed.
+    pub(super) fn events(&self, form: Form, source: &Source, judged: &Judged) -> Vec<SecurityEvent> {
+        let object = |value: Option<&Value>| value.and_then(Value::as_object).cloned();
+        let event = |event_type: &str, members: &Value, subjects: [Option<Map<String, Value>>; 2]| SecurityEvent {
             kind: EventKind::named(event_type),
             event_type: event_type.to_owned(),
             issuer: source.issuer.clone(),
-            id: id.to_owned(),
-            issued_at,
-            subject,
-            members: members.as_object().cloned().unwrap_or_default(),
+            id: judged.id.clone(),
+            issued_at: judged.issued_at,
+            subjects: subjects.into_iter().flatten().collect(),
+            members: object(Some(members)).unwrap_or_default(),
         };
+        let events = self.members.get("events").and_then(Value::as_object);
         match form {
             Form::Event => {
-                let on_top = self.members.get("sub_id");
+                let on_top = object(self.members.get("sub_id"));
+                // Before the framework was final the subject stood in the event.
                 let of = |(event_type, members): (&String, &Value)| {
-                    // Before the framework was final it stood in the event.
-                    let subject = on_top.or_else(|| members.get("subject")).and_then(Value::as_object).cloned();
-                    event(event_type, members, subject)
+                    event(event_type, members, [on_top.clone(), object(members.get("subject"))])
                 };
-                if !events.values().all(Value::is_object) {
-                    return Err(invalid("an event is no object"));
-                }
-                // The door for those has rules of its own.
-                if events.contains_key(LOGOUT) {
-                    return Err(invalid("it holds a logout, which is no event"));
-                }
-                Ok(events.iter().map(of).collect())
+                events.into_iter().flatten().map(of).collect()
             }
             Form::Logout => {
-                // Keycloak has members beside it that are no events.
-                let Some(members) = events.get(LOGOUT).filter(|members| members.is_object()) else {
-                    return Err(invalid("`events` holds no logout, or one that is no object"));
-                };
-                let text = |member: &str| match self.members.get(member) {
-                    None => Ok(None),
-                    Some(Value::String(text)) if !text.is_empty() => {
-                        Ok(Some((member.to_owned(), text.as_str().into())))
-                    }
-                    Some(_) => Err(invalid("`sub` or `sid` is no text")),
-                };
-                let subject: Map<String, Value> = [text("sub")?, text("sid")?].into_iter().flatten().collect();
-                if subject.is_empty() {
-                    return Err(invalid("it has neither `sub` nor `sid`"));
-                }
-                Ok(vec![event(LOGOUT, members, Some(subject))])
+                let stated = ["sub", "sid"].into_iter().filter(|member| self.states(member));
+                let subject = stated.filter_map(|name| Some((name.to_owned(), self.members.get(name)?.clone())));
+                let members = events.and_then(|events| events.get(LOGOUT)).unwrap_or(&Value::Null);
+                vec![event(LOGOUT, members, [Some(subject.collect()), None])]
             }
         }
     }
 }
 
-/// What is said, by whoever the signature is of.
+/// Something that is as it has to be, but for its signature.
 pub(super) struct Judged {
     pub(super) id: String,
     pub(super) issued_at: Timestamp,
-    pub(super) events: Vec<SecurityEvent>,
 }
 
 pub(super) fn code_of(fault: Fault) -> Code {

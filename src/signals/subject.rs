@@ -5,14 +5,14 @@
 
 use serde_json::{Map, Value};
 
-use crate::clock::Timestamp;
 use crate::selection::Selection;
 
-/// No token states a longer one, and what is told to a fleet has to fit into a record.
-const LONGEST_TEXT: usize = 1_024;
+/// In bytes. No token states a longer one (a `sub` has 255, OpenID Connect Core 1.0 section 2), and what is told to a
+/// fleet has to fit into a record.
+const LONGEST_TEXT: usize = 512;
 
-/// How many names one subject may have.
-const MOST_ALIASES: usize = 16;
+/// In how many ways one subject may be told. Of more names the first ones count.
+const MOST_WAYS: usize = 32;
 
 /// Why no token can be told to be meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,10 +34,11 @@ impl Unmatched {
     }
 }
 
-/// The tokens of the subject, but for those that were issued after a moment.
+/// Whose tokens are meant.
 pub(super) struct Scope<'s> {
-    /// Whose tokens are judged, each with the moment.
-    pub(super) token_issuers: &'s [(String, Timestamp)],
+    /// Who says so: sessions and applications have the names that it gives them.
+    pub(super) transmitter: &'s str,
+    pub(super) token_issuers: &'s [String],
 }
 
 /// One of several ways to tell the tokens that are meant.
@@ -45,27 +46,40 @@ struct Way {
     /// Whose subject it is, if that is stated.
     issuer: Option<String>,
     selection: Selection,
+    /// Narrows it, among tokens of the transmitter itself.
+    narrowing: Vec<Selection>,
 }
 
 impl Scope<'_> {
-    /// One selection for each way to tell the tokens and each issuer of tokens.
-    pub(super) fn selections(&self, subject: Option<&Map<String, Value>>) -> Result<Vec<Selection>, Unmatched> {
-        let ways = ways(subject.ok_or(Unmatched::Missing)?);
+    /// One selection for each way to tell the tokens and each issuer of tokens, with that issuer.
+    pub(super) fn selections(&self, subject: &Map<String, Value>) -> Result<Vec<(&str, Selection)>, Unmatched> {
+        let ways = ways(subject);
         if ways.is_empty() {
             return Err(Unmatched::NotUnderstood);
         }
-        let of_issuer = |way: &Way| {
-            let is_of = |issuer: &str| way.issuer.as_deref().is_none_or(|stated| stated == issuer);
-            let issuers = self.token_issuers.iter().filter(|(issuer, _)| is_of(issuer));
-            let narrowed = issuers.map(|(issuer, until)| {
+        let mut selections = Vec::new();
+        for way in ways {
+            for issuer in self.token_issuers {
+                if way.issuer.as_deref().is_some_and(|stated| !is_same_issuer(stated, issuer)) {
+                    continue;
+                }
                 let of_issuer = Selection::issuer(issuer).or_unstated();
-                way.selection.clone().and(of_issuer).and(Selection::issued_before(*until))
-            });
-            narrowed.collect::<Vec<_>>()
-        };
-        let selections: Vec<_> = ways.iter().flat_map(of_issuer).collect();
+                let mut selection = way.selection.clone().and(of_issuer);
+                if issuer == self.transmitter {
+                    // A token that states nothing of the kind may be meant.
+                    let narrowing = way.narrowing.iter().cloned().map(Selection::or_unstated);
+                    selection = narrowing.fold(selection, Selection::and);
+                }
+                selections.push((issuer.as_str(), selection));
+            }
+        }
         if selections.is_empty() { Err(Unmatched::OfAnotherIssuer) } else { Ok(selections) }
     }
+}
+
+/// Google's has a slash at its end in events, and none in tokens.
+fn is_same_issuer(one: &str, other: &str) -> bool {
+    one.trim_end_matches('/') == other.trim_end_matches('/')
 }
 
 fn ways(subject: &Map<String, Value>) -> Vec<Way> {
@@ -73,11 +87,8 @@ fn ways(subject: &Map<String, Value>) -> Vec<Way> {
         Some(format) if format == "complex" => of_complex(subject),
         Some(format) if format == "aliases" => {
             let Some(Value::Array(aliases)) = subject.get("identifiers") else { return Vec::new() };
-            if aliases.len() > MOST_ALIASES {
-                return Vec::new();
-            }
             // None of them is a list again, RFC 9493 section 3.2.8.
-            aliases.iter().filter_map(Value::as_object).flat_map(of_simple).collect()
+            aliases.iter().filter_map(Value::as_object).flat_map(of_simple).take(MOST_WAYS).collect()
         }
         Some(_) => of_simple(subject),
         None if subject.contains_key("sub") || subject.contains_key("sid") => of_logout(subject),
@@ -93,11 +104,16 @@ fn format(subject: &Map<String, Value>) -> Option<String> {
 }
 
 fn text<'s>(subject: &'s Map<String, Value>, member: &str) -> Option<&'s str> {
-    subject.get(member).and_then(Value::as_str).filter(|text| !text.is_empty() && text.len() <= LONGEST_TEXT)
+    subject.get(member).and_then(Value::as_str).filter(|text| is_short(text))
+}
+
+/// Whether it is something, and fits into a record as JSON has it.
+pub(super) fn is_short(text: &str) -> bool {
+    !text.is_empty() && text.len() <= LONGEST_TEXT && Value::from(text).to_string().len() <= LONGEST_TEXT + 2
 }
 
 fn of_anyone(selection: Selection) -> Way {
-    Way { issuer: None, selection }
+    Way { issuer: None, selection, narrowing: Vec::new() }
 }
 
 fn claim(name: &str, value: &str) -> Option<Selection> {
@@ -112,10 +128,10 @@ fn of_simple(subject: &Map<String, Value>) -> Vec<Way> {
         // The second one is Google's, which has the two as a rule.
         "iss_sub" | "id_token_claims" => text("iss")
             .zip(text("sub"))
-            .map(|(issuer, subject)| Way { issuer: Some(issuer.to_owned()), selection: Selection::subject(subject) }),
+            .map(|(issuer, subject)| Way { issuer: Some(issuer.to_owned()), ..of_anyone(Selection::subject(subject)) }),
         "jwt_id" => text("iss")
             .zip(text("jti"))
-            .and_then(|(issuer, id)| Some(Way { issuer: Some(issuer.to_owned()), selection: claim("jti", id)? })),
+            .and_then(|(issuer, id)| Some(Way { issuer: Some(issuer.to_owned()), ..of_anyone(claim("jti", id)?) })),
         "email" => text("email").map(|address| of_anyone(Selection::email(address))),
         "phone_number" | "phone" => {
             let number = text("phone_number").or_else(|| text("phone"));
@@ -144,18 +160,15 @@ fn of_complex(subject: &Map<String, Value>) -> Vec<Way> {
     let application = opaque(member("application")).map(Selection::client);
     let users = member("user").map(ways_of_user).unwrap_or_default();
     if !users.is_empty() {
-        // A token that names no session may be of this one.
-        let narrow = |way: Way| {
-            let narrowing = session.iter().chain(&application).cloned().map(Selection::or_unstated);
-            Way { selection: narrowing.fold(way.selection, Selection::and), ..way }
-        };
-        return users.into_iter().map(narrow).collect();
+        let narrowing: Vec<_> = session.clone().into_iter().chain(application).collect();
+        let narrow = |user: Way| Way { narrowing: narrowing.clone(), ..user };
+        return users.into_iter().map(narrow).chain(session.map(of_anyone)).collect();
     }
     // A session is of one user, and an application is of many: with whatever else is named it would be too much.
     let names = |name: &&String| !matches!(name.as_str(), "format" | "subject_type" | "application");
     match (session, application) {
         (Some(session), application) => {
-            vec![of_anyone(application.into_iter().map(Selection::or_unstated).fold(session, Selection::and))]
+            vec![Way { narrowing: application.into_iter().collect(), ..of_anyone(session) }]
         }
         (None, Some(application)) if subject.keys().find(names).is_none() => vec![of_anyone(application)],
         (None, _) => Vec::new(),
@@ -174,11 +187,8 @@ fn ways_of_user(user: &Map<String, Value>) -> Vec<Way> {
 /// A logout token's, OpenID Connect Back-Channel Logout 1.0 section 2.4.
 fn of_logout(subject: &Map<String, Value>) -> Vec<Way> {
     let text = |member| text(subject, member);
-    let selection = match (text("sub"), text("sid")) {
-        (Some(subject), Some(session)) => Selection::subject(subject).and(Selection::session(session).or_unstated()),
-        (Some(subject), None) => Selection::subject(subject),
-        (None, Some(session)) => Selection::session(session),
-        (None, None) => return Vec::new(),
-    };
-    vec![of_anyone(selection)]
+    let (user, session) = (text("sub").map(Selection::subject), text("sid").map(Selection::session));
+    let user = user.map(|user| Way { narrowing: session.clone().into_iter().collect(), ..of_anyone(user) });
+    // There are tokens that state a session and no user, or call the user something else.
+    user.into_iter().chain(session.map(of_anyone)).collect()
 }

@@ -11,7 +11,7 @@ use super::forged::Forged;
 use super::heard::Heard;
 use super::memory::Memory;
 use super::poll::Poll;
-use super::set::Form;
+use super::receiver::Way;
 use crate::build_error::BuildError;
 use crate::cache::handle::CacheHandle;
 use crate::clock::Clock;
@@ -134,8 +134,9 @@ impl Transmitter {
         self
     }
 
-    /// What is done about each event. Default: [`SecurityEvent::default_reaction`]. It runs where events arrive, so it
-    /// is not to wait for anything.
+    /// What is done about each event, those about the stream itself included. Default:
+    /// [`SecurityEvent::default_reaction`], which is also what is done if `decide` panics. It runs where events arrive,
+    /// so it is not to wait for anything, and once more for an event that was turned away and comes again.
     pub fn on_event(mut self, decide: impl Fn(&SecurityEvent) -> Reaction + Send + Sync + 'static) -> Self {
         self.decide = Some(Arc::new(decide));
         self
@@ -155,8 +156,10 @@ impl Transmitter {
         self
     }
 
-    /// How far the transmitter's clock may be ahead of this one. By so much later than the event tokens may have been
-    /// issued that are forgotten, too, if another issued them. Default: 60 seconds; at most 5 minutes.
+    /// How far the transmitter's clock may be ahead of this one; an event from further ahead is turned away (503). By so
+    /// much later than the event tokens may have been issued that are forgotten, too: those that an authority is asked
+    /// about, since to forget one too many costs a question, and those that another than the transmitter has issued,
+    /// whose clock may be another. Default: 60 seconds; at most 5 minutes.
     pub fn clock_skew(mut self, skew: Duration) -> Self {
         self.clock_skew = skew;
         self
@@ -261,7 +264,8 @@ impl Transmitter {
             clock_skew: self.clock_skew,
             max_event_age: self.max_event_age,
             memory: Memory::default(),
-            forged: Forged::default(),
+            forged_pushes: Forged::default(),
+            forged_logouts: Forged::default(),
             heard,
         };
         Ok((source, self.poll))
@@ -288,13 +292,19 @@ pub(super) struct Source {
     pub(super) clock_skew: Duration,
     pub(super) max_event_age: Duration,
     pub(super) memory: Memory,
-    pub(super) forged: Forged,
+    forged_pushes: Forged,
+    forged_logouts: Forged,
     pub(super) heard: Heard,
 }
 
 impl Source {
-    /// Whether the event with this identifier was acted on.
-    pub(super) fn knows(&self, id: &str) -> bool {
-        self.memory.knows(&Form::Event.id(id))
+    /// The wrong signatures that strangers may have sent this way. Where the sender is known they do not count: nobody is
+    /// to keep its events out.
+    pub(super) fn forged_by(&self, way: &Way) -> Option<&Forged> {
+        match way {
+            Way::Push { .. } if self.authorization.is_none() => Some(&self.forged_pushes),
+            Way::Push { .. } | Way::Poll { .. } => None,
+            Way::Logout => Some(&self.forged_logouts),
+        }
     }
 }

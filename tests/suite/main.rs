@@ -36,6 +36,7 @@ mod rejections;
 mod resource;
 mod rfc7662;
 mod sandbox;
+mod signals;
 mod sources;
 mod status_page;
 mod step_up;

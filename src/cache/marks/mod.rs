@@ -35,6 +35,9 @@ const MOST_BYTES_OF_RULES: usize = 8 * 1024 * 1024;
 /// One part in so many goes at once where there is no room, so that not each further one looks for the oldest.
 const PARTS: usize = 10;
 
+/// The greatest clock skew that an introspector of this crate allows.
+pub(super) const FURTHEST_AHEAD: Duration = Duration::from_secs(300);
+
 pub(super) struct Marks {
     known: RwLock<Known>,
     /// A token that lives longer than that may outlive the record of its invalidation in a fleet.
@@ -163,7 +166,9 @@ impl Marks {
     ) -> Option<Timestamp> {
         let (rule, before) = rule.whenever_issued();
         let before = before.map_or(Before::ALWAYS, Before);
-        let before = if token.is_some() { before } else { before.min(Before::up_to(moment + self.clock_skew)) };
+        // What says itself until when, may go by the authority's clock.
+        let ahead = if before == Before::ALWAYS { self.clock_skew } else { FURTHEST_AHEAD };
+        let before = if token.is_some() { before } else { before.min(Before::up_to(moment + ahead)) };
         let mut known = self.known_mut();
         if token.is_none() && rule.is_all() {
             known.raise(before);

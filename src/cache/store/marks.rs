@@ -4,14 +4,11 @@ use std::time::Duration;
 
 use super::Store;
 use crate::cache::key::TokenKey;
-use crate::cache::marks::{Marks, Told};
+use crate::cache::marks::{FURTHEST_AHEAD, Marks, Told};
 use crate::clock::Timestamp;
 use crate::introspect::Verdict;
 use crate::selection::Rule;
 use crate::token::{AccessToken, BearerToken};
-
-/// The greatest clock skew that an introspector of this crate allows.
-const FURTHEST_AHEAD: Duration = Duration::from_secs(300);
 
 impl Store {
     /// For an introspector that judges tokens alone.

@@ -76,7 +76,11 @@ impl Exchange {
         let request = match call.body {
             None => self.client.get(call.url),
             #[cfg(feature = "signals")]
-            Some(Body::Json(json)) => self.client.post(call.url).header(CONTENT_TYPE, JSON).body(json.to_owned()),
+            Some(Body::Json(json)) => {
+                let request = self.client.post(call.url).header(CONTENT_TYPE, JSON);
+                // RFC 8936 section 2.6 wants to know what errors are described in.
+                request.header(http::header::CONTENT_LANGUAGE, "en").body(json.to_owned())
+            }
             Some(Body::Form(form)) => {
                 let mut body = form_urlencoded::Serializer::new(String::new());
                 body.extend_pairs(form).extend_pairs(credential.form_parameters());

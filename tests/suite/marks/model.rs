@@ -63,7 +63,7 @@ impl Issued {
         name_of.is_none_or(|name| name == self.name)
             && meant.subject.is_none_or(|subject| subject == self.subject)
             && meant.issued_before.is_none_or(before)
-            && (meant.token.is_some() || self.issued_at.is_none_or(until_now))
+            && (meant.token.is_some() || meant.issued_before.is_some() || self.issued_at.is_none_or(until_now))
     }
 }
 
