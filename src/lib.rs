@@ -171,12 +171,13 @@
 //!
 //! # What it does not do
 //!
-//! * **Notice a revocation at once.** A revoked token may still come in for up to `max_ttl`. Call
-//!   [`CacheHandle::invalidate`] when you learn of a revocation, which in a fleet reaches all processes that can reach
-//!   the engine, or choose a shorter `max_ttl`, which costs more questions.
+//! * **Notice a revocation at once, unless the authority tells of it.** A revoked token may still come in for up to
+//!   `max_ttl`. Where the authority tells of security events or logouts, [listen](guide::signals) (feature `signals`).
+//!   Else call [`CacheHandle::invalidate`] when you learn of a revocation, which in a fleet reaches all processes that
+//!   can reach the engine, or choose a shorter `max_ttl`, which costs more questions.
 //! * **Ask about a JWT that it judges itself.** A `Jwt` (feature `jwt`) verifies and asks nobody: a revoked token comes
-//!   in until it expires, unless it is invalidated here. A `Hybrid` asks.
-//! * **Read encrypted tokens or answers** (JWE).
+//!   in until it expires, unless it is invalidated here, or an event does so. A `Hybrid` asks.
+//! * **Read encrypted tokens, answers or events** (JWE).
 //! * **Skip paths.** There is no list of public paths in it. Put the layer on the routes it guards; leave health checks
 //!   and CORS preflights to a router or a CORS layer outside of it.
 //! * **Share answers between processes, unless it is told to.** Each process asks for itself, and an invalidation
@@ -212,6 +213,16 @@
 //! | warn | "the strict fleet's lease is over: ..." | `fleet`, `untold` |
 //! | warn | "too many invalidations wait for the fleet's engine: ..." | `fleet`, `untold` |
 //! | warn, once for each `mismatch` | "the processes of a fleet are set up in ways that do not go together" | `fleet`, `mismatch` |
+//! | error | "what decides about security events (`on_event`) panicked, or its runtime ended" (of an event that was pushed) | |
+//! | warn | "security events are turned away, and have to be sent again" | `transmitter`, `cause`, `untold` |
+//! | warn | "a security event has no effect" (nobody can tell whose tokens are meant) | `transmitter`, `event`, `cause`, `untold` |
+//! | warn | "security events cannot be polled" | `transmitter`, `kind`, `error`, `untold` |
+//! | warn | "nothing is heard of the transmitter: ..." (one that is polled) | `transmitter`, `untold` |
+//! | warn, once for each change | "the transmitter sends no security events: ..." (its stream is paused or disabled, as it says itself) | `transmitter`, `status` |
+//! | info, once for each change | "the transmitter sends security events again" (as it says itself) | `transmitter` |
+//! | info | "a security event was heard" | `transmitter`, `event`, `outcome`, `untold` |
+//! | info | "what was sent as a security event is refused" | `transmitter`, `code`, `cause`, `untold` |
+//! | info | "what was sent as a security event is refused, and names no transmitter that is known" | `code`, `cause`, `untold` |
 //! | info | "the fleet's engine is back: ..." (whatever failed and was told works again) | `fleet` |
 //! | info | "the authority answers again; ..." (the breaker closes, and the log told that it was open) | `server.address`, `share` |
 //! | info | "the authority's answer is not a clear yes, so the token counts as inactive" | `cause`, `untold` |
@@ -230,12 +241,14 @@
 //! | debug | "request rejected: ..." (for any other reason, or for a failure that was said once already) | `kind`, `reason`, and `cause` and `error` of a failure |
 //! | debug | "a sender-constrained token was presented as a plain bearer token" | `missing` |
 //! | debug | "a token in use is not asked about ahead of time" (there is no runtime) | `error` |
+//! | debug | "security events are polled again" | `transmitter` |
 //!
 //! No caller can fill the log at the levels above debug. Each of these events is written at once, and then every half
 //! minute while it goes on; `untold` says how many like it were left out since the last one. Those that are about
-//! single requests, questions or logins are debug events then, without `untold`. What is "like it" is told apart by
-//! `kind`, HTTP status and `share`, by `cause`, by `cache`, or by who found no layer; of a fleet by `kind`, or by
-//! `what` and `why`; of proofs and certificates by `fault` or `why`. `share` is `known` or `stranger`.
+//! single requests, questions, logins, security events or polls are debug events then, without `untold`. What is "like
+//! it" is told apart by `kind`, HTTP status and `share`, by `cause`, by `cache`, or by who found no layer; of a fleet
+//! by `kind`, or by `what` and `why`; of proofs and certificates by `fault` or `why`; of security events by
+//! `transmitter`, and by `cause`, `kind`, or `event` and `outcome`. `share` is `known` or `stranger`.
 //!
 //! Spans, at debug level:
 //!
@@ -246,11 +259,12 @@
 //! | `introspection_discovery`: finding the endpoint or the keys of an issuer, in a task of its own | |
 //! | `introspection_keys`: fetching an issuer's keys, in a task of its own | |
 //! | `introspection_fleet`: reading the log of a fleet, and appending to it, in a task each for as long as the fleet is in use | |
+//! | `introspection_signals`: polling a transmitter of security events, in a task of its own for as long as somebody listens | |
 //! | `introspection`: a question to an endpoint, within the first | `otel.kind`, `server.address`, `known` (whether the token is), `http.response.status_code` (of the last attempt), `error.type` (the [kind](IntrospectErrorKind) of failure) |
 //!
 //! The spans of a login, of a discovery and of a question asked ahead of time have no parent, because nobody has to
 //! wait for them. They follow from (`follows_from`) the span of the request that caused them. That of a fleet has none
-//! either, and follows from nothing.
+//! either, and follows from nothing. That of polling has none, and follows from the span in which it was built.
 //!
 //! # Features
 //!
@@ -267,6 +281,7 @@
 //! | `jwt` | | `Jwt`, `Hybrid`, `ByIssuer`: JWT access tokens, judged here; `SignedAnswers` of RFC 7662 servers |
 //! | `private-key-jwt` | | `PrivateKeyJwt`: client authentication with a signed assertion |
 //! | `redis` | | `Fleet`: several processes share answers, invalidations and the rate limit through Redis or Valkey |
+//! | `signals` | | `Signals`: security events (CAEP, RISC; pushed or polled) and OpenID back-channel logouts that an authority tells of have caches forget at once; brings `jwt` |
 //! | `status-page` | | `StatusPage`: a small page with the figures of caches |
 //! | `sandbox` | | an in-memory authority on loopback: Apigee's management API and an RFC 7662 server |
 //! | `test-util` | | `ManualClock`, for tests that stand still in time; with `redis` outages of the `MemoryEngine` |
