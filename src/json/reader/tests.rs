@@ -56,6 +56,8 @@ fn what_nobody_needs_may_be_damaged() {
         assert_eq!(parse(body.as_bytes(), &["exp"]).map(Value::Object), Ok(value), "{body}");
     }
     assert_eq!(parse(b"\xef\xbb\xbf {\"a\":1}\n", &[]).map(Value::Object), Ok(json!({"a": 1})));
+    // What is stated as nothing is not damaged.
+    assert_eq!(parse(br#"{"exp":null,"a":0.5}"#, &["exp"]).map(Value::Object), Ok(json!({"exp": null, "a": 0.5})));
     // A member of that name within another decides nothing.
     assert!(parse(br#"{"a":{"exp":1e400}}"#, &["exp"]).is_ok());
 }
