@@ -72,7 +72,7 @@ impl Requirements {
                 ));
             }
         }
-        if !strings(members.get("aud")).iter().any(|stated| self.audiences.iter().any(|audience| audience == stated)) {
+        if !strings(members.get("aud")).any(|stated| self.audiences.iter().any(|audience| audience == stated)) {
             return Err(Refused::Because("`aud` names none of the audiences (`audience`)"));
         }
         self.judge_times(members, now)

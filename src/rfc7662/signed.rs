@@ -163,7 +163,7 @@ impl Opener {
         if members.get("iss").and_then(Value::as_str) != Some(&*self.issuer) {
             return Err(unusable("its `iss` is not the issuer, to the letter"));
         }
-        if !strings(members.get("aud")).contains(&&*self.client_id) {
+        if !strings(members.get("aud")).any(|stated| stated == self.client_id) {
             return Err(unusable("its `aud` is not this client"));
         }
         let Ok(Some(signed_at)) = time(members.get("iat"), f64::floor) else {

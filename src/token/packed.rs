@@ -12,6 +12,10 @@ const LONG: u8 = 254;
 pub(super) struct Row(Vec<u8>);
 
 impl Row {
+    pub(super) fn with_room_for(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
+    }
+
     pub(super) fn push(&mut self, text: &str) {
         self.push_bytes(text.as_bytes());
     }

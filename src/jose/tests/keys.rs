@@ -270,6 +270,8 @@ fn a_key_set_is_read_whole_and_strictly() {
     ] {
         assert_eq!(refused(&bad), Fault::KeySetNotRead, "{bad}");
     }
+    let is_empty = |text: &str| KeySet::published(text.as_bytes()).unwrap().is_empty();
+    assert!(is_empty(r#"{"keys":[]}"#) && is_empty(r#"{"keys":[{"kty":"oct"}]}"#) && !is_empty(&key));
     assert_eq!(KeySet::parse(b"{\"keys\":\"\xff\"}").unwrap_err(), Fault::KeySetNotRead);
     for bad in ["{}", r#"{"keys":null}"#, r#"{"keys":{}}"#, r#"{"key":[]}"#, r#"{"keys":{"kty":"EC"},"kty":"EC"}"#] {
         assert_eq!(refused(bad), Fault::NotAKeySet, "{bad}");

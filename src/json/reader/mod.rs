@@ -1,8 +1,11 @@
 //! Reading JSON, RFC 8259, that others write and verdicts depend on.
 //!
-//! serde_json checks the syntax, and hands out each value as the text that it is (`RawValue`). Reading into its `Value`
-//! would keep the last of two members of one name, give up on half a character and on a number beyond a float, and
-//! change with features that any crate of the application can switch on.
+//! What is [`plain`] is read in one pass. Everything else, what is wrong among it, is read again with care: serde_json
+//! checks the syntax, and hands out each value as the text that it is (`RawValue`). Reading into its `Value` would keep
+//! the last of two members of one name, give up on half a character and on a number beyond a float, and change with
+//! features that any crate of the application can switch on.
+
+mod plain;
 
 use std::error::Error;
 use std::fmt;
@@ -12,8 +15,8 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
-/// What is nested is read again at each level, and whoever holds a token may have a say in its claims: no answer needs
-/// more.
+/// The careful reader reads what is nested again at each level, and whoever holds a token may have a say in its claims:
+/// no answer needs more.
 const DEEPEST: usize = 32;
 
 /// Serde takes an object with such a member for something else, if certain features are switched on.
@@ -76,13 +79,20 @@ impl From<serde_json::Error> for Fault {
 /// Half a character (a lone surrogate, which is what a cut through an emoji leaves) becomes U+FFFD, and a number beyond
 /// a float becomes `null`, but not in a member that is `decisive`.
 ///
-/// What is nested is read again at each level, so the work is up to [`DEEPEST`] times the body.
+/// Of what is not plain each level is read again, so the work is up to [`DEEPEST`] times the body, and once more.
 pub(crate) fn parse(body: &[u8], decisive: &[&'static str]) -> Result<Map<String, Value>, Fault> {
     if body.starts_with(b"\xfe\xff") || body.starts_with(b"\xff\xfe") {
         return Err(Fault::Utf16);
     }
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let text = std::str::from_utf8(body).map_err(|_| Fault::NotUtf8)?;
+    match plain::object(text) {
+        Some(members) => Ok(members),
+        None => with_care(text, decisive),
+    }
+}
+
+fn with_care(text: &str, decisive: &[&'static str]) -> Result<Map<String, Value>, Fault> {
     match text.trim_start_matches([' ', '\t', '\n', '\r']).bytes().next() {
         None => Err(Fault::Empty),
         Some(b'{') => {

@@ -56,6 +56,8 @@ fn what_nobody_needs_may_be_damaged() {
         assert_eq!(parse(body.as_bytes(), &["exp"]).map(Value::Object), Ok(value), "{body}");
     }
     assert_eq!(parse(b"\xef\xbb\xbf {\"a\":1}\n", &[]).map(Value::Object), Ok(json!({"a": 1})));
+    // What is stated as nothing is not damaged.
+    assert_eq!(parse(br#"{"exp":null,"a":0.5}"#, &["exp"]).map(Value::Object), Ok(json!({"exp": null, "a": 0.5})));
     // A member of that name within another decides nothing.
     assert!(parse(br#"{"a":{"exp":1e400}}"#, &["exp"]).is_ok());
 }
@@ -112,7 +114,76 @@ fn are_alike(one: &Value, other: &Value) -> bool {
     }
 }
 
+/// A JSON text, and what is almost one: with what the careful reader alone takes, and what neither takes.
+fn almost_json() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        any::<i64>().prop_map(|number| number.to_string()),
+        any::<u64>().prop_map(|number| number.to_string()),
+        any::<f64>().prop_map(|number| format!("{number:e}")),
+        ".{0,6}".prop_map(|text| json!(text).to_string()),
+        prop::sample::select(vec![
+            "true",
+            "false",
+            "null",
+            "-0",
+            "0.5",
+            "1e400",
+            "18446744073709551616",
+            r#""\ud83d""#,
+            r#""\ud83d\ude00""#,
+            r#""\u0061""#,
+            "\"\u{1}\"",
+            "01",
+            "tru",
+            "",
+        ])
+        .prop_map(str::to_owned),
+    ];
+    let name = prop::sample::select(vec!["a", "b", "c", r"\u0061", r"\ud83d", "$serde_json::private::Number", "é"]);
+    let value = leaf.prop_recursive(40, 60, 3, move |inner| {
+        let members = prop::collection::vec((name.clone(), inner.clone()), 0..3).prop_map(|members| {
+            let members = members.iter().map(|(name, value)| format!("\"{name}\": {value}"));
+            format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+        });
+        prop_oneof![
+            3 => members,
+            1 => prop::collection::vec(inner.clone(), 0..3).prop_map(|values| format!("[{}]", values.join(" ,"))),
+        ]
+    });
+    let levels = prop_oneof![4 => Just(0_usize), 1 => 28..36_usize];
+    (value, levels).prop_map(|(value, levels)| format!("{}{value}{}", "{\"n\":".repeat(levels), "}".repeat(levels)))
+}
+
+#[test]
+fn what_is_plain_is_read_in_one_pass_and_nothing_else_is() {
+    let same = |text: &str| plain::object(text).map(Ok) == Some(with_care(text, &[]));
+    let text = r#" {"iss":"é\u00e9\n\ud83d\ude00","a":[{},[],true,false,null,""],"":{"a":"a"}} "#;
+    assert!(same(text), "{text}");
+    // A feature of serde_json, which the tests run with too, hands out numbers as texts.
+    let are_texts = serde_json::from_str::<Value>("1e400").is_ok();
+    let numbers = r#"{"a":[0,-1,1700000000,-9223372036854775808,9223372036854775808,18446744073709551615]}"#;
+    assert_eq!(same(numbers), !are_texts);
+    let objects = |levels: usize| format!("{}null{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));
+    let arrays = |levels: usize| format!(r#"{{"a":{}{}}}"#, "[".repeat(levels - 1), "]".repeat(levels - 1));
+    assert!(same(&objects(32)) && same(&arrays(32)));
+    for text in [&*objects(33), &*arrays(33), "", "[]", "{", r#"{"a":null}x"#, r#"{"a":null,"\u0061":null}"#] {
+        assert_eq!(plain::object(text), None, "{text}");
+    }
+    for value in
+        ["0.5", "-0", "1e2", "18446744073709551616", "1e400", r#""\ud83d""#, r#"{"$serde_json::private::X":""}"#]
+    {
+        assert_eq!(plain::object(&format!("{{\"a\":[{value}]}}")), None, "{value}");
+    }
+}
+
 proptest! {
+    #[test]
+    fn whatever_is_plain_is_the_same_to_the_careful_reader(text in almost_json()) {
+        if let Some(plain) = plain::object(&text) {
+            prop_assert_eq!(Ok(plain), with_care(&text, &[]));
+        }
+    }
+
     #[test]
     fn whatever_it_reads_serde_reads_too_and_as_the_same(text in r#"(\{"[a-c]":)?([-0-9.eE+]{0,8}|["\\/ubnd08Fa\[\]{},:tre ]{0,16})\}?"#) {
         let ours = parse(text.as_bytes(), &[]).map(Value::Object);

@@ -72,6 +72,12 @@ mod tests {
         // Hardly one shares both of its places.
         let others = (0..=255).map(|n| [n; 32]).filter(|key| *key != [1; 32] && forgeries.are_too_many(key, now));
         assert!(others.count() < 2);
+        // A key has two places, each of which it shares with few.
+        for which in 0..2 {
+            let place_of = |n| forgeries.places(&[n; 32]).nth(which).map(std::ptr::from_ref);
+            let places: std::collections::HashSet<_> = (0..=255).map(place_of).collect();
+            assert!(places.len() > 150, "{}", places.len());
+        }
         forgeries.add(&[1; 32], now);
         assert!(!forgeries.are_too_many(&[1; 32], Timestamp::from_unix_seconds(1_790_000_001)));
     }

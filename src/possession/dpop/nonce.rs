@@ -159,6 +159,10 @@ mod tests {
             let changed = format!("{}{other}{}", &good[..at], &good[at + 1..]);
             assert_eq!(mine.judge(&changed, now, SKEW), None, "{changed}");
         }
+        // That of the step now with the hash of the one before: whoever has one nonce has no other.
+        let [before, bytes] = [nonce(&mine, at(540)), good.clone()].map(|nonce| decoded(&nonce).unwrap());
+        let mixed = encoded(&[&bytes[..STEP_BYTES], &before[STEP_BYTES..]].concat());
+        assert_eq!(mine.judge(&mixed, now, SKEW), None);
         for bad in ["", "A", &good[1..], &format!("{good}A"), &format!("{good}="), "eyJ7S_zG.eyJH0-Z.HX4w-7v"] {
             assert_eq!(mine.judge(bad, now, SKEW), None, "{bad}");
         }

@@ -294,6 +294,7 @@ mod tests {
             "https://a.example:1:2/resource",
             "https://[::1/resource",
             "https://[::1]x/resource",
+            "https://[::1]443/resource",
             "https://[v1.x]/resource",
             "https://::1/resource",
             "https://a b.example/resource",

@@ -34,17 +34,17 @@ use crate::token::packed::Row;
 pub struct AccessTokenBuilder {
     /// All but the texts.
     facts: Facts,
-    client_id: Option<String>,
+    pub(crate) client_id: Option<String>,
     app: Option<String>,
     app_id: Option<String>,
     api_products: Option<Vec<String>>,
     attributes: BTreeMap<String, String>,
     grant_type: Option<String>,
-    subject: Option<String>,
-    username: Option<String>,
+    pub(crate) subject: Option<String>,
+    pub(crate) username: Option<String>,
     audience: Vec<String>,
-    issuer: Option<String>,
-    token_id: Option<String>,
+    pub(crate) issuer: Option<String>,
+    pub(crate) token_id: Option<String>,
     claims: BTreeMap<Box<str>, Value>,
 }
 
@@ -155,11 +155,17 @@ impl AccessTokenBuilder {
     }
 
     pub(crate) fn claim_value(mut self, name: &str, value: Value) -> Self {
-        if name == "cnf" {
+        self.insert_claim(name, value);
+        self
+    }
+
+    /// The same, of a claim by any name.
+    pub(crate) fn insert_claim(&mut self, name: impl Into<Box<str>>, value: Value) {
+        let name = name.into();
+        if &*name == "cnf" {
             self.facts.sender_constrained = !value.is_null();
         }
-        self.claims.insert(name.into(), value);
-        self
+        self.claims.insert(name, value);
     }
 
     /// The token with these facts.
@@ -174,7 +180,7 @@ impl AccessTokenBuilder {
         let products = self.api_products.as_ref().map(|products| products.iter().map(String::as_str).collect::<Row>());
         let attributes = self.attributes.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]);
         // In the order of `Member`.
-        let mut row = Row::default();
+        let mut row = Row::with_room_for(claims.len() + 256);
         row.push_row(&self.audience.iter().map(String::as_str).collect());
         row.push_optional(self.issuer.as_deref());
         row.push_optional(self.client_id.as_deref());
