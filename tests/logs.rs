@@ -11,6 +11,9 @@ mod fleet;
 #[cfg(feature = "jwt")]
 #[path = "logs/jwt.rs"]
 mod jwt;
+#[cfg(feature = "signals")]
+#[path = "logs/signals.rs"]
+mod signals;
 mod support;
 
 use std::convert::Infallible;
@@ -626,6 +629,8 @@ async fn drive(captured: &Captured, sandbox: &Sandbox) {
     jwt::drive(captured).await;
     #[cfg(feature = "dpop")]
     dpop::drive(captured).await;
+    #[cfg(feature = "signals")]
+    signals::drive(captured).await;
 }
 
 fn assert_events_are_as_documented(captured: &Captured) {

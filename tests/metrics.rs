@@ -1,10 +1,12 @@
 //! What is published through the metrics facade, read as Prometheus reads it. A process of its own, since there is one
 //! recorder for each.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-#![cfg(all(feature = "metrics", feature = "redis", feature = "sandbox", feature = "test-util"))]
+#![cfg(all(feature = "metrics", feature = "redis", feature = "sandbox", feature = "signals", feature = "test-util"))]
 
 #[path = "metrics/fleet.rs"]
 mod fleet;
+#[path = "metrics/signals.rs"]
+mod signals;
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +27,11 @@ use tower_introspection::sandbox::{Fault, Sandbox};
 use tower_introspection::stats::BreakerState;
 use tower_introspection::{CacheHandle, Cached, InactiveReason, Introspect, IntrospectionLayer};
 
-const SOURCE: &str = concat!(include_str!("../src/metrics/mod.rs"), include_str!("../src/metrics/fleet.rs"));
+const SOURCE: &str = concat!(
+    include_str!("../src/metrics/mod.rs"),
+    include_str!("../src/metrics/fleet.rs"),
+    include_str!("../src/metrics/signals.rs")
+);
 const DASHBOARD: &str = include_str!("../examples/metrics.dashboard.json");
 
 const REASONS: [InactiveReason; 6] = [
@@ -352,7 +358,11 @@ fn assert_is_in_form(fetched: &Fetched) {
         assert!(fetched.helped.contains(name), "{name} has no HELP");
         assert_eq!(name.ends_with("_total"), kind == "counter", "{name} is a {kind}");
         let is_time = name.ends_with("_seconds");
-        assert_eq!(is_time, kind == "histogram" || name.ends_with("log_age_seconds"), "{name} is a {kind}");
+        assert_eq!(
+            is_time,
+            kind == "histogram" || name.ends_with("log_age_seconds") || name.ends_with("timestamp_seconds"),
+            "{name} is a {kind}"
+        );
         assert!(["counter", "gauge", "histogram"].contains(&&**kind), "{name} is a {kind}");
     }
     let mut histograms = BTreeMap::<(String, Labels), Vec<(f64, f64)>>::new();
@@ -375,7 +385,7 @@ fn assert_is_in_form(fetched: &Fetched) {
     }
 }
 
-fn assert_labels_are_of_fixed_sets(fetched: &Fetched, caches: &[&CacheHandle]) {
+fn assert_labels_are_of_fixed_sets(fetched: &Fetched, caches: &[&CacheHandle], transmitter: &str) {
     let outcomes = [
         "accepted",
         "anonymous",
@@ -415,6 +425,9 @@ fn assert_labels_are_of_fixed_sets(fetched: &Fetched, caches: &[&CacheHandle]) {
                 ("refreshes_total", "result") => ["answered", "failed"].contains(&value),
                 ("cache_entries", "kind") => ["active", "inactive"].contains(&value),
                 ("question_duration_seconds_bucket" | "verdict_age_seconds_bucket", "le") => true,
+                (metric, label) if metric.starts_with("signals_") => {
+                    signals::is_known(metric, label, value, transmitter)
+                }
                 (metric, label) => fleet::is_known(metric, label, labels),
             };
             assert!(is_known, "{name} has {label}={value:?}");
@@ -491,11 +504,13 @@ async fn everything_that_is_counted_is_published_and_the_dashboard_shows_it() {
     let recovering = use_recovering_endpoint(&sandbox).await;
     let (hanging, _cached) = use_hanging_endpoint(&sandbox).await;
     fleet::uses_everything(metrics.clone());
+    let signals = signals::use_everything(&sandbox).await;
     let caches = [&scripted, &failing, &recovering, &hanging];
     for cache in caches {
         // Has gauges set as of now.
         let _ = cache.stats();
     }
+    let _ = signals.handle().stats();
     let fetched = Fetched::parse(metrics.render());
 
     let declared = names(SOURCE, '.');
@@ -508,7 +523,8 @@ async fn everything_that_is_counted_is_published_and_the_dashboard_shows_it() {
     for (cache, breaker) in [("hanging", 0.0), ("recovering", 1.0), ("failing", 2.0)] {
         assert_eq!(fetched.sum("endpoint_breaker_state", &[("cache", cache)]), breaker, "{cache}");
     }
-    assert_labels_are_of_fixed_sets(&fetched, &caches);
+    assert_labels_are_of_fixed_sets(&fetched, &caches, &sandbox.issuer());
+    signals::assert_agrees(&fetched, &signals);
     assert_the_dashboard_asks_for_what_there_is(&fetched);
     assert!(!fetched.text.contains(SECRET), "{}", fetched.text);
 

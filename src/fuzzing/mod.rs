@@ -7,6 +7,8 @@
 mod jose;
 #[cfg(all(feature = "certificate-bound", feature = "dpop"))]
 mod possession;
+#[cfg(feature = "signals")]
+mod signals;
 
 use std::sync::LazyLock;
 
@@ -19,6 +21,8 @@ use serde_json::{Map, Value};
 pub use self::jose::jose;
 #[cfg(all(feature = "certificate-bound", feature = "dpop"))]
 pub use self::possession::possession;
+#[cfg(feature = "signals")]
+pub use self::signals::signals;
 use crate::apigee::endpoint::{Apigee, is_path_elsewhere};
 use crate::apigee::wire as apigee_wire;
 use crate::clock::Timestamp;
@@ -425,6 +429,12 @@ mod tests {
     #[cfg(all(feature = "certificate-bound", feature = "dpop"))]
     fn the_corpus_of_proofs_of_possession_is_replayed() {
         replay("possession", possession);
+    }
+
+    #[test]
+    #[cfg(feature = "signals")]
+    fn the_corpus_of_security_events_is_replayed() {
+        replay("signals", signals);
     }
 
     #[test]

@@ -17,7 +17,6 @@ use crate::build_error::BuildError;
 use crate::cache::handle::CacheHandle;
 use crate::clock::{Clock, SystemClock};
 use crate::log_limit::LogLimit;
-use crate::metrics::SignalsMetrics;
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -81,8 +80,7 @@ impl SignalsBuilder {
                 polled.push((place, poll.open(&self.clock)?));
             }
         }
-        let nobody =
-            Nobody { refused: AtomicU64::new(0), metrics: SignalsMetrics::new("unknown"), told: LogLimit::new() };
+        let nobody = Nobody { refused: AtomicU64::new(0), told: LogLimit::new() };
         let appliers = Arc::new(Appliers::new(caches));
         let signals = Signals {
             receiver: Arc::new(Receiver { sources, appliers, clock: self.clock, nobody }),

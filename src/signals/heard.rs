@@ -187,21 +187,17 @@ impl Heard {
     /// Counts one event of something that was accepted.
     pub(super) fn event(&self, kind: EventKind, outcome: EventOutcome) {
         add_one(&self.events, kind as usize);
+        self.metrics.accepted(kind);
         self.outcome(outcome);
-        self.metrics.event(kind, outcome);
         if !matches!(kind, EventKind::Verification | EventKind::StreamUpdated) {
             self.last().event = Some(Stopwatch::start());
         }
     }
 
-    /// Counts something whose events do not count.
-    pub(super) fn not_taken(&self, outcome: EventOutcome) {
-        self.outcome(outcome);
-        self.metrics.not_taken(outcome);
-    }
-
-    fn outcome(&self, outcome: EventOutcome) {
+    /// Counts what became of an event, or of something that was not accepted.
+    pub(super) fn outcome(&self, outcome: EventOutcome) {
         add_one(&self.outcomes, outcome as usize);
+        self.metrics.outcome(outcome);
     }
 
     /// The transmitter has spoken.

@@ -70,6 +70,8 @@ pub use self::transmitter::Transmitter;
 
 use self::receiver::Receiver;
 use self::set::Form;
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::{poll::read as read_answer, receiver::meant_by};
 use crate::background::Owner;
 use crate::error::IntrospectError;
 

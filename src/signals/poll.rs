@@ -160,7 +160,7 @@ struct State {
 }
 
 /// Events, each with the name that it is acknowledged by.
-type Events = Vec<(String, String)>;
+pub(crate) type Events = Vec<(String, String)>;
 
 impl Opened {
     /// Fetches events of the transmitter at this place, without end.
@@ -277,7 +277,7 @@ fn is_about_the_request(error: &IntrospectError) -> bool {
 }
 
 /// RFC 8936 section 2.3. What is too much is left for the next answer.
-fn read(body: &[u8], most: usize) -> Result<Events, IntrospectError> {
+pub(crate) fn read(body: &[u8], most: usize) -> Result<Events, IntrospectError> {
     let unusable = |why: &'static str| IntrospectError::new(IntrospectErrorKind::Answer).with_source(why).of_fault(why);
     let mut members = json::object(body, &["sets"])?;
     let sets = match members.remove("sets") {

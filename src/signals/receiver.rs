@@ -37,7 +37,6 @@ pub(super) struct Receiver {
 /// What comes in nobody's name who is known.
 pub(super) struct Nobody {
     pub(super) refused: AtomicU64,
-    pub(super) metrics: SignalsMetrics,
     pub(super) told: LogLimit<&'static str>,
 }
 
@@ -202,7 +201,7 @@ impl Receiver {
 
     pub(super) fn of_nobody(&self, not_taken: NotTaken) -> NotTaken {
         self.nobody.refused.fetch_add(1, Ordering::Relaxed);
-        self.nobody.metrics.not_taken(EventOutcome::Refused);
+        SignalsMetrics::refused_of_nobody();
         if let NotTaken::Refused(code, cause) = not_taken {
             const TOLD: &str = "what was sent as a security event is refused, and names no transmitter that is known";
             match self.nobody.told.due(cause) {
@@ -331,7 +330,7 @@ fn tell(source: &Source, not_taken: NotTaken, way: &Way) {
     match not_taken {
         NotTaken::Refused(code, cause) => {
             const TOLD: &str = "what was sent as a security event is refused";
-            source.heard.not_taken(EventOutcome::Refused);
+            source.heard.outcome(EventOutcome::Refused);
             match source.heard.told.due(Told::Because(cause)) {
                 // Who answers there is no stranger, so a setting is wrong.
                 Some(untold) if matches!(way, Way::Poll { .. }) => {
@@ -343,11 +342,45 @@ fn tell(source: &Source, not_taken: NotTaken, way: &Way) {
         }
         NotTaken::TurnedAway(cause, _) => {
             const TOLD: &str = "security events are turned away, and have to be sent again";
-            source.heard.not_taken(EventOutcome::TurnedAway);
+            source.heard.outcome(EventOutcome::TurnedAway);
             match source.heard.told.due(Told::Because(cause)) {
                 Some(untold) => tracing::warn!(transmitter, cause, untold, "{TOLD}"),
                 None => tracing::debug!(transmitter, cause, "{TOLD}"),
             }
         }
     }
+}
+
+/// Which tokens are meant by something with these claims, if it is as it has to be and whoever signed it may say so: for
+/// what fuzzing compares. The transmitter is `https://a.example`, and speaks about tokens of `https://b.example`, too.
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::expect_used)]
+pub(crate) fn meant_by(claims: &[u8], is_logout: bool, now: Timestamp) -> Option<Vec<crate::selection::Selection>> {
+    use std::sync::LazyLock;
+
+    use super::transmitter::Transmitter;
+    use crate::jose::{KeySet, encoded};
+
+    static SOURCE: LazyLock<Source> = LazyLock::new(|| {
+        let key = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+        let nobody = crate::introspect_fn(async |_| Ok(crate::Verdict::Inactive(crate::InactiveReason::Unknown)));
+        let transmitter = Transmitter::new("https://a.example").keys(KeySet::from_json(key).expect("it is a key"));
+        let transmitter = transmitter.audience("us").cache(crate::Cached::new(nobody).handle());
+        let transmitter = transmitter.token_issuer("https://a.example").token_issuer("https://b.example");
+        let clock: Arc<dyn Clock> = Arc::new(crate::clock::SystemClock);
+        transmitter.open(&clock, |_| 0).expect("its settings work").0
+    });
+    let (form, typ) = if is_logout { (Form::Logout, "logout+jwt") } else { (Form::Event, "secevent+jwt") };
+    let header = format!(r#"{{"alg":"EdDSA","typ":"{typ}"}}"#);
+    let text = format!("{}.{}.{}", encoded(header.as_bytes()), encoded(claims), encoded(&[0; 64]));
+    let stated = Stated::read(&text, form).ok()?;
+    assert!(Stated::read(&text, if is_logout { Form::Event } else { Form::Logout }).is_err(), "it is both");
+    if stated.issuer() != Some(&*SOURCE.issuer) {
+        return None;
+    }
+    let judged = stated.judge(form, &SOURCE, now).ok()?;
+    let events = stated.events(form, &SOURCE, &judged);
+    assert!(!events.is_empty());
+    let meant = events.iter().filter_map(|event| forget(&SOURCE, event).ok()).flatten();
+    Some(meant.map(|meant| meant.selection).collect())
 }

@@ -74,8 +74,8 @@ impl<'t> Stated<'t> {
         if !source.algorithms.contains(&self.jws.header().algorithm) {
             return Err(refused(Code::InvalidKey, Fault::Algorithm.as_str()));
         }
-        let audiences = strings(self.members.get("aud"));
-        if !audiences.iter().any(|stated| source.audiences.iter().any(|audience| audience == stated)) {
+        let mut audiences = strings(self.members.get("aud"));
+        if !audiences.any(|stated| source.audiences.iter().any(|audience| audience == stated)) {
             return Err(refused(Code::InvalidAudience, "`aud` names none of the audiences (`audience`)"));
         }
         let Ok(Some(issued_at)) = time(self.members.get("iat"), f64::floor) else {
