@@ -1,6 +1,7 @@
 //! Security events and logouts that somebody else signs and sends.
 
 mod events;
+mod logout;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
