@@ -9,6 +9,7 @@
     feature = "redis",
     feature = "rustls",
     feature = "sandbox",
+    feature = "signals",
     feature = "status-page",
     unix
 ))]
@@ -25,7 +26,7 @@ use serde_json::Value;
 use support::{challenge, client, parameter, secs};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
-use tower_introspection::sandbox::{ProofKey, Sandbox, SandboxToken};
+use tower_introspection::sandbox::{ProofKey, Sandbox, SandboxEvent, SandboxToken};
 
 /// Cargo builds the examples beside the tests.
 fn example(name: &str) -> Command {
@@ -50,7 +51,7 @@ async fn assert_refused(name: &str, variables: &[(&str, &str)], named: &str) {
 
 #[tokio::test]
 async fn a_bad_environment_value_is_one_line_that_names_the_variable_and_exit_code_2() {
-    for name in ["quickstart", "rfc7662", "mcp", "metrics", "fleet", "jwt", "dpop", "mutual_tls"] {
+    for name in ["quickstart", "rfc7662", "mcp", "metrics", "fleet", "jwt", "dpop", "mutual_tls", "signals"] {
         for (variable, value) in [
             ("LISTEN_ADDR", "nowhere"),
             ("LISTEN_ADDR", "192.0.2.1:1"),
@@ -315,7 +316,7 @@ async fn get(url: &str) -> Response {
 
 #[tokio::test]
 async fn the_link_to_the_status_page_leads_to_figures_without_a_token() {
-    for name in ["quickstart", "rfc7662", "mcp", "metrics", "fleet", "jwt", "dpop"] {
+    for name in ["quickstart", "rfc7662", "mcp", "metrics", "fleet", "jwt", "dpop", "signals"] {
         let (_child, lines) = started(&mut example(name)).await;
         let link = line(&lines, "status page: ").strip_prefix("status page: ").unwrap();
         let figures = async || {
@@ -578,6 +579,7 @@ async fn inactive_ttl_is_how_long_they_remember_that_a_token_is_unknown() {
         ("mcp", Method::POST, "/mcp"),
         ("metrics", Method::GET, "/whoami"),
         ("dpop", Method::GET, "/whoami"),
+        ("signals", Method::GET, "/whoami"),
     ] {
         for (inactive_ttl, questions) in [("3600", 1), ("0", 2)] {
             let (_child, lines) = started(example(name).env("INACTIVE_TTL", inactive_ttl)).await;
@@ -797,6 +799,149 @@ async fn dpop_judges_the_tokens_of_a_real_server_by_the_origin_that_it_was_given
         assert_eq!(whoami(&lines, &token).await, 401, "as a bearer token");
     }
 }
+
+/// What `signals` needs to listen to the sandbox as to any server. No answer grows old while a test runs.
+fn signals_of(sandbox: &Sandbox) -> Command {
+    let mut command = example("signals");
+    command
+        .env("ISSUER", sandbox.issuer())
+        .env("AUDIENCE", "https://api.example.com")
+        .env("CLIENT_ID", sandbox.client_id())
+        .env("CLIENT_SECRET", sandbox.client_secret())
+        .env("MAX_TTL", "3600");
+    command
+}
+
+#[tokio::test]
+async fn signals_names_what_is_wrong_with_the_issuer_the_stream_and_the_engine() {
+    let real = [("ISSUER", "https://example.com"), ("AUDIENCE", "https://api.example.com")];
+    let real = [&real[..], &[("CLIENT_ID", "c"), ("CLIENT_SECRET", "s")]].concat();
+    let with = |name: &'static str, value: &'static str| [&real[..], &[(name, value)]].concat();
+    for (variables, named) in [
+        (real[..1].to_vec(), "AUDIENCE"),
+        (real[..2].to_vec(), "CLIENT_ID"),
+        (real[..3].to_vec(), "CLIENT_SECRET"),
+        (vec![real[1]], "ISSUER"),
+        (vec![real[2]], "ISSUER"),
+        (vec![real[3]], "ISSUER"),
+        (vec![("JWKS_URL", "https://example.com/keys")], "ISSUER"),
+        (vec![("PUSH_AUTHORIZATION", "Bearer a")], "ISSUER"),
+        (vec![("POLL_URL", "https://example.com/poll")], "ISSUER"),
+        (vec![("INTROSPECTION_URL", "https://example.com/introspect")], "ISSUER"),
+        (with("ISSUER", ""), "ISSUER"),
+        (with("ISSUER", "nowhere"), "ISSUER"),
+        (with("ISSUER", "http://example.com"), "ISSUER"),
+        (with("AUDIENCE", ""), "AUDIENCE"),
+        (with("JWKS_URL", "nowhere"), "JWKS_URL"),
+        (with("JWKS_URL", "http://example.com/keys"), "JWKS_URL"),
+        (with("PUSH_AUTHORIZATION", ""), "PUSH_AUTHORIZATION"),
+        (with("PUSH_AUTHORIZATION", "Bearer a\n"), "PUSH_AUTHORIZATION"),
+        (with("POLL_TOKEN", "a"), "POLL_URL"),
+        (with("POLL_URL", "nowhere"), "POLL_URL"),
+        (with("POLL_URL", "http://example.com/poll"), "POLL_URL"),
+        ([&with("POLL_TOKEN", "a b")[..], &[("POLL_URL", "https://example.com/poll")]].concat(), "POLL_TOKEN"),
+        (with("INTROSPECTION_URL", "nowhere"), "INTROSPECTION_URL"),
+        (with("REDIS_URL", "redis://127.0.0.1:1"), "FLEET_SECRET"),
+        (with("STRICT", "5"), "REDIS_URL"),
+    ] {
+        assert_refused("signals", &variables, named).await;
+    }
+}
+
+#[tokio::test]
+async fn signals_keeps_the_promises_of_its_curl_lines_and_ends_with_either_signal() {
+    for signal in ["-INT", "-TERM"] {
+        let (child, lines) = started(example("signals").env("MAX_TTL", "3600")).await;
+        assert_eq!(promised(&lines).await, [200, 200, 200, 401, 200, 200, 401, 200, 400]);
+        let stats: Value = curl(line(&lines, "/stats")).await.0.json().await.unwrap();
+        let transmitter = &stats["transmitters"][0];
+        assert_eq!(transmitter["outcomes"], serde_json::json!({ "applied": 2 }), "{stats}");
+        assert_eq!((&transmitter["health"], &stats["forgotten"]), (&"healthy".into(), &2.into()), "{stats}");
+        // What the lines say that end something: it was told to the service, which took it.
+        for (promise, told) in [("the event: 202", 202), ("the logout: 200", 200)] {
+            let answer: Value = curl(line(&lines, promise)).await.0.json().await.unwrap();
+            assert_eq!(answer, serde_json::json!({ "told": [told] }));
+        }
+        ended(child, signal).await;
+    }
+}
+
+#[tokio::test]
+async fn signals_hears_of_a_real_servers_events_whether_they_are_pushed_or_polled() {
+    let event = |sandbox: &Sandbox, user: &str| {
+        let disabled = "https://schemas.openid.net/secevent/risc/event-type/account-disabled";
+        sandbox.sign_event(SandboxEvent::new(disabled).about_user(sandbox.issuer(), user)).unwrap()
+    };
+    for is_polled in [false, true] {
+        let sandbox = Sandbox::start().await.unwrap();
+        let mut command = signals_of(&sandbox);
+        if is_polled {
+            command.env("POLL_URL", sandbox.poll_url()).env("POLL_TOKEN", sandbox.client_secret());
+        } else {
+            command.env("PUSH_AUTHORIZATION", "Bearer 2YotnFZFEjr1zCsi");
+        }
+        let (child, lines) = started(&mut command).await;
+        assert!(!lines.iter().any(|line| line.contains("sandbox")), "{lines:#?}");
+        // Those with a token of the reader's own promise nothing.
+        let (ours, theirs): (Vec<_>, Vec<_>) = lines.iter().cloned().partition(|line| !line.contains("$TOKEN"));
+        assert_eq!((promised(&ours).await, theirs.len()), (vec![200, 401, 400], 2));
+
+        let [ann, bob] = ["ann", "bob"].map(|user| sandbox.issue(SandboxToken::new().end_user(user)));
+        assert_eq!((whoami(&lines, &ann).await, whoami(&lines, &bob).await), (200, 200));
+        for token in [&ann, &bob] {
+            sandbox.revoke(token);
+            assert_eq!(whoami(&lines, token).await, 200, "the answer is kept for MAX_TTL");
+        }
+        let set = event(&sandbox, "ann");
+        if is_polled {
+            support::patiently(async { while whoami(&lines, &ann).await != 401 {} }).await;
+        } else {
+            let base = lines.last().unwrap().strip_prefix("listening on ").unwrap();
+            let push = async |authorization: &str| {
+                let request = client().post(format!("{base}/events")).header("authorization", authorization);
+                let request = request.header("content-type", "application/secevent+jwt").body(set.clone());
+                support::patiently(request.send()).await.unwrap().status().as_u16()
+            };
+            assert_eq!(push("Bearer another").await, 400);
+            assert_eq!(whoami(&lines, &ann).await, 200, "who sent that is not known");
+            assert_eq!(push("Bearer 2YotnFZFEjr1zCsi").await, 202);
+        }
+        assert_eq!((whoami(&lines, &ann).await, whoami(&lines, &bob).await), (401, 200));
+        ended(child, "-TERM").await;
+    }
+}
+
+#[tokio::test]
+async fn on_redis_signals_is_one_service_where_an_event_sent_to_one_process_is_refused_at_both() {
+    let Some(server) = redis::Server::start(redis::Program::Redis, &[]) else { return };
+    let sandbox = Sandbox::start().await.unwrap();
+    let mut signals = signals_of(&sandbox);
+    signals.env("REDIS_URL", server.url()).env("FLEET_SECRET", "bm90IGEgc2VjcmV0LCBidXQgYW4gZXhhbXBsZSBvZiBvbmU=");
+    let (here_child, here) = started(&mut signals).await;
+    let (there_child, there) = started(&mut signals).await;
+    let base = here.last().unwrap().strip_prefix("listening on ").unwrap();
+    sandbox.push_events_to(format!("{base}/events"), None);
+    sandbox.push_logouts_to(format!("{base}/backchannel-logout"), sandbox.client_id());
+
+    let tokens = ["ann", "bob", "cam"].map(|user| sandbox.issue(SandboxToken::new().end_user(user)));
+    for token in &tokens {
+        assert_eq!((whoami(&here, token).await, whoami(&there, token).await), (200, 200));
+        sandbox.revoke(token);
+        assert_eq!((whoami(&here, token).await, whoami(&there, token).await), (200, 200), "kept for MAX_TTL");
+    }
+    let [ann, bob, cam] = &tokens;
+    // On a busy machine a service may give the engine up for a moment, and have it sent again.
+    support::patiently(async { while sandbox.disable_account("ann").await.unwrap() != [202] {} }).await;
+    support::patiently(async { while sandbox.log_out("bob").await.unwrap() != [200] {} }).await;
+    for token in [ann, bob] {
+        assert_eq!(whoami(&here, token).await, 401);
+        support::patiently(async { while whoami(&there, token).await != 401 {} }).await;
+    }
+    assert_eq!((whoami(&here, cam).await, whoami(&there, cam).await), (200, 200), "nothing has happened to cam");
+    ended(here_child, "-TERM").await;
+    interrupted(there_child).await;
+}
+
 /// It says of each rule that is broken that it was.
 fn mutual_tls() -> Command {
     let mut command = example("mutual_tls");

@@ -17,6 +17,9 @@ mod jwt;
 mod mtls;
 #[path = "interop/server.rs"]
 mod server;
+#[cfg(all(feature = "axum", feature = "signals"))]
+#[path = "interop/signals/mod.rs"]
+mod signals;
 mod support;
 
 use server::Server;

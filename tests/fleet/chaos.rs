@@ -51,6 +51,7 @@ fn whatever_becomes_of_processes_and_engine_no_answer_is_wrong_and_none_is_missi
                 second_secret: None,
                 root_certificate: None,
                 max_ttls: MAX_TTLS.to_vec(),
+                transmitter: None,
             })));
             proxies.push(proxy);
         }

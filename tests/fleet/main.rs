@@ -27,6 +27,8 @@ mod sentinel;
 #[path = "../support/redis.rs"]
 mod server;
 mod servers;
+#[cfg(all(feature = "sandbox", feature = "signals"))]
+mod signals;
 mod worker;
 
 use std::sync::{Mutex, PoisonError};

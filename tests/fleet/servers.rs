@@ -24,6 +24,7 @@ pub fn settings(authority: &Authority, address: &str) -> Settings {
         second_secret: None,
         root_certificate: None,
         max_ttls: vec![MAX_TTL],
+        transmitter: None,
     }
 }
 

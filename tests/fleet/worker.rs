@@ -26,6 +26,8 @@ pub struct Settings {
     pub root_certificate: Option<String>,
     /// Of each cache, which has its place as its name.
     pub max_ttls: Vec<Duration>,
+    /// Whose security events it takes: the issuer, and its keys.
+    pub transmitter: Option<(String, String)>,
 }
 
 /// The first line it says, and what stands before each of its lines: the test program says things of its own.
@@ -35,6 +37,8 @@ pub const SIGN: char = '@';
 struct Worker {
     fleet: Fleet,
     caches: Vec<Cached<Rfc7662>>,
+    #[cfg(feature = "signals")]
+    signals: Option<tower_introspection::signals::Signals>,
 }
 
 impl Worker {
@@ -56,8 +60,15 @@ impl Worker {
             let cached = Cached::builder(endpoint).name(place.to_string()).max_ttl(*max_ttl);
             cached.inactive_ttl(millis(300)).fleet(&fleet).build().unwrap()
         };
-        let caches = settings.max_ttls.iter().enumerate().map(cache).collect();
-        Self { fleet, caches }
+        let caches: Vec<_> = settings.max_ttls.iter().enumerate().map(cache).collect();
+        #[cfg(feature = "signals")]
+        let signals = settings.transmitter.as_ref().map(|(issuer, keys)| hears(issuer, keys, &caches));
+        Self {
+            fleet,
+            caches,
+            #[cfg(feature = "signals")]
+            signals,
+        }
     }
 
     async fn obey(&self, command: &str) -> String {
@@ -76,6 +87,8 @@ impl Worker {
                 let reach = cache.handle().invalidate(selection).await;
                 format!("{} {}", reach.as_str(), now())
             }
+            #[cfg(feature = "signals")]
+            ("push", [set]) => self.push(set).await,
             ("stats", _) => self.stats(),
             _ => panic!("{command}"),
         }
@@ -101,6 +114,20 @@ impl Worker {
         format!("{verdict} {began_at} {took} {read_at}")
     }
 
+    /// What a transmitter that pushes this event is answered: the status, when that was, and when to send it again.
+    #[cfg(feature = "signals")]
+    async fn push(&self, set: &str) -> String {
+        use axum::http::{Request, Response};
+        use tower::ServiceExt;
+
+        let request = Request::post("/events").header("content-type", "application/secevent+jwt");
+        let door = self.signals.as_ref().unwrap().push();
+        let answer: Response<String> = door.oneshot(request.body(set.to_owned()).unwrap()).await.unwrap();
+        let answered_at = now();
+        let again = answer.headers().get("retry-after").map_or("never", |value| value.to_str().unwrap());
+        format!("{} {answered_at} {again}", answer.status().as_u16())
+    }
+
     fn stats(&self) -> String {
         let stats = self.fleet.stats();
         json!({
@@ -111,6 +138,17 @@ impl Worker {
         })
         .to_string()
     }
+}
+
+#[cfg(feature = "signals")]
+fn hears(issuer: &str, keys: &str, caches: &[Cached<Rfc7662>]) -> tower_introspection::signals::Signals {
+    use tower_introspection::jwt::KeySet;
+    use tower_introspection::signals::{Signals, Transmitter};
+
+    let transmitter =
+        Transmitter::new(issuer).audience("https://api.example.com").keys(KeySet::from_json(keys).unwrap());
+    let transmitter = caches.iter().fold(transmitter, |transmitter, cache| transmitter.cache(cache.handle()));
+    Signals::builder().transmitter(transmitter).build().unwrap()
 }
 
 /// Ends when nobody tells it anything any more.

@@ -38,12 +38,13 @@ pub struct Server {
 
 impl Server {
     /// `None` if it is not installed and need not be.
-    async fn start(name: &str, program: &Path, script: &Path) -> Option<Self> {
+    async fn start(name: &str, program: &Path, script: &Path, arguments: &[&str]) -> Option<Self> {
         if !is_installed(name, program, script) {
             return None;
         }
         let mut process = Command::new(program)
             .arg(script)
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -56,20 +57,29 @@ impl Server {
     }
 
     pub async fn oidc_provider() -> Option<Self> {
+        Self::oidc_provider_with(&[]).await
+    }
+
+    /// One that tells of logouts there.
+    pub async fn oidc_provider_that_tells(url: &str) -> Option<Self> {
+        Self::oidc_provider_with(&[url]).await
+    }
+
+    async fn oidc_provider_with(arguments: &[&str]) -> Option<Self> {
         let node = which("node");
-        Self::start("oidc-provider", &node, &installed().join("oidc-provider/server.mjs")).await
+        Self::start("oidc-provider", &node, &installed().join("oidc-provider/server.mjs"), arguments).await
     }
 
     pub async fn authlib() -> Option<Self> {
         let python = installed().join("authlib/venv/bin/python");
-        Self::start("Authlib", &python, &installed().join("authlib/server.py")).await
+        Self::start("Authlib", &python, &installed().join("authlib/server.py"), &[]).await
     }
 
     /// It answers in a way of its own, and so has tests of its own. `version` is the end of a folder's name.
     pub async fn django_oauth_toolkit(version: &str) -> Option<Self> {
         let folder = installed().join("django-oauth-toolkit");
         let python = folder.join(format!("venv{version}/bin/python"));
-        Self::start("django-oauth-toolkit", &python, &folder.join("server.py")).await
+        Self::start("django-oauth-toolkit", &python, &folder.join("server.py"), &[]).await
     }
 
     /// Those that answer as RFC 7662 has it, with all that tokens of this service hold.

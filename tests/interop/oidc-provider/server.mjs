@@ -4,6 +4,9 @@
 // Its access tokens are opaque, unless they are asked for the resource `JWT_RESOURCE`. What a JWT is like stands in the
 // query of that resource: `alg`, `aud`, `typ`, and `iss` of a server that names another one.
 //
+// With the URL of a service that takes logout tokens as its argument it has users, who log in by naming themselves in
+// `login_hint`, and tells that service when one of them logs out.
+//
 // It has new keys after `POST /rotate`, as if it had been started again with another configuration. After
 // `POST /rotate?keep` the old ones stay in its key set, behind the new ones.
 import { randomUUID } from "node:crypto";
@@ -103,13 +106,43 @@ const server = createServer().listen(0, "127.0.0.1");
 await once(server, "listening");
 const issuer = `http://127.0.0.1:${server.address().port}`;
 
+const [backchannel_logout_uri] = process.argv.slice(2);
+const loginApp = {
+  client_id: "login-app",
+  client_secret: "login-app-secret",
+  redirect_uris: [`${issuer}/callback`],
+  backchannel_logout_uri,
+  backchannel_logout_session_required: true,
+};
+const users = backchannel_logout_uri && {
+  pkce: { required: () => false },
+  interactions: { url: (_ctx, { uid }) => `/interaction/${uid}` },
+  // Whoever logs in has consented to everything.
+  loadExistingGrant: async ({ oidc: { client, session, provider } }) => {
+    const known = session.grantIdFor(client.clientId);
+    if (known) return provider.Grant.find(known);
+    const grant = new provider.Grant({ clientId: client.clientId, accountId: session.accountId });
+    grant.addOIDCScope(`openid ${SCOPES}`);
+    for (const resource of [AUDIENCE, JWT_RESOURCE]) grant.addResourceScope(resource, SCOPES);
+    await grant.save();
+    return grant;
+  },
+  // By default it sends nothing to loopback.
+  fetch: (url, { dispatcher, ...options }) => fetch(url, options),
+};
+
 const configuration = {
-  clients: [app, dpopApp, mtlsApp, basic, post, ...Object.values(answered), ...signing.map(({ client }) => client)],
+  ...users,
+  clients: [
+    ...[app, dpopApp, mtlsApp, basic, post, ...Object.values(answered), ...signing.map(({ client }) => client)],
+    ...(users ? [loginApp] : []),
+  ],
   scopes: ["openid", ...SCOPES.split(" ")],
   clientAuthMethods: ["client_secret_basic", "client_secret_post", "private_key_jwt"],
   enabledJWA: { introspectionSigningAlgValues: ["RS256", "PS256", "ES256", "EdDSA", "HS256"] },
   ttl: { ClientCredentials: 600, IdToken: 600 },
   features: {
+    backchannelLogout: { enabled: true },
     clientCredentials: { enabled: true },
     devInteractions: { enabled: false },
     dPoP: { enabled: true },
@@ -155,11 +188,12 @@ function query(url) {
 }
 
 let serverKeys = [];
+let provider;
 let handle;
 
 async function rotate(old) {
   serverKeys = [...(await newServerKeys()), ...old];
-  const provider = new Provider(issuer, { ...configuration, jwks: { keys: serverKeys } });
+  provider = new Provider(issuer, { ...configuration, jwks: { keys: serverKeys } });
   provider.on("server_error", (_ctx, error) => console.error(error));
   provider.registerGrantType(ID_TOKEN_GRANT, async (ctx) => {
     const idToken = new provider.IdToken({ sub: "ann" }, { ctx });
@@ -178,9 +212,15 @@ async function rotate(old) {
 await rotate([]);
 server.on("request", (request, response) => {
   const [path, keep] = request.url.split("?");
+  if (path.startsWith("/interaction/")) return login(request, response);
   if (path !== "/rotate") return handle(request, response);
   rotate(keep ? serverKeys : []).then(() => response.end("{}"));
 });
+
+async function login(request, response) {
+  const { params } = await provider.interactionDetails(request, response);
+  await provider.interactionFinished(request, response, { login: { accountId: params.login_hint } });
+}
 
 const metadata = await (await fetch(`${issuer}/.well-known/oauth-authorization-server`)).json();
 
@@ -190,6 +230,8 @@ console.log(
     introspection_endpoint: metadata.introspection_endpoint,
     token_endpoint: metadata.token_endpoint,
     revocation_endpoint: metadata.revocation_endpoint,
+    authorization_endpoint: metadata.authorization_endpoint,
+    end_session_endpoint: metadata.end_session_endpoint,
     rotation: `${issuer}/rotate`,
     jwt_resource: JWT_RESOURCE,
     id_token_grant: ID_TOKEN_GRANT,
@@ -198,6 +240,7 @@ console.log(
     app: credentials(app),
     dpop_app: credentials(dpopApp),
     mtls_app: credentials(mtlsApp),
+    login_app: credentials(loginApp),
     answered: Object.fromEntries(Object.entries(answered).map(([how, client]) => [how, credentials(client)])),
     private_key_jwt: signing.map(({ printed }) => printed),
     dpop_token: await dpopToken(metadata.token_endpoint, AUDIENCE),
