@@ -213,16 +213,18 @@
 //! | warn | "the strict fleet's lease is over: ..." | `fleet`, `untold` |
 //! | warn | "too many invalidations wait for the fleet's engine: ..." | `fleet`, `untold` |
 //! | warn, once for each `mismatch` | "the processes of a fleet are set up in ways that do not go together" | `fleet`, `mismatch` |
-//! | error | "what decides about security events (`on_event`) panicked, or its runtime ended" (of an event that was pushed) | |
+//! | error | "what decides about security events (`on_event`) panicked: what is done by default is done" | `transmitter`, `event`, `untold` |
 //! | warn | "security events are turned away, and have to be sent again" | `transmitter`, `cause`, `untold` |
 //! | warn | "a security event has no effect" (nobody can tell whose tokens are meant) | `transmitter`, `event`, `cause`, `untold` |
 //! | warn | "security events cannot be polled" | `transmitter`, `kind`, `error`, `untold` |
-//! | warn | "nothing is heard of the transmitter: ..." (one that is polled) | `transmitter`, `untold` |
+//! | warn | "what was sent as a security event is refused" (of an answer to a poll) | `transmitter`, `code`, `cause`, `untold` |
+//! | warn, once for each change | "nothing is heard of the transmitter: ..." (one that has `silent_after`, or is polled) | `transmitter` |
 //! | warn, once for each change | "the transmitter sends no security events: ..." (its stream is paused or disabled, as it says itself) | `transmitter`, `status` |
-//! | info, once for each change | "the transmitter sends security events again" (as it says itself) | `transmitter` |
+//! | info, once for each change | "the transmitter is heard again" | `transmitter` |
+//! | info, once for each change | "the transmitter sends security events again" (as it says itself, or as an event shows) | `transmitter` |
 //! | info | "a security event was heard" | `transmitter`, `event`, `outcome`, `untold` |
-//! | info | "what was sent as a security event is refused" | `transmitter`, `code`, `cause`, `untold` |
-//! | info | "what was sent as a security event is refused, and names no transmitter that is known" | `code`, `cause`, `untold` |
+//! | info | "what was sent as a security event is refused" (pushed, or a logout) | `transmitter`, `code`, `cause`, `untold` |
+//! | info | "what was sent as a security event is refused, and names no transmitter that is known" (or cannot be read) | `code`, `cause`, `untold` |
 //! | info | "the fleet's engine is back: ..." (whatever failed and was told works again) | `fleet` |
 //! | info | "the authority answers again; ..." (the breaker closes, and the log told that it was open) | `server.address`, `share` |
 //! | info | "the authority's answer is not a clear yes, so the token counts as inactive" | `cause`, `untold` |
@@ -259,12 +261,13 @@
 //! | `introspection_discovery`: finding the endpoint or the keys of an issuer, in a task of its own | |
 //! | `introspection_keys`: fetching an issuer's keys, in a task of its own | |
 //! | `introspection_fleet`: reading the log of a fleet, and appending to it, in a task each for as long as the fleet is in use | |
-//! | `introspection_signals`: polling a transmitter of security events, in a task of its own for as long as somebody listens | |
+//! | `introspection_signals`: polling a transmitter of security events, and looking whether any has fallen silent, in a task each for as long as somebody listens | |
 //! | `introspection`: a question to an endpoint, within the first | `otel.kind`, `server.address`, `known` (whether the token is), `http.response.status_code` (of the last attempt), `error.type` (the [kind](IntrospectErrorKind) of failure) |
 //!
 //! The spans of a login, of a discovery and of a question asked ahead of time have no parent, because nobody has to
 //! wait for them. They follow from (`follows_from`) the span of the request that caused them. That of a fleet has none
-//! either, and follows from nothing. That of polling has none, and follows from the span in which it was built.
+//! either, and follows from nothing. Those of security events have none, and follow from the span in which `Signals`
+//! was built.
 //!
 //! # Features
 //!
