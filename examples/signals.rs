@@ -121,6 +121,7 @@ fn from_env() -> Result<Option<(Rfc7662, Transmitter)>, BadVariable> {
             "JWKS_URL",
             "PUSH_AUTHORIZATION",
             "POLL_URL",
+            "POLL_TOKEN",
             "INTROSPECTION_URL",
             "CLIENT_ID",
             "CLIENT_SECRET",

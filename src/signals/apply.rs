@@ -18,6 +18,9 @@ use crate::clock::Timestamp;
 /// Events that may wait until they are acted on.
 const MOST_WAITING: usize = 1_000;
 
+/// So much later what was forgotten is forgotten again.
+const AGAIN: Duration = Duration::from_secs(5);
+
 /// From one look to the next: questions under way remember each, and there is room for so many.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -34,6 +37,7 @@ pub(super) struct Appliers {
 }
 
 /// Tokens to forget.
+#[derive(Clone)]
 pub(super) struct Meant {
     pub(super) selection: Selection,
     /// Up to when they were issued. An application that chose them has said so itself.
@@ -82,9 +86,31 @@ impl Appliers {
         self.forgotten.load(Ordering::Relaxed)
     }
 
+    /// The same once more, a little later. There are servers that tell of a logout before they have done it: whoever asks
+    /// in between hears that a token is active, and would remember that for long.
+    fn apply_again_soon(self: &Arc<Self>, caches: &[usize], meant: Vec<Meant>) {
+        let is_asked = |place: &&usize| self.caches.get(**place).is_some_and(|cache| !cache.judges_alone());
+        let caches: Vec<_> = caches.iter().filter(is_asked).copied().collect();
+        if caches.is_empty() {
+            return;
+        }
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(AGAIN).await;
+            // What has no room is told as if it had been said once.
+            let _ = this.apply_once(&caches, meant).await;
+        });
+    }
+
     /// Has the caches at these places forget, here and in their fleets, and waits until it is done. It goes on by
     /// itself if nobody waits any more.
     pub(super) async fn apply(self: &Arc<Self>, caches: &[usize], meant: Vec<Meant>) -> Result<(), NotTaken> {
+        self.apply_once(caches, meant.clone()).await?;
+        self.apply_again_soon(caches, meant);
+        Ok(())
+    }
+
+    async fn apply_once(self: &Arc<Self>, caches: &[usize], meant: Vec<Meant>) -> Result<(), NotTaken> {
         let Ok(_place) = self.places.try_acquire() else {
             return Err(NotTaken::TurnedAway("too many events wait", SOON));
         };

@@ -93,15 +93,17 @@ impl Receiver {
 
     /// What was sent, if a transmitter has signed it and it is as it has to be.
     async fn read(&self, text: &str, way: &Way) -> Result<Signed, NotTaken> {
+        let is_polled = matches!(way, Way::Poll { .. });
         let stated = Stated::read(text, way.form()).map_err(|not_taken| self.of_nobody(not_taken))?;
         let Some((place, source)) = self.source_of(&stated, way) else {
             let why = "`iss` is none of the transmitters, to the letter";
             return Err(self.of_nobody(refused(Code::InvalidIssuer, why)));
         };
-        let judged = self.judge(source, &stated, way).await.inspect_err(|not_taken| tell(source, *not_taken, way))?;
+        let judged =
+            self.judge(source, &stated, way).await.inspect_err(|not_taken| tell(source, *not_taken, is_polled))?;
         let events = stated.events(way.form(), source, &judged);
         let signed = stated.jws.payload().to_vec();
-        Ok(Signed { place, form: way.form(), judged, signed, events })
+        Ok(Signed { place, form: way.form(), is_polled, judged, signed, events })
     }
 
     fn source_of(&self, stated: &Stated, way: &Way) -> Option<(usize, &Source)> {
@@ -167,7 +169,7 @@ impl Receiver {
 
     /// Does what is to be done about it.
     async fn act(self: Arc<Self>, signed: Signed) -> Result<Taken, NotTaken> {
-        let Signed { place, form, judged, signed, events } = signed;
+        let Signed { place, form, is_polled, judged, signed, events } = signed;
         let Some(source) = self.sources.get(place) else { return Ok(Taken::Acted) };
         source.heard.spoke();
         let id = (form, &*judged.id, &*signed);
@@ -179,16 +181,16 @@ impl Receiver {
         let outcomes: Vec<_> = events.iter().map(|event| (event.kind, react(source, event, &mut meant))).collect();
         if meant.len() > MOST_SELECTIONS {
             let not_taken = refused(Code::InvalidRequest, "its events are about too many subjects");
-            tell(source, not_taken, &Way::Logout);
+            tell(source, not_taken, is_polled);
             return Err(not_taken);
         }
         if !meant.is_empty() {
             let applied = self.appliers.apply(&source.caches, meant).await;
-            applied.inspect_err(|not_taken| tell(source, *not_taken, &Way::Logout))?;
+            applied.inspect_err(|not_taken| tell(source, *not_taken, is_polled))?;
         }
         source.memory.remember(&id);
         let is_about_the_stream = |kind| matches!(kind, EventKind::Verification | EventKind::StreamUpdated);
-        if !events.iter().all(|event| is_about_the_stream(event.kind)) {
+        if form == Form::Event && !events.iter().any(|event| is_about_the_stream(event.kind)) {
             // Whoever sends events has a stream that is enabled.
             source.heard.has_status(StreamStatus::Enabled, judged.issued_at);
         }
@@ -217,6 +219,7 @@ impl Receiver {
 struct Signed {
     place: usize,
     form: Form,
+    is_polled: bool,
     judged: Judged,
     /// What was signed.
     signed: Vec<u8>,
@@ -325,7 +328,7 @@ fn tell_unmatched(source: &Source, kind: EventKind, cause: &'static str) {
     }
 }
 
-fn tell(source: &Source, not_taken: NotTaken, way: &Way) {
+fn tell(source: &Source, not_taken: NotTaken, is_polled: bool) {
     let transmitter = &source.heard.issuer;
     match not_taken {
         NotTaken::Refused(code, cause) => {
@@ -333,7 +336,7 @@ fn tell(source: &Source, not_taken: NotTaken, way: &Way) {
             source.heard.outcome(EventOutcome::Refused);
             match source.heard.told.due(Told::Because(cause)) {
                 // Who answers there is no stranger, so a setting is wrong.
-                Some(untold) if matches!(way, Way::Poll { .. }) => {
+                Some(untold) if is_polled => {
                     tracing::warn!(transmitter, code = code.as_str(), cause, untold, "{TOLD}");
                 }
                 Some(untold) => tracing::info!(transmitter, code = code.as_str(), cause, untold, "{TOLD}"),

@@ -134,8 +134,12 @@ fn of_simple(subject: &Map<String, Value>) -> Vec<Way> {
             .and_then(|(issuer, id)| Some(Way { issuer: Some(issuer.to_owned()), ..of_anyone(claim("jti", id)?) })),
         "email" => text("email").map(|address| of_anyone(Selection::email(address))),
         "phone_number" | "phone" => {
-            let number = text("phone_number").or_else(|| text("phone"));
-            number.and_then(|number| claim("phone_number", number)).map(of_anyone)
+            let Some(number) = text("phone_number").or_else(|| text("phone")) else { return Vec::new() };
+            // As it is written, and as ITU-T E.164 has it, OpenID Connect Core 1.0 section 5.1.
+            let bare: String = number.chars().filter(|c| c.is_ascii_digit() || *c == '+').collect();
+            let spellings = [Some(number), Some(&*bare).filter(|bare| *bare != number && !bare.is_empty())];
+            let ways = spellings.into_iter().flatten().filter_map(|number| claim("phone_number", number));
+            return ways.map(of_anyone).collect();
         }
         "uri" => text("uri").map(|uri| of_anyone(Selection::subject(uri))),
         "did" => text("url").map(|url| of_anyone(Selection::subject(url))),

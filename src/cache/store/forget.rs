@@ -4,6 +4,7 @@
 //! noted at all questions under way first, and what is remembered is looked at after that: an answer that lands in
 //! between is judged by one of the two. All that one call says of facts is one predicate and one look.
 
+#[cfg(any(test, feature = "redis"))]
 use std::slice;
 use std::sync::Arc;
 
@@ -32,6 +33,7 @@ impl Store {
         fingerprints
     }
 
+    #[cfg(any(test, feature = "redis"))]
     pub(in crate::cache) fn forget_rule(&self, rule: &Rule) -> usize {
         self.forget_rules(slice::from_ref(rule))
     }

@@ -168,6 +168,21 @@ async fn an_event_reaches_the_caches_of_its_transmitter_and_no_others() {
     assert_eq!(stats[1].outcomes, [(EventOutcome::Applied, 1), (EventOutcome::Refused, 1)]);
 }
 
+/// There are servers that tell of a logout before they have done it, such as `oidc-provider`.
+#[tokio::test(start_paused = true)]
+async fn what_was_asked_about_too_early_is_asked_about_again() {
+    let world = World::new().await;
+    world.remembers("abc", facts().subject("ann")).await;
+    assert_eq!(world.push(world.about(&user(&world.sandbox, "ann"))).await, TAKEN);
+    assert!(is_let_in(&world.cached, "abc").await, "the authority says so still");
+    assert!(world.knows("abc"));
+    tokio::time::sleep(millis(5_100)).await;
+    crate::support::until(|| !world.knows("abc")).await;
+    assert!(is_let_in(&world.cached, "abc").await);
+    tokio::time::sleep(secs(60)).await;
+    assert!(world.knows("abc"), "once more is all");
+}
+
 #[tokio::test]
 async fn a_question_under_way_is_asked_anew() {
     let sandbox = Sandbox::start().await.unwrap();

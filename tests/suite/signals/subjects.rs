@@ -53,7 +53,7 @@ async fn each_form_of_a_subject_means_its_tokens_and_no_others() {
     let ann = |issuer: &str| json!({ "format": "iss_sub", "iss": issuer, "sub": "ann" });
     let session = |id: &str| json!({ "format": "complex", "session": opaque(id) });
     type Subject<'s> = &'s dyn Fn(&str) -> Value;
-    let cases: [(Subject, &[&str]); 27] = [
+    let cases: [(Subject, &[&str]); 28] = [
         (&ann, &OF_ANN),
         (&|issuer| json!({ "subject_type": "iss-sub", "iss": issuer, "sub": "ann" }), &OF_ANN),
         (&|issuer| json!({ "subject_type": "id_token_claims", "iss": issuer, "sub": "ann" }), &OF_ANN),
@@ -62,6 +62,7 @@ async fn each_form_of_a_subject_means_its_tokens_and_no_others() {
         (&|_| json!({ "format": "email", "email": "ann@EXAMPLE.com" }), &["email"]),
         (&|_| json!({ "format": "phone_number", "phone_number": "+12065550100" }), &["phone"]),
         (&|_| json!({ "subject_type": "phone", "phone": "+12065550100" }), &["phone"]),
+        (&|_| json!({ "format": "phone_number", "phone_number": "+1 (206) 555-0100" }), &["phone"]),
         (&|issuer| json!({ "format": "jwt_id", "iss": issuer, "jti": "t-1" }), &["jti"]),
         (&|_| json!({ "format": "uri", "uri": "https://user.example.com/" }), &["uri"]),
         (&|_| json!({ "format": "did", "url": "did:example:123456" }), &["did"]),
