@@ -71,8 +71,8 @@ impl Outbox {
     /// process hears the same from the authority within its window.
     pub(super) fn push(&self, record: Record, names: Vec<Name>) -> (watch::Receiver<Stage>, bool) {
         let mut entries = self.entries();
-        // Said again while the engine is away, it takes the place of what was said before: whoever tries again and again
-        // is not to fill the outbox.
+        // Said again while the engine is away, it takes the place of what was said before: whoever tries again and
+        // again is not to fill the outbox.
         let words = entries.words_of(&record);
         let before = entries.take_alike(words, &record);
         let stage = before.map_or_else(|| watch::Sender::new(Stage::Waiting), |before| before.stage);

@@ -86,8 +86,8 @@ impl Appliers {
         self.forgotten.load(Ordering::Relaxed)
     }
 
-    /// The same once more, a little later. There are servers that tell of a logout before they have done it: whoever asks
-    /// in between hears that a token is active, and would remember that for long.
+    /// The same once more, a little later. There are servers that tell of a logout before they have done it: whoever
+    /// asks in between hears that a token is active, and would remember that for long.
     fn apply_again_soon(self: &Arc<Self>, caches: &[usize], meant: Vec<Meant>) {
         let is_asked = |place: &&usize| self.caches.get(**place).is_some_and(|cache| !cache.judges_alone());
         let caches: Vec<_> = caches.iter().filter(is_asked).copied().collect();

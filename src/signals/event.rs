@@ -172,8 +172,8 @@ impl EventKind {
     }
 }
 
-/// A security event that is signed and as it has to be, for whoever [decides](super::Transmitter::on_event) what is done about it.
-/// `Debug` shows its kind and no more: it is about a person.
+/// A security event that is signed and as it has to be, for whoever [decides](super::Transmitter::on_event) what is
+/// done about it. `Debug` shows its kind and no more: it is about a person.
 #[derive(Clone)]
 pub struct SecurityEvent {
     pub(super) kind: EventKind,

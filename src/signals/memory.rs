@@ -10,7 +10,8 @@ use super::set::Form;
 /// acted on once more, which forgets what was issued before it: nobody who has a newer token notices.
 pub(super) const MOST: usize = 10_000;
 
-/// What an event is told by: its kind of token, its `jti`, and what was signed with it, since an issuer may use one twice.
+/// What an event is told by: its kind of token, its `jti`, and what was signed with it, since an issuer may use one
+/// twice.
 pub(super) type Id<'s> = (Form, &'s str, &'s [u8]);
 
 /// Identifiers as two keyed hashes: nobody can make two of them collide.

@@ -137,8 +137,8 @@ impl Signals {
         SignalsService::new(self.clone(), Form::Logout)
     }
 
-    /// Fetches the keys of all transmitters now, unless they are at hand: for a program that is to fail when it starts, and
-    /// not by its first event.
+    /// Fetches the keys of all transmitters now, unless they are at hand: for a program that is to fail when it starts,
+    /// and not by its first event.
     ///
     /// # Errors
     /// If they cannot be found or fetched.

@@ -104,8 +104,8 @@ impl Poll {
     }
 
     /// How the transmitter is reached. Default: [`Connection::new`] with 1 MiB for
-    /// [`max_response_bytes`](Connection::max_response_bytes): an answer holds up to 20 events. After one that is larger
-    /// fewer are asked for, and one at last.
+    /// [`max_response_bytes`](Connection::max_response_bytes): an answer holds up to 20 events. After one that is
+    /// larger fewer are asked for, and one at last.
     pub fn connection(mut self, connection: Connection) -> Self {
         self.link.connection = connection;
         self

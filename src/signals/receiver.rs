@@ -354,8 +354,9 @@ fn tell(source: &Source, not_taken: NotTaken, is_polled: bool) {
     }
 }
 
-/// Which tokens are meant by something with these claims, if it is as it has to be and whoever signed it may say so: for
-/// what fuzzing compares. The transmitter is `https://a.example`, and speaks about tokens of `https://b.example`, too.
+/// Which tokens are meant by something with these claims, if it is as it has to be and whoever signed it may say so:
+/// for what fuzzing compares. The transmitter is `https://a.example`, and speaks about tokens of `https://b.example`,
+/// too.
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::expect_used)]
 pub(crate) fn meant_by(claims: &[u8], is_logout: bool, now: Timestamp) -> Option<Vec<crate::selection::Selection>> {

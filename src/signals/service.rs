@@ -1,6 +1,7 @@
 //! Taking what is pushed: events, RFC 8935, and logout tokens, OpenID Connect Back-Channel Logout 1.0 section 2.5.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -12,7 +13,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::json;
-use tower::{BoxError, Service};
+use tower::Service;
 
 use super::Signals;
 use super::receiver::{Taken, Way};
@@ -41,7 +42,7 @@ impl SignalsService {
 
     async fn answer<B>(self, request: Request<B>) -> Response<String>
     where
-        B: Body<Error: Into<BoxError>> + Send,
+        B: Body<Error: Into<Box<dyn Error + Send + Sync>>> + Send,
         B::Data: Send,
     {
         let (parts, body) = request.into_parts();
@@ -146,7 +147,7 @@ fn is_of_type(headers: &HeaderMap, media_type: &str) -> bool {
 
 impl<B> Service<Request<B>> for SignalsService
 where
-    B: Body<Error: Into<BoxError>> + Send + 'static,
+    B: Body<Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     B::Data: Send,
 {
     type Response = Response<String>;

@@ -156,10 +156,10 @@ impl Transmitter {
         self
     }
 
-    /// How far the transmitter's clock may be ahead of this one; an event from further ahead is turned away (503). By so
-    /// much later than the event tokens may have been issued that are forgotten, too: those that an authority is asked
-    /// about, since to forget one too many costs a question, and those that another than the transmitter has issued,
-    /// whose clock may be another. Default: 60 seconds; at most 5 minutes.
+    /// How far the transmitter's clock may be ahead of this one; an event from further ahead is turned away (503). By
+    /// so much later than the event tokens may have been issued that are forgotten, too: those that an authority is
+    /// asked about, since to forget one too many costs a question, and those that another than the transmitter has
+    /// issued, whose clock may be another. Default: 60 seconds; at most 5 minutes.
     pub fn clock_skew(mut self, skew: Duration) -> Self {
         self.clock_skew = skew;
         self
@@ -298,8 +298,8 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// The wrong signatures that strangers may have sent this way. Where the sender is known they do not count: nobody is
-    /// to keep its events out.
+    /// The wrong signatures that strangers may have sent this way. Where the sender is known they do not count: nobody
+    /// is to keep its events out.
     pub(super) fn forged_by(&self, way: &Way) -> Option<&Forged> {
         match way {
             Way::Push { .. } if self.authorization.is_none() => Some(&self.forged_pushes),

@@ -14,8 +14,13 @@ const ALWAYS: [&str; 8] =
     ["alloc", "core", "http", "serde_core", "std", "tower_introspection", "tower_layer", "tower_service"];
 
 /// Features that bring in the types of another crate, and that crate.
-const BY_FEATURE: [(&str, &[&str]); 3] =
-    [("axum", &["axum_core"]), ("http-client", &["reqwest"]), ("tonic", &["tonic"])];
+const BY_FEATURE: [(&str, &[&str]); 4] = [
+    ("axum", &["axum_core"]),
+    ("http-client", &["reqwest"]),
+    // A service that reads bodies.
+    ("signals", &["http_body"]),
+    ("tonic", &["tonic"]),
+];
 
 struct Listings {
     /// With all features.

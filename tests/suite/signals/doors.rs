@@ -1,5 +1,5 @@
-//! Each kind of JWT at the doors for events and logouts: the one that it is for lets it in, and no other, though all are
-//! signed by one key and hold whatever any door could want to see.
+//! Each kind of JWT at the doors for events and logouts: the one that it is for lets it in, and no other, though all
+//! are signed by one key and hold whatever any door could want to see.
 
 use serde_json::json;
 

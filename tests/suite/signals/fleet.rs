@@ -33,7 +33,8 @@ async fn all_processes_refuse_a_token_once_one_of_them_has_taken_the_event() {
     assert!(!processes[1].presents("abc").await.unwrap().is_active());
 }
 
-/// Otherwise the transmitter would send it no second time, and nobody else would ever hear of it, should this process end.
+/// Otherwise the transmitter would send it no second time, and nobody else would ever hear of it, should this process
+/// end.
 #[tokio::test(start_paused = true)]
 async fn while_the_engine_is_away_an_event_has_its_effect_here_and_is_to_be_sent_again() {
     type Fault = fn(&MemoryEngine, bool);
