@@ -263,6 +263,14 @@ mod tests {
                 ]
             );
         }
+        #[cfg(feature = "signals")]
+        assert_eq!(
+            places_of("https://a.example/issuer1", Wanted::TransmitterJwks)[..2],
+            [
+                "https://a.example/.well-known/ssf-configuration/issuer1",
+                "https://a.example/.well-known/risc-configuration/issuer1"
+            ]
+        );
         // RFC 8414 section 3.1 and section 5.
         assert_eq!(
             places("https://example.com/issuer1"),

@@ -72,11 +72,12 @@ impl Outbox {
     pub(super) fn push(&self, record: Record, names: Vec<Name>) -> (watch::Receiver<Stage>, bool) {
         let mut entries = self.entries();
         // Said again while the engine is away, it takes the place of what was said before: whoever tries again and
-        // again is not to fill the outbox.
+        // again is not to fill the outbox, nor to wait behind all others each time.
         let words = entries.words_of(&record);
-        let before = entries.take_alike(words, &record);
-        let stage = before.map_or_else(|| watch::Sender::new(Stage::Waiting), |before| before.stage);
-        let hears = stage.subscribe();
+        if let Some(hears) = entries.say_again(words, &record) {
+            return (hears, false);
+        }
+        let (stage, hears) = watch::channel(Stage::Waiting);
         let mut replaced = Vec::new();
         if entries.is_full() {
             if record.found_inactive {
@@ -210,13 +211,23 @@ impl Entries {
         self.hasher.hash_one((cache, rule, found_inactive, leaves_mark))
     }
 
-    /// The one that says the same of the same cache, as long as it waits.
-    fn take_alike(&mut self, words: u64, record: &Record) -> Option<Entry> {
-        let entry = self.all.get(self.by_words.get(&words)?)?;
+    /// Puts the record in the place of one that says the same of the same cache, if that waits still. An append of that
+    /// one may be under way, and count from before: so it is another record.
+    fn say_again(&mut self, words: u64, record: &Record) -> Option<watch::Receiver<Stage>> {
+        let number = *self.by_words.get(&words)?;
+        let entry = self.all.get_mut(&number)?;
         let other = &entry.record;
         let is_alike = (&other.cache, &other.rule) == (&record.cache, &record.rule)
             && (other.found_inactive, other.leaves_mark) == (record.found_inactive, record.leaves_mark);
-        if is_alike { self.remove(other.id) } else { None }
+        if !is_alike {
+            return None;
+        }
+        let (id, moment) = (other.id, record.moment.max(other.moment));
+        entry.record = Arc::new(Record { moment, ..record.clone() });
+        let hears = entry.stage.subscribe();
+        self.by_id.remove(&id);
+        self.by_id.insert(record.id, number);
+        Some(hears)
     }
 
     fn first_waiting(&self) -> Option<Next> {
@@ -315,15 +326,15 @@ mod tests {
             let again = Record { id, moment: 7, ..record(1) };
             assert!(!outbox.push(again, Vec::new()).1, "it never overflows");
         }
-        assert_eq!((outbox.queued(), outbox.is_own(1), next(&outbox).await), (2, false, Some(2)));
-        outbox.appended(2, 5, at(3));
+        assert_eq!((outbox.queued(), outbox.is_own(1)), (2, false));
         let last = tokio::time::timeout(std::time::Duration::from_millis(1), outbox.next()).await.unwrap().record;
-        assert_eq!((last.id, last.moment), (20_009, 7));
+        assert_eq!((last.id, last.moment), (20_009, 7), "it is the first still");
         outbox.appended(20_009, 5, at(4));
+        assert_eq!(next(&outbox).await, Some(2));
         assert_eq!(*first.borrow(), Stage::Appended(5, at(4)));
         // What was appended is another thing: an answer may have been asked for since.
         outbox.push(record(1), Vec::new());
-        assert_eq!(outbox.queued(), 1);
+        assert_eq!(outbox.queued(), 2);
     }
 
     #[tokio::test(start_paused = true)]

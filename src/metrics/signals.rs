@@ -89,6 +89,8 @@ mod published {
             describe_gauge!(HEARD, Unit::Seconds, "when the transmitter was heard last, since the Unix epoch");
             describe_gauge!(HEALTHY, "1 while nothing speaks against it that security events arrive");
             of_nobody().increment(0);
+            let healthy = gauge!(HEALTHY, "transmitter" => self.transmitter.clone());
+            healthy.set(1.0);
             let transmitter = || self.transmitter.clone();
             let polls = |outcome| counter!(POLLS, "transmitter" => transmitter(), "outcome" => outcome);
             Handles {
@@ -98,7 +100,7 @@ mod published {
                     .map(|kind| counter!(ACCEPTED, "transmitter" => transmitter(), "event" => kind.as_str())),
                 answered: polls("answered"),
                 failed: polls("failed"),
-                healthy: gauge!(HEALTHY, "transmitter" => transmitter()),
+                healthy,
             }
         }
     }

@@ -15,14 +15,17 @@ use crate::cache::handle::CacheHandle;
 use crate::cache::{Reach, Rest, Selection};
 use crate::clock::Timestamp;
 
-/// Events that may wait until they are acted on.
+/// Selections that may wait until they are acted on. Most events are one.
 const MOST_WAITING: usize = 1_000;
+
+/// Selections that may wait to be acted on again.
+const MOST_WAITING_AGAIN: usize = 5_000;
 
 /// So much later what was forgotten is forgotten again.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// From one look to the next: questions under way remember each, and there is room for so many.
-const PAUSE: Duration = Duration::from_millis(20);
+/// From one look to the next. Questions under way remember each, and there is room for those of a minute.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// When an event may be sent again that the engine of a fleet has not heard of.
 const ENGINE_IS_AWAY: Duration = Duration::from_secs(10);
@@ -30,6 +33,7 @@ const ENGINE_IS_AWAY: Duration = Duration::from_secs(10);
 pub(super) struct Appliers {
     caches: Vec<CacheHandle>,
     places: Semaphore,
+    places_again: Arc<Semaphore>,
     waiting: Mutex<Vec<Job>>,
     /// Whoever has it looks for all that wait.
     turn: Turns<()>,
@@ -47,7 +51,7 @@ pub(super) struct Meant {
 /// A moment each for two kinds of caches.
 #[derive(Clone, Copy)]
 pub(super) struct Until {
-    /// Where to forget is to refuse: nobody who logs in again is to be kept out.
+    /// Where to forget is to refuse: whoever logs in again at the transmitter is not to be kept out.
     pub(super) judged_alone: Timestamp,
     /// Where to forget one too many costs a question.
     pub(super) asked: Timestamp,
@@ -63,6 +67,10 @@ impl Meant {
     }
 }
 
+fn weight(meant: &[Meant]) -> u32 {
+    u32::try_from(meant.len()).unwrap_or(u32::MAX)
+}
+
 /// What one event is about.
 struct Job {
     caches: Vec<usize>,
@@ -75,6 +83,7 @@ impl Appliers {
         Self {
             caches,
             places: Semaphore::new(MOST_WAITING),
+            places_again: Arc::new(Semaphore::new(MOST_WAITING_AGAIN)),
             waiting: Mutex::default(),
             turn: Turns::default(),
             forgotten: AtomicU64::new(0),
@@ -86,48 +95,14 @@ impl Appliers {
         self.forgotten.load(Ordering::Relaxed)
     }
 
-    /// The same once more, a little later. There are servers that tell of a logout before they have done it: whoever
-    /// asks in between hears that a token is active, and would remember that for long.
-    fn apply_again_soon(self: &Arc<Self>, caches: &[usize], meant: Vec<Meant>) {
-        let is_asked = |place: &&usize| self.caches.get(**place).is_some_and(|cache| !cache.judges_alone());
-        let caches: Vec<_> = caches.iter().filter(is_asked).copied().collect();
-        if caches.is_empty() {
-            return;
-        }
-        let this = Arc::clone(self);
-        tokio::spawn(async move {
-            tokio::time::sleep(AGAIN).await;
-            // What has no room is told as if it had been said once.
-            let _ = this.apply_once(&caches, meant).await;
-        });
-    }
-
     /// Has the caches at these places forget, here and in their fleets, and waits until it is done. It goes on by
     /// itself if nobody waits any more.
     pub(super) async fn apply(self: &Arc<Self>, caches: &[usize], meant: Vec<Meant>) -> Result<(), NotTaken> {
-        self.apply_once(caches, meant.clone()).await?;
-        self.apply_again_soon(caches, meant);
-        Ok(())
-    }
-
-    async fn apply_once(self: &Arc<Self>, caches: &[usize], meant: Vec<Meant>) -> Result<(), NotTaken> {
-        let Ok(_place) = self.places.try_acquire() else {
+        let Ok(_place) = self.places.try_acquire_many(weight(&meant)) else {
             return Err(NotTaken::TurnedAway("too many events wait", SOON));
         };
-        let (done, rests) = oneshot::channel();
-        self.waiting().push(Job { caches: caches.to_vec(), meant, done });
-        let this = Arc::clone(self);
-        tokio::spawn(async move {
-            let _turn = this.turn.lock().await;
-            let jobs = std::mem::take(&mut *this.waiting());
-            if !jobs.is_empty() {
-                let that = Arc::clone(&this);
-                // What had a place and comes to nothing is told as such to whoever waits.
-                let _ = tokio::task::spawn_blocking(move || that.run(jobs)).await;
-                tokio::time::sleep(PAUSE).await;
-            }
-        });
-        let rests = rests.await.map_err(|_| NotTaken::TurnedAway("it was given up", SOON))?;
+        self.forget_again_soon(caches, &meant);
+        let rests = self.forget(caches, meant).await.ok_or(NotTaken::TurnedAway("it was given up", SOON))?;
         // All at once: each waits for the engine by itself.
         let reached: JoinSet<Reach> = rests.into_iter().collect();
         if reached.join_all().await.contains(&Reach::Queued) {
@@ -137,6 +112,42 @@ impl Appliers {
             ));
         }
         Ok(())
+    }
+
+    /// What tells how far it got beyond this process, once it is done here.
+    async fn forget(self: &Arc<Self>, caches: &[usize], meant: Vec<Meant>) -> Option<Vec<Rest>> {
+        let (done, rests) = oneshot::channel();
+        self.waiting().push(Job { caches: caches.to_vec(), meant, done });
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            let _turn = this.turn.lock().await;
+            let jobs = std::mem::take(&mut *this.waiting());
+            if !jobs.is_empty() {
+                let that = Arc::clone(&this);
+                // Whoever waits for what comes to nothing is told so.
+                let _ = tokio::task::spawn_blocking(move || that.run(jobs)).await;
+                tokio::time::sleep(PAUSE).await;
+            }
+        });
+        rests.await.ok()
+    }
+
+    /// The same once more, a little later. There are servers that tell of a logout before they have done it: whoever
+    /// asks in between hears that a token is active, and would remember that for long.
+    fn forget_again_soon(self: &Arc<Self>, caches: &[usize], meant: &[Meant]) {
+        let is_asked = |place: &&usize| self.caches.get(**place).is_some_and(|cache| !cache.judges_alone());
+        let caches: Vec<_> = caches.iter().filter(is_asked).copied().collect();
+        // In a flood it is left at the first time.
+        let Ok(place) = Arc::clone(&self.places_again).try_acquire_many_owned(weight(meant)) else { return };
+        if caches.is_empty() {
+            return;
+        }
+        let (this, meant) = (Arc::clone(self), meant.to_vec());
+        tokio::spawn(async move {
+            tokio::time::sleep(AGAIN).await;
+            let _ = this.forget(&caches, meant).await;
+            drop(place);
+        });
     }
 
     fn run(&self, jobs: Vec<Job>) {

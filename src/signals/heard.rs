@@ -1,6 +1,6 @@
 //! What was heard of a transmitter.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -60,10 +60,11 @@ impl EventOutcome {
 }
 
 /// What a transmitter has said of its stream, Shared Signals Framework 1.0 section 8.1.5.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StreamStatus {
     /// Nothing, or that it sends events.
+    #[default]
     Enabled,
     /// That it sends none for now, and keeps them.
     Paused,
@@ -140,7 +141,6 @@ pub(super) struct Heard {
     silent_after: Option<Duration>,
     made: Stopwatch,
     last: Mutex<Last>,
-    status: AtomicU8,
     was_silent: AtomicBool,
     outcomes: [AtomicU64; EventOutcome::ALL.len()],
     events: [AtomicU64; EventKind::ALL.len()],
@@ -154,6 +154,7 @@ pub(super) struct Heard {
 struct Last {
     heard: Option<Stopwatch>,
     event: Option<Stopwatch>,
+    status: StreamStatus,
     /// By the transmitter's clock.
     status_said_at: Option<Timestamp>,
 }
@@ -174,7 +175,6 @@ impl Heard {
             silent_after,
             made: Stopwatch::start(),
             last: Mutex::default(),
-            status: AtomicU8::new(0),
             was_silent: AtomicBool::new(false),
             outcomes: Default::default(),
             events: std::array::from_fn(|_| AtomicU64::new(0)),
@@ -216,14 +216,23 @@ impl Heard {
 
     /// Notes what the transmitter says of its stream. What was said before the last one has been overtaken.
     pub(super) fn has_status(&self, status: StreamStatus, said_at: Timestamp) {
-        {
-            let mut last = self.last();
-            if last.status_said_at.is_some_and(|last| said_at < last) {
-                return;
-            }
-            last.status_said_at = Some(said_at);
+        let mut last = self.last();
+        if last.status_said_at.is_none_or(|last| last <= said_at) {
+            self.note_status(&mut last, status, said_at);
         }
-        if self.status.swap(status as u8, Ordering::Relaxed) == status as u8 {
+    }
+
+    /// Whoever sends events has a stream that is enabled, unless it said something else with them, or later.
+    pub(super) fn sends_events(&self, said_at: Timestamp) {
+        let mut last = self.last();
+        if last.status_said_at.is_some_and(|last| last < said_at) {
+            self.note_status(&mut last, StreamStatus::Enabled, said_at);
+        }
+    }
+
+    fn note_status(&self, last: &mut Last, status: StreamStatus, said_at: Timestamp) {
+        last.status_said_at = Some(said_at);
+        if std::mem::replace(&mut last.status, status) == status {
             return;
         }
         let (transmitter, word) = (&self.issuer, status.as_str());
@@ -277,8 +286,7 @@ impl Heard {
     }
 
     fn status(&self) -> StreamStatus {
-        let status = usize::from(self.status.load(Ordering::Relaxed));
-        StreamStatus::ALL.get(status).copied().unwrap_or(StreamStatus::Enabled)
+        self.last().status
     }
 
     pub(super) fn stats(&self) -> TransmitterStats {

@@ -53,8 +53,6 @@ mod refusal;
 mod service;
 mod set;
 mod subject;
-#[cfg(test)]
-mod tests;
 mod transmitter;
 
 use std::fmt;

@@ -12,7 +12,7 @@
 //!
 //! An event that was not acknowledged comes again. So one is acknowledged once it has had its effect, and not before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +40,7 @@ use crate::random::random;
 const MOST_EVENTS: usize = 20;
 
 /// As large as these may be, and more.
-const MOST_BYTES: usize = 1024 * 1024;
+const MOST_BYTES: usize = 2 * 1024 * 1024;
 
 /// From one poll that had nothing new to the next, of a server that answers at once.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -103,12 +103,17 @@ impl Poll {
         self
     }
 
-    /// How the transmitter is reached. Default: [`Connection::new`] with 1 MiB for
+    /// How the transmitter is reached. Default: [`Connection::new`] with 2 MiB for
     /// [`max_response_bytes`](Connection::max_response_bytes): an answer holds up to 20 events. After one that is
     /// larger fewer are asked for, and one at last.
     pub fn connection(mut self, connection: Connection) -> Self {
         self.link.connection = connection;
         self
+    }
+
+    /// A server that has nothing to tell may hold each request open.
+    pub(super) fn longest_silence(&self) -> Duration {
+        self.link.request_timeout.saturating_mul(2)
     }
 
     /// # Errors
@@ -154,6 +159,8 @@ struct ToTell {
 /// Where the polling has got to.
 struct State {
     to_tell: ToTell,
+    /// What the server was told of before, or would not hear.
+    refused_before: BTreeSet<String>,
     /// The last request was not answered.
     failures: u32,
     most_events: usize,
@@ -166,7 +173,12 @@ impl Opened {
     /// Fetches events of the transmitter at this place, without end.
     pub(super) async fn run(self, receiver: Arc<Receiver>, place: usize) {
         let Some(source) = receiver.sources.get(place) else { return };
-        let mut state = State { to_tell: ToTell::default(), failures: 0, most_events: MOST_EVENTS };
+        let mut state = State {
+            to_tell: ToTell::default(),
+            refused_before: BTreeSet::new(),
+            failures: 0,
+            most_events: MOST_EVENTS,
+        };
         loop {
             let asked = Stopwatch::start();
             let pause = match self.ask(&state).await {
@@ -186,8 +198,9 @@ impl Opened {
                 Err(error) => {
                     state.failures = state.failures.saturating_add(1);
                     if is_about_the_request(&error) {
-                        // Whatever it is about, what was taken is acknowledged again when it comes again.
-                        state.to_tell = ToTell::default();
+                        // Whatever it is about, what comes again is acknowledged then.
+                        let told = std::mem::take(&mut state.to_tell);
+                        state.refused_before.extend(told.refused.into_keys());
                     }
                     if error.is_too_large() {
                         state.most_events = (state.most_events / 2).max(1);
@@ -232,6 +245,8 @@ async fn take(receiver: &Arc<Receiver>, place: usize, events: Events, state: &mu
         tasks.push((id, tokio::spawn(async move { receiver.take(&text, &way).await })));
     }
     let told = std::mem::take(&mut state.to_tell);
+    let mut refused_before = std::mem::take(&mut state.refused_before);
+    refused_before.extend(told.refused.into_keys());
     let mut is_new = false;
     for (id, taking) in tasks {
         match taking.await {
@@ -240,7 +255,7 @@ async fn take(receiver: &Arc<Receiver>, place: usize, events: Events, state: &mu
                 state.to_tell.taken.push(id);
             }
             // The server does not mind what is wrong with it: it would come for ever.
-            Ok(Err(NotTaken::Refused(..))) if told.refused.contains_key(&id) => state.to_tell.taken.push(id),
+            Ok(Err(NotTaken::Refused(..))) if refused_before.contains(&id) => state.to_tell.taken.push(id),
             Ok(Err(NotTaken::Refused(code, why))) => {
                 state.to_tell.refused.insert(id, (code.as_str(), why));
             }

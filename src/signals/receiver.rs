@@ -155,7 +155,7 @@ impl Receiver {
         };
         // Without the name of a key each was tried.
         if let (Some(forged), Err(failed)) = (forged, &verified)
-            && (kid.is_none() || matches!(failed, Ok(fault) if *fault != Fault::NoSuchKey))
+            && matches!(failed, Ok(fault) if kid.is_none() || *fault != Fault::NoSuchKey)
         {
             forged.add(now);
         }
@@ -170,13 +170,16 @@ impl Receiver {
     /// Does what is to be done about it.
     async fn act(self: Arc<Self>, signed: Signed) -> Result<Taken, NotTaken> {
         let Signed { place, form, is_polled, judged, signed, events } = signed;
-        let Some(source) = self.sources.get(place) else { return Ok(Taken::Acted) };
-        source.heard.spoke();
+        let Some(source) = self.sources.get(place) else {
+            return Err(NotTaken::TurnedAway("its transmitter is gone", SOON));
+        };
         let id = (form, &*judged.id, &*signed);
         if source.memory.knows(&id) {
             events.iter().for_each(|event| source.heard.event(event.kind, EventOutcome::Repeated));
             return Ok(Taken::Repeated);
         }
+        // Of one that anybody can send again nobody knows who has sent it.
+        source.heard.spoke();
         let mut meant = Vec::new();
         let outcomes: Vec<_> = events.iter().map(|event| (event.kind, react(source, event, &mut meant))).collect();
         if meant.len() > MOST_SELECTIONS {
@@ -191,8 +194,7 @@ impl Receiver {
         source.memory.remember(&id);
         let is_about_the_stream = |kind| matches!(kind, EventKind::Verification | EventKind::StreamUpdated);
         if form == Form::Event && !events.iter().any(|event| is_about_the_stream(event.kind)) {
-            // Whoever sends events has a stream that is enabled.
-            source.heard.has_status(StreamStatus::Enabled, judged.issued_at);
+            source.heard.sends_events(judged.issued_at);
         }
         for (kind, outcome) in outcomes {
             source.heard.event(kind, outcome);

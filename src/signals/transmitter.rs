@@ -172,10 +172,11 @@ impl Transmitter {
         self
     }
 
-    /// After how long without a word from the transmitter its stream counts as
-    /// [silent](super::StreamHealth::Silent). What it says of the stream itself counts, too: have it send a
-    /// verification event in half that time. Default: 2 minutes for one that is [polled](Self::poll), of which any
-    /// answer counts; never for one that pushes, which has nothing to say as long as nothing happens.
+    /// After how long without a word from the transmitter its stream counts as [silent](super::StreamHealth::Silent).
+    /// What it says of the stream itself counts, too: have it send a verification event in half that time. Default: 2
+    /// minutes for one that is [polled](Self::poll), or twice its [`request_timeout`](Poll::request_timeout) if that is
+    /// longer, of which any answer counts; never for one that pushes, which has nothing to say as long as nothing
+    /// happens.
     pub fn silent_after(mut self, silence: Duration) -> Self {
         self.silent_after = Some(silence);
         self
@@ -249,7 +250,7 @@ impl Transmitter {
         let link = Link { clock: Arc::clone(clock), ..self.link };
         let authority = Authority { url: format!("{}#keys", self.issuer), ..Authority::default() };
         let (keys, _) = self.keys.open(&self.issuer, authority, link, &Limits::new(), self.refresh_keys_every)?;
-        let if_polled = self.poll.as_ref().map(|_| SILENT_AFTER_IF_POLLED);
+        let if_polled = self.poll.as_ref().map(|poll| SILENT_AFTER_IF_POLLED.max(poll.longest_silence()));
         let heard = Heard::new(shown(&self.issuer).into_owned(), self.silent_after.or(if_polled));
         let token_issuers = if self.token_issuers.is_empty() { vec![self.issuer.clone()] } else { self.token_issuers };
         let source = Source {

@@ -401,6 +401,35 @@ async fn the_moments_of_the_page_are_told_in_milliseconds() {
 }
 
 #[cfg(all(feature = "redis", feature = "test-util"))]
+#[cfg(feature = "signals")]
+#[tokio::test]
+async fn what_was_heard_of_security_events_is_shown_for_each_transmitter() {
+    use tower_introspection::sandbox::{Sandbox, SandboxEvent};
+    use tower_introspection::signals::{Signals, Transmitter};
+
+    let (cached, _) = used("main").await;
+    let sandbox = Sandbox::start().await.unwrap();
+    let listens = Transmitter::discover(sandbox.issuer()).audience("https://api.example.com").cache(cached.handle());
+    let signals = Signals::builder().transmitter(listens).build().unwrap();
+    let page = StatusPage::new(cached.handle()).signals(signals.handle());
+    let transmitter = async || {
+        let answer = answer(&page, Method::GET, &["application/json"]).await;
+        serde_json::from_str::<Value>(answer.body()).unwrap()["transmitters"][0].clone()
+    };
+    assert_eq!(transmitter().await.get("last_event_seconds"), Some(&Value::Null));
+    let disabled = "https://schemas.openid.net/secevent/risc/event-type/account-disabled";
+    let set = sandbox.sign_event(SandboxEvent::new(disabled).about_user(sandbox.issuer(), "ann")).unwrap();
+    let request = Request::post("/").header("content-type", "application/secevent+jwt").body(set).unwrap();
+    assert_eq!(signals.push().oneshot(request).await.unwrap().status(), 202);
+    let shown = transmitter().await;
+    assert_eq!((&shown["name"], &shown["health"]), (&json!(sandbox.issuer()), &json!("healthy")));
+    assert!(shown["last_event_seconds"].is_number() && shown["last_heard_seconds"].is_number());
+    assert_eq!((&shown["outcomes"], &shown["events"]), (&json!({"applied": 1}), &json!({"account_disabled": 1})));
+    let html = html(&page).await;
+    assert_eq!(cells(&html, "events"), ["1&nbsp;account disabled"]);
+    assert!(html.contains("Last event heard, ago") && html.contains("Security events"));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_cache_in_a_fleet_shows_what_becomes_of_it() {
     use tower_introspection::fleet::{Fleet, FleetSecret, MemoryEngine};

@@ -25,9 +25,9 @@ impl Predicate {
 
 /// How many closures a question under way remembers. What one takes, in time and memory, only its author knows.
 const MAX_CLOSURES: usize = 16;
-/// How many sets of rules. A fleet's log brings one with each page, ten in a second, whoever logs out anywhere: there
-/// is room for a `question_timeout` of a minute. All of a question's are 15 KB.
-const MAX_SETS: usize = 600;
+/// How many sets of rules. A fleet's log brings one with each page, ten in a second, whoever logs out anywhere, and
+/// security events as many: there is room for a `question_timeout` of a minute. All of a question's are 30 KB.
+const MAX_SETS: usize = 1_200;
 /// How many rules in these sets: as many as the log keeps. All questions share them, so they take its size once.
 const MAX_RULES: usize = 30_000;
 

@@ -235,8 +235,12 @@ impl Known {
         }
         while self.rules.count() > MOST_RULES || self.bytes_of_rules > MOST_BYTES_OF_RULES {
             let oldest = oldest(self.rules.kept().map(|mark| mark.moment))?;
+            let going = self.rules.kept().filter(|mark| mark.moment <= oldest && mark.before != Before::ALWAYS);
+            // One that says itself until when may reach further.
+            let reach = going.map(|mark| mark.before).max();
             self.retain_rules(|mark| mark.moment > oldest);
-            self.raise(Before::up_to(oldest + clock_skew));
+            let up_to = Before::up_to(oldest + clock_skew);
+            self.raise(reach.map_or(up_to, |reach| reach.max(up_to)));
             raised = Some(oldest);
         }
         raised

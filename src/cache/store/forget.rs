@@ -234,7 +234,7 @@ mod tests {
     fn pages_of_rules_for_a_minute_have_no_question_asked_anew_and_more_of_them_do() {
         let store = store();
         let rules = [store.rule(&Selection::session("1")), store.rule(&Selection::subject("ann"))];
-        for (pages, is_used) in [(600, true), (601, false)] {
+        for (pages, is_used) in [(1_200, true), (1_201, false)] {
             let [unmeant, gone, meant] = ["a", "b", "c"].map(|text| store.asks(text));
             (0..pages).for_each(|_| _ = store.forget_rules(&rules));
             let ann = AccessToken::builder().subject("ann").build();

@@ -251,11 +251,32 @@ async fn what_a_server_refuses_to_hear_is_not_told_again_and_again() {
 async fn what_is_no_good_and_comes_again_after_the_server_was_told_is_acknowledged() {
     let world = World::new().await;
     let junk = || Step::Answer(json!({ "sets": { "junk": "junk" } }));
-    let server = Server::start([junk(), junk(), junk()]).await;
-    let _world = polled(world, server.poll());
-    assert_eq!(server.asked(2).await["setErrs"]["junk"]["err"], "invalid_request");
-    let told = server.asked(3).await;
-    assert_eq!((told["ack"].clone(), told.get("setErrs")), (json!(["junk"]), None));
+    // It need not even want to hear what is wrong.
+    for refuses in [None, Some(Step::Status(400))] {
+        let n = if refuses.is_some() { 4 } else { 3 };
+        let steps = [junk()].into_iter().chain(refuses).chain([junk(), junk()]);
+        let server = Server::start(steps).await;
+        let transmitter = transmitter(&world.sandbox).cache(world.cached.handle()).poll(server.poll());
+        let _signals = Signals::builder().transmitter(transmitter).clock(world.clock.clone()).build().unwrap();
+        assert_eq!(server.asked(2).await["setErrs"]["junk"]["err"], "invalid_request");
+        let told = server.asked(n).await;
+        assert_eq!((told["ack"].clone(), told.get("setErrs")), (json!(["junk"]), None));
+    }
+}
+
+#[tokio::test]
+async fn the_order_in_which_events_come_makes_no_difference() {
+    let world = World::new().await;
+    for (name, subject) in [("abc", "ann"), ("def", "bob"), ("ghi", "carl")] {
+        world.remembers(name, facts().subject(subject)).await;
+    }
+    // The last one first, and an old one between, in answers of their own.
+    let steps = [["carl"], ["ann"], ["carl"], ["bob"]].map(|users| Step::Answer(sets(&world, &users)));
+    let server = Server::start(steps).await;
+    let world = polled(world, server.poll());
+    server.asked(5).await;
+    assert!(["abc", "def", "ghi"].iter().all(|name| !world.knows(name)));
+    assert_eq!(world.outcomes(), [(EventOutcome::Applied, 3), (EventOutcome::Repeated, 1)]);
 }
 
 /// It has lost its place, or never forgets: what it sends again has no effect, and it is not asked without end.
@@ -296,7 +317,7 @@ async fn of_an_answer_with_more_than_was_asked_for_the_rest_comes_again() {
 #[tokio::test]
 async fn after_an_answer_that_is_too_large_fewer_events_are_asked_for() {
     let world = World::new().await;
-    let large = Step::Text("x".repeat(1_100 * 1_024));
+    let large = Step::Text("x".repeat(2_100 * 1_024));
     let server = Server::start([large, Step::Answer(sets(&world, &["ann"]))]).await;
     let world = polled(world, server.poll());
     assert_eq!(server.asked(1).await["maxEvents"], 20);

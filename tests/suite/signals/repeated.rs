@@ -79,6 +79,17 @@ async fn while_keys_cannot_be_had_events_are_turned_away_and_taken_when_they_com
 }
 
 #[tokio::test]
+async fn keys_are_found_where_a_transmitter_says_and_can_be_fetched_at_the_start() {
+    let world = discovering().await;
+    world.signals.fetch_keys().await.unwrap();
+    assert_eq!(world.sandbox.jwks_calls(), 1);
+    assert_eq!(world.push(world.about(&user(&world.sandbox, "ann"))).await, TAKEN);
+    assert_eq!(world.sandbox.jwks_calls(), 1);
+    let gone = Transmitter::discover("http://127.0.0.1:1").audience(AUDIENCE).cache(world.cached.handle());
+    assert!(Signals::builder().transmitter(gone).build().unwrap().fetch_keys().await.is_err());
+}
+
+#[tokio::test]
 async fn junk_causes_no_question_and_one_fetch_of_keys() {
     let world = discovering().await;
     world.remembers("abc", facts().subject("ann")).await;
@@ -184,6 +195,21 @@ async fn an_event_of_before_that_is_signed_with_a_new_key_is_taken() {
     assert!(world.cached.introspect(Ask::new(&bearer("old"))).await.unwrap().is_active());
     assert_eq!(world.push(event).await, TAKEN);
     assert!(!world.knows("old"));
+}
+
+/// Nobody waits without end, and none of those that wait is lost.
+#[tokio::test]
+async fn with_more_events_than_may_wait_the_rest_is_turned_away() {
+    let world = Arc::new(World::new().await);
+    let mut all = tokio::task::JoinSet::new();
+    for n in 0..1_100 {
+        let world = Arc::clone(&world);
+        all.spawn(async move { world.push(world.about(&user(&world.sandbox, &format!("user{n}")))).await });
+    }
+    let answers = all.join_all().await;
+    assert!(answers.iter().all(|answer| *answer == TAKEN || *answer == (503, None)));
+    let taken = answers.iter().filter(|answer| **answer == TAKEN).count();
+    assert!((1_000..1_100).contains(&taken), "{taken}");
 }
 
 /// However many come at once, each has its effect.
