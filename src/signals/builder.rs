@@ -53,7 +53,8 @@ impl SignalsBuilder {
     /// `refresh_keys_every` beyond its bounds; a `push_authorization` that no header can hold; an `issuer`, `jwks_url`
     /// or `poll` that is no `https` URL (`http` works on loopback, and with
     /// [`dangerously_allow_plain_http`](crate::connection::Connection::dangerously_allow_plain_http)); `poll` outside
-    /// of a Tokio runtime; what [`Rfc7662Builder::build`](crate::rfc7662::Rfc7662Builder::build) says of a connection.
+    /// of a Tokio runtime; what [`Rfc7662Builder::build`](crate::rfc7662::Rfc7662Builder::build) says of a connection;
+    /// a `bearer_token` that no header can hold.
     pub fn build(self) -> Result<Signals, BuildError> {
         if self.transmitters.is_empty() {
             return Err(BuildError::new("transmitter", "there is none, so nothing would ever be heard"));

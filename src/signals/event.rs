@@ -293,11 +293,13 @@ impl fmt::Debug for SecurityEvent {
 #[non_exhaustive]
 pub enum Reaction {
     /// The tokens of its subject are forgotten that were issued until it was: the caches of its transmitter ask about
-    /// them again, or refuse them where they are [judged alone](crate::Introspect::judges_alone).
+    /// them again, now and once more after 5 seconds, or refuse them where they are
+    /// [judged alone](crate::Introspect::judges_alone).
     Forget,
     /// Nothing.
     Nothing,
-    /// These tokens are forgotten, in the caches of its transmitter. Add
+    /// These tokens are forgotten, in the caches of its transmitter: up to 64 selections for all events of one token,
+    /// which is refused with more. Add
     /// [`issued_before`](Selection::issued_before) to each, with the time of the event: otherwise one that comes again
     /// after a restart means tokens that were issued since.
     Invalidate(Vec<Selection>),

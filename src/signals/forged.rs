@@ -4,11 +4,11 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::clock::Timestamp;
 
-/// To verify one takes up to 0.1 ms of a core. So junk takes a tenth of one at most, and whoever floods with more keeps
-/// genuine events out for as long as that goes on: who can reach the service is to be limited in front of it.
+/// To verify one takes up to 0.1 ms of a core. So junk takes a tenth of one at each door, and whoever floods it with
+/// more keeps genuine events out for as long as that goes on: who can reach it is to be limited in front of it.
 const MOST_IN_A_SECOND: u32 = 1_000;
 
-/// Wrong signatures in the name of one transmitter.
+/// Wrong signatures in the name of one transmitter, at one door.
 #[derive(Default)]
 pub(super) struct Forged(Mutex<(i64, u32)>);
 

@@ -27,8 +27,8 @@ pub enum EventOutcome {
     Unmatched,
     /// It is not as it has to be.
     Refused,
-    /// It was not taken for now: keys cannot be had, there is too much, or the engine of a fleet is away. The
-    /// transmitter is to send it again.
+    /// It was not taken for now: keys cannot be had, there is too much, the engine of a fleet is away, or it is from
+    /// further ahead than the clocks may be apart. The transmitter is to send it again.
     TurnedAway,
 }
 
@@ -121,15 +121,16 @@ pub struct TransmitterStats {
     pub health: StreamHealth,
     /// What it has said of its stream.
     pub status: StreamStatus,
-    /// How long ago something of it was accepted, an answer without an event included if it is polled. `None`: never.
+    /// How long ago something of it came that was signed and new, or an answer to a poll, with an event or without.
+    /// `None`: never.
     pub last_heard: Option<Duration>,
-    /// How long ago its last event came that had an effect or could have had one. `None`: never.
+    /// How long ago its last event was accepted that is not about the stream itself. `None`: never.
     pub last_event: Option<Duration>,
     /// Events by what became of them; what did not occur is left out.
     pub outcomes: Vec<(EventOutcome, u64)>,
     /// Events that were accepted, by what they are about; what did not occur is left out.
     pub events: Vec<(EventKind, u64)>,
-    /// How often it was polled.
+    /// How often it was polled, but for requests that were held open until the time ran out.
     pub polls: u64,
     /// How many of these polls failed.
     pub failed_polls: u64,

@@ -22,6 +22,8 @@
 //!  the caches of this transmitter forget, here and in their fleets                        ── engine away ──▶ 503
 //!    ▼
 //!  accepted: 202, or 200 of a logout, or acknowledged by the next poll
+//!    ▼  5 s later, where an authority is asked, which may have told before it had done it
+//!  forgotten once more
 //! ```
 //!
 //! # What holds at all times
@@ -35,7 +37,8 @@
 //!    again.
 //! 4. It reaches tokens that were issued until it was, and no later ones: whoever logs in again has access, and an
 //!    event that is sent again does no harm. (Where an authority is asked, it reaches those of the
-//!    [clock skew](Transmitter::clock_skew) after it, too, which costs a question.)
+//!    [clock skew](Transmitter::clock_skew) after it, too, which costs a question; and where another than the
+//!    transmitter has issued the tokens, whose clock may be another.)
 //! 5. Junk causes no question about a token and no login. Bodies, times, events that wait, names of a subject, and what
 //!    is remembered are bounded. Wrong signatures of strangers are looked at a thousand times a second at each door,
 //!    and keep out nobody who shows an agreed `Authorization`, and nothing that is polled.
@@ -46,13 +49,17 @@ mod builder;
 mod event;
 mod forged;
 mod heard;
+#[cfg(any(test, fuzzing))]
+mod meant;
 mod memory;
 mod poll;
 mod receiver;
 mod refusal;
 mod service;
 mod set;
+mod source;
 mod subject;
+mod tell;
 mod transmitter;
 
 use std::fmt;
@@ -69,7 +76,7 @@ pub use self::transmitter::Transmitter;
 use self::receiver::Receiver;
 use self::set::Form;
 #[cfg(any(test, fuzzing))]
-pub(crate) use self::{poll::read as read_answer, receiver::meant_by};
+pub(crate) use self::{meant::meant_by, poll::read as read_answer};
 use crate::background::Owner;
 use crate::error::IntrospectError;
 

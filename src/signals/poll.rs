@@ -22,9 +22,10 @@ use reqwest::Url;
 use serde_json::{Value, json};
 
 use super::heard::Told;
-use super::receiver::{Receiver, Taken, Way};
+use super::receiver::{Receiver, Taken};
 use super::refusal::NotTaken;
-use super::transmitter::Source;
+use super::set::Way;
+use super::source::Source;
 use crate::build_error::BuildError;
 use crate::clock::{Clock, Stopwatch};
 use crate::connection::Connection;

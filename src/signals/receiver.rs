@@ -5,15 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::HeaderValue;
-
 use super::apply::{Appliers, Meant, Until};
 use super::event::{EventKind, Reaction, SecurityEvent};
 use super::heard::{EventOutcome, StreamStatus, Told};
 use super::refusal::{Code, LATER, NotTaken, SOON, refused};
-use super::set::{Form, Judged, Stated, code_of};
+use super::set::{Form, Judged, Stated, Way, code_of};
+use super::source::Source;
 use super::subject::{Scope, Unmatched};
-use super::transmitter::Source;
+use super::tell;
 use crate::clock::{Clock, Timestamp};
 use crate::error::IntrospectError;
 use crate::jose::Fault;
@@ -38,28 +37,6 @@ pub(super) struct Receiver {
 pub(super) struct Nobody {
     pub(super) refused: AtomicU64,
     pub(super) told: LogLimit<&'static str>,
-}
-
-/// The way it came.
-pub(super) enum Way {
-    Push {
-        authorization: Option<HeaderValue>,
-    },
-    /// From the transmitter at this place, which calls it by this name.
-    Poll {
-        place: usize,
-        id: String,
-    },
-    Logout,
-}
-
-impl Way {
-    fn form(&self) -> Form {
-        match self {
-            Self::Push { .. } | Self::Poll { .. } => Form::Event,
-            Self::Logout => Form::Logout,
-        }
-    }
 }
 
 impl Receiver {
@@ -99,8 +76,10 @@ impl Receiver {
             let why = "`iss` is none of the transmitters, to the letter";
             return Err(self.of_nobody(refused(Code::InvalidIssuer, why)));
         };
-        let judged =
-            self.judge(source, &stated, way).await.inspect_err(|not_taken| tell(source, *not_taken, is_polled))?;
+        let judged = self
+            .judge(source, &stated, way)
+            .await
+            .inspect_err(|not_taken| tell::not_taken(source, *not_taken, is_polled))?;
         let events = stated.events(way.form(), source, &judged);
         let signed = stated.jws.payload().to_vec();
         Ok(Signed { place, form: way.form(), is_polled, judged, signed, events })
@@ -184,12 +163,12 @@ impl Receiver {
         let outcomes: Vec<_> = events.iter().map(|event| (event.kind, react(source, event, &mut meant))).collect();
         if meant.len() > MOST_SELECTIONS {
             let not_taken = refused(Code::InvalidRequest, "its events are about too many subjects");
-            tell(source, not_taken, is_polled);
+            tell::not_taken(source, not_taken, is_polled);
             return Err(not_taken);
         }
         if !meant.is_empty() {
             let applied = self.appliers.apply(&source.caches, meant).await;
-            applied.inspect_err(|not_taken| tell(source, *not_taken, is_polled))?;
+            applied.inspect_err(|not_taken| tell::not_taken(source, *not_taken, is_polled))?;
         }
         source.memory.remember(&id);
         let is_about_the_stream = |kind| matches!(kind, EventKind::Verification | EventKind::StreamUpdated);
@@ -198,7 +177,7 @@ impl Receiver {
         }
         for (kind, outcome) in outcomes {
             source.heard.event(kind, outcome);
-            tell_event(source, kind, outcome);
+            tell::event(source, kind, outcome);
         }
         Ok(Taken::Acted)
     }
@@ -255,7 +234,7 @@ fn react(source: &Source, event: &SecurityEvent, meant: &mut Vec<Meant>) -> Even
                 EventOutcome::Applied
             }
             Err(unmatched) => {
-                tell_unmatched(source, event.kind, unmatched.as_str());
+                tell::unmatched(source, event.kind, unmatched.as_str());
                 EventOutcome::Unmatched
             }
         },
@@ -279,7 +258,7 @@ fn decide(source: &Source, event: &SecurityEvent) -> Reaction {
 }
 
 /// The tokens of the subject, by the first of the places where it is stated that tells them.
-fn forget(source: &Source, event: &SecurityEvent) -> Result<Vec<Meant>, Unmatched> {
+pub(super) fn forget(source: &Source, event: &SecurityEvent) -> Result<Vec<Meant>, Unmatched> {
     let scope = Scope { transmitter: &source.issuer, token_issuers: &source.token_issuers };
     let mut told = Err(Unmatched::Missing);
     for subject in &event.subjects {
@@ -310,83 +289,4 @@ fn stream_updated(source: &Source, event: &SecurityEvent) -> bool {
     let Some(status) = status else { return false };
     source.heard.has_status(status, event.issued_at);
     true
-}
-
-fn tell_event(source: &Source, kind: EventKind, outcome: EventOutcome) {
-    const TOLD: &str = "a security event was heard";
-    let (transmitter, event) = (&source.heard.issuer, kind.as_str());
-    match source.heard.told.due(Told::Event(kind, outcome)) {
-        Some(untold) => tracing::info!(transmitter, event, outcome = outcome.as_str(), untold, "{TOLD}"),
-        None => tracing::debug!(transmitter, event, outcome = outcome.as_str(), "{TOLD}"),
-    }
-}
-
-fn tell_unmatched(source: &Source, kind: EventKind, cause: &'static str) {
-    const TOLD: &str = "a security event has no effect";
-    let (transmitter, event) = (&source.heard.issuer, kind.as_str());
-    match source.heard.told.due(Told::Because(cause)) {
-        Some(untold) => tracing::warn!(transmitter, event, cause, untold, "{TOLD}"),
-        None => tracing::debug!(transmitter, event, cause, "{TOLD}"),
-    }
-}
-
-fn tell(source: &Source, not_taken: NotTaken, is_polled: bool) {
-    let transmitter = &source.heard.issuer;
-    match not_taken {
-        NotTaken::Refused(code, cause) => {
-            const TOLD: &str = "what was sent as a security event is refused";
-            source.heard.outcome(EventOutcome::Refused);
-            match source.heard.told.due(Told::Because(cause)) {
-                // Who answers there is no stranger, so a setting is wrong.
-                Some(untold) if is_polled => {
-                    tracing::warn!(transmitter, code = code.as_str(), cause, untold, "{TOLD}");
-                }
-                Some(untold) => tracing::info!(transmitter, code = code.as_str(), cause, untold, "{TOLD}"),
-                None => tracing::debug!(transmitter, code = code.as_str(), cause, "{TOLD}"),
-            }
-        }
-        NotTaken::TurnedAway(cause, _) => {
-            const TOLD: &str = "security events are turned away, and have to be sent again";
-            source.heard.outcome(EventOutcome::TurnedAway);
-            match source.heard.told.due(Told::Because(cause)) {
-                Some(untold) => tracing::warn!(transmitter, cause, untold, "{TOLD}"),
-                None => tracing::debug!(transmitter, cause, "{TOLD}"),
-            }
-        }
-    }
-}
-
-/// Which tokens are meant by something with these claims, if it is as it has to be and whoever signed it may say so:
-/// for what fuzzing compares. The transmitter is `https://a.example`, and speaks about tokens of `https://b.example`,
-/// too.
-#[cfg(any(test, fuzzing))]
-#[allow(clippy::expect_used)]
-pub(crate) fn meant_by(claims: &[u8], is_logout: bool, now: Timestamp) -> Option<Vec<crate::selection::Selection>> {
-    use std::sync::LazyLock;
-
-    use super::transmitter::Transmitter;
-    use crate::jose::{KeySet, encoded};
-
-    static SOURCE: LazyLock<Source> = LazyLock::new(|| {
-        let key = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
-        let nobody = crate::introspect_fn(async |_| Ok(crate::Verdict::Inactive(crate::InactiveReason::Unknown)));
-        let transmitter = Transmitter::new("https://a.example").keys(KeySet::from_json(key).expect("it is a key"));
-        let transmitter = transmitter.audience("us").cache(crate::Cached::new(nobody).handle());
-        let transmitter = transmitter.token_issuer("https://a.example").token_issuer("https://b.example");
-        let clock: Arc<dyn Clock> = Arc::new(crate::clock::SystemClock);
-        transmitter.open(&clock, |_| 0).expect("its settings work").0
-    });
-    let (form, typ) = if is_logout { (Form::Logout, "logout+jwt") } else { (Form::Event, "secevent+jwt") };
-    let header = format!(r#"{{"alg":"EdDSA","typ":"{typ}"}}"#);
-    let text = format!("{}.{}.{}", encoded(header.as_bytes()), encoded(claims), encoded(&[0; 64]));
-    let stated = Stated::read(&text, form).ok()?;
-    assert!(Stated::read(&text, if is_logout { Form::Event } else { Form::Logout }).is_err(), "it is both");
-    if stated.issuer() != Some(&*SOURCE.issuer) {
-        return None;
-    }
-    let judged = stated.judge(form, &SOURCE, now).ok()?;
-    let events = stated.events(form, &SOURCE, &judged);
-    assert!(!events.is_empty());
-    let meant = events.iter().filter_map(|event| forget(&SOURCE, event).ok()).flatten();
-    Some(meant.map(|meant| meant.selection).collect())
 }

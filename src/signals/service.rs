@@ -16,9 +16,9 @@ use serde_json::json;
 use tower::Service;
 
 use super::Signals;
-use super::receiver::{Taken, Way};
+use super::receiver::Taken;
 use super::refusal::{Code, NotTaken, refused};
-use super::set::{Form, LONGEST};
+use super::set::{Form, LONGEST, Way};
 
 /// A token, and what may stand around it in a form.
 const LONGEST_BODY: usize = LONGEST + 4 * 1024;

@@ -2,12 +2,13 @@
 //! OpenID Connect Back-Channel Logout 1.0 section 2.4: what is required of each, but for the signature. Pure functions
 //! of what was sent, the settings and the time.
 
+use http::HeaderValue;
 use serde_json::{Map, Value};
 
 use super::event::{EventKind, LOGOUT, SecurityEvent};
 use super::refusal::{Code, LATER, NotTaken, refused};
+use super::source::Source;
 use super::subject::is_short;
-use super::transmitter::Source;
 use crate::clock::Timestamp;
 use crate::facts::{strings, time};
 use crate::jose::{Algorithm, Fault, Jws};
@@ -31,6 +32,28 @@ pub(super) enum Form {
     Event,
     /// `typ` is `logout+jwt`, or `JWT`, or nothing, with `exp` and without `nonce`.
     Logout,
+}
+
+/// The way it came.
+pub(super) enum Way {
+    Push {
+        authorization: Option<HeaderValue>,
+    },
+    /// From the transmitter at this place, which calls it by this name.
+    Poll {
+        place: usize,
+        id: String,
+    },
+    Logout,
+}
+
+impl Way {
+    pub(super) fn form(&self) -> Form {
+        match self {
+            Self::Push { .. } | Self::Poll { .. } => Form::Event,
+            Self::Logout => Form::Logout,
+        }
+    }
 }
 
 /// Something that states what happened. Nothing in it is true before its signature is verified.

@@ -11,22 +11,20 @@ use super::forged::Forged;
 use super::heard::Heard;
 use super::memory::Memory;
 use super::poll::Poll;
-use super::receiver::Way;
+use super::source::{Decide, Source};
 use crate::build_error::BuildError;
 use crate::cache::handle::CacheHandle;
 use crate::clock::Clock;
 use crate::connection::Connection;
 use crate::http::link::Link;
 use crate::jose::{Algorithm, KeySet};
-use crate::jwks::{KeySource, Keys, Place};
+use crate::jwks::{KeySource, Place};
 use crate::protection::{Authority, Limits};
 use crate::url::shown;
 
 const LONGEST_CLOCK_SKEW: Duration = Duration::from_secs(300);
 /// A stream that is polled is looked at without end.
 const SILENT_AFTER_IF_POLLED: Duration = Duration::from_secs(120);
-
-pub(super) type Decide = Arc<dyn Fn(&SecurityEvent) -> Reaction + Send + Sync>;
 
 /// An authority that tells of security events: who it is, and what it speaks about. Given to
 /// [`SignalsBuilder::transmitter`](super::SignalsBuilder::transmitter).
@@ -276,36 +274,5 @@ impl Transmitter {
 impl fmt::Debug for Transmitter {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.debug_struct("Transmitter").field("issuer", &shown(&self.issuer)).finish_non_exhaustive()
-    }
-}
-
-/// A transmitter that is listened to.
-pub(super) struct Source {
-    pub(super) issuer: String,
-    pub(super) token_issuers: Vec<String>,
-    pub(super) audiences: Vec<String>,
-    pub(super) algorithms: Vec<Algorithm>,
-    pub(super) keys: Keys,
-    /// Their places among those of all transmitters.
-    pub(super) caches: Vec<usize>,
-    pub(super) decide: Decide,
-    pub(super) authorization: Option<HeaderValue>,
-    pub(super) clock_skew: Duration,
-    pub(super) max_event_age: Duration,
-    pub(super) memory: Memory,
-    forged_pushes: Forged,
-    forged_logouts: Forged,
-    pub(super) heard: Heard,
-}
-
-impl Source {
-    /// The wrong signatures that strangers may have sent this way. Where the sender is known they do not count: nobody
-    /// is to keep its events out.
-    pub(super) fn forged_by(&self, way: &Way) -> Option<&Forged> {
-        match way {
-            Way::Push { .. } if self.authorization.is_none() => Some(&self.forged_pushes),
-            Way::Push { .. } | Way::Poll { .. } => None,
-            Way::Logout => Some(&self.forged_logouts),
-        }
     }
 }

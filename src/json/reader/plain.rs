@@ -19,8 +19,8 @@ pub(super) fn object(text: &str) -> Option<Map<String, Value>> {
     }
 }
 
-/// A value that stands in so many objects and arrays. A float is none of those below: serde_json rounds it as one of
-/// its features says.
+/// A value that stands in so many objects and arrays. Floats are left to the careful reader: serde_json rounds them as
+/// one of its features says.
 #[derive(Clone, Copy)]
 struct Plain {
     depth: usize,
