@@ -25,7 +25,9 @@ pub use self::{algorithm::Algorithm, key_set::KeySet};
 #[cfg(all(feature = "dpop", not(feature = "jwt")))]
 pub(crate) use self::algorithm::Algorithm;
 #[cfg(any(feature = "certificate-bound", feature = "dpop"))]
-pub(crate) use self::base64url::{decoded, encoded};
+pub(crate) use self::base64url::decoded;
+#[cfg(any(feature = "certificate-bound", feature = "dpop", all(feature = "signals", any(test, fuzzing))))]
+pub(crate) use self::base64url::encoded;
 #[cfg(feature = "jwt")]
 pub(crate) use self::jws::{Header, Unverified, unverified};
 #[cfg(feature = "dpop")]
