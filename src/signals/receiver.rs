@@ -14,7 +14,7 @@ use super::source::Source;
 use super::subject::{Scope, Unmatched};
 use super::tell;
 use crate::clock::{Clock, Timestamp};
-use crate::error::IntrospectError;
+use crate::error::{IntrospectError, IntrospectErrorKind};
 use crate::jose::Fault;
 use crate::log_limit::LogLimit;
 use crate::metrics::SignalsMetrics;
@@ -132,9 +132,13 @@ impl Receiver {
             Ok(keys) => keys.ok_or(Fault::NoSuchKey).and_then(|keys| keys.verify(jws).map(drop)).map_err(Ok),
             Err(error) => Err(Err(error)),
         };
-        // Without the name of a key each was tried.
+        // Without the name of a key each was tried, also if newer ones may not be looked for yet.
+        let was_verified = |failed: &Result<Fault, IntrospectError>| match failed {
+            Ok(fault) => kid.is_none() || *fault != Fault::NoSuchKey,
+            Err(error) => kid.is_none() && error.kind() == IntrospectErrorKind::Overloaded,
+        };
         if let (Some(forged), Err(failed)) = (forged, &verified)
-            && matches!(failed, Ok(fault) if kid.is_none() || *fault != Fault::NoSuchKey)
+            && was_verified(failed)
         {
             forged.add(now);
         }

@@ -146,6 +146,16 @@ async fn without_the_name_of_a_key_wrong_signatures_count_as_well() {
         *answers.entry(push(&world.signals, &forged).await.0).or_default() += 1;
     }
     assert_eq!(answers, HashMap::from([(400, 1_000), (503, 10)]));
+    // The same where keys are fetched, and may not be fetched again for junk.
+    let world = discovering().await;
+    let forged = other.sign(json!({ "typ": "secevent+jwt", "kid": () }), claims_of_event(&world, &json!({}))).unwrap();
+    for _ in 0..1_010 {
+        assert_ne!(push(&world.signals, &forged).await, TAKEN);
+    }
+    let genuine = world.sandbox.sign_event(world.about(&user(&world.sandbox, "ann"))).unwrap();
+    assert_eq!(push(&world.signals, &genuine).await, (503, None));
+    world.clock.advance(secs(1));
+    assert_eq!(push(&world.signals, &genuine).await, TAKEN);
 }
 
 /// Nobody who does not know it can use up what is looked at.
