@@ -60,11 +60,10 @@ impl EventOutcome {
 }
 
 /// What a transmitter has said of its stream, Shared Signals Framework 1.0 section 8.1.5.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StreamStatus {
     /// Nothing, or that it sends events.
-    #[default]
     Enabled,
     /// That it sends none for now, and keeps them.
     Paused,
@@ -155,7 +154,8 @@ pub(super) struct Heard {
 struct Last {
     heard: Option<Stopwatch>,
     event: Option<Stopwatch>,
-    status: StreamStatus,
+    /// What it has said last, if anything.
+    status: Option<StreamStatus>,
     /// By the transmitter's clock.
     status_said_at: Option<Timestamp>,
 }
@@ -233,7 +233,7 @@ impl Heard {
 
     fn note_status(&self, last: &mut Last, status: StreamStatus, said_at: Timestamp) {
         last.status_said_at = Some(said_at);
-        if std::mem::replace(&mut last.status, status) == status {
+        if last.status.replace(status).unwrap_or(StreamStatus::Enabled) == status {
             return;
         }
         let (transmitter, word) = (&self.issuer, status.as_str());
@@ -287,7 +287,7 @@ impl Heard {
     }
 
     fn status(&self) -> StreamStatus {
-        self.last().status
+        self.last().status.unwrap_or(StreamStatus::Enabled)
     }
 
     pub(super) fn stats(&self) -> TransmitterStats {
