@@ -10,7 +10,8 @@
 //! A time is only waited for where that is what is tested: how long something is away, and how long a load lasts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::disallowed_methods)]
 #![allow(missing_docs, unreachable_pub, missing_debug_implementations, clippy::must_use_candidate)]
-#![cfg(feature = "redis")]
+// Not with each feature alone: it takes two minutes, and what it starts is one program with all of them.
+#![cfg(all(feature = "redis", feature = "sandbox", feature = "signals"))]
 
 mod authority;
 mod chaos;
@@ -27,7 +28,6 @@ mod sentinel;
 #[path = "../support/redis.rs"]
 mod server;
 mod servers;
-#[cfg(all(feature = "sandbox", feature = "signals"))]
 mod signals;
 mod worker;
 

@@ -37,7 +37,6 @@ pub const SIGN: char = '@';
 struct Worker {
     fleet: Fleet,
     caches: Vec<Cached<Rfc7662>>,
-    #[cfg(feature = "signals")]
     signals: Option<tower_introspection::signals::Signals>,
 }
 
@@ -61,14 +60,8 @@ impl Worker {
             cached.inactive_ttl(millis(300)).fleet(&fleet).build().unwrap()
         };
         let caches: Vec<_> = settings.max_ttls.iter().enumerate().map(cache).collect();
-        #[cfg(feature = "signals")]
         let signals = settings.transmitter.as_ref().map(|(issuer, keys)| hears(issuer, keys, &caches));
-        Self {
-            fleet,
-            caches,
-            #[cfg(feature = "signals")]
-            signals,
-        }
+        Self { fleet, caches, signals }
     }
 
     async fn obey(&self, command: &str) -> String {
@@ -87,7 +80,6 @@ impl Worker {
                 let reach = cache.handle().invalidate(selection).await;
                 format!("{} {}", reach.as_str(), now())
             }
-            #[cfg(feature = "signals")]
             ("push", [set]) => self.push(set).await,
             ("stats", _) => self.stats(),
             _ => panic!("{command}"),
@@ -115,7 +107,6 @@ impl Worker {
     }
 
     /// What a transmitter that pushes this event is answered: the status, when that was, and when to send it again.
-    #[cfg(feature = "signals")]
     async fn push(&self, set: &str) -> String {
         use axum::http::{Request, Response};
         use tower::ServiceExt;
@@ -139,8 +130,6 @@ impl Worker {
         .to_string()
     }
 }
-
-#[cfg(feature = "signals")]
 fn hears(issuer: &str, keys: &str, caches: &[Cached<Rfc7662>]) -> tower_introspection::signals::Signals {
     use tower_introspection::jwt::KeySet;
     use tower_introspection::signals::{Signals, Transmitter};
