@@ -400,8 +400,7 @@ async fn the_moments_of_the_page_are_told_in_milliseconds() {
     }
 }
 
-#[cfg(all(feature = "redis", feature = "test-util"))]
-#[cfg(feature = "signals")]
+#[cfg(all(feature = "sandbox", feature = "signals"))]
 #[tokio::test]
 async fn what_was_heard_of_security_events_is_shown_for_each_transmitter() {
     use tower_introspection::sandbox::{Sandbox, SandboxEvent};
@@ -430,6 +429,7 @@ async fn what_was_heard_of_security_events_is_shown_for_each_transmitter() {
     assert!(html.contains("Last event heard, ago") && html.contains("Security events"));
 }
 
+#[cfg(all(feature = "redis", feature = "test-util"))]
 #[tokio::test(start_paused = true)]
 async fn a_cache_in_a_fleet_shows_what_becomes_of_it() {
     use tower_introspection::fleet::{Fleet, FleetSecret, MemoryEngine};
